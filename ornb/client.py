@@ -1,0 +1,407 @@
+"""The API of OpenRouter, or of a server that speaks like it: catalogue, account, chat."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import quote, urljoin, urlsplit
+
+from .errors import NotFound, UnexpectedAnswer
+from .reply import Event, Reply, Timing, Usage
+from .service import Secret, Service, Timeouts
+from .stream import Messages, Stream
+from .transport import Wire
+
+__all__ = [
+    "OPENROUTER",
+    "Client",
+    "Event",
+    "Records",
+    "Reply",
+    "Secret",
+    "Stream",
+    "Timeouts",
+    "Timing",
+    "Usage",
+]
+
+OPENROUTER = "https://openrouter.ai/api/v1"
+
+
+class Records(list[dict[str, Any]]):
+    """Records of the catalogue as the API gave them, with where they come from.
+
+    Attributes
+    ----------
+    source : str
+        "live", "snapshot" (the offline default) or "recorded".
+    snapshot : str or None
+        Date of the snapshot.
+    fetched_at : datetime
+        When they arrived (UTC).
+    url : str
+        Address asked.
+    """
+
+    source: str = "live"
+    snapshot: str | None = None
+    fetched_at: datetime
+    url: str = ""
+
+
+class Client:
+    """One service, one key, its connections.
+
+    Parameters
+    ----------
+    api_key : str, optional
+        Sent as a bearer token. Servers of your own may need none.
+    base_url : str, optional
+        Address up to and including the version, by default OpenRouter's.
+    source : {"live", "offline"}
+        What stands behind the address; "offline" is the embedded default.
+    on_call : callable, optional
+        Called with the `Reply` of each chat call once it has ended, however it ended.
+    timeouts : Timeouts, optional
+        Patience, in s.
+    retries : int
+        Times a refusal that generated nothing (429, 503, nobody there) is asked again.
+    title, referer : str
+        How the app presents itself to OpenRouter's rankings; see the references.
+
+    Raises
+    ------
+    ConfigError
+        `base_url` is not an http(s) address, or `api_key` is no header value.
+
+    Examples
+    --------
+    >>> Client(base_url="http://127.0.0.1:11434/v1").base_url
+    'http://127.0.0.1:11434/v1'
+
+    References
+    ----------
+    OpenRouter docs, "API reference" and "App attribution"; 2026-08-22.
+    """
+
+    def __init__(
+        self,
+        api_key: str | None = None,
+        base_url: str | None = None,
+        *,
+        source: str = "live",
+        on_call: Callable[[Reply], object] | None = None,
+        timeouts: Timeouts | None = None,
+        retries: int = 2,
+        title: str = "ornb",
+        referer: str = "http://localhost/ornb",
+    ) -> None:
+        self._service = Service(
+            base_url or OPENROUTER,
+            api_key,
+            timeouts=timeouts,
+            headers={"HTTP-Referer": referer, "X-OpenRouter-Title": title},
+        )
+        self.source = source
+        self.on_call = on_call
+        self.retries = retries
+
+    def __repr__(self) -> str:
+        key = "with a key" if self.has_key else "no key"
+        return f"<ornb.Client {self.source} {self.base_url}, {key}>"
+
+    @property
+    def base_url(self) -> str:
+        """Address up to and including the version."""
+        return self._service.base_url
+
+    @property
+    def has_key(self) -> bool:
+        """Whether a key is sent."""
+        return self._service.key is not None
+
+    def models(self, **query: Any) -> Records:
+        """List the models, all pages.
+
+        Parameters
+        ----------
+        **query : Any
+            Parameters of ``GET /models``, e.g. ``output_modalities="all"``.
+
+        Returns
+        -------
+        Records
+            One dict a model, untouched. `ornb.catalog.to_frame` makes a table of them.
+
+        Raises
+        ------
+        OrnbError
+            The service cannot be reached, or refuses.
+
+        Examples
+        --------
+        >>> records = ornb.connect(offline=True).models()
+        >>> len(records), records.source
+        (421, 'snapshot')
+        """
+        return self._pages("/models", query)
+
+    def endpoints(self, model: str) -> dict[str, Any]:
+        """Give the providers that serve a model.
+
+        Parameters
+        ----------
+        model : str
+            Id such as ``"author/slug"``.
+
+        Returns
+        -------
+        dict
+            The model's facts and the list ``endpoints``, untouched.
+
+        Raises
+        ------
+        NotFound
+            No such model.
+        OrnbError
+            The service cannot be reached, or refuses.
+
+        Examples
+        --------
+        >>> facts = ornb.connect(offline=True).endpoints("openai/gpt-4o-mini")
+        >>> sorted({endpoint["provider_name"] for endpoint in facts["endpoints"]})
+        ['Azure', 'OpenAI']
+        """
+        path = f"/models/{quote(model, safe='/:~@')}/endpoints"
+        return self._data(path, model=model)
+
+    def providers(self) -> Records:
+        """List the providers.
+
+        Returns
+        -------
+        Records
+            One dict a provider, untouched.
+
+        Raises
+        ------
+        OrnbError
+            The service cannot be reached, or refuses.
+
+        Examples
+        --------
+        >>> len(ornb.connect(offline=True).providers())
+        103
+        """
+        return self._pages("/providers", {})
+
+    def key(self) -> dict[str, Any]:
+        """Give what the service knows of the key: label, limit, usage.
+
+        Returns
+        -------
+        dict
+            Amounts in USD. Asked at ``/key``, and where that is unknown at the older ``/auth/key``.
+
+        Raises
+        ------
+        AuthenticationError
+            The key is wrong.
+        OrnbError
+            The service cannot be reached, or refuses.
+
+        Examples
+        --------
+        >>> ornb.connect(offline=True).key()["is_free_tier"]
+        True
+        """
+        try:
+            return self._data("/key")
+        except NotFound:
+            return self._data("/auth/key")
+
+    def credits(self) -> dict[str, Any]:
+        """Give the account's credits.
+
+        Returns
+        -------
+        dict
+            ``total_credits`` and ``total_usage``, in USD; what is left is the difference.
+
+        Raises
+        ------
+        Forbidden
+            The key is not a management key; `key` has this key's own limit.
+        OrnbError
+            The service cannot be reached, or refuses.
+
+        Examples
+        --------
+        >>> ornb.connect(offline=True).credits()
+        {'total_credits': 0, 'total_usage': 0}
+        """
+        return self._data("/credits")
+
+    def generation(self, generation_id: str) -> dict[str, Any]:
+        """Give the bill of one call.
+
+        Parameters
+        ----------
+        generation_id : str
+            `Reply.generation_id`.
+
+        Returns
+        -------
+        dict
+            Native token counts, ``total_cost`` in USD, times in ms, untouched.
+
+        Raises
+        ------
+        NotFound
+            Unknown, or asked too soon: it takes the service some seconds.
+        OrnbError
+            The service cannot be reached, or refuses.
+
+        Examples
+        --------
+        >>> reply = ornb.connect(offline=True).chat("Hi")
+        >>> ornb.connect(offline=True).generation("gen-unknown")
+        Traceback (most recent call last):
+            ...
+        ornb.errors.NotFound: ...
+        """
+        return self._data("/generation", {"id": generation_id})
+
+    def chat(self, messages: Messages, model: str | None = None, **params: Any) -> Reply:
+        """Ask, and wait for the whole answer.
+
+        Parameters
+        ----------
+        messages : str or sequence of dict
+            A prompt, or messages with ``role`` and ``content``.
+        model : str, optional
+            Id; without it the account's default answers.
+        **params : Any
+            Further fields of the request, passed on untouched: ``temperature``, ``max_tokens``,
+            ``models``, ``provider``, ``reasoning``, ...
+
+        Returns
+        -------
+        Reply
+            Text, tokens, cost and time.
+
+        Raises
+        ------
+        OrnbError
+            Whatever went wrong, a bad argument too; its ``reply`` has what arrived.
+
+        Examples
+        --------
+        >>> ornb.connect(offline=True).chat("Hi").source
+        'canned'
+        """
+        call = self._call(messages, model, params, streamed=False)
+        for _ in call:
+            pass
+        return call.reply
+
+    def stream(self, messages: Messages, model: str | None = None, **params: Any) -> Stream:
+        """Ask, and get the answer as it is made.
+
+        Nothing is sent before the first event is asked for.
+
+        Parameters
+        ----------
+        messages : str or sequence of dict
+            A prompt, or messages with ``role`` and ``content``.
+        model : str, optional
+            Id; without it the account's default answers.
+        **params : Any
+            Further fields of the request, passed on untouched.
+
+        Returns
+        -------
+        Stream
+            Iterate it; `Stream.reply` has the whole.
+
+        Raises
+        ------
+        OrnbError
+            While iterating; its ``reply`` has what arrived.
+
+        Examples
+        --------
+        >>> stream = ornb.connect(offline=True).stream("Hi")
+        >>> text = "".join(event.text for event in stream if event.type == "text")
+        >>> text == stream.reply.text
+        True
+        """
+        return self._call(messages, model, params, streamed=True)
+
+    def close(self) -> None:
+        """Close the kept connections."""
+        self._service.close()
+
+    def _call(
+        self, messages: Messages, model: str | None, params: dict[str, Any], *, streamed: bool
+    ) -> Stream:
+        params.pop("stream", None)
+        return Stream(
+            self._service,
+            messages,
+            model,
+            params,
+            streamed=streamed,
+            retries=self.retries,
+            source="live" if self.source == "live" else "canned",
+            on_call=self.on_call,
+        )
+
+    def _get(
+        self, url: str, query: dict[str, Any] | None = None, model: str | None = None
+    ) -> tuple[Any, Any]:
+        wire = Wire()
+        with self._service.open("GET", url, wire, model=model, params=query) as response:
+            return self._service.json(response, wire, model), response.headers
+
+    def _data(
+        self, path: str, query: dict[str, Any] | None = None, model: str | None = None
+    ) -> dict[str, Any]:
+        url = self.base_url + path
+        body, _ = self._get(url, query, model)
+        data = body.get("data") if isinstance(body, dict) else None
+        if not isinstance(data, dict):
+            raise UnexpectedAnswer(
+                f"{url} answered without `data`, so it is not OpenRouter's API. Check base_url."
+            )
+        return data
+
+    def _pages(self, path: str, query: dict[str, Any]) -> Records:
+        url: str | None = self.base_url + path
+        records, seen = Records(), set[str]()
+        records.url = self.base_url + path
+        while url is not None and url not in seen:
+            body, headers = self._get(url, None if seen else query)
+            seen.add(url)
+            page = body.get("data") if isinstance(body, dict) else body
+            if not isinstance(page, list):
+                raise UnexpectedAnswer(
+                    f"{url} answered without a list of records, so it is not OpenRouter's API. "
+                    "Check base_url."
+                )
+            records.extend(page)
+            records.source = headers.get("X-Ornb-Source", "live")
+            records.snapshot = headers.get("X-Ornb-Snapshot")
+            url = self._next_page(url, body)
+        records.fetched_at = datetime.now(UTC)
+        return records
+
+    def _next_page(self, url: str, body: Any) -> str | None:
+        links = body.get("links") if isinstance(body, dict) else None
+        following = links.get("next") if isinstance(links, dict) else None
+        if not isinstance(following, str):
+            return None
+        following = urljoin(url, following)
+        # The key goes along, so never to another host.
+        return following if urlsplit(following)[:2] == urlsplit(url)[:2] else None

@@ -1,0 +1,229 @@
+"""Everything that can go wrong, as one family.
+
+::
+
+    OrnbError
+    ├── ConfigError            (ValueError)       an argument or setting that cannot work
+    ├── CatalogError           (ValueError)       a catalogue record or answer that cannot be used
+    ├── OfflineError           (RuntimeError)     the embedded offline default cannot do it
+    ├── UnexpectedAnswer       (ValueError)       not this API's answer: a proxy's page, garbage
+    ├── TransportError         (ConnectionError)  no answer, or not all of one
+    │   ├── ConnectionFailed                      nobody there
+    │   ├── RequestTimedOut    (TimeoutError)     no first byte, or none after it, in time
+    │   └── StreamBroken                          the answer stopped in the middle
+    └── ApiError                                  the service said no
+        ├── BadRequest         (ValueError)       400, 409, 412, 422
+        │   └── ContextTooLong                    the prompt does not fit the model
+        ├── AuthenticationError (PermissionError) 401
+        ├── OutOfCredits                          402
+        ├── Forbidden          (PermissionError)  403
+        │   └── Moderated                         the input was flagged
+        ├── NotFound           (LookupError)      404
+        ├── PayloadTooLarge    (ValueError)       413
+        ├── RateLimited                           429
+        └── ServerError                           5xx
+            ├── ProviderUnavailable               502, 503, 529
+            └── ServerTimeout  (TimeoutError)     408, 504, 524
+
+Each message says what happened, with which value, and what to do next. Whatever had arrived before
+the error is on ``error.reply``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .client import Reply
+
+
+class OrnbError(Exception):
+    """Root of every error that ornb raises on purpose.
+
+    Attributes
+    ----------
+    reply : Reply or None
+        What had arrived when it happened: partial text, tokens and cost so far.
+
+    Examples
+    --------
+    >>> try:
+    ...     raise ConfigError("temperature is 3; the API takes 0 to 2")
+    ... except OrnbError as error:
+    ...     print(error)
+    temperature is 3; the API takes 0 to 2
+    """
+
+    reply: Reply | None = None
+
+    def _render_traceback_(self) -> list[str]:
+        """IPython's hook: a person in a notebook sees the message, not our call stack."""
+        return [f"{type(self).__name__}: {self}"]
+
+
+class ConfigError(OrnbError, ValueError):
+    """An argument or a setting that cannot work."""
+
+
+class CatalogError(OrnbError, ValueError):
+    """A catalogue record or answer that cannot be used."""
+
+
+class OfflineError(OrnbError, RuntimeError):
+    """The embedded offline default cannot start, or lacks what was asked of it."""
+
+
+class UnexpectedAnswer(OrnbError, ValueError):
+    """An answer that does not come from this API: a proxy's HTML page, garbage, the wrong type."""
+
+
+class TransportError(OrnbError, ConnectionError):
+    """No answer came, or not the whole of one."""
+
+
+class ConnectionFailed(TransportError):
+    """Nobody answers at that address."""
+
+
+class RequestTimedOut(TransportError, TimeoutError):
+    """Nothing arrived within the time allowed."""
+
+
+class StreamBroken(TransportError):
+    """The connection ended in the middle of an answer."""
+
+
+class ApiError(OrnbError):
+    """The service answered, and the answer is an error.
+
+    Parameters
+    ----------
+    message : str
+        For the person: what happened, with which value, what to do next.
+    status_code : int, optional
+        HTTP status; 200 when the error came inside a stream that had begun.
+    code : int or str, optional
+        ``error.code`` as sent: usually the status, at times a string.
+    error_type : str, optional
+        ``error.metadata.error_type``, e.g. ``"context_length_exceeded"``.
+    provider : str, optional
+        The provider that failed, where one is named.
+    model : str, optional
+        The model that was asked for.
+    retry_after : float, optional
+        Seconds until it makes sense to try again.
+    generation_id : str, optional
+        The id to look the call up by.
+    raw : Any, optional
+        The error object as it came.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status_code: int | None = None,
+        code: int | str | None = None,
+        error_type: str | None = None,
+        provider: str | None = None,
+        model: str | None = None,
+        retry_after: float | None = None,
+        generation_id: str | None = None,
+        raw: Any = None,
+    ) -> None:
+        super().__init__(message)
+        self.status_code = status_code
+        self.code = code
+        self.error_type = error_type
+        self.provider = provider
+        self.model = model
+        self.retry_after = retry_after
+        self.generation_id = generation_id
+        self.raw = raw
+
+
+class BadRequest(ApiError, ValueError):
+    """The request cannot be served as it is (400, 409, 412, 422)."""
+
+
+class ContextTooLong(BadRequest):
+    """The prompt, or the prompt and the answer asked for, do not fit the model's context."""
+
+
+class AuthenticationError(ApiError, PermissionError):
+    """The key is missing, wrong or revoked (401)."""
+
+
+class OutOfCredits(ApiError):
+    """The account's credits or the key's limit are spent (402)."""
+
+
+class Forbidden(ApiError, PermissionError):
+    """Not allowed: a guardrail, a region, a budget, a missing permission (403)."""
+
+
+class Moderated(Forbidden):
+    """The input was flagged by moderation (403)."""
+
+
+class NotFound(ApiError, LookupError):
+    """No such model, generation, or no provider left by the routing filters (404)."""
+
+
+class PayloadTooLarge(ApiError, ValueError):
+    """The request body is too large (413)."""
+
+
+class RateLimited(ApiError):
+    """Too many requests for now (429); ``retry_after`` says when to come back."""
+
+
+class ServerError(ApiError):
+    """The service or a provider failed (5xx)."""
+
+
+class ProviderUnavailable(ServerError):
+    """The provider is down, overloaded, or none is left (502, 503, 529)."""
+
+
+class ServerTimeout(ServerError, TimeoutError):
+    """The service gave up waiting (408, 504, 524)."""
+
+
+BY_STATUS: dict[int, type[ApiError]] = {
+    400: BadRequest,
+    401: AuthenticationError,
+    402: OutOfCredits,
+    403: Forbidden,
+    404: NotFound,
+    408: ServerTimeout,
+    409: BadRequest,
+    412: BadRequest,
+    413: PayloadTooLarge,
+    422: BadRequest,
+    429: RateLimited,
+    502: ProviderUnavailable,
+    503: ProviderUnavailable,
+    504: ServerTimeout,
+    524: ServerTimeout,
+    529: ProviderUnavailable,
+}
+"""HTTP status to class; any other 4xx is `BadRequest`, any other 5xx `ServerError`."""
+
+BY_TYPE: dict[str, type[ApiError]] = {
+    "context_length_exceeded": ContextTooLong,
+    "token_limit_exceeded": ContextTooLong,
+    "string_too_long": ContextTooLong,
+    "authentication": AuthenticationError,
+    "payment_required": OutOfCredits,
+    "permission_denied": Forbidden,
+    "content_policy_violation": Moderated,
+    "not_found": NotFound,
+    "payload_too_large": PayloadTooLarge,
+    "rate_limit_exceeded": RateLimited,
+    "provider_unavailable": ProviderUnavailable,
+    "provider_overloaded": ProviderUnavailable,
+    "timeout": ServerTimeout,
+    "server": ServerError,
+}
+"""``metadata.error_type`` to class; it wins over the status, which is 200 in a stream."""

@@ -1,0 +1,316 @@
+"""From an answer that is an error to an exception that a person can act on."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+from urllib3.exceptions import InvalidHeader
+from urllib3.util.retry import Retry
+
+from .errors import (
+    BY_STATUS,
+    BY_TYPE,
+    ApiError,
+    BadRequest,
+    ContextTooLong,
+    Forbidden,
+    Moderated,
+    NotFound,
+    OutOfCredits,
+    ProviderUnavailable,
+    RateLimited,
+    ServerError,
+    UnexpectedAnswer,
+)
+
+SHOWN = 300
+"""Characters of a service's own words that a message repeats at most."""
+
+NEXT_STEP: dict[str, str] = {
+    "AuthenticationError": (
+        "Set OPENROUTER_API_KEY or call ornb.connect(api_key=...) with a valid key; "
+        "ornb.connect(offline=True) works without one."
+    ),
+    "BadRequest": "Change the request accordingly; it was not billed.",
+    "ContextTooLong": (
+        "Shorten the prompt or max_tokens, or pick a model with more room: "
+        "ornb.models(min_context=...)."
+    ),
+    "Forbidden": (
+        "The key lacks this permission, or a guardrail or a budget of the account forbids it."
+    ),
+    "Moderated": "Rephrase the prompt, or pick a model that is not moderated.",
+    "NotFound": "Look the id up with ornb.models(search=...), and relax provider= if you set it.",
+    "OutOfCredits": "Add credits, ask for fewer max_tokens, or pick from ornb.models(free=True).",
+    "PayloadTooLarge": "Send less: a shorter prompt or smaller attachments.",
+    "ProviderUnavailable": (
+        "Try again shortly, or pick another model; models=[...] falls back by itself."
+    ),
+    "RateLimited": "Wait, or pick another model: a free model's limits are shared by many.",
+    "ServerError": "Try again shortly.",
+    "ServerTimeout": "Try again, or pick a faster model.",
+}
+"""What to do next, by class of error."""
+
+
+def refusal(
+    status: int,
+    headers: Mapping[str, str],
+    body: bytes,
+    *,
+    url: str = "",
+    model: str | None = None,
+    now: datetime | None = None,
+) -> ApiError | UnexpectedAnswer:
+    """Make the error that an answer stands for.
+
+    Parameters
+    ----------
+    status : int
+        HTTP status; 200 when the error came inside an answer that had begun.
+    headers : mapping of str to str
+        Of the answer, case-insensitive.
+    body : bytes
+        JSON with ``error``, or whatever came in its place.
+    url : str
+        Address asked; only its host is repeated.
+    model : str, optional
+        Model asked for.
+    now : datetime, optional
+        The present, for dates in the headers (UTC).
+
+    Returns
+    -------
+    ApiError or UnexpectedAnswer
+        Of the class that status and ``error_type`` name.
+
+    Examples
+    --------
+    >>> body = b'{"error": {"code": 429, "message": "Slow down"}}'
+    >>> error = refusal(429, {"Retry-After": "7"}, body)
+    >>> type(error).__name__, error.retry_after
+    ('RateLimited', 7.0)
+
+    References
+    ----------
+    OpenRouter docs, "Errors and debugging"; 2026-08-22. Bodies seen elsewhere differ from it: a
+    code as a string, metadata that is null, ``raw`` as text, as JSON in a string, or as an object.
+    """
+    error = _error_object(body)
+    if error is None:
+        return _not_ours(status, body, urlsplit(url).netloc or "The server")
+    metadata = _mapping(error.get("metadata"))
+    availability = _mapping(error.get("availability"))
+    effective = _status_of(error, status)
+    error_type = metadata.get("error_type") or error.get("error_type")
+    kind = _kind(effective, error_type, error, metadata)
+    pause = retry_after(headers, metadata, availability, now=now)
+    return kind(
+        _words(kind, effective, error, metadata, model, pause),
+        status_code=status,
+        code=error.get("code"),
+        error_type=error_type if isinstance(error_type, str) else None,
+        provider=_text(metadata.get("provider_name")),
+        model=model,
+        retry_after=pause,
+        generation_id=headers.get("X-Generation-Id"),
+        raw=error,
+    )
+
+
+def retry_after(
+    headers: Mapping[str, str],
+    metadata: Mapping[str, Any] | None = None,
+    availability: Mapping[str, Any] | None = None,
+    *,
+    now: datetime | None = None,
+) -> float | None:
+    """Seconds until a request makes sense again.
+
+    Parameters
+    ----------
+    headers : mapping of str to str
+        ``Retry-After`` (seconds or a date), or ``X-RateLimit-Reset`` (epoch milliseconds).
+    metadata : mapping, optional
+        ``error.metadata``, whose ``headers`` may hold a copy of the limits.
+    availability : mapping, optional
+        ``error.availability``, whose ``retry_after`` is in s.
+    now : datetime, optional
+        The present (UTC).
+
+    Returns
+    -------
+    float or None
+        Seconds, never negative; None when nobody said.
+
+    Examples
+    --------
+    >>> retry_after({"Retry-After": "2"})
+    2.0
+    >>> retry_after({}, {"headers": {"X-RateLimit-Reset": "1761609600000"}},
+    ...             now=datetime(2025, 10, 27, 23, 59, 50, tzinfo=UTC))
+    10.0
+    """
+    now = now or datetime.now(UTC)
+    value = headers.get("Retry-After")
+    if value:
+        try:
+            return max(0.0, float(Retry().parse_retry_after(value)))
+        except (InvalidHeader, OverflowError):
+            pass  # neither seconds nor a date: the other signs may still tell
+    copied = _mapping(_mapping(metadata).get("headers"))
+    reset = headers.get("X-RateLimit-Reset") or copied.get("X-RateLimit-Reset")
+    try:
+        if reset is not None:
+            return max(0.0, float(reset) / 1000 - now.timestamp())
+        pause = _mapping(availability).get("retry_after")
+        return None if pause is None else max(0.0, float(pause))
+    except (TypeError, ValueError):
+        return None
+
+
+def gave_up(choice: Any) -> bool:
+    """Tell a provider's failure that no ``error`` announces.
+
+    Parameters
+    ----------
+    choice : Any
+        ``choices[0]`` of a chunk or of an answer.
+
+    Returns
+    -------
+    bool
+        True when the finish reason says error.
+
+    Examples
+    --------
+    >>> gave_up({"finish_reason": None, "native_finish_reason": "network_error"})
+    True
+    """
+    choice = _mapping(choice)
+    return choice.get("finish_reason") == "error" or choice.get("native_finish_reason") in (
+        "error",
+        "network_error",
+    )
+
+
+def _error_object(body: bytes) -> dict[str, Any] | None:
+    try:
+        value = json.loads(body)
+    except ValueError:
+        return None
+    error = value.get("error") if isinstance(value, dict) else None
+    if isinstance(error, str):  # other OpenAI-compatible servers send a bare sentence
+        return {"message": error}
+    if isinstance(error, dict) and isinstance(error.get("error"), dict):  # seen nested twice
+        error = error["error"] | {key: error[key] for key in error if key != "error"}
+    return error if isinstance(error, dict) else None
+
+
+def _not_ours(status: int, body: bytes, host: str) -> ApiError | UnexpectedAnswer:
+    text = body.decode("utf-8", "replace").strip()
+    is_page = text[:1] == "<"
+    title = re.search(r"<title[^>]*>([^<]*)", text, re.IGNORECASE)
+    shown = title.group(1) if title else re.sub(r"<[^>]*>", " ", text)
+    shown = " ".join(shown.split())[:SHOWN]
+    what = f"a web page ({shown!r})" if is_page else f"{shown!r}" if shown else "nothing"
+    message = f"{host} answered {what} with status {status}, where OpenRouter's JSON was expected. "
+    kind = BY_STATUS.get(status) or (ServerError if status >= 500 else None)
+    if kind is not None and issubclass(kind, ServerError):
+        return kind(message + NEXT_STEP[kind.__name__], status_code=status)
+    if kind is not None and status != 404:
+        return kind(message + NEXT_STEP[kind.__name__], status_code=status)
+    return UnexpectedAnswer(
+        message + "A proxy or a sign-in page may stand in between, or base_url is not right."
+    )
+
+
+def _status_of(error: Mapping[str, Any], status: int) -> int:
+    """The status meant: inside an answer that had begun, the transport's own is 200."""
+    if status >= 400:
+        return status
+    for value in (error.get("code"), error.get("http_status")):
+        try:
+            if value is not None and 400 <= int(value) <= 599:
+                return int(value)
+        except (TypeError, ValueError):
+            continue
+    return 502
+
+
+def _kind(
+    status: int, error_type: Any, error: Mapping[str, Any], metadata: Mapping[str, Any]
+) -> type[ApiError]:
+    kind = BY_TYPE.get(error_type) if isinstance(error_type, str) else None
+    if kind is None:
+        kind = BY_STATUS.get(status) or (ServerError if status >= 500 else BadRequest)
+    if kind is Forbidden and ("reasons" in metadata or "flagged_input" in metadata):
+        return Moderated
+    # Older answers have no error_type for a prompt that does not fit.
+    if kind is BadRequest and re.search(
+        r"context length|context window|too many tokens", str(error.get("message")), re.IGNORECASE
+    ):
+        return ContextTooLong
+    return kind
+
+
+def _words(
+    kind: type[ApiError],
+    status: int,
+    error: Mapping[str, Any],
+    metadata: Mapping[str, Any],
+    model: str | None,
+    pause: float | None,
+) -> str:
+    said = _text(error.get("message")) or "no reason given"
+    raw = _raw_message(metadata.get("raw"))
+    if raw and raw not in said:
+        said = f"{said.rstrip('. ')}: {raw}"
+    reasons = metadata.get("reasons")
+    if isinstance(reasons, list) and reasons:
+        said = f"{said.rstrip('. ')} ({', '.join(map(str, reasons))})"
+    who = _text(metadata.get("provider_name"))
+    about = ", ".join(part for part in (str(status), model, who) if part)
+    step = NEXT_STEP[kind.__name__]
+    if pause is not None and kind in (RateLimited, ProviderUnavailable):
+        step = f"Try again in {_duration(pause)}. {step}"
+    if kind is NotFound and "data policy" in said:
+        step = "Allow such providers in the account's privacy settings, or pick another model."
+    if kind is OutOfCredits and "afford" not in said and "free" in said:
+        step = "Add credits: a negative balance stops free models too."
+    return f"{said[:SHOWN].rstrip('. ')} [{about}]. {step}"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    if seconds < 6000:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
+
+
+def _raw_message(raw: Any) -> str | None:
+    """What the provider itself said, out of text, of JSON in a string, or of an object."""
+    if isinstance(raw, str):
+        try:
+            raw = json.loads(raw)
+        except ValueError:
+            return _text(raw)
+    for key in ("error", "message", "detail"):
+        if isinstance(raw, dict) and key in raw:
+            return _raw_message(raw[key]) if not isinstance(raw[key], str) else _text(raw[key])
+    return _text(raw)
+
+
+def _text(value: Any) -> str | None:
+    text = " ".join(value.split()) if isinstance(value, str) else ""
+    return text[:SHOWN] or None
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}

@@ -1,0 +1,438 @@
+"""The values of a chat call: what was said, what it used, how long it took."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, NamedTuple
+
+
+class Event(NamedTuple):
+    """One piece of an answer, as it arrives."""
+
+    type: str
+    """"text", "reasoning", "tool_call", "image", "annotation", "usage" or "finish"."""
+    text: str = ""
+    """The piece, for text and reasoning; never empty there."""
+    data: Any = None
+    """The piece, for the other types: as the API sent it, `Usage` for "usage"."""
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What a call used; None where nobody said.
+
+    Examples
+    --------
+    >>> Usage.from_json({"prompt_tokens": 22, "completion_tokens": 9, "cost": 0.000145}).cost_usd
+    0.000145
+
+    References
+    ----------
+    OpenRouter docs, "Usage accounting"; 2026-08-22.
+    """
+
+    prompt_tokens: int | None = None
+    """Tokens sent, by the model's own tokenizer; cached ones are among them."""
+    completion_tokens: int | None = None
+    """Tokens answered; reasoning is among them."""
+    total_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    """A part of `completion_tokens` (recordings have it above them; it is kept as sent)."""
+    cached_tokens: int | None = None
+    """A part of `prompt_tokens`, read from the provider's cache."""
+    cache_write_tokens: int | None = None
+    """A part of `prompt_tokens`, written to the provider's cache."""
+    cost_usd: float | None = None
+    """What was charged, in USD. 0 is free, None is unknown."""
+    is_byok: bool | None = None
+    """Whether a key of the user's own with the provider paid."""
+    raw: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    """The `usage` object as it came."""
+
+    @classmethod
+    def from_json(cls, usage: Mapping[str, Any]) -> Usage:
+        """Read the ``usage`` object of an answer.
+
+        Parameters
+        ----------
+        usage : mapping
+            As the API sends it; every key may be missing or null.
+
+        Returns
+        -------
+        Usage
+            With what could be read.
+
+        Examples
+        --------
+        >>> Usage.from_json({"completion_tokens_details": {"reasoning_tokens": 5}}).reasoning_tokens
+        5
+        """
+        sent = usage.get("prompt_tokens_details")
+        made = usage.get("completion_tokens_details")
+        return cls(
+            prompt_tokens=_count(usage, "prompt_tokens"),
+            completion_tokens=_count(usage, "completion_tokens"),
+            total_tokens=_count(usage, "total_tokens"),
+            reasoning_tokens=_count(made, "reasoning_tokens"),
+            cached_tokens=_count(sent, "cached_tokens"),
+            cache_write_tokens=_count(sent, "cache_write_tokens"),
+            cost_usd=_amount(usage.get("cost")),
+            is_byok=usage.get("is_byok") if isinstance(usage.get("is_byok"), bool) else None,
+            raw=usage,
+        )
+
+
+@dataclass(frozen=True)
+class Timing:
+    """When a call began and how long its parts took, in seconds, by a clock that cannot jump.
+
+    Times run from the first write to the socket, so that waiting in a queue of ours is not
+    mistaken for the model's.
+    """
+
+    started_at: datetime | None = None
+    """When it was asked for (UTC)."""
+    queued_s: float | None = None
+    """From the call to the first write: connecting, and waiting for a turn."""
+    connect_s: float | None = None
+    """Of that, making the connection; None when a kept one served."""
+    time_to_first_token_s: float | None = None
+    """To the read that held the first piece of text, of reasoning too; None if not streamed."""
+    time_to_first_answer_s: float | None = None
+    """The same to the first piece that is not reasoning."""
+    duration_s: float | None = None
+    """To the last byte."""
+    connection_reused: bool | None = None
+
+    def tokens_per_second(self, completion_tokens: int | None) -> float | None:
+        """Give the rate over the whole duration, the wait for the first token included.
+
+        Parameters
+        ----------
+        completion_tokens : int or None
+            Tokens answered.
+
+        Returns
+        -------
+        float or None
+            Tokens a second; None where either is unknown.
+
+        Examples
+        --------
+        >>> Timing(duration_s=2.0).tokens_per_second(50)
+        25.0
+        """
+        if not self.duration_s or completion_tokens is None:
+            return None
+        return completion_tokens / self.duration_s
+
+
+@dataclass(frozen=True)
+class Reply:
+    """The answer to one chat call, whole or as far as it came.
+
+    Shows itself in a notebook as safe HTML; ``print(reply.text)`` gives the plain text.
+
+    Examples
+    --------
+    >>> Reply(text="A cat.", model="acme/orbit", usage=Usage(prompt_tokens=22, completion_tokens=3))
+    Reply('A cat.', 'acme/orbit', 22 → 3 tokens, cost not reported)
+    """
+
+    text: str = ""
+    reasoning: str = ""
+    """What the model thought aloud; "" when it did not, or did not show it."""
+    images: tuple[str, ...] = ()
+    """Images made, as data URLs."""
+    annotations: tuple[dict[str, Any], ...] = ()
+    """Web citations and parsed files."""
+    tool_calls: tuple[dict[str, Any], ...] = ()
+    """Functions that the model asks to be called, arguments as a JSON string."""
+    reasoning_details: tuple[dict[str, Any], ...] = ()
+    """To be sent back unchanged when the conversation goes on after tool calls."""
+    logprobs: tuple[dict[str, Any], ...] = ()
+    """One entry a token, if ``logprobs=True`` was asked for and the provider gave them."""
+    usage: Usage = field(default_factory=Usage)
+    timing: Timing = field(default_factory=Timing)
+    requested_model: str | None = None
+    model: str | None = None
+    """The model that served, which fallbacks, aliases and routers make another one."""
+    provider: str | None = None
+    finish_reason: str | None = None
+    """"stop", "length", "tool_calls", "content_filter" or "error"; None if it was cut short."""
+    native_finish_reason: str | None = None
+    generation_id: str | None = None
+    source: str = "live"
+    """"live", "recorded", "local" (a small model on this machine) or "canned"."""
+    note: str | None = None
+    """What the source says of itself, in a line."""
+    status: str = "ok"
+    """"ok", "stopped" or "error"."""
+    error: str | None = None
+    http_status: int | None = None
+    attempts: int = 0
+    """Requests sent for it; above 1 when a refusal was asked again."""
+    label: str | None = None
+    """The caller's own word for the call."""
+    raw_chunks: tuple[str, ...] = field(default=(), repr=False)
+    """The JSON texts that arrived, untouched: one for a plain answer, one a chunk for a stream."""
+
+    @property
+    def cost_usd(self) -> float | None:
+        """What was charged, in USD; None until the service said."""
+        return self.usage.cost_usd
+
+    @property
+    def raw(self) -> Any:
+        """What arrived, parsed: the answer, or the list of a stream's chunks."""
+        chunks = [json.loads(chunk) for chunk in self.raw_chunks]
+        return chunks[0] if len(chunks) == 1 else chunks
+
+    @property
+    def facts(self) -> list[str]:
+        """The line under an answer, in pieces: model, provider, tokens, cost, times."""
+        usage, timing = self.usage, self.timing
+        pieces = [self.model or self.requested_model, self.provider]
+        if usage.prompt_tokens is not None and usage.completion_tokens is not None:
+            pieces.append(f"{usage.prompt_tokens:,} → {usage.completion_tokens:,} tokens")
+        pieces.append(self._cost())
+        if timing.time_to_first_token_s is not None:
+            pieces.append(f"{timing.time_to_first_token_s:.2f} s to first token")
+        if timing.duration_s is not None:
+            pieces.append(f"{timing.duration_s:.2f} s")
+        if self.status != "ok":
+            pieces.append(self.status)
+        elif self.finish_reason == "length":
+            pieces.append("cut at max_tokens")
+        return [piece for piece in pieces if piece]
+
+    def _cost(self) -> str:
+        if self.cost_usd is None:
+            return "cost not reported"
+        if self.source in ("local", "canned"):
+            return "not billed"
+        amount = format_usd(self.cost_usd)
+        return f"{amount} when recorded" if self.source == "recorded" else f"{amount} billed"
+
+    def __repr__(self) -> str:
+        text = self.text if len(self.text) <= 60 else self.text[:59] + "…"
+        return f"Reply({text!r}, {', '.join(self._plain_facts())})"
+
+    def _plain_facts(self) -> Iterable[str]:
+        for piece in self.facts:
+            yield repr(piece) if piece in (self.model, self.requested_model) else piece
+
+    def _repr_html_(self) -> str:
+        # Imported here, against the order of the house: a reply that is the last value of a cell
+        # must show itself safely, and most programs never show one.
+        from .rendering import reply_html
+
+        return reply_html(self)
+
+
+def format_usd(amount: float) -> str:
+    """Write an amount of money so that small ones stay legible.
+
+    Parameters
+    ----------
+    amount : float
+        USD.
+
+    Returns
+    -------
+    str
+        Two significant digits below a dollar, cents above.
+
+    Examples
+    --------
+    >>> [format_usd(amount) for amount in (0, 0.000145, 0.0123, 3.5)]
+    ['$0', '$0.00015', '$0.012', '$3.50']
+    """
+    if amount == 0:
+        return "$0"
+    if abs(amount) >= 1:
+        return f"${amount:,.2f}"
+    digits = 1
+    while digits < 12 and abs(amount) < 10 ** -(digits - 1):
+        digits += 1
+    return f"${amount:.{digits}f}"
+
+
+class Assembly:
+    """Puts an answer together from its pieces.
+
+    Parameters
+    ----------
+    requested_model : str, optional
+        The model asked for.
+    """
+
+    def __init__(self, requested_model: str | None = None) -> None:
+        self.requested_model = requested_model
+        self.first_token_at: float | None = None
+        self.first_answer_at: float | None = None
+        self.finish_reason: str | None = None
+        self.outcome: dict[str, Any] = {}
+        """Fields of the reply that others than the chunks decide: status, timing, source, ..."""
+        self.served: dict[str, str] = {}
+        """Of the answer: id, model, provider."""
+        self._native_finish_reason: str | None = None
+        self._text: list[str] = []
+        self._reasoning: list[str] = []
+        self._chunks: list[str] = []
+        self._images: list[str] = []
+        self._annotations: list[dict[str, Any]] = []
+        self._logprobs: list[dict[str, Any]] = []
+        self._tool_calls: dict[Any, dict[str, Any]] = {}
+        self._details: dict[Any, dict[str, Any]] = {}
+        self._usage = Usage()
+
+    @property
+    def begun(self) -> bool:
+        """Whether anything has arrived."""
+        return bool(self._chunks)
+
+    @property
+    def reply(self) -> Reply:
+        """What has arrived so far."""
+        return Reply(
+            text="".join(self._text),
+            reasoning="".join(self._reasoning),
+            images=tuple(self._images),
+            annotations=tuple(self._annotations),
+            tool_calls=tuple(self._tool_calls.values()),
+            reasoning_details=tuple(self._details.values()),
+            logprobs=tuple(self._logprobs),
+            usage=self._usage,
+            requested_model=self.requested_model,
+            model=self.served.get("model"),
+            provider=self.served.get("provider"),
+            finish_reason=self.finish_reason,
+            native_finish_reason=self._native_finish_reason,
+            raw_chunks=tuple(self._chunks),
+            **{"generation_id": self.served.get("id"), **self.outcome},
+        )
+
+    def take(self, chunk: Mapping[str, Any], text: str, now: float) -> list[Event]:
+        """Add a chunk of a stream, or a whole answer.
+
+        Parameters
+        ----------
+        chunk : mapping
+            As parsed.
+        text : str
+            As it came.
+        now : float
+            ``perf_counter`` of the read that held it, in s.
+
+        Returns
+        -------
+        list of Event
+            What is new in it.
+        """
+        self._chunks.append(text)
+        for key in ("id", "model", "provider"):
+            if isinstance(chunk.get(key), str):
+                self.served[key] = chunk[key]
+        events: list[Event] = []
+        usage = chunk.get("usage")
+        choices = chunk.get("choices")
+        if isinstance(choices, list) and choices and isinstance(choices[0], dict):
+            self._take_choice(choices[0], now, events)
+        if isinstance(usage, dict):
+            self._usage = Usage.from_json(usage)
+            events.append(Event("usage", data=self._usage))
+        return events
+
+    def _take_choice(self, choice: dict[str, Any], now: float, events: list[Event]) -> None:
+        delta = choice.get("delta") or choice.get("message")
+        if isinstance(delta, dict):
+            self._take_delta(delta, now, events)
+        logprobs = choice.get("logprobs")
+        if isinstance(logprobs, dict) and isinstance(logprobs.get("content"), list):
+            self._logprobs += logprobs["content"]
+        self._native_finish_reason = choice.get("native_finish_reason") or (
+            self._native_finish_reason
+        )
+        reason = choice.get("finish_reason")
+        if reason and self.finish_reason is None:  # it is often sent twice
+            self.finish_reason = str(reason)
+            events.append(Event("finish", data=self.finish_reason))
+
+    def _take_delta(self, delta: dict[str, Any], now: float, events: list[Event]) -> None:
+        # `reasoning_content` is what vLLM, llama.cpp and DeepSeek's own servers call it.
+        reasoning = delta.get("reasoning") or delta.get("reasoning_content")
+        if reasoning and isinstance(reasoning, str):
+            self.first_token_at = self.first_token_at or now
+            self._reasoning.append(reasoning)
+            events.append(Event("reasoning", reasoning))
+        content = delta.get("content")
+        if isinstance(content, list):
+            content = "".join(part.get("text") or "" for part in content if isinstance(part, dict))
+        if content and isinstance(content, str):
+            self.first_token_at = self.first_token_at or now
+            self.first_answer_at = self.first_answer_at or now
+            self._text.append(content)
+            events.append(Event("text", content))
+        if len(delta) > 2:  # more than role and content: the rarer kinds
+            self._take_rarer(delta, events)
+
+    def _take_rarer(self, delta: dict[str, Any], events: list[Event]) -> None:
+        for call in _dicts(delta.get("tool_calls")):
+            self._merge_tool_call(call)
+            events.append(Event("tool_call", data=call))
+        for image in _dicts(delta.get("images")):
+            url = image.get("image_url")
+            url = url.get("url") if isinstance(url, dict) else url
+            if isinstance(url, str):
+                self._images.append(url)
+                events.append(Event("image", data=url))
+        for annotation in _dicts(delta.get("annotations")):
+            self._annotations.append(annotation)
+            events.append(Event("annotation", data=annotation))
+        for detail in _dicts(delta.get("reasoning_details")):
+            self._merge_detail(detail)
+
+    def _merge_tool_call(self, piece: dict[str, Any]) -> None:
+        place = piece.get("index", len(self._tool_calls))
+        call = self._tool_calls.setdefault(
+            place, {"id": None, "type": "function", "function": {"name": "", "arguments": ""}}
+        )
+        call["id"] = piece.get("id") or call["id"]
+        function = piece.get("function")
+        if isinstance(function, dict):
+            call["function"]["name"] += function.get("name") or ""
+            call["function"]["arguments"] += function.get("arguments") or ""
+
+    def _merge_detail(self, piece: dict[str, Any]) -> None:
+        place = (piece.get("index", len(self._details)), piece.get("type"))
+        detail = self._details.setdefault(place, {})
+        for key, value in piece.items():
+            if key in ("text", "summary", "data") and isinstance(value, str):
+                detail[key] = (detail.get(key) or "") + value
+            elif value is not None or key not in detail:
+                detail[key] = value
+
+
+def _dicts(value: Any) -> list[dict[str, Any]]:
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
+def _count(counts: Any, key: str) -> int | None:
+    value = counts.get(key) if isinstance(counts, Mapping) else None
+    amount = _amount(value)
+    return None if amount is None else int(amount)
+
+
+def _amount(value: Any) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        amount = float(value)
+    except ValueError:
+        return None
+    return amount if abs(amount) < float("inf") else None

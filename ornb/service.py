@@ -1,0 +1,337 @@
+"""One HTTP service: its address, its key, its patience. Everything ornb sends goes out here."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+import requests
+from requests.auth import AuthBase
+from urllib3.exceptions import HTTPError, ReadTimeoutError
+
+from .errors import ConfigError, ConnectionFailed, RequestTimedOut, StreamBroken, TransportError
+from .refusals import refusal
+from .transport import Adapter, Wire
+
+BLOCK = 65_536
+"""Bytes asked of the socket at once; a read gives what is there."""
+
+
+class Secret:
+    """A key that does not show itself: not in a repr, a traceback, a pickle or a copy.
+
+    Parameters
+    ----------
+    value : str
+        The key.
+
+    Examples
+    --------
+    >>> Secret("sk-or-v1-0123456789")
+    Secret(…)
+    """
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        """Give the key itself, for the request that needs it.
+
+        Returns
+        -------
+        str
+            The key.
+        """
+        return self._value
+
+    def __repr__(self) -> str:
+        return "Secret(…)"
+
+    def __reduce__(self) -> Any:
+        raise TypeError("a key is not pickled; let each process read OPENROUTER_API_KEY")
+
+
+class _Bearer(AuthBase):
+    """Sets the key on the way out; a ``.netrc`` entry for the host cannot replace it."""
+
+    def __init__(self, key: Secret | None) -> None:
+        self._key = key
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        if self._key is not None:
+            request.headers["Authorization"] = f"Bearer {self._key.reveal()}"
+        return request
+
+
+@dataclass(frozen=True)
+class Timeouts:
+    """How long to wait, in seconds."""
+
+    connect: float = 10.0
+    """For the connection."""
+    first_byte: float = 180.0
+    """From the request to the answer's headers; a reasoning model can be silent for minutes."""
+    between_bytes: float = 90.0
+    """For the next byte of an answer that has begun; OpenRouter sends comments while it waits."""
+
+
+class Service:
+    """Sends requests to one address, and speaks of the network's troubles in our words.
+
+    Parameters
+    ----------
+    base_url : str
+        Address up to and including the version.
+    api_key : str, optional
+        Sent as a bearer token.
+    timeouts : Timeouts, optional
+        Patience, in s.
+    headers : mapping of str to str, optional
+        Sent with every request.
+
+    Raises
+    ------
+    ConfigError
+        `base_url` is not an http(s) address, or `api_key` is not a header value.
+
+    Examples
+    --------
+    >>> Service("http://127.0.0.1:11434/v1/").base_url
+    'http://127.0.0.1:11434/v1'
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        api_key: str | None = None,
+        *,
+        timeouts: Timeouts | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        self.base_url = _checked_url(base_url)
+        self.host = urlsplit(self.base_url).netloc
+        self.timeouts = timeouts or Timeouts()
+        self.key = Secret(_checked_key(api_key)) if api_key else None
+        self._auth = _Bearer(self.key)
+        self._http = requests.Session()
+        self._http.mount("https://", Adapter())
+        self._http.mount("http://", Adapter())
+        self._http.headers.update(headers or {})
+
+    @contextlib.contextmanager
+    def open(
+        self,
+        method: str,
+        url: str,
+        wire: Wire,
+        *,
+        model: str | None = None,
+        seen: Callable[[requests.Response], object] | None = None,
+        **request: Any,
+    ) -> Iterator[requests.Response]:
+        """Send a request, and hand over its answer with the body unread.
+
+        Parameters
+        ----------
+        method, url : str
+            What to ask.
+        wire : Wire
+            Watches the socket.
+        model : str, optional
+            Named in the error's words.
+        seen : callable, optional
+            Called with the response as soon as its headers are there, also when it is a refusal.
+        **request : Any
+            ``params`` or ``data``, as requests takes them.
+
+        Yields
+        ------
+        requests.Response
+            Status 2xx. The connection is kept only if the body was read to its end.
+
+        Raises
+        ------
+        ConnectionFailed, RequestTimedOut
+            Nobody there, or too slow.
+        ApiError, UnexpectedAnswer
+            The service, or something in between, said no.
+        """
+        wire.watch()
+        try:
+            response = self._http.request(
+                method,
+                url,
+                stream=True,
+                allow_redirects=False,  # the key and the prompt go where they were sent, only
+                auth=self._auth,
+                timeout=(self.timeouts.connect, self.timeouts.first_byte),
+                headers={"Content-Type": "application/json"} if method == "POST" else None,
+                **request,
+            )
+        except requests.RequestException as error:
+            raise self._no_answer(error, wire) from error
+        with contextlib.closing(response):
+            if seen is not None:
+                seen(response)
+            wire.patience(self.timeouts.between_bytes)
+            if response.status_code >= 300:
+                raise self.refusal(response, b"".join(self.blocks(response)), model)
+            yield response
+
+    def refusal(self, response: requests.Response, body: bytes, model: str | None) -> Exception:
+        """Put an answer that is an error, or not this API's, into our words.
+
+        Parameters
+        ----------
+        response : requests.Response
+            For its status, headers and address.
+        body : bytes
+            What it said. The key, should it be echoed there, is taken out.
+        model : str, optional
+            The model asked for.
+
+        Returns
+        -------
+        ApiError or UnexpectedAnswer
+            To be raised.
+        """
+        if self.key is not None:
+            body = body.replace(self.key.reveal().encode(), b"[key]")
+        return refusal(
+            response.status_code, response.headers, body, url=response.url or "", model=model
+        )
+
+    def blocks(self, response: requests.Response) -> Iterator[bytes]:
+        """Give the body as it arrives.
+
+        Parameters
+        ----------
+        response : requests.Response
+            Unread.
+
+        Yields
+        ------
+        bytes
+            What one read gave, decompressed.
+
+        Raises
+        ------
+        RequestTimedOut, StreamBroken
+            It fell silent, or ended in the middle.
+        """
+        read = response.raw.read1
+        while True:
+            try:
+                block = read(BLOCK, decode_content=True)
+            except ReadTimeoutError as error:
+                raise RequestTimedOut(
+                    f"{self.host} fell silent in the middle of the answer. What had arrived is "
+                    "kept; ask again, or allow more time with ornb.connect(timeouts=...)."
+                ) from error
+            except (HTTPError, OSError, ValueError) as error:
+                raise StreamBroken(
+                    f"The connection to {self.host} ended in the middle of the answer. "
+                    "What had arrived is kept; ask again for the rest."
+                ) from error
+            if not block:
+                return
+            yield block
+
+    def json(self, response: requests.Response, wire: Wire, model: str | None = None) -> Any:
+        """Read a JSON body to its end.
+
+        Parameters
+        ----------
+        response : requests.Response
+            Unread. Leading blanks (keep-alive padding) are allowed.
+        wire : Wire
+            Watches the socket.
+        model : str, optional
+            Named in the error's words.
+
+        Returns
+        -------
+        Any
+            The JSON value.
+
+        Raises
+        ------
+        UnexpectedAnswer
+            Not JSON: a proxy's page, or garbage.
+        RequestTimedOut, StreamBroken
+            It stopped in the middle.
+        """
+        # An answer that is not streamed may be silent until it is whole.
+        wire.patience(self.timeouts.first_byte)
+        body = b"".join(self.blocks(response))
+        try:
+            return json.loads(body)
+        except ValueError as error:
+            raise self.refusal(response, body, model) from error
+
+    def close(self) -> None:
+        """Close the kept connections."""
+        self._http.close()
+
+    def _no_answer(self, error: requests.RequestException, wire: Wire) -> TransportError:
+        if isinstance(error, requests.ConnectTimeout):
+            return ConnectionFailed(
+                f"{self.host} did not take the connection within {self.timeouts.connect:g} s. "
+                "Check the network and base_url."
+            )
+        if isinstance(error, requests.Timeout):
+            return RequestTimedOut(
+                f"{self.host} did not begin to answer within {self.timeouts.first_byte:g} s. "
+                "Ask again, or allow more time with ornb.connect(timeouts=...)."
+            )
+        if isinstance(error, requests.exceptions.SSLError):
+            return ConnectionFailed(
+                f"{self.host} could not prove who it is (TLS: {_innermost(error)}). Behind a "
+                "company proxy, point REQUESTS_CA_BUNDLE at its certificate file."
+            )
+        if isinstance(error, requests.exceptions.ProxyError):
+            return ConnectionFailed(
+                f"The proxy in HTTP(S)_PROXY does not lead to {self.host}. Check that setting."
+            )
+        if wire.sent_at is None:
+            return ConnectionFailed(
+                f"Nobody answers at {self.host} ({_innermost(error)}). Check the network and "
+                "base_url; ornb.connect(offline=True) works without either."
+            )
+        return StreamBroken(
+            f"{self.host} closed the connection before it answered. Ask again; nothing of an "
+            "answer had arrived."
+        )
+
+
+def _innermost(error: BaseException) -> str:
+    """The operating system's word for it, without the layers of wrapping."""
+    found = re.findall(r"\[Errno -?\d+\] ([^'\")]+)|(certificate verify failed[^(\"]*)", str(error))
+    return next((word.strip() for pair in found for word in pair if word), "connection failed")
+
+
+def _checked_url(url: str) -> str:
+    parts = urlsplit(url) if isinstance(url, str) else None
+    if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ConfigError(
+            f"base_url {url!r} is not an address such as https://openrouter.ai/api/v1."
+        )
+    if parts.username or parts.password:
+        raise ConfigError("base_url must not hold a user name or password; pass api_key instead.")
+    return url.rstrip("/")
+
+
+def _checked_key(key: str) -> str:
+    key = key.strip()
+    if not key or not key.isascii() or not key.isprintable() or " " in key:
+        raise ConfigError(
+            "The API key has blanks or characters that no key has. Copy it once more, whole."
+        )
+    return key

@@ -1,0 +1,304 @@
+"""One chat call, from the first attempt to the row in the ledger."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import threading
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+from .errors import (
+    ApiError,
+    ConfigError,
+    ConnectionFailed,
+    OrnbError,
+    RequestTimedOut,
+    StreamBroken,
+    UnexpectedAnswer,
+)
+from .refusals import gave_up
+from .reply import Assembly, Event, Reply, Timing
+from .service import BLOCK, Service
+from .sse import Decoder
+from .transport import Wire
+
+if TYPE_CHECKING:
+    import requests
+
+Messages = str | Sequence[Mapping[str, Any]]
+
+LONGEST_WAIT_S = 20.0
+"""A refusal that asks for more patience than this is raised at once, with the time to come back."""
+ASKED_AGAIN = frozenset({429, 503})
+"""Refusals that come before anything was generated, so that asking again cannot be paid twice."""
+DRAIN_S = 0.05
+"""Time allowed for the end of the body after ``[DONE]``."""
+SOURCES = ("recorded", "local", "canned")
+
+
+class Stream:
+    """One chat call: iterate its events, stop it from any thread, read the reply.
+
+    Made by `ornb.Client.stream`. Nothing is sent before the first event is asked for. As a context
+    manager, leaving it early stops the call.
+
+    Examples
+    --------
+    >>> with ornb.connect(offline=True).stream("Hi", "ornb/canned") as stream:
+    ...     first = next(iter(stream))
+    >>> stream.reply.status
+    'stopped'
+    """
+
+    def __init__(
+        self,
+        service: Service,
+        messages: Messages,
+        model: str | None,
+        params: dict[str, Any],
+        *,
+        streamed: bool,
+        retries: int = 0,
+        source: str = "live",
+        on_call: Callable[[Reply], object] | None = None,
+    ) -> None:
+        self._service = service
+        self._messages = messages
+        self._model = model
+        self._label = params.pop("label", None)
+        self._params = params
+        self._streamed = streamed
+        self._retries = retries
+        self._source = source
+        self._on_call = on_call
+        self._assembly = Assembly(model)
+        self._stop = threading.Event()
+        self._wire = Wire()
+        self._attempts = 0
+        self._last_byte_at: float | None = None
+        self._final: Reply | None = None
+        self._events: Generator[Event, None, None] | None = None
+
+    def __iter__(self) -> Iterator[Event]:
+        if self._events is None:
+            self._events = self._run()
+        return self._events
+
+    def __enter__(self) -> Stream:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+        if self._events is not None:
+            self._events.close()
+
+    @property
+    def reply(self) -> Reply:
+        """What has arrived; all of it once the iteration has ended."""
+        return self._final or self._assembly.reply
+
+    def close(self) -> None:
+        """Stop: the connection is cut at once, also in a silence, and what arrived is kept.
+
+        Safe from any thread, and after the end. OpenRouter ends generation and billing with it
+        where the provider supports that (docs, "Streaming", 2026-08-22).
+        """
+        self._stop.set()
+        if self._final is None:
+            self._wire.cut()
+
+    def _run(self) -> Generator[Event, None, None]:
+        began, started_at = perf_counter(), datetime.now(UTC)
+        outcome = self._assembly.outcome
+        outcome.update(label=self._label, source=self._source)
+        try:
+            yield from self._exchange()
+        except OrnbError as error:
+            if self._stop.is_set():
+                outcome["status"] = "stopped"
+                return
+            outcome.update(status="error", error=str(error))
+            if isinstance(error, ApiError):
+                outcome["http_status"] = error.status_code
+                if error.provider is not None:
+                    self._assembly.served["provider"] = error.provider
+            error.reply = self._finished(began, started_at)
+            raise
+        except (KeyboardInterrupt, GeneratorExit):
+            self.close()
+            outcome["status"] = "stopped"
+            raise
+        else:
+            outcome["status"] = "stopped" if self._stop.is_set() else "ok"
+        finally:
+            reply = self._finished(began, started_at)
+            if self._on_call is not None:
+                self._on_call(reply)
+
+    def _finished(self, began: float, started_at: datetime) -> Reply:
+        """Take the times, once, and give the reply as it will stay."""
+        if self._final is None:
+            timing = self._timing(began, started_at)
+            self._assembly.outcome.update(attempts=self._attempts, timing=timing)
+            self._final = self._assembly.reply
+        return self._final
+
+    def _timing(self, began: float, started_at: datetime) -> Timing:
+        wire, sent = self._wire, self._wire.sent_at
+        if sent is None:  # it never left
+            return Timing(started_at=started_at, duration_s=perf_counter() - began)
+        assembly, streamed = self._assembly, self._streamed
+
+        def after_sent(moment: float | None) -> float | None:
+            return moment - sent if streamed and moment is not None else None
+
+        return Timing(
+            started_at=started_at,
+            queued_s=sent - began,
+            connect_s=wire.connect_s,
+            time_to_first_token_s=after_sent(assembly.first_token_at),
+            time_to_first_answer_s=after_sent(assembly.first_answer_at),
+            duration_s=(self._last_byte_at or perf_counter()) - sent,
+            connection_reused=wire.connect_s is None,
+        )
+
+    def _exchange(self) -> Iterator[Event]:
+        body = self._body()
+        while not self._stop.is_set():
+            self._wire = Wire()
+            self._attempts += 1
+            try:
+                yield from self._attempt(body)
+            except (ApiError, ConnectionFailed) as error:
+                pause = self._pause(error)
+                if pause is None or self._stop.wait(pause):
+                    raise
+            else:
+                return
+
+    def _attempt(self, body: bytes) -> Iterator[Event]:
+        service, wire = self._service, self._wire
+        url = service.base_url + "/chat/completions"
+        with service.open(
+            "POST", url, wire, model=self._model, seen=self._seen, data=body
+        ) as response:
+            if self._streamed and "event-stream" in response.headers.get("Content-Type", ""):
+                yield from self._read(response)
+            else:
+                answer = service.json(response, wire, self._model)
+                self._last_byte_at = perf_counter()
+                yield from self._take(answer, json.dumps(answer), self._last_byte_at, response)
+                self._refuse_empty(answer, response)
+
+    def _seen(self, response: requests.Response) -> None:
+        headers, outcome = response.headers, self._assembly.outcome
+        outcome["http_status"] = response.status_code
+        outcome["note"] = headers.get("X-Ornb-Note")
+        if headers.get("X-Ornb-Source") in SOURCES:
+            outcome["source"] = headers["X-Ornb-Source"]
+        if headers.get("X-Generation-Id"):
+            outcome["generation_id"] = headers["X-Generation-Id"]
+
+    def _read(self, response: requests.Response) -> Iterator[Event]:
+        decoder, stopped = Decoder(), self._stop.is_set
+        blocks = self._service.blocks(response)
+        for block in blocks:
+            now = perf_counter()
+            for server_event in decoder.feed(block):
+                if server_event.data == "[DONE]":
+                    self._last_byte_at = now
+                    self._drain(blocks)
+                    return
+                yield from self._parse(server_event.data, now, response)
+            if stopped():
+                return
+        self._last_byte_at = now = perf_counter()
+        for server_event in decoder.close():
+            if server_event.data != "[DONE]":
+                yield from self._parse(server_event.data, now, response)
+        if self._assembly.finish_reason is None and not stopped():
+            raise StreamBroken(
+                f"{self._service.host} ended the stream before the answer was finished. "
+                "What had arrived is kept; ask again for the rest."
+            )
+
+    def _parse(self, data: str, now: float, response: requests.Response) -> list[Event]:
+        try:
+            chunk = json.loads(data)
+        except ValueError as error:
+            raise StreamBroken(
+                f"{self._service.host} sent a damaged piece ({data[:60]!r}) in the middle of the "
+                "answer. What had arrived is kept; ask again for the rest."
+            ) from error
+        return self._take(chunk, data, now, response)
+
+    def _take(self, chunk: Any, text: str, now: float, response: requests.Response) -> list[Event]:
+        if not isinstance(chunk, dict):
+            raise UnexpectedAnswer(
+                f"{self._service.host} answered {text[:60]!r}, which is not a chat completion. "
+                "Check base_url."
+            )
+        events = self._assembly.take(chunk, text, now)
+        choices = chunk.get("choices")
+        choice = choices[0] if isinstance(choices, list) and choices else {}
+        fault = chunk.get("error") or (choice.get("error") if isinstance(choice, dict) else None)
+        if not fault and gave_up(choice):
+            fault = {"message": "The provider gave up without saying why", "code": 502}
+            fault["metadata"] = {"provider_name": chunk.get("provider")}
+        if fault:
+            body = json.dumps({"error": fault}).encode()
+            raise self._service.refusal(response, body, self._model)
+        return events
+
+    def _refuse_empty(self, answer: Any, response: requests.Response) -> None:
+        if not isinstance(answer.get("choices"), list):
+            raise UnexpectedAnswer(
+                f"{self._service.host} answered JSON without `choices` (status "
+                f"{response.status_code}), which is not a chat completion. Check base_url."
+            )
+
+    def _drain(self, blocks: Iterator[bytes]) -> None:
+        """Read the end of the body, so that the connection can serve the next call.
+
+        Bounded in time and size: a server that goes on must not hold the answer back.
+        """
+        self._wire.patience(DRAIN_S)
+        left = BLOCK
+        with contextlib.suppress(RequestTimedOut, StreamBroken):
+            for block in blocks:
+                left -= len(block)
+                if left < 0:
+                    return
+
+    def _pause(self, error: ApiError | ConnectionFailed) -> float | None:
+        """Seconds to wait before asking again; None when that is no use, or could be paid twice."""
+        if self._attempts > self._retries or self._assembly.begun:
+            return None
+        pause = 0.25 * 2**self._attempts
+        if isinstance(error, ApiError):
+            if error.status_code not in ASKED_AGAIN:
+                return None
+            if error.retry_after is not None:
+                pause = error.retry_after
+        return pause if pause <= LONGEST_WAIT_S else None
+
+    def _body(self) -> bytes:
+        messages: Any = self._messages
+        if isinstance(messages, str):
+            if not messages.strip():
+                raise ConfigError("The prompt is empty, so nothing was sent. Write a prompt first.")
+            messages = [{"role": "user", "content": messages}]
+        if not messages:
+            raise ConfigError("There are no messages, so nothing was sent. Give a prompt.")
+        body = {"messages": messages, **self._params}
+        if self._model is not None:
+            body["model"] = self._model
+        if self._streamed:
+            body["stream"] = True
+        try:
+            return json.dumps(body, allow_nan=False).encode()
+        except (TypeError, ValueError) as error:
+            raise ConfigError(f"The request cannot be written as JSON: {error}.") from error

@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+import inspect
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ornb import errors
+from ornb.refusals import NEXT_STEP, refusal, retry_after
+
+KINDS = {name: kind for name, kind in vars(errors).items() if inspect.isclass(kind)}
+
+
+def body(message: str, code: object = None, **metadata: object) -> bytes:
+    return json.dumps({"error": {"message": message, "code": code, "metadata": metadata}}).encode()
+
+
+@pytest.mark.parametrize(
+    ("status", "answer", "kind"),
+    [
+        (400, body("acme/x is not a valid model ID", 400), errors.BadRequest),
+        (400, body("This endpoint's maximum context length is 8192 tokens."), errors.ContextTooLong),
+        (400, body("Too long", 400, error_type="context_length_exceeded"), errors.ContextTooLong),
+        (401, body("User not found.", 401), errors.AuthenticationError),
+        (402, body("Insufficient credits.", 402), errors.OutOfCredits),
+        (403, body("Only management keys can perform this operation", 403), errors.Forbidden),
+        (403, body("Flagged", 403, reasons=["violence"], flagged_input="how"), errors.Moderated),
+        (404, body("No endpoints found for acme/x.", 404), errors.NotFound),
+        (408, body("Timed out", 408), errors.ServerTimeout),
+        (409, body("Conflict", 409), errors.BadRequest),
+        (413, body("Too large", 413), errors.PayloadTooLarge),
+        (418, body("A teapot", 418), errors.BadRequest),
+        (422, body("Semantics", 422), errors.BadRequest),
+        (429, body("Rate limit exceeded: free-models-per-min. ", "429"), errors.RateLimited),
+        (500, body("Internal", 500), errors.ServerError),
+        (502, body("Down", 502), errors.ProviderUnavailable),
+        (503, body("None left", 503), errors.ProviderUnavailable),
+        (504, body("Slow", 504, error_type="timeout"), errors.ServerTimeout),
+        (524, b"<html><title>524: A timeout occurred</title></html>", errors.ServerTimeout),
+        (529, body("Overloaded", 529), errors.ProviderUnavailable),
+        (200, body("Upstream went away", 502), errors.ProviderUnavailable),
+        (200, body("Odd", "rate_limit", error_type="rate_limit_exceeded"), errors.RateLimited),
+        (200, b"<!doctype html><title>Sign in</title>", errors.UnexpectedAnswer),
+        (200, b"{\"choices\": ", errors.UnexpectedAnswer),
+        (302, b"", errors.UnexpectedAnswer),
+        (404, b"<html>not here</html>", errors.UnexpectedAnswer),
+    ],
+)
+def test_each_answer_becomes_its_class(status: int, answer: bytes, kind: type) -> None:
+    error = refusal(status, {}, answer, url="https://openrouter.ai/api/v1/x", model="acme/x")
+    assert type(error) is kind
+
+
+@pytest.mark.parametrize("kind", [k for k in KINDS.values() if issubclass(k, errors.ApiError)])
+def test_each_class_says_what_to_do_next(kind: type[errors.ApiError]) -> None:
+    if kind is not errors.ApiError:
+        assert NEXT_STEP[kind.__name__]
+
+
+def test_every_class_stands_in_the_tree_at_the_top() -> None:
+    for name in KINDS:
+        if name not in ("Any", "OrnbError") and KINDS[name].__module__ == "ornb.errors":
+            assert name in (errors.__doc__ or "")
+
+
+@pytest.mark.parametrize(
+    "raw",
+    ["acme is busy", '{"error": {"message": "acme is busy"}}', {"error": {"message": "acme is busy"}}],
+    ids=["text", "JSON in a string", "object"],
+)
+def test_the_providers_own_words_are_shown(raw: object) -> None:
+    answer = body("Provider returned error", 429, raw=raw, provider_name="NorthCloud")
+    error = refusal(429, {}, answer, model="acme/x")
+    assert "acme is busy" in str(error)
+    assert error.provider == "NorthCloud"
+    assert "acme/x" in str(error)
+
+
+def test_a_limit_tells_when_to_come_back() -> None:
+    error = refusal(429, {"Retry-After": "90"}, body("Slow down", 429))
+    assert error.retry_after == 90
+    assert "Try again in 90 s" in str(error)
+
+
+def test_a_web_page_is_named_by_its_title() -> None:
+    page = b"<html><head><title>Company sign-in</title></head><body>" + b"x" * 5000
+    error = refusal(200, {}, page, url="https://proxy.example/api/v1/models")
+    assert "Company sign-in" in str(error)
+    assert "proxy.example" in str(error)
+    assert len(str(error)) < 400
+
+
+@pytest.mark.parametrize("value", ["soon", "", "-5", "1e400", "Wed, 21 Oct 2015 07:28:00 GMT"])
+def test_an_odd_retry_after_is_no_trouble(value: str) -> None:
+    assert retry_after({"Retry-After": value}) in (None, 0.0)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    max_leaves=5,
+)
+FIELDS = ["code", "message", "metadata", "availability", "error_type"]
+METADATA = ["raw", "provider_name", "error_type", "reasons", "headers", "retry_after"]
+
+
+@given(
+    st.sampled_from([200, 302, 400, 401, 403, 404, 429, 500, 502, 599]),
+    st.dictionaries(st.sampled_from(FIELDS), JSON | st.dictionaries(st.sampled_from(METADATA), JSON)),
+)
+def test_no_error_object_makes_it_fail(status: int, error: dict) -> None:
+    made = refusal(status, {}, json.dumps({"error": error}).encode())
+    assert isinstance(made, errors.ApiError)
+    assert str(made)
+
+
+@given(st.sampled_from([200, 404, 502]), st.binary())
+def test_no_body_makes_it_fail(status: int, answer: bytes) -> None:
+    assert isinstance(refusal(status, {}, answer), errors.OrnbError)
+
+
+def test_bodies_quoted_in_public_are_understood(shared_data) -> None:
+    lines = (shared_data / "quoted" / "errors-quoted.jsonl").read_text().splitlines()
+    for quoted in map(json.loads, lines):
+        answer = quoted["body"]
+        if not isinstance(answer, dict) or "error" not in answer:
+            continue
+        error = refusal(quoted["http_status"] or 200, {}, json.dumps(answer).encode())
+        assert isinstance(error, errors.ApiError)
+        assert "no reason given" not in str(error)
+        assert "user_" not in str(error)

@@ -1,0 +1,264 @@
+"""Which models: the filters of the catalogue, and "did you mean".
+
+The picker's search box follows the same rules in the browser; a change here is a change there.
+"""
+
+from __future__ import annotations
+
+import difflib
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from . import columns as c
+from .errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+__all__ = ["closest", "did_you_mean", "filter_models"]
+
+Mask = np.ndarray[Any, Any]
+
+# As documented on 2026-08-22; what the frame at hand lists is known besides.
+_INPUTS = ["text", "image", "file", "audio", "video"]
+_OUTPUTS = [
+    *["text", "image", "audio", "video", "embeddings"],
+    *["rerank", "speech", "transcription", "decisions"],
+]
+_PARAMETERS = [
+    *["temperature", "top_p", "top_k", "min_p", "top_a", "seed", "stop", "verbosity"],
+    *["frequency_penalty", "presence_penalty", "repetition_penalty", "logit_bias"],
+    *["max_tokens", "max_completion_tokens", "logprobs", "top_logprobs", "prediction"],
+    *["response_format", "structured_outputs", "tools", "tool_choice", "parallel_tool_calls"],
+    *["include_reasoning", "reasoning", "reasoning_effort", "web_search_options"],
+]
+
+
+def filter_models(
+    models: pd.DataFrame,
+    *,
+    search: str | None = None,
+    free: bool | None = None,
+    min_context: int | None = None,
+    accepts: str | Iterable[str] | None = None,
+    returns: str | Iterable[str] | None = None,
+    parameters: str | Iterable[str] | None = None,
+    tools: bool | None = None,
+    reasoning: bool | None = None,
+    structured_outputs: bool | None = None,
+    max_prompt_usd_per_million: float | None = None,
+    max_completion_usd_per_million: float | None = None,
+    family: str | Iterable[str] | None = None,
+    author: str | Iterable[str] | None = None,
+    routers: bool = True,
+    aliases: bool = True,
+    batch: bool = True,
+    **unknown: Any,
+) -> pd.DataFrame:
+    """Keep the models that meet every condition given.
+
+    Parameters
+    ----------
+    models : pandas.DataFrame
+        A models frame, or rows of one.
+    search : str, optional
+        Words, in any case and order; each must occur in the id or in the name.
+    free, tools, reasoning, structured_outputs : bool, optional
+        True keeps those that are (or can), False those that are not; None does not ask.
+    min_context : int, optional
+        Least context length in tokens. Models with an unknown one are left out.
+    accepts, returns : str or iterable of str, optional
+        Modalities that must all be among the inputs, or the outputs: ``"image"``.
+    parameters : str or iterable of str, optional
+        Request parameters that must all be supported: ``["tools", "seed"]``.
+    max_prompt_usd_per_million, max_completion_usd_per_million : float, optional
+        Highest price in USD per million tokens. Models with no price (routers) are left out.
+    family, author : str or iterable of str, optional
+        Any of these, in any case: ``"Claude"``, ``["openai", "google"]``.
+    routers, aliases, batch : bool
+        False leaves out routers, ``~`` aliases, rows of the Batch API. True by default.
+    **unknown
+        Refused; there to answer a misspelt name with the right one.
+
+    Returns
+    -------
+    pandas.DataFrame
+        The rows kept, in their order, with ``attrs``.
+
+    Raises
+    ------
+    ConfigError
+        An unknown filter, modality or parameter (the message proposes the nearest known), or a
+        limit or a yes/no that is none.
+
+    Examples
+    --------
+    >>> from ornb.catalog import to_frame
+    >>> frame = to_frame([{"id": "a/long", "context_length": 200_000}, {"id": "b/short"}])
+    >>> filter_models(frame, min_context=128_000).index.tolist()
+    ['a/long']
+    """
+    if unknown:
+        name = next(iter(unknown))
+        raise ConfigError(did_you_mean(name, filter_models.__kwdefaults__ or (), "filter"))
+    masks = [
+        _matches(models, search),
+        _is(models, "is_free", free),
+        _is(models, "tools", tools),
+        _is(models, "reasoning", reasoning),
+        _is(models, "structured_outputs", structured_outputs),
+        _lists_all(models, "input_modalities", accepts, ("input modality", _INPUTS)),
+        _lists_all(models, "output_modalities", returns, ("output modality", _OUTPUTS)),
+        _lists_all(models, "supported_parameters", parameters, ("parameter", _PARAMETERS)),
+        _is_one_of(models, "family", family),
+        _is_one_of(models, "author", author),
+        _at_least(models, "context_length", "min_context", min_context),
+        _at_most(models, "prompt_usd_per_million", max_prompt_usd_per_million),
+        _at_most(models, "completion_usd_per_million", max_completion_usd_per_million),
+        *(
+            None if included else _is(models, column, False)
+            for column, included in (
+                ("is_router", routers),
+                ("is_alias", aliases),
+                ("is_batch", batch),
+            )
+        ),
+    ]
+    asked = [mask for mask in masks if mask is not None]
+    kept = models[np.logical_and.reduce(asked)] if asked else models.copy()
+    kept.attrs = dict(models.attrs)
+    return kept
+
+
+def _matches(models: pd.DataFrame, search: str | None) -> Mask | None:
+    if search is None:
+        return None
+    if not isinstance(search, str):
+        raise ConfigError(f"search={search!r} is not text; give words, such as search='claude'")
+    words = search.casefold().split()
+    texts = [
+        (str(model_id).casefold(), str(name).casefold())
+        for model_id, name in zip(models.index, models["name"], strict=True)
+    ]
+    return c.flags(all(w in model_id or w in name for w in words) for model_id, name in texts)
+
+
+def _is(models: pd.DataFrame, column: str, wanted: bool | None) -> Mask | None:
+    if wanted is None:
+        return None
+    if not isinstance(wanted, bool | np.bool_):
+        raise ConfigError(f"{column.removeprefix('is_')}={wanted!r} is not True, False or None")
+    mask: Mask = models[column].to_numpy(dtype=bool) == wanted
+    return mask
+
+
+def _lists_all(
+    models: pd.DataFrame,
+    column: str,
+    names: str | Iterable[str] | None,
+    documented: tuple[str, list[str]],
+) -> Mask | None:
+    """Tell which rows list every name. A name nobody knows is a slip, not a filter."""
+    if names is None:
+        return None
+    listed = models[column].tolist()
+    wanted = set(_names(names))
+    what, known = documented[0], set(documented[1]).union(*listed)
+    for name in wanted - known:
+        raise ConfigError(did_you_mean(str(name), known, what))
+    return c.flags(wanted.issubset(row) for row in listed)
+
+
+def _is_one_of(models: pd.DataFrame, column: str, names: str | Iterable[str] | None) -> Mask | None:
+    if names is None:
+        return None
+    wanted = {str(name).casefold() for name in _names(names)}
+    return c.flags(isinstance(v, str) and v.casefold() in wanted for v in models[column])
+
+
+def _names(names: str | Iterable[str]) -> list[str]:
+    return [names] if isinstance(names, str) else list(names)
+
+
+def _at_least(models: pd.DataFrame, column: str, name: str, least: float | None) -> Mask | None:
+    if least is None:
+        return None
+    values = models[column].to_numpy(dtype="float64", na_value=np.nan)
+    mask: Mask = values >= _limit(name, least)
+    return mask
+
+
+def _at_most(models: pd.DataFrame, column: str, most: float | None) -> Mask | None:
+    if most is None:
+        return None
+    mask: Mask = models[column].to_numpy(dtype="float64") <= _limit(f"max_{column}", most)
+    return mask
+
+
+def _limit(name: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float | np.number):
+        raise ConfigError(f"{name}={value!r} is not a number; give one, such as {name}=1")
+    return float(value)
+
+
+def did_you_mean(name: str, known: Iterable[str], what: str) -> str:
+    """Write the message for a name that does not exist.
+
+    Parameters
+    ----------
+    name : str
+        What was given.
+    known : iterable of str
+        What there is.
+    what : str
+        What kind of thing it is, for people.
+
+    Returns
+    -------
+    str
+        With the nearest known names, or all of them if none is near.
+
+    Examples
+    --------
+    >>> did_you_mean("imagge", ["text", "image"], "modality")
+    "'imagge' is no modality; did you mean 'image'?"
+    """
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    hint = f"did you mean {' or '.join(map(repr, near))}?" if near else f"known: {', '.join(names)}"
+    return f"{name!r} is no {what}; {hint}"
+
+
+def closest(model_id: str, models: pd.DataFrame | Sequence[str], n: int = 3) -> list[str]:
+    """Find the ids nearest to one that does not exist, for "did you mean".
+
+    Parameters
+    ----------
+    model_id : str
+        What was asked for.
+    models : pandas.DataFrame or sequence of str
+        A models frame, or ids.
+    n : int
+        How many at most.
+
+    Returns
+    -------
+    list of str
+        Nearest first; empty if nothing is near.
+
+    Examples
+    --------
+    >>> closest("openai/gpt4o", ["openai/gpt-4o", "openai/gpt-4o-mini", "meta/llama-3"], n=1)
+    ['openai/gpt-4o']
+    """
+    ids = [str(i) for i in (models.index if isinstance(models, pd.DataFrame) else models)]
+    wanted = model_id.strip().casefold()
+    folded: dict[str, str] = {}
+    for known in ids:
+        folded.setdefault(known.casefold(), known)
+        folded.setdefault(known.casefold().rpartition("/")[2], known)
+    near = difflib.get_close_matches(wanted, folded, n=3 * n, cutoff=0.6)
+    near += [text for text in folded if len(wanted) > 2 and wanted in text]
+    return list(dict.fromkeys(folded[text] for text in near))[:n]

@@ -1,0 +1,368 @@
+"""The usage table: a row a call, no call lost, no estimate taken for a bill."""
+
+from __future__ import annotations
+
+import threading
+from datetime import UTC, datetime, timedelta
+
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ornb.errors import ConfigError
+from ornb.reply import Reply, Timing, Usage
+from ornb.usage import SUMMARY_COLUMNS, USAGE_COLUMNS, UsageTracker
+
+TEXT_TYPE = str(pd.Series(["a"]).dtype)  # "str" in pandas 3, "object" before
+START = datetime(2026, 8, 22, 12, 0, 0, 123456, tzinfo=UTC)
+HOSTILE = '<script>alert(1)</script><img src=x onerror="alert(1)">'
+
+WHOLE = Reply(
+    text="A cat.",
+    usage=Usage(22, 9, 31, reasoning_tokens=5, cached_tokens=2, cost_usd=0.000145),
+    timing=Timing(START, 0.01, 0.1, 0.4, 0.6, 2.0, connection_reused=True),
+    requested_model="acme/orbit",
+    model="acme/orbit-20260801",
+    provider="NorthCloud",
+    finish_reason="stop",
+    generation_id="gen-1",
+    http_status=200,
+    attempts=1,
+    label="lesson 1",
+)
+
+
+def replace(reply=WHOLE, **fields):
+    """A reply with other fields; ``cost_usd`` is one of its usage."""
+    if "cost_usd" in fields:
+        fields["usage"] = Usage(22, 9, 31, cost_usd=fields.pop("cost_usd"))
+    return Reply(**{**reply.__dict__, **fields})
+
+
+@pytest.fixture
+def tracker():
+    return UsageTracker()
+
+
+def documented(columns):
+    return {n: TEXT_TYPE if d == "str" else d for n, (d, _) in columns.items()}
+
+
+def dtypes(frame):
+    return {name: str(dtype) for name, dtype in frame.dtypes.items()}
+
+
+# --- rows -----------------------------------------------------------------------------------------
+
+
+def test_a_call_is_a_row_with_all_its_facts(tracker):
+    tracker.record(WHOLE, estimate_usd=0.00015)
+    assert tracker.df.iloc[0].to_dict() == {
+        "started_at": pd.Timestamp(START),
+        "label": "lesson 1",
+        "model": "acme/orbit",
+        "served_model": "acme/orbit-20260801",
+        "provider": "NorthCloud",
+        "source": "live",
+        "prompt_tokens": 22,
+        "completion_tokens": 9,
+        "reasoning_tokens": 5,
+        "cached_tokens": 2,
+        "total_tokens": 31,
+        "cost_usd": 0.000145,
+        "cost_source": "billed",
+        "estimate_usd": 0.00015,
+        "time_to_first_token_s": 0.4,
+        "time_to_first_answer_s": 0.6,
+        "duration_s": 2.0,
+        "tokens_per_second": 4.5,
+        "finish_reason": "stop",
+        "status": "ok",
+        "error": tracker.df.at[0, "error"],
+        "http_status": 200,
+        "generation_id": "gen-1",
+        "attempts": 1,
+    }
+    assert pd.isna(tracker.df.at[0, "error"])
+
+
+def test_a_failed_call_is_a_row_too(tracker):
+    tracker.record(Reply(requested_model="acme/orbit", status="error", error="no route to host"))
+    row = tracker.df.iloc[0]
+    assert (row["status"], row["error"], row["cost_source"]) == (
+        "error",
+        "no route to host",
+        "unknown",
+    )
+    assert (
+        row[["started_at", "prompt_tokens", "cost_usd", "duration_s", "http_status"]].isna().all()
+    )
+
+
+def test_rows_have_documented_types_whatever_was_in_them(tracker):
+    assert dtypes(tracker.df) == documented(USAGE_COLUMNS)
+    tracker.record(Reply())
+    assert dtypes(tracker.df) == documented(USAGE_COLUMNS)
+    tracker.record(WHOLE, estimate_usd=1.0)
+    assert dtypes(tracker.df) == documented(USAGE_COLUMNS)
+    assert tracker.df.index.tolist() == [0, 1]
+
+
+def test_reading_between_rows_changes_nothing():
+    replies = [replace(label=str(n), cost_usd=n / 7, http_status=n) for n in range(50)]
+    often, once = UsageTracker(), UsageTracker()
+    for n, reply in enumerate(replies):
+        often.record(reply)
+        once.record(reply)
+        if n % 3 == 0:
+            assert len(often.df) == len(often) == n + 1
+    pd.testing.assert_frame_equal(often.df, once.df)
+    assert often.df["label"].tolist() == [str(n) for n in range(50)]
+
+
+def test_the_table_handed_out_is_the_readers_own(tracker):
+    tracker.record(WHOLE)
+    mine = tracker.df
+    mine.loc[0, "model"] = "mine"
+    mine["more"] = 1
+    tracker.record(WHOLE)
+    assert tracker.df["model"].tolist() == ["acme/orbit", "acme/orbit"]
+    assert "more" not in tracker.df
+
+
+def test_a_moment_keeps_its_microseconds_and_becomes_utc(tracker):
+    from datetime import timezone
+
+    elsewhere = START.astimezone(timezone(timedelta(hours=2)))
+    for moment in (START, elsewhere, None):
+        tracker.record(replace(timing=Timing(moment)))
+    assert tracker.df["started_at"].tolist()[:2] == [pd.Timestamp(START)] * 2
+    assert tracker.df["started_at"].isna().tolist() == [False, False, True]
+
+
+def test_no_duration_gives_no_rate(tracker):
+    for seconds in (None, 0.0):
+        tracker.record(replace(timing=Timing(START, duration_s=seconds)))
+    assert tracker.df["tokens_per_second"].isna().all()
+
+
+def test_forgetting_forgets_all(tracker):
+    tracker.record(WHOLE)
+    assert len(tracker.df) == 1
+    tracker.record(WHOLE)
+    tracker.clear()
+    assert len(tracker) == len(tracker.df) == 0
+    tracker.record(WHOLE)
+    assert tracker.df.index.tolist() == [0]
+
+
+odd = st.none() | st.booleans() | st.integers() | st.floats() | st.text()
+
+
+@given(odd, odd, odd, odd, odd)
+def test_no_reply_is_too_odd_for_a_row(tokens, cost, seconds, words, status):
+    tracker = UsageTracker()
+    usage = Usage(tokens, tokens, tokens, cost_usd=cost)
+    timing = Timing(None, time_to_first_token_s=seconds, duration_s=seconds)
+    tracker.record(
+        Reply(
+            usage=usage, timing=timing, model=words, provider=words, error=words, http_status=status
+        ),
+        estimate_usd=cost,
+    )
+    assert dtypes(tracker.df) == documented(USAGE_COLUMNS)
+    assert repr(tracker)
+    assert tracker._repr_html_()
+
+
+# --- threads --------------------------------------------------------------------------------------
+
+
+def test_16_threads_lose_no_row_and_mix_none(tracker):
+    def work(worker):
+        for n in range(2000):
+            mark = worker * 2000 + n
+            usage = Usage(mark, mark, mark, mark, mark, cost_usd=float(mark))
+            tracker.record(
+                replace(label=str(mark), usage=usage, http_status=mark), estimate_usd=mark
+            )
+
+    sizes = []
+    threads = [threading.Thread(target=work, args=(worker,)) for worker in range(16)]
+    for thread in threads:
+        thread.start()
+    while any(thread.is_alive() for thread in threads):
+        sizes.append(len(tracker.df))
+    frame = tracker.df
+    assert sorted(frame["prompt_tokens"]) == list(range(32_000))
+    for column in ("label", "total_tokens", "cost_usd", "estimate_usd", "http_status"):
+        assert (frame[column].astype("int64") == frame["prompt_tokens"].astype("int64")).all()
+    assert sizes == sorted(sizes)
+
+
+# --- watching -------------------------------------------------------------------------------------
+
+
+def test_a_watcher_is_called_after_each_row_until_it_stops(tracker):
+    sizes = []
+    stop = tracker.on_change(lambda: sizes.append(len(tracker.df)))
+    tracker.record(WHOLE)
+    tracker.record(WHOLE)
+    tracker.clear()
+    stop()
+    stop()
+    tracker.record(WHOLE)
+    assert sizes == [1, 2, 0]
+
+
+def test_a_watcher_that_fails_does_not_cost_the_answer(tracker):
+    seen = []
+    tracker.on_change(lambda: 1 / 0)
+    tracker.on_change(lambda: seen.append(1))
+    with pytest.warns(RuntimeWarning, match="division by zero"):
+        tracker.record(WHOLE)
+    assert len(tracker) == 1
+    assert seen == [1]
+
+
+# --- money ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("cost", "estimate", "source"),
+    [
+        (0.5, 0.4, "billed"),
+        (0.0, None, "billed"),
+        (None, 0.4, "estimated"),
+        (None, 0.0, "estimated"),
+        (None, None, "unknown"),
+    ],
+)
+def test_a_cost_says_what_it_is(tracker, cost, estimate, source):
+    tracker.record(replace(cost_usd=cost), estimate_usd=estimate)
+    row = tracker.df.iloc[0]
+    assert row["cost_source"] == source
+    assert pd.isna(row["cost_usd"]) if cost is None else row["cost_usd"] == cost
+    assert pd.isna(row["estimate_usd"]) if estimate is None else row["estimate_usd"] == estimate
+
+
+def test_sums_keep_bills_and_estimates_apart(tracker):
+    tracker.record(replace(cost_usd=0.25), estimate_usd=0.5)
+    tracker.record(replace(cost_usd=None), estimate_usd=2.0)
+    tracker.record(replace(cost_usd=None))
+    row = tracker.summary().loc["acme/orbit"]
+    assert row["cost_usd"] == 0.25
+    assert row["estimate_usd"] == 2.5
+    assert row["cost_unknown"] == 2
+
+
+def test_a_sum_of_nothing_known_is_unknown_and_not_free(tracker):
+    tracker.record(Reply(requested_model="a/b", status="error"))
+    row = tracker.summary().loc["a/b"]
+    assert row[["cost_usd", "estimate_usd", "prompt_tokens", "median_duration_s"]].isna().all()
+
+
+# --- sums -----------------------------------------------------------------------------------------
+
+
+def test_a_summary_counts_adds_and_takes_medians(tracker):
+    for seconds in (1.0, 2.0, 9.0):
+        timing = Timing(START, time_to_first_token_s=seconds / 10, duration_s=seconds)
+        tracker.record(replace(timing=timing, cost_usd=0.1))
+    tracker.record(replace(status="stopped", timing=Timing()))
+    tracker.record(Reply(requested_model="acme/orbit", status="error"))
+    row = tracker.summary().loc["acme/orbit"]
+    assert row[["calls", "errors", "stopped", "cost_unknown"]].tolist() == [5, 1, 1, 1]
+    assert row["total_tokens"] == 4 * 31
+    assert row["median_duration_s"] == 2.0
+    assert row["median_time_to_first_token_s"] == 0.2
+
+
+def test_a_summary_has_documented_types_also_without_calls(tracker):
+    assert dtypes(tracker.summary()) == documented(SUMMARY_COLUMNS)
+    tracker.record(Reply())
+    assert dtypes(tracker.summary()) == documented(SUMMARY_COLUMNS)
+
+
+def test_a_summary_groups_by_several_columns_and_loses_no_call(tracker):
+    for source, provider in (("live", "A"), ("live", None), ("recorded", "A"), ("live", "A")):
+        tracker.record(replace(source=source, provider=provider))
+    summary = tracker.summary(by=["source", "provider"])
+    assert summary["calls"].sum() == 4
+    assert summary.loc[("live", "A"), "calls"] == 2
+    assert summary.index.names == ["source", "provider"]
+
+
+def test_the_dearest_comes_first(tracker):
+    for model, cost in (("cheap", 0.1), ("unknown", None), ("dear", 5.0)):
+        tracker.record(replace(requested_model=model, cost_usd=cost))
+    assert tracker.summary().index.tolist() == ["dear", "cheap", "unknown"]
+
+
+@pytest.mark.parametrize("by", ["modle", [], ["model", "nothing like it"]])
+def test_no_sums_by_a_column_that_there_is_not(tracker, by):
+    with pytest.raises(ConfigError):
+        tracker.summary(by=by)
+
+
+def test_a_misspelt_column_is_answered_with_the_right_one(tracker):
+    with pytest.raises(ConfigError, match="did you mean 'model'"):
+        tracker.summary(by="modle")
+
+
+# --- what people see ------------------------------------------------------------------------------
+
+
+def test_an_empty_tracker_says_so(tracker):
+    assert repr(tracker) == "UsageTracker: no calls yet"
+    assert "no calls yet" in tracker._repr_html_()
+
+
+def test_the_total_tells_bills_from_estimates_and_from_answers_of_this_machine(tracker):
+    tracker.record(replace(cost_usd=0.25), estimate_usd=0.3)
+    tracker.record(replace(cost_usd=None), estimate_usd=0.125)
+    tracker.record(replace(cost_usd=None))
+    tracker.record(replace(cost_usd=0.0, source="local"), estimate_usd=7.0)
+    tracker.record(replace(cost_usd=0.0, source="canned"), estimate_usd=7.0)
+    tracker.record(replace(cost_usd=0.5, source="recorded"))
+    tracker.record(replace(cost_usd=None, status="error", error="refused"))
+    line = repr(tracker).splitlines()[0]
+    assert line == (
+        "UsageTracker: 7 calls · 1 error · 154 → 63 tokens · $0.25 billed · "
+        "$0.50 when recorded, not billed now · about $0.12 estimated for 1 call · "
+        "2 calls of unknown cost · 2 answers from this machine, not billed"
+    )
+
+
+def test_the_last_ten_calls_are_shown(tracker):
+    for n in range(12):
+        tracker.record(replace(label=f"call {n:02d}"))
+    for shown in (repr(tracker), tracker._repr_html_()):
+        assert "call 01" not in shown
+        assert "call 02" in shown
+        assert "call 11" in shown
+    assert "Last 10 of 12 calls" in tracker._repr_html_()
+
+
+@pytest.mark.parametrize("source", ["live", "local", "canned", "recorded"])
+def test_the_source_of_an_answer_is_shown(tracker, source):
+    tracker.record(replace(source=source, cost_usd=0.0))
+    assert f">{source}</span>" in tracker._repr_html_()
+
+
+def test_text_from_outside_stays_text(tracker):
+    tracker.record(
+        replace(
+            label=HOSTILE,
+            requested_model=HOSTILE,
+            provider=HOSTILE,
+            finish_reason=HOSTILE,
+            source=HOSTILE,
+        )
+    )
+    tracker.record(replace(status="error", error=HOSTILE))
+    html = tracker._repr_html_()
+    assert "<script" not in html
+    assert "<img" not in html
+    assert "onerror=&quot;" in html

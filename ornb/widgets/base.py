@@ -1,0 +1,180 @@
+"""What every widget of ornb shares: wrong names are refused, errors are seen, something is left.
+
+A widget lives as long as its kernel. `Widget` adds what the plain anywidget lacks: an unknown or
+misspelt name is an error and not a silence; an exception that a click or a key press caused
+appears in the widget, where otherwise nobody would see it; and its bundle carries a plain HTML and
+a text twin for places where no kernel runs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import traceback
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import anywidget
+import traitlets as t
+
+from ..errors import ConfigError, OrnbError
+
+
+class BadValue(ConfigError, t.TraitError):
+    """A value that a widget refuses.
+
+    It is traitlets' error too, since only that makes traitlets undo a change it has half made.
+    """
+
+
+def suggest(name: str, known: Iterable[str]) -> str:
+    """Say what a misspelt name may have meant, as the end of a message.
+
+    Parameters
+    ----------
+    name : str
+        What was given.
+    known : iterable of str
+        What would have worked.
+
+    Returns
+    -------
+    str
+        ``" Did you mean 'x'?"``, or nothing when nothing is near.
+
+    Examples
+    --------
+    >>> suggest("valeu", ["value", "height"])
+    " Did you mean 'value'?"
+    >>> suggest("zzz", ["value"])
+    ''
+    """
+    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f" Did you mean {near[0]!r}?" if near else ""
+
+
+def describe(error: BaseException) -> str:
+    """Put an exception into the one line that a person sees in the widget.
+
+    Parameters
+    ----------
+    error : BaseException
+        What was raised. One of ornb's own is its message; of any other the type and the place are
+        said too, because it is most likely in code that the person wrote.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> describe(ConfigError("budget is -1; give a positive number"))
+    'budget is -1; give a positive number'
+    """
+    if isinstance(error, OrnbError):
+        return str(error)
+    place = traceback.extract_tb(error.__traceback__)[-1:]
+    where = "".join(f" ({Path(last.filename).name}, line {last.lineno})" for last in place)
+    return f"{type(error).__name__}: {error}{where}"
+
+
+class Widget(anywidget.AnyWidget):
+    """Base of ornb's widgets.
+
+    Parameters
+    ----------
+    **traits : Any
+        Any trait of the widget by name, those of ipywidgets (``layout``, ``tooltip``) included.
+
+    Raises
+    ------
+    ConfigError
+        A name that the widget does not have, or a value of the wrong type.
+
+    Examples
+    --------
+    >>> Widget(layout={"width": "50%"}).error
+    ''
+    """
+
+    error = t.Unicode("").tag(sync=True)
+    """What went wrong last, for the person to read; empty when nothing did."""
+
+    def __init__(self, **traits: Any) -> None:
+        for name in traits:
+            if not self.has_trait(name):
+                raise ConfigError(self._unknown(name))
+        super().__init__(**traits)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # A typo must not become a new attribute that nothing reads.
+        if not (name.startswith("_") or hasattr(type(self), name)):
+            raise ConfigError(self._unknown(name))
+        try:
+            super().__setattr__(name, value)
+        except t.TraitError as err:
+            if isinstance(err, ConfigError):
+                raise
+            raise BadValue(str(err)) from err
+
+    def _unknown(self, name: str) -> str:
+        own = [n for n in dir(type(self)) if not n.startswith("_")]
+        return f"{type(self).__name__} has no {name!r}.{suggest(name, own)}"
+
+    @contextlib.contextmanager
+    def guard(self) -> Iterator[None]:
+        """Show what goes wrong inside the block in the widget, instead of raising it.
+
+        For code that a front end's message starts: Jupyter drops its exceptions unseen. Works as a
+        decorator-free ``with`` block; `error` is cleared at its start.
+
+        Examples
+        --------
+        >>> widget = Widget()
+        >>> with widget.guard():
+        ...     raise ConfigError("no such model")
+        >>> widget.error
+        'no such model'
+        """
+        self.error = ""
+        try:
+            yield
+        except Exception as err:  # noqa: BLE001 - the boundary: nobody above would show it
+            self.error = describe(err)
+
+    def set_state(self, sync_data: dict[str, Any]) -> None:
+        """Take what the front end sends; an observer's exception is shown, not lost.
+
+        Parameters
+        ----------
+        sync_data : dict
+            Trait name to value, as the page sent them. After an error the page is told what the
+            values are now, since it may show one that was refused.
+        """
+        with self.guard():
+            super().set_state(sync_data)
+            return
+        self.send_state([name for name in sync_data if name in self.keys])
+
+    def _static_html(self) -> str:
+        """Give the HTML for where no kernel runs: safe, complete, read once."""
+        return ""
+
+    def _static_text(self) -> str:
+        """Give the plain text for where not even HTML is drawn."""
+        return f"{type(self).__name__} (needs a running kernel)"
+
+    def __repr__(self) -> str:
+        return self._static_text()
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]] | None:
+        bundle = super()._repr_mimebundle_(**kwargs)
+        if bundle is None:
+            return None
+        data, metadata = bundle
+        data["text/plain"] = self._static_text()
+        html = self._static_html()
+        if html:
+            data["text/html"] = html
+        return data, metadata

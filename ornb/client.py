@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote, urljoin, urlsplit
 
 from .errors import NotFound, UnexpectedAnswer
@@ -17,6 +17,8 @@ __all__ = [
     "OPENROUTER",
     "Client",
     "Event",
+    "Facts",
+    "Origin",
     "Records",
     "Reply",
     "Secret",
@@ -29,25 +31,29 @@ __all__ = [
 OPENROUTER = "https://openrouter.ai/api/v1"
 
 
-class Records(list[dict[str, Any]]):
-    """Records of the catalogue as the API gave them, with where they come from.
+class Origin(NamedTuple):
+    """Where facts come from, and when."""
 
-    Attributes
-    ----------
-    source : str
-        "live", "snapshot" (the offline default) or "recorded".
-    snapshot : str or None
-        Date of the snapshot.
-    fetched_at : datetime
-        When they arrived (UTC).
-    url : str
-        Address asked.
-    """
-
-    source: str = "live"
-    snapshot: str | None = None
+    source: str
+    """"live", "snapshot" (the offline default) or "recorded"."""
     fetched_at: datetime
-    url: str = ""
+    """When they arrived (UTC)."""
+    url: str
+    """Address asked."""
+    snapshot: str | None = None
+    """Day of the snapshot, ``YYYY-MM-DD``."""
+
+
+class Records(list[dict[str, Any]]):
+    """Records as the API gave them, with their `Origin` in ``origin``."""
+
+    origin: Origin
+
+
+class Facts(dict[str, Any]):
+    """One object as the API gave it, with its `Origin` in ``origin``."""
+
+    origin: Origin
 
 
 class Client:
@@ -142,12 +148,12 @@ class Client:
         Examples
         --------
         >>> records = ornb.connect(offline=True).models()
-        >>> len(records), records.source
+        >>> len(records), records.origin.source
         (421, 'snapshot')
         """
         return self._pages("/models", query)
 
-    def endpoints(self, model: str) -> dict[str, Any]:
+    def endpoints(self, model: str) -> Facts:
         """Give the providers that serve a model.
 
         Parameters
@@ -157,8 +163,8 @@ class Client:
 
         Returns
         -------
-        dict
-            The model's facts and the list ``endpoints``, untouched.
+        Facts
+            A dict: the model's facts and the list ``endpoints``, untouched.
 
         Raises
         ------
@@ -360,29 +366,33 @@ class Client:
 
     def _get(
         self, url: str, query: dict[str, Any] | None = None, model: str | None = None
-    ) -> tuple[Any, Any]:
+    ) -> tuple[Any, Origin]:
         wire = Wire()
         with self._service.open("GET", url, wire, model=model, params=query) as response:
-            return self._service.json(response, wire, model), response.headers
+            body = self._service.json(response, wire, model)
+            source = response.headers.get("X-Ornb-Source", "live")
+            snapshot = response.headers.get("X-Ornb-Snapshot")
+            return body, Origin(source, datetime.now(UTC), url, snapshot)
 
     def _data(
         self, path: str, query: dict[str, Any] | None = None, model: str | None = None
-    ) -> dict[str, Any]:
+    ) -> Facts:
         url = self.base_url + path
-        body, _ = self._get(url, query, model)
+        body, origin = self._get(url, query, model)
         data = body.get("data") if isinstance(body, dict) else None
         if not isinstance(data, dict):
             raise UnexpectedAnswer(
                 f"{url} answered without `data`, so it is not OpenRouter's API. Check base_url."
             )
-        return data
+        facts = Facts(data)
+        facts.origin = origin
+        return facts
 
     def _pages(self, path: str, query: dict[str, Any]) -> Records:
-        url: str | None = self.base_url + path
         records, seen = Records(), set[str]()
-        records.url = self.base_url + path
+        url: str | None = self.base_url + path
         while url is not None and url not in seen:
-            body, headers = self._get(url, None if seen else query)
+            body, origin = self._get(url, None if seen else query)
             seen.add(url)
             page = body.get("data") if isinstance(body, dict) else body
             if not isinstance(page, list):
@@ -391,10 +401,8 @@ class Client:
                     "Check base_url."
                 )
             records.extend(page)
-            records.source = headers.get("X-Ornb-Source", "live")
-            records.snapshot = headers.get("X-Ornb-Snapshot")
+            records.origin = origin._replace(url=self.base_url + path)
             url = self._next_page(url, body)
-        records.fetched_at = datetime.now(UTC)
         return records
 
     def _next_page(self, url: str, body: Any) -> str | None:

@@ -223,7 +223,7 @@ class Adapter(HTTPAdapter):
             As requests calls it.
         """
         if not _is_default(verify, cert):
-            super().cert_verify(conn, url, verify, cert)
+            super().cert_verify(conn, url, verify, cert)  # type: ignore[no-untyped-call]
 
 
 def _is_default(verify: Any, cert: Any) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import ssl
 import struct
 import threading
 import time
@@ -59,13 +60,19 @@ class WireServer:
     `requests` holds what came: (head, body); `connections` counts the sockets accepted.
     """
 
-    def __init__(self, *scripts: Iterable[Step] | Callable[[bytes, bytes], Iterable[Step]]) -> None:
+    def __init__(
+        self,
+        *scripts: Iterable[Step] | Callable[[bytes, bytes], Iterable[Step]],
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self._scripts = list(scripts)
+        self._tls = tls
         self.requests: list[tuple[bytes, bytes]] = []
         self.connections = 0
         self.disconnected = threading.Event()
         self._server = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self._server.getsockname()[1]}/api/v1"
+        scheme = "https" if tls else "http"
+        self.url = f"{scheme}://127.0.0.1:{self._server.getsockname()[1]}/api/v1"
         threading.Thread(target=self._accept, daemon=True).start()
 
     def __enter__(self) -> WireServer:
@@ -84,6 +91,11 @@ class WireServer:
             threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
     def _serve(self, connection: socket.socket) -> None:
+        if self._tls is not None:
+            try:
+                connection = self._tls.wrap_socket(connection, server_side=True)
+            except OSError:
+                return  # the client did not trust us
         with connection, connection.makefile("rb") as incoming:
             try:
                 while (request := self._read(incoming)) is not None:

@@ -1,0 +1,89 @@
+"""What every test and every example may lean on: recorded data, no key, and no way out."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import socket
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+import ornb
+
+pytest_plugins = ["lab"]  # tests/lab.py: a real browser, a real JupyterLab
+
+settings.register_profile("here", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("here")  # a slow machine is no fault of the code
+
+RECORDED = Path(__file__).parents[1] / "shared" / "data"
+
+
+# Whoever runs the tests may have a key: it is neither used nor needed. The local model answers
+# slowly, so only the tests that are about it ask for it.
+for _name in ("OPENROUTER_API_KEY", "OPENROUTER_BASE_URL", "ORNB_MODEL"):
+    os.environ.pop(_name, None)
+os.environ["ORNB_OFFLINE_MODEL"] = "off"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _offline() -> None:
+    ornb.connect(offline=True)  # chosen, so that no example is told that it is offline
+
+
+@pytest.fixture(autouse=True)
+def _names_of_the_examples(doctest_namespace: dict[str, Any]) -> None:
+    doctest_namespace["ornb"] = ornb
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Give the folder of recorded answers; it lies beside the checkout, and is not a part of it."""
+    if not RECORDED.is_dir():
+        pytest.skip(f"no recorded answers at {RECORDED}")
+    return RECORDED
+
+
+class ForeignAddressError(BaseException):
+    """A test reached for another machine. No ``except Exception`` may swallow it."""
+
+
+_guard = {"on": False}
+
+
+def _refuse_foreign(event: str, args: tuple[Any, ...]) -> None:
+    """Look at every address before Python's sockets use it, whichever library asks."""
+    if not _guard["on"] or event not in _EVENTS:
+        return
+    address = args[_EVENTS[event]]
+    host = address[0] if isinstance(address, tuple) else address
+    if event != "socket.getaddrinfo" and not isinstance(address, tuple):
+        return  # a socket file, or an address given before
+    if not _is_loopback(host):
+        raise ForeignAddressError(f"{event} of {host!r}: tests talk to this machine only")
+
+
+_EVENTS = {"socket.getaddrinfo": 0, "socket.connect": 1, "socket.sendto": 1, "socket.sendmsg": 1}
+
+
+def _is_loopback(host: Any) -> bool:
+    name = host.decode() if isinstance(host, bytes) else host
+    if name in (None, "", "localhost", socket.gethostname()):
+        return True
+    try:
+        return ipaddress.ip_address(str(name).partition("%")[0]).is_loopback
+    except ValueError:
+        return False
+
+
+sys.addaudithook(_refuse_foreign)  # cannot be taken out again, hence the switch
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _only_this_machine() -> Any:
+    _guard["on"] = True
+    yield
+    _guard["on"] = False

@@ -1,0 +1,145 @@
+"""OpenRouter in Jupyter: pick a model, chat with it, see what it cost.
+
+Names are loaded when they are first touched, so that ``import ornb`` costs next to nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .client import (
+        Client,
+        Event,
+        Reply,
+        Timeouts,
+        Timing,
+        Usage,
+    )
+    from .conversation import Conversation
+    from .errors import OrnbError
+    from .pricing import tiers
+    from .session import (
+        ask,
+        client,
+        connect,
+        endpoints,
+        models,
+        providers,
+        usage,
+    )
+    from .usage import UsageTracker
+    from .widgets.chat import Chat
+    from .widgets.picker import ModelPicker
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Chat",
+    "Client",
+    "Conversation",
+    "Event",
+    "ModelPicker",
+    "OrnbError",
+    "Reply",
+    "Timeouts",
+    "Timing",
+    "Usage",
+    "UsageTracker",
+    "__version__",
+    "ask",
+    "client",
+    "connect",
+    "endpoints",
+    "models",
+    "providers",
+    "tiers",
+    "usage",
+]
+
+_HOME = {
+    "Chat": "widgets.chat",
+    "Client": "client",
+    "Conversation": "conversation",
+    "Event": "client",
+    "ModelPicker": "widgets.picker",
+    "OrnbError": "errors",
+    "Reply": "client",
+    "Timeouts": "client",
+    "Timing": "client",
+    "Usage": "client",
+    "UsageTracker": "usage",
+    "ask": "session",
+    "client": "session",
+    "connect": "session",
+    "endpoints": "session",
+    "models": "session",
+    "providers": "session",
+    "tiers": "pricing",
+    "usage": "session",
+}
+"""Public name to the module that has it."""
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOME.get(name)
+    if home is None:
+        raise AttributeError(f"module 'ornb' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"ornb.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+class _Package(ModuleType):
+    """Keeps `ornb.usage` the tracker and `ornb.client` the function.
+
+    The import system binds a submodule to its package once it is loaded; where a public name is
+    spelled like a submodule, the public name is meant. ``from ornb.usage import UsageTracker``
+    works as ever.
+    """
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not (name in _HOME and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package
+
+
+def load_ipython_extension(shell: Any) -> None:
+    """Register ``%ornb`` and ``%%ornb``; ``%load_ext ornb`` calls it.
+
+    Parameters
+    ----------
+    shell : IPython.core.interactiveshell.InteractiveShell
+        The running IPython.
+    """
+    from . import magics
+
+    magics.register(shell)
+
+
+def _in_a_notebook() -> None:
+    """Make the magics known where IPython runs, without asking for ``%load_ext``."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None else None
+    if shell is not None:
+
+        def ornb(line: str, cell: str | None = None) -> Any:
+            """Ask a model: %%ornb [model]; %ornb says what is connected."""
+            load_ipython_extension(shell)
+            if cell is None:
+                return shell.run_line_magic("ornb", line)
+            return shell.run_cell_magic("ornb", line, cell)
+
+        shell.register_magic_function(ornb, "line_cell")
+
+
+_in_a_notebook()

@@ -1,0 +1,404 @@
+"""The kernel's default service, catalogue and usage: what the short names of `ornb` work with."""
+
+from __future__ import annotations
+
+import os
+import threading
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from . import catalog, pricing
+from .client import OPENROUTER, Client, Reply, Timeouts
+from .errors import ConfigError
+from .usage import UsageTracker
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from .offline import OfflineServer
+    from .stream import Messages
+
+LIVE_DEFAULT = "openrouter/free"
+"""Answers at no cost, by a free model that OpenRouter chooses."""
+LOCAL, CANNED = "ornb/smollm2-135m-instruct", "ornb/canned"
+"""The models of the offline default."""
+CATALOGUE_LIFETIME = timedelta(minutes=5)
+"""As long as OpenRouter's own edge keeps its copy."""
+OFFLINE_WORDS = """\
+ornb is offline: no OPENROUTER_API_KEY is set. Nothing is billed.
+  catalogue  snapshot of {snapshot}
+  answers    {answers}
+  go live    ornb.connect(api_key=...)"""
+LOCAL_WORDS = "SmolLM2-135M on this machine, a real but tiny model: often wrong"
+
+
+@dataclass
+class _Default:
+    """What `connect` chose, and what was fetched from it."""
+
+    client: Client | None = None
+    catalogue: pd.DataFrame | None = None
+    fetched_at: datetime | None = None
+    announced: bool = False
+    lock: threading.RLock = field(default_factory=threading.RLock)
+
+
+_default = _Default()
+usage = UsageTracker()
+"""One row a call of this kernel's default client."""
+
+
+def connect(
+    api_key: str | None = None,
+    base_url: str | None = None,
+    *,
+    offline: bool = False,
+    timeouts: Timeouts | None = None,
+    retries: int = 2,
+    **attribution: str,
+) -> Client:
+    """Choose what this kernel's calls go to, from now on.
+
+    Parameters
+    ----------
+    api_key : str, optional
+        By default ``OPENROUTER_API_KEY``. With neither key nor address: the offline default.
+    base_url : str, optional
+        By default ``OPENROUTER_BASE_URL``, else OpenRouter. Any server that speaks OpenAI's chat
+        completions will do: Ollama, LM Studio, vLLM, a LiteLLM proxy.
+    offline : bool
+        True chooses the offline default, whatever the environment says.
+    timeouts : Timeouts, optional
+        Patience, in s.
+    retries : int
+        Times a refusal that generated nothing is asked again.
+    **attribution : str
+        ``title`` and ``referer``, see `ornb.Client`.
+
+    Returns
+    -------
+    Client
+        Which is also what `ornb.ask`, `ornb.models`, chats and pickers use.
+
+    Raises
+    ------
+    ConfigError
+        The key or the address cannot be one.
+    OfflineError
+        The offline default does not start.
+
+    Examples
+    --------
+    >>> ornb.connect(offline=True).source
+    'offline'
+    """
+    if offline and (api_key or base_url):
+        raise ConfigError("offline=True takes neither api_key nor base_url: choose one of the two.")
+    if not offline:
+        # A key from the environment goes to the address from the environment or to OpenRouter;
+        # an address given here gets only a key given here.
+        if base_url is None:
+            api_key = api_key or os.environ.get("OPENROUTER_API_KEY", "").strip() or None
+            base_url = os.environ.get("OPENROUTER_BASE_URL", "").strip() or None
+        offline = api_key is None and base_url is None
+    source = "live"
+    if offline:
+        server = _offline_server()
+        api_key, base_url, source = server.token, server.base_url, "offline"
+    client = Client(
+        api_key,
+        base_url,
+        source=source,
+        on_call=_record,
+        timeouts=timeouts,
+        retries=retries,
+        **attribution,
+    )
+    with _default.lock:
+        _default.client = client
+        _default.catalogue = _default.fetched_at = None
+    return client
+
+
+def client() -> Client:
+    """Give this kernel's client, made on first use.
+
+    Returns
+    -------
+    Client
+        As `connect` chose it, or as the environment says.
+
+    Raises
+    ------
+    OrnbError
+        It cannot be made.
+
+    Examples
+    --------
+    >>> client() is client()
+    True
+    """
+    with _default.lock:
+        current = _default.client
+        if current is None:
+            current = connect()
+            if current.source == "offline":
+                _announce()
+        elif current.source == "offline" and current.base_url != _offline_server().base_url:
+            current = connect(offline=True)  # its process was ended, and its port taken since
+        return current
+
+
+def models(*, refresh: bool = False, **filters: Any) -> pd.DataFrame:
+    """List the models that can be asked, one row each.
+
+    Parameters
+    ----------
+    refresh : bool
+        Fetch the catalogue again; else a copy of up to five minutes serves.
+    **filters : Any
+        As in `ornb.catalog.filter_models`: ``search``, ``free``, ``min_context``, ``accepts``,
+        ``tools``, ``max_completion_usd_per_million``, ...
+
+    Returns
+    -------
+    pandas.DataFrame, shape (n_models, n_columns)
+        Indexed by ``id``; the columns, their units and dtypes are in `ornb.catalog.MODEL_COLUMNS`.
+        ``.attrs`` says where they come from (source, fetched_at, url, snapshot).
+
+    Raises
+    ------
+    ConfigError
+        No such filter.
+    OrnbError
+        The service cannot be reached, or refuses.
+
+    Examples
+    --------
+    >>> free = ornb.models(free=True, tools=True)
+    >>> bool(free["is_free"].all())
+    True
+    """
+    service = client()
+    with _default.lock:
+        now = datetime.now(UTC)
+        fresh = _default.fetched_at is not None and (
+            service.source == "offline" or now - _default.fetched_at < CATALOGUE_LIFETIME
+        )
+        if _default.catalogue is None or refresh or not fresh:
+            records = service.models()
+            _default.catalogue = catalog.to_frame(records, **records.origin._asdict())
+            _default.fetched_at = now
+        frame = _default.catalogue
+    return catalog.filter_models(frame, **filters) if filters else frame.copy()
+
+
+def endpoints(model: str) -> pd.DataFrame:
+    """List the providers that serve a model, one row an endpoint.
+
+    Parameters
+    ----------
+    model : str
+        Id such as ``"author/slug"``.
+
+    Returns
+    -------
+    pandas.DataFrame, shape (n_endpoints, n_columns)
+        The columns are in `ornb.catalog.ENDPOINT_COLUMNS`.
+
+    Raises
+    ------
+    NotFound
+        No such model.
+    OrnbError
+        The service cannot be reached, or refuses.
+
+    Examples
+    --------
+    >>> sorted(ornb.endpoints("openai/gpt-4o-mini")["provider_name"].unique())
+    ['Azure', 'OpenAI']
+    """
+    facts = client().endpoints(model)
+    return catalog.endpoints_to_frame(facts, **facts.origin._asdict())
+
+
+def providers() -> pd.DataFrame:
+    """List the providers, one row each.
+
+    Returns
+    -------
+    pandas.DataFrame, shape (n_providers, n_columns)
+        The columns are in `ornb.catalog.PROVIDER_COLUMNS`.
+
+    Raises
+    ------
+    OrnbError
+        The service cannot be reached, or refuses.
+
+    Examples
+    --------
+    >>> len(ornb.providers())
+    103
+    """
+    records = client().providers()
+    return catalog.providers_to_frame(records, **records.origin._asdict())
+
+
+def ask(
+    prompt: Messages,
+    model: Any = None,
+    *,
+    system: str | None = None,
+    label: str | None = None,
+    **params: Any,
+) -> Reply:
+    """Ask once, and wait for the answer.
+
+    The answer is streamed underneath, so that its time to first token is known, and an interrupt
+    keeps what had arrived in `ornb.usage`.
+
+    Parameters
+    ----------
+    prompt : str or sequence of dict
+        A prompt, or messages with ``role`` and ``content``.
+    model : str or ModelPicker, optional
+        By default `default_model`.
+    system : str, optional
+        A system message that goes first.
+    label : str, optional
+        Your word for the call, kept in `ornb.usage`.
+    **params : Any
+        Passed on untouched: ``temperature``, ``max_tokens``, ``provider``, ...
+
+    Returns
+    -------
+    Reply
+        Shows itself in a notebook.
+
+    Raises
+    ------
+    OrnbError
+        Whatever went wrong; its ``reply`` has what arrived.
+
+    Examples
+    --------
+    >>> reply = ornb.ask("What is a token?", "openai/gpt-4o-mini")
+    >>> reply.source
+    'canned'
+    """
+    messages = prompt
+    if system is not None and prompt:
+        asked = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else list(prompt)
+        messages = [{"role": "system", "content": system}, *asked]
+    stream = client().stream(messages, model_id(model), label=label, **params)
+    for _ in stream:
+        pass
+    return stream.reply
+
+
+def model_id(choice: Any = None) -> str | None:
+    """Turn what a person hands over as a model into its id.
+
+    Parameters
+    ----------
+    choice : str, ModelPicker or None
+        An id, something with a ``value`` that is one, or None for the default.
+
+    Returns
+    -------
+    str or None
+        None only when the service has no default.
+
+    Raises
+    ------
+    ConfigError
+        Neither; or a picker in which several models are chosen.
+
+    Examples
+    --------
+    >>> model_id("openai/gpt-4o-mini")
+    'openai/gpt-4o-mini'
+    """
+    value = getattr(choice, "value", choice)
+    if value is None or value == ():
+        return default_model()
+    if isinstance(value, tuple) and len(value) == 1:
+        value = value[0]
+    if not isinstance(value, str) or not value.strip():
+        raise ConfigError(f"model is {value!r}; give one id such as 'openai/gpt-4o-mini'.")
+    return value.strip()
+
+
+def default_model() -> str | None:
+    """Name the model that answers when none is chosen.
+
+    Returns
+    -------
+    str or None
+        ``ORNB_MODEL`` if set; else a free one at OpenRouter, this machine's offline, and the first
+        listed of any other server.
+
+    Examples
+    --------
+    >>> default_model()
+    'ornb/canned'
+    """
+    chosen = os.environ.get("ORNB_MODEL", "").strip()
+    if chosen:
+        return chosen
+    service = client()
+    if service.source == "offline":
+        return CANNED if _offline_server().why_canned else LOCAL
+    if service.base_url == OPENROUTER:
+        return LIVE_DEFAULT
+    listed = models().index
+    return str(listed[0]) if len(listed) else None
+
+
+def _record(reply: Reply) -> None:
+    usage.record(reply, estimate_usd=_estimate(reply))
+
+
+def _estimate(reply: Reply) -> float | None:
+    """What the listed prices make of a call's tokens, in USD; None when they don't tell.
+
+    Offline that is what the chosen model would have cost, by the small model's count of tokens.
+    """
+    frame = _default.catalogue
+    if frame is None and reply.source in ("local", "canned"):
+        frame = models()
+    used = reply.usage
+    if frame is None or used.prompt_tokens is None or used.completion_tokens is None:
+        return None
+    if reply.requested_model not in frame.index:
+        return None
+    record = frame.at[reply.requested_model, "raw"]
+    prices = record.get("pricing") if isinstance(record, dict) else None
+    if not isinstance(prices, dict):
+        return None
+    amount = pricing.estimate(
+        prices,
+        prompt_tokens=used.prompt_tokens,
+        completion_tokens=used.completion_tokens,
+        reasoning_tokens=used.reasoning_tokens or 0,
+        cached_tokens=used.cached_tokens or 0,
+        cache_write_tokens=used.cache_write_tokens or 0,
+        at=reply.timing.started_at,
+    )
+    return None if amount is None else float(amount)
+
+
+def _offline_server() -> OfflineServer:
+    from . import offline as offline_default
+
+    return offline_default.start()
+
+
+def _announce() -> None:
+    """Say once, where it can be seen, that nothing here is the real service."""
+    if not _default.announced:
+        _default.announced = True
+        server = _offline_server()
+        answers = f"canned texts; {server.why_canned}" if server.why_canned else LOCAL_WORDS
+        print(OFFLINE_WORDS.format(snapshot=server.snapshot_date, answers=answers))

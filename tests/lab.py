@@ -1,0 +1,592 @@
+"""A real browser, and a real JupyterLab in it, as pytest fixtures.
+
+`page` and `new_page` give empty pages for what needs no Jupyter; `lab` gives the one JupyterLab
+of the test session, in which a further notebook opens and runs in about two seconds:
+
+    def test_slider_moves(lab):
+        notebook = lab.open(["import ipywidgets; slider = ipywidgets.IntSlider(3); slider"])
+        notebook.run_all()
+        notebook.output(0).get_by_role("slider").press("ArrowRight")
+        expect(notebook.output(0)).to_contain_text("4")
+        assert notebook.python("slider.value") == 4
+
+Everything waits for a condition: a command's promise, an idle kernel, an element. Requests to any
+host but this one are refused, recorded, and fail the test that made them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import nbclient
+import nbformat
+import pytest
+import requests
+from playwright.sync_api import Error as PlaywrightError
+from playwright.sync_api import sync_playwright
+
+from tools.system import NO_BROWSER, find_browser
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterator, Sequence
+
+    from playwright.sync_api import Browser, BrowserContext, Locator, Page
+
+FOREIGN = re.compile(r"^(https?|wss?)://(?!(127\.0\.0\.1|localhost|\[::1\])(:\d+)?/)", re.I)
+CHROMIUM_ARGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    # The second lock on foreign hosts, below the page: it catches what routing does not see.
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",
+]
+SETTINGS: dict[str, dict[str, Any]] = {
+    "apputils-extension/notification": {
+        "fetchNews": "false",
+        "checkForUpdates": False,
+        "doNotDisturbMode": True,
+    },
+    "apputils-extension/sessionDialogs": {"skipKernelRestartDialog": True},
+    "codemirror-extension/plugin": {"defaultConfig": {"cursorBlinkRate": 0}},
+    "docmanager-extension/plugin": {"autosave": False},
+    # All cells in the page, also those out of sight.
+    "notebook-extension/tracker": {"windowingMode": "none"},
+}
+# JupyterLab's own words when a kernel is shut down under it, on its console as errors.
+JUPYTERLAB_NOISE = re.compile("^Could not restore the debugger state|^Canceled future for ")
+FAILURES = Path(__file__).parents[1] / "test-results"
+
+# Runs in every page before JupyterLab does, so it is there again after a reload.
+PAGE_SCRIPT = """
+window.ornbTest = {
+  panel(path) {
+    return [...jupyterapp.shell.widgets("main")].find(widget => widget.context?.path === path);
+  },
+  // A promise that says what it waited for, instead of one that never settles.
+  within(seconds, what, promise) {
+    let timer;
+    const late = new Promise((_, reject) => {
+      timer = setTimeout(() => {
+        const dialog = document.querySelector(".jp-Dialog")?.innerText;
+        reject(new Error(`${what}: not done in ${seconds} s; dialog: ${dialog ?? "none"}`));
+      }, seconds * 1000);
+    });
+    return Promise.race([promise, late]).finally(() => clearTimeout(timer));
+  },
+  async open(path) {
+    await jupyterapp.restored;
+    const panel = await jupyterapp.commands.execute("docmanager:open", {path, factory: "Notebook"});
+    await panel.context.ready;
+    await panel.revealed;
+    await panel.sessionContext.ready;
+  },
+  // The commands act on the notebook that has the focus: without it they silently do nothing.
+  async command(path, id) {
+    const panel = this.panel(path);
+    const focused = () => panel.node.contains(document.activeElement)
+      && jupyterapp.shell.currentWidget === panel;
+    for (let tries = 0; !focused(); tries += 1) {
+      if (tries === 250) throw new Error(`${id}: the notebook does not take the focus`);
+      jupyterapp.shell.activateById(panel.id);
+      panel.content.activate();
+      await new Promise(resolve => setTimeout(resolve, 20));
+    }
+    return jupyterapp.commands.execute(id);
+  },
+  quiet: 0,
+  // Idle three times running: a kernel is idle for a moment between two cells as well.
+  idle(path) {
+    const panel = this.panel(path);
+    const waiting = [...panel.node.querySelectorAll(".jp-InputPrompt")]
+      .some(prompt => prompt.innerText.includes("*"));
+    const idle = panel.sessionContext.session?.kernel?.status === "idle" && !waiting;
+    this.quiet = idle ? this.quiet + 1 : 0;
+    return this.quiet >= 3;
+  },
+  async python(path, code) {
+    const kernel = this.panel(path).sessionContext.session.kernel;
+    const future = kernel.requestExecute({code, store_history: false});
+    const out = {text: "", error: null};
+    future.onIOPub = ({header, content}) => {
+      if (header.msg_type === "stream" && content.name === "stdout") out.text += content.text;
+      if (header.msg_type === "error") out.error = `${content.ename}: ${content.evalue}`;
+    };
+    await future.done;
+    return out;
+  },
+  async close(path, shutdown) {
+    const panel = this.panel(path);
+    const session = panel.sessionContext.session?.id;
+    panel.context.model.dirty = false;
+    panel.dispose();
+    if (shutdown && session) await jupyterapp.serviceManager.sessions.shutdown(session);
+  },
+};
+"""
+
+
+class Traffic:
+    """What the pages of one context asked of other hosts, and wrote on their consoles as errors."""
+
+    def __init__(self, context: BrowserContext) -> None:
+        self.foreign: list[str] = []
+        self.console_errors: list[str] = []
+        # Routing only what is foreign leaves the page's own requests at full speed.
+        context.route(FOREIGN, lambda route: route.abort())
+        context.on("request", lambda request: self._note(request.url))
+        context.on("page", self._watch)
+
+    def _watch(self, page: Page) -> None:
+        page.on("websocket", lambda socket: self._note(socket.url))
+        page.on("pageerror", lambda error: self.console_errors.append(str(error)))
+        page.on("console", self._console)
+
+    def _console(self, message: Any) -> None:
+        if message.type == "error" and not JUPYTERLAB_NOISE.match(message.text):
+            self.console_errors.append(message.text)
+
+    def _note(self, url: str) -> None:
+        if is_foreign(url):
+            self.foreign.append(url)
+
+
+def is_foreign(url: str) -> bool:
+    """Whether a URL leads off this machine."""
+    return FOREIGN.match(url) is not None
+
+
+class LabNotebook:
+    """One notebook, open in JupyterLab; cells are counted from 0."""
+
+    def __init__(self, lab: Lab, path: str) -> None:
+        self.lab = lab
+        self.page = lab.page
+        self.path = path
+        """Path as JupyterLab knows it, relative to its root folder."""
+
+    @property
+    def file(self) -> Path:
+        """The notebook's file on disk."""
+        return self.lab.root / self.path
+
+    @property
+    def panel(self) -> Locator:
+        """The visible notebook panel."""
+        return self.page.locator(".jp-NotebookPanel:not(.lm-mod-hidden)")
+
+    def cell(self, index: int) -> Locator:
+        """Cell `index` of the notebook, its input and its outputs."""
+        return self.panel.locator(".jp-Cell").nth(index)
+
+    def output(self, index: int) -> Locator:
+        """The output area of cell `index`."""
+        return self.cell(index).locator(".jp-Cell-outputArea")
+
+    def outputs(self, index: int) -> list[dict[str, Any]]:
+        """The outputs of cell `index` as nbformat dicts: what a save would write."""
+        script = "([path, i]) => ornbTest.panel(path).content.widgets[i].model.outputs.toJSON()"
+        outputs: list[dict[str, Any]] = self.page.evaluate(script, [self.path, index])
+        return outputs
+
+    def locator(self, selector: str) -> Locator:
+        """Elements of this notebook by CSS selector."""
+        return self.panel.locator(selector)
+
+    def run_all(self, *, seconds: float = 60, errors: bool = False) -> LabNotebook:
+        """Run all cells and wait for the last; with `errors`, failing cells are no failure."""
+        return self._run("notebook:run-all-cells", seconds, errors)
+
+    def start_all(self) -> LabNotebook:
+        """Start running all cells and return at once, to look at them or interrupt them."""
+        script = "path => { ornbTest.command(path, 'notebook:run-all-cells'); }"
+        self.page.evaluate(script, self.path)
+        return self
+
+    def restart_run_all(self, *, seconds: float = 60, errors: bool = False) -> LabNotebook:
+        """Restart the kernel, then run all cells and wait for the last."""
+        return self._run("notebook:restart-run-all", seconds, errors)
+
+    def interrupt(self) -> None:
+        """Press the toolbar's stop button, as a person would."""
+        self.panel.locator('[data-jp-item-name="interrupt"]').click()
+
+    def wait_idle(self, *, seconds: float = 60) -> None:
+        """Wait until no cell waits or runs, seen three times in a row."""
+        self.page.evaluate("ornbTest.quiet = 0")
+        self.page.wait_for_function(
+            "path => ornbTest.idle(path)", arg=self.path, polling=50, timeout=seconds * 1000
+        )
+
+    def errors(self) -> list[str]:
+        """The error outputs of all cells, one line each."""
+        script = """path => ornbTest.panel(path).content.widgets.flatMap((cell, i) =>
+            (cell.model.outputs?.toJSON() ?? [])
+              .filter(output => output.output_type === "error")
+              .map(error => `cell ${i}: ${error.ename}: ${error.evalue}`))"""
+        errors: list[str] = self.page.evaluate(script, self.path)
+        return errors
+
+    def python(self, expression: str, *, seconds: float = 30) -> Any:
+        """Value of a Python expression in the notebook's kernel, by way of JSON."""
+        code = f"import json as _json; print(_json.dumps({expression}))"
+        answer = self._within("python", seconds, "ornbTest.python(path, argument)", code)
+        assert answer["error"] is None, f"{expression}: {answer['error']}"
+        return json.loads(answer["text"])
+
+    def save(self) -> nbformat.NotebookNode:
+        """Save, and return what is in the file now."""
+        self._within("save", 30, "ornbTest.panel(path).context.save()")
+        return nbformat.read(self.file, as_version=4)
+
+    def close_and_reopen(self, *, kernel: bool = False) -> LabNotebook:
+        """Close without saving and open the file again; the kernel is shut down unless kept."""
+        self.close(shutdown=not kernel)
+        return self.lab.show(self.path)
+
+    def close(self, *, shutdown: bool = True) -> None:
+        """Close without saving, by default with the kernel."""
+        self._within("close", 30, "ornbTest.close(path, argument)", shutdown)
+
+    def reload(self) -> LabNotebook:
+        """Reload the whole page, then show the notebook again; the kernel lives on."""
+        self.lab.load()
+        return self.lab.show(self.path)
+
+    def theme(self, name: str) -> None:
+        """Switch JupyterLab to its "light" or "dark" theme."""
+        self.lab.theme(name)
+
+    def screenshot(self, path: Path | str, *, cell: int | None = None) -> Path:
+        """Write a PNG of the notebook, or of one cell, and return its path."""
+        target = self.panel if cell is None else self.cell(cell)
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        target.screenshot(path=path, animations="disabled")
+        return Path(path)
+
+    def _run(self, command: str, seconds: float, errors: bool) -> LabNotebook:
+        self._within(command, seconds, "ornbTest.command(path, argument)", command)
+        self.wait_idle(seconds=seconds)
+        if not errors:
+            assert not self.errors(), f"{self.path}: {self.errors()}"
+        return self
+
+    def _within(self, what: str, seconds: float, promise: str, argument: Any = None) -> Any:
+        # page.evaluate knows no timeout of its own: a promise that never settles would hang us.
+        script = f"([path, what, seconds, argument]) => ornbTest.within(seconds, what, {promise})"
+        return self.page.evaluate(script, [self.path, what, seconds, argument])
+
+
+class Lab:
+    """The JupyterLab of the test session, in one page that all its notebooks share."""
+
+    def __init__(self, browser: Browser, url: str, root: Path) -> None:
+        self.url = url
+        self.root = root
+        """The folder that JupyterLab shows."""
+        context = browser.new_context(viewport={"width": 1280, "height": 900})
+        context.add_init_script(PAGE_SCRIPT)
+        self.traffic = Traffic(context)
+        self.page = context.new_page()
+        self._opened: list[LabNotebook] = []
+        self._count = 0
+        self._theme = "light"
+
+    @property
+    def console_errors(self) -> list[str]:
+        """Errors on the browser's console since the test began."""
+        return self.traffic.console_errors
+
+    def load(self) -> None:
+        """Load JupyterLab anew, with an empty workspace."""
+        self.page.goto(self.url, wait_until="domcontentloaded")
+        self.page.wait_for_function("window.jupyterapp?.started", timeout=60_000)
+        self.page.evaluate("ornbTest.within(60, 'JupyterLab starts', jupyterapp.restored)")
+
+    def open(self, source: Path | str | Sequence[str]) -> LabNotebook:
+        """Open a notebook, alone: the ones opened before are closed with their kernels.
+
+        Parameters
+        ----------
+        source : path, or list of str
+            A notebook file (copied with the files beside it, and left as it is), or the source
+            texts of code cells.
+        """
+        self.close_all()
+        self._count += 1
+        folder = self.root / f"{self._count:03}"
+        if isinstance(source, str | Path):
+            shutil.copytree(Path(source).parent, folder, ignore=shutil.ignore_patterns(".*"))
+            name = Path(source).name
+        else:
+            folder.mkdir()
+            name = "notebook.ipynb"
+            nbformat.write(notebook_of(source), folder / name)
+        return self.show(f"{folder.name}/{name}")
+
+    def show(self, path: str) -> LabNotebook:
+        """Open a file below JupyterLab's root and wait for its kernel."""
+        notebook = LabNotebook(self, path)
+        script = "path => ornbTest.within(60, 'open ' + path, ornbTest.open(path))"
+        self.page.evaluate(script, path)
+        notebook.wait_idle()
+        self._opened.append(notebook)
+        return notebook
+
+    def theme(self, name: str) -> None:
+        """Switch to the "light" or "dark" theme and wait until it is drawn."""
+        title = {"light": "JupyterLab Light", "dark": "JupyterLab Dark"}[name]
+        script = "theme => jupyterapp.commands.execute('apputils:change-theme', {theme})"
+        self.page.evaluate(script, title)
+        is_light = "true" if name == "light" else "false"
+        body = self.page.locator(f'body[data-jp-theme-light="{is_light}"]')
+        body.wait_for(state="attached")  # its children are what has a size
+        self._theme = name
+
+    def reset(self) -> None:
+        """Make the page as good as new for the next test."""
+        try:
+            self.close_all()
+            if self._theme != "light":
+                self.theme("light")
+        except PlaywrightError:
+            # A test that broke the page must not break the ones after it.
+            self._opened.clear()
+            self.load()
+        self.traffic.foreign.clear()
+        self.traffic.console_errors.clear()
+
+    def close_all(self) -> None:
+        """Close all notebooks without saving, with their kernels."""
+        self._opened.clear()
+        self.page.evaluate("""async () => {
+            for (const widget of [...jupyterapp.shell.widgets("main")]) {
+              if (widget.context) widget.context.model.dirty = false;
+              widget.dispose();
+            }
+            await jupyterapp.serviceManager.sessions.shutdownAll();
+        }""")
+
+
+def notebook_of(cells: Sequence[str]) -> nbformat.NotebookNode:
+    """Make a notebook of code cells for the kernel that the tests run in."""
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+    notebook.metadata["kernelspec"] = {
+        "name": "python3",
+        "display_name": "Python 3",
+        "language": "python",
+    }
+    return notebook
+
+
+def private_environment(home: Path, **extra: str) -> dict[str, str]:
+    """Environment for a Jupyter process that reads and leaves nothing outside `home`.
+
+    No key and no service address is passed on, and ornb answers with canned texts, unless `extra`
+    says otherwise.
+    """
+    private = {"XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME"}
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in private and not name.startswith(("OPENROUTER_", "JUPYTER_", "JPY_"))
+    }
+    environment |= {
+        "HOME": str(home),
+        "IPYTHONDIR": str(home / "ipython"),
+        "JUPYTER_CONFIG_DIR": str(home / "config"),
+        "JUPYTER_DATA_DIR": str(home / "data"),
+        "JUPYTER_RUNTIME_DIR": str(home / "runtime"),
+        "ORNB_OFFLINE_MODEL": "off",
+    }
+    return environment | extra
+
+
+def run_headless(
+    notebook: nbformat.NotebookNode, folder: Path, *, seconds: int = 120, **environment: str
+) -> nbformat.NotebookNode:
+    """Run a notebook in place without a browser, in `folder`, offline and without a key.
+
+    Raises nbclient's CellExecutionError, with the traceback, when a cell fails.
+    """
+    home = folder / "home"
+    home.mkdir()
+    client = nbclient.NotebookClient(
+        notebook, timeout=seconds, resources={"metadata": {"path": str(folder)}}
+    )
+    client.execute(env=private_environment(home, **environment))
+    return notebook
+
+
+@contextlib.contextmanager
+def lab_server(folder: Path) -> Iterator[Callable[[], str]]:
+    """Start JupyterLab on `folder/root`; the given function waits for it and returns its URL."""
+    for name, settings in SETTINGS.items():
+        file = folder / f"config/lab/user-settings/@jupyterlab/{name}.jupyterlab-settings"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(settings), encoding="utf-8")
+    (folder / "root").mkdir()
+    log = folder / "server.log"
+    command = [
+        *(sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root"),
+        f"--ServerApp.root_dir={folder / 'root'}",
+        "--ServerApp.ip=127.0.0.1",
+        "--LabApp.expose_app_in_browser=True",
+        "--LabApp.news_url=None",
+        "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+    ]
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command,
+            cwd=folder / "root",
+            env=private_environment(folder),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        yield lambda: _wait_for_server(process, folder, log)
+    finally:
+        # The server's own goodbye takes its kernels along; the group is the net below it.
+        process.terminate()
+        try:
+            process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def _wait_for_server(process: subprocess.Popen[bytes], folder: Path, log: Path) -> str:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        # Written once the port is bound; the port is the server's choice when 8888 is taken.
+        for file in (folder / "runtime").glob("jpserver-*.json"):
+            with contextlib.suppress(ValueError, requests.RequestException):
+                server = json.loads(file.read_text(encoding="utf-8"))
+                status = f"{server['url']}api/status?token={server['token']}"
+                if requests.get(status, timeout=5).ok:
+                    return f"{server['url']}lab?reset&token={server['token']}"
+        assert process.poll() is None, f"JupyterLab ended: {log.read_text(encoding='utf-8')}"
+        time.sleep(0.05)
+    raise AssertionError(f"JupyterLab is not up in 60 s: {log.read_text(encoding='utf-8')}")
+
+
+# ---- fixtures and hooks ------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Chromium, started once; `ORNB_REQUIRE_BROWSER=1` makes its absence a failure."""
+    path = find_browser()
+    if path is None and os.environ.get("ORNB_REQUIRE_BROWSER"):
+        pytest.fail(NO_BROWSER)
+    if path is None:
+        pytest.skip("no Chromium or Chrome found (make test installs one)")
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=path, args=CHROMIUM_ARGS)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def new_page(browser: Browser) -> Iterator[Callable[..., Page]]:
+    """A maker of empty pages, each with its own cookies; takes Playwright's context options."""
+    contexts: list[BrowserContext] = []
+    traffic: list[Traffic] = []
+
+    def make(**options: Any) -> Page:
+        context = browser.new_context(**options)
+        contexts.append(context)
+        traffic.append(Traffic(context))
+        return context.new_page()
+
+    yield make
+    for context in contexts:
+        context.close()
+    foreign = [url for seen in traffic for url in seen.foreign]
+    assert not foreign, "requests to other hosts"
+
+
+@pytest.fixture
+def page(new_page: Callable[..., Page]) -> Page:
+    """An empty page."""
+    return new_page()
+
+
+@pytest.fixture(scope="session")
+def lab_session(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Lab]:
+    """The JupyterLab of the whole test session; tests take `lab`."""
+    folder = tmp_path_factory.mktemp("jupyter")
+    with lab_server(folder) as wait_for_url:
+        browser = request.getfixturevalue("browser")  # the two start side by side
+        lab = Lab(browser, wait_for_url(), folder / "root")
+        lab.load()
+        yield lab
+        lab.close_all()
+        lab.page.context.close()
+
+
+@pytest.fixture
+def lab(lab_session: Lab, request: pytest.FixtureRequest) -> Iterator[Lab]:
+    """JupyterLab with nothing open, in the light theme.
+
+    A test fails that asked another host anything or left an error on the browser's console; one
+    that means to do so clears `lab.traffic.foreign` or `lab.console_errors` itself.
+    """
+    lab_session.reset()
+    yield lab_session
+    if request.node.stash.get(FAILED, False):
+        FAILURES.mkdir(exist_ok=True)
+        name = re.sub(r"\W+", "-", request.node.name)
+        with contextlib.suppress(PlaywrightError):
+            lab_session.page.screenshot(path=FAILURES / f"{name}.png", timeout=5000)
+    assert not lab_session.traffic.foreign, "requests to other hosts"
+    assert not lab_session.traffic.console_errors, "errors on the browser's console"
+
+
+FAILED = pytest.StashKey[bool]()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Let fixtures know, while they clean up, that their test failed."""
+    report = yield
+    if report.when == "call":
+        item.stash[FAILED] = report.failed
+    return report
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Name the markers by which `make check` leaves tests out."""
+    config.addinivalue_line("markers", "browser: needs a browser (set by itself)")
+    config.addinivalue_line("markers", "slow: takes seconds without a browser")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that use a browser, and run them last.
+
+    While Playwright runs, the main thread has a running asyncio loop: tests that start one of
+    their own have to come before. The quick tests also fail first this way.
+    """
+    for item in items:
+        if "browser" in getattr(item, "fixturenames", ()):  # doctests have none
+            item.add_marker("browser")
+    items.sort(key=lambda item: item.get_closest_marker("browser") is not None)

@@ -53,7 +53,7 @@ def _headers(record: dict[str, Any]) -> dict[str, str]:
 
 
 def _yaml_exchanges(path: Path) -> Iterator[Exchange]:
-    tape = yaml.load(path.read_text(), Loader=_Loader)  # noqa: S506
+    tape = yaml.load(path.read_text(), Loader=_Loader)
     for number, pair in enumerate(tape.get("interactions") or tape["http_interactions"]):
         request, response = pair["request"], pair["response"]
         sent = _body(request)

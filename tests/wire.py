@@ -22,7 +22,9 @@ def head(status: int = 200, content_type: str = "application/json", **headers: s
     return ("\r\n".join(lines) + "\r\n").encode()
 
 
-def whole(body: Any, status: int = 200, content_type: str = "application/json", **headers: str) -> bytes:
+def whole(
+    body: Any, status: int = 200, content_type: str = "application/json", **headers: str
+) -> bytes:
     """A complete answer."""
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
     return head(status, content_type, Content_Length=str(len(data)), **headers) + b"\r\n" + data
@@ -33,7 +35,9 @@ def chunked(data: bytes) -> bytes:
     return f"{len(data):x}\r\n".encode() + data + b"\r\n"
 
 
-STREAM = head(200, "text/event-stream", Transfer_Encoding="chunked", X_Generation_Id="gen-1") + b"\r\n"
+STREAM = (
+    head(200, "text/event-stream", Transfer_Encoding="chunked", X_Generation_Id="gen-1") + b"\r\n"
+)
 END = b"0\r\n\r\n"
 
 
@@ -115,8 +119,9 @@ class WireServer:
             lines.append(line)
         if not lines:
             return None
-        length = [int(line.split(b":")[1]) for line in lines if line.lower().startswith(b"content-length")]
-        return b"".join(lines), incoming.read(length[0]) if length else b""
+        named = [line for line in lines if line.lower().startswith(b"content-length")]
+        length = int(named[0].split(b":")[1]) if named else 0
+        return b"".join(lines), incoming.read(length)
 
     def _do(self, step: Step, connection: socket.socket) -> bool:
         if isinstance(step, bytes):

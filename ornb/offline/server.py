@@ -1,0 +1,310 @@
+"""The offline server: OpenRouter's API on 127.0.0.1, from a snapshot and a local model.
+
+===================================== ============================================================
+path under ``/api/v1``                answers
+===================================== ============================================================
+GET /models, /models/count            the snapshot, filtered, sorted and paged
+GET /model/{id}                       one record, aliases followed
+GET /models/{id}/endpoints            the snapshot's listing
+GET /providers                        the snapshot's
+GET /key, /auth/key, /credits         an account that never spends anything
+GET /generation?id=                   404 for a moment after the answer, then its record
+POST /chat/completions                a recording, the local model or a canned answer
+POST /auth/keys, /auth/keys/code      the PKCE exchange, S256
+===================================== ============================================================
+
+Each answer says in ``X-Ornb-Source`` where it comes from (local, canned, recorded, snapshot), a
+chat answer in ``X-Ornb-Note`` what to think of it, a catalogue answer in ``X-Ornb-Snapshot`` how
+old it is. Only callers with the token are served, and only under a loopback name, so that no web
+page in the user's browser can reach the server by way of DNS. `ornb.offline.simulate` has the
+table of misbehaviours that a request can ask for.
+
+References
+----------
+OpenRouter API, paths above and "Streaming", "Errors and debugging"; state of 2026-08-22.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import secrets
+import socket
+import time
+from collections import OrderedDict
+from dataclasses import dataclass
+
+import tornado.httpserver
+import tornado.netutil
+import tornado.web
+
+from .answers import Canned, LocalModel, Responder
+from .chat import MAX_BODY, Chat
+from .handler import ApiHandler, Unknown
+from .question import json_object
+from .snapshot import Snapshot, load
+from .store import Store
+from .wire import Fault, Json, dumps
+
+BASE = "/api/v1"
+REMEMBERED_GENERATIONS = 1000
+CODE_LIFETIME_S = 600.0
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a server behaves.
+
+    Attributes
+    ----------
+    token : str
+        Bearer token that callers must send.
+    local_model : bool
+        Whether the local model may answer.
+    tokens_per_s, first_token_s : float
+        Pace of canned answers.
+    generation_delay_s : float
+        How long ``/generation`` says 404 after an answer; some seconds at the real one.
+    patience_s : float
+        How long a chat answer may stay silent before keep-alive bytes are sent. Until then an
+        error still gets its own HTTP status.
+    """
+
+    token: str
+    local_model: bool = True
+    tokens_per_s: float = 60.0
+    first_token_s: float = 0.2
+    generation_delay_s: float = 0.3
+    patience_s: float = 1.0
+
+
+class OfflineApi(tornado.web.Application):
+    """The application: catalogue, responders, and what happened so far.
+
+    Parameters
+    ----------
+    settings : Settings
+        How to behave.
+    snapshot : Snapshot, optional
+        By default the bundled one.
+    """
+
+    def __init__(self, settings: Settings, snapshot: Snapshot | None = None) -> None:
+        self.how = settings
+        self.store = Store(snapshot or load())
+        self.local = LocalModel(enabled=settings.local_model)
+        self.responders: list[Responder] = [
+            self.local,
+            Canned(
+                tokens_per_s=settings.tokens_per_s,
+                first_token_s=settings.first_token_s,
+                why=lambda: self.local.why_not,
+            ),
+        ]
+        self.tokens = {settings.token}
+        self.codes: dict[str, tuple[str, float]] = {}
+        self.generations: OrderedDict[str, tuple[float, Json]] = OrderedDict()
+        self.misbehaved: dict[str, int] = {}
+        self.whole_catalogue = dumps(self.store.query({}, ""))
+        super().__init__(_routes(), default_handler_class=Unknown, log_function=lambda _: None)
+
+    def remember(self, record: Json) -> None:
+        """Keep a generation for ``GET /generation``, the oldest giving way."""
+        ready = time.monotonic() + self.how.generation_delay_s
+        self.generations[record["id"]] = (ready, record)
+        while len(self.generations) > REMEMBERED_GENERATIONS:
+            self.generations.popitem(last=False)
+
+    def close(self) -> None:
+        """End the responders."""
+        for responder in self.responders:
+            responder.close()
+
+
+class Models(ApiHandler):
+    """``GET /models``."""
+
+    def get(self) -> None:
+        """Give the catalogue, or the part that the query asks for."""
+        if not self.request.query:
+            self.send_catalogue(self.application.whole_catalogue)
+            return
+        given = {name: self.get_query_argument(name) for name in self.request.query_arguments}
+        self.send_catalogue(dumps(self.application.store.query(given, self.request.path)))
+
+
+class Count(ApiHandler):
+    """``GET /models/count``."""
+
+    def get(self) -> None:
+        """Count the models, by output modality where asked."""
+        kinds = self.get_query_argument("output_modalities", "")
+        answer = self.application.store.query({"output_modalities": kinds}, "")
+        self.send_catalogue(dumps({"data": {"count": answer["total_count"]}}))
+
+
+class OneModel(ApiHandler):
+    """``GET /model/{author}/{slug}``."""
+
+    def get(self, model_id: str) -> None:
+        """Give the record."""
+        record = self.application.store.describe(model_id)
+        if record is None:
+            raise Fault(404, f"Model {model_id} not found", error_type="not_found")
+        self.send_catalogue(dumps({"data": record}))
+
+
+class Endpoints(ApiHandler):
+    """``GET /models/{author}/{slug}/endpoints``."""
+
+    def get(self, model_id: str) -> None:
+        """Give the listing."""
+        listing = self.application.store.endpoints(model_id)
+        if listing is None:
+            raise Fault(404, f"No endpoints found for {model_id}.", error_type="not_found")
+        self.send_catalogue(dumps({"data": listing}))
+
+
+class Providers(ApiHandler):
+    """``GET /providers``."""
+
+    def get(self) -> None:
+        """Give the providers."""
+        self.send_catalogue(dumps({"data": self.application.store.providers}))
+
+
+class Key(ApiHandler):
+    """``GET /key``."""
+
+    def get(self) -> None:
+        """Give an account without limits that has never spent anything."""
+        spent = dict.fromkeys(
+            f"{kind}{span}"
+            for kind in ("usage", "byok_usage")
+            for span in ("", "_daily", "_weekly", "_monthly")
+        )
+        data: Json = {
+            "label": "ornb offline",
+            "limit": None,
+            "limit_remaining": None,
+            "limit_reset": None,
+            "include_byok_in_limit": False,
+            **dict.fromkeys(spent, 0),
+            "is_free_tier": True,
+            "is_management_key": False,
+            "is_provisioning_key": False,
+            "creator_user_id": None,
+            "expires_at": None,
+            "rate_limit": {"requests": -1, "interval": "10s", "note": "no longer used"},
+            # From here on: newer than the snapshot (2026-10); the official SDK wants them.
+            "free_model_daily_requests": {"limit": 50, "used": 0, "remaining": 50},
+            "budgets": [],
+            "effective_budget": None,
+            "allowed_data_regions": [],
+            "organization_id": None,
+            "workspace_id": None,
+        }
+        self.finish(dumps({"data": data}))
+
+
+class Credits(ApiHandler):
+    """``GET /credits``."""
+
+    def get(self) -> None:
+        """Give an empty account."""
+        self.finish(dumps({"data": {"total_credits": 0, "total_usage": 0}}))
+
+
+class Generation(ApiHandler):
+    """``GET /generation?id=``."""
+
+    def get(self) -> None:
+        """Give the record of an answer, once it is old enough."""
+        wanted = self.get_query_argument("id", "")
+        ready, record = self.application.generations.get(wanted, (0.0, {}))
+        if not record or time.monotonic() < ready:
+            raise Fault(404, f"Generation {wanted} not found", error_type="not_found")
+        self.finish(dumps({"data": record}))
+
+
+class NewCode(ApiHandler):
+    """``POST /auth/keys/code``: the step that a person takes on the web page, for tests."""
+
+    def post(self) -> None:
+        """Make a code for a challenge."""
+        body = json_object(self.request.body)
+        challenge = body.get("code_challenge")
+        if body.get("code_challenge_method") != "S256" or not isinstance(challenge, str):
+            raise Fault(400, "code_challenge_method must be S256, with a code_challenge.")
+        code = secrets.token_urlsafe(24)
+        self.application.codes[code] = (challenge, time.monotonic() + CODE_LIFETIME_S)
+        self.finish(dumps({"data": {"id": code, "app_id": 0, "created_at": _now()}}))
+
+
+class NewKey(ApiHandler):
+    """``POST /auth/keys``: a code and its verifier for a key."""
+
+    public = True
+
+    def post(self) -> None:
+        """Exchange a code, once."""
+        body = json_object(self.request.body)
+        if body.get("code_challenge_method", "S256") != "S256":
+            raise Fault(400, "Invalid code_challenge_method")
+        challenge, until = self.application.codes.pop(str(body.get("code")), ("", 0.0))
+        digest = hashlib.sha256(str(body.get("code_verifier")).encode()).digest()
+        proof = base64.urlsafe_b64encode(digest).rstrip(b"=")
+        if time.monotonic() > until or not hmac.compare_digest(proof, challenge.encode()):
+            raise Fault(403, "Invalid code or code_verifier")
+        key = "sk-or-v1-" + secrets.token_hex(32)
+        self.application.tokens.add(key)
+        self.finish(dumps({"key": key, "user_id": None}))
+
+
+def listen(api: OfflineApi, port: int = 0) -> int:
+    """Bind to 127.0.0.1 and serve; needs a running event loop.
+
+    Parameters
+    ----------
+    api : OfflineApi
+        What to serve.
+    port : int
+        0 picks a free one.
+
+    Returns
+    -------
+    int
+        The port.
+
+    Raises
+    ------
+    OSError
+        The port is in use, or not allowed.
+    """
+    sockets = tornado.netutil.bind_sockets(port, "127.0.0.1", family=socket.AF_INET)
+    server = tornado.httpserver.HTTPServer(api, max_body_size=MAX_BODY)
+    server.add_sockets(sockets)
+    bound: int = sockets[0].getsockname()[1]
+    return bound
+
+
+def _routes() -> list[tuple[str, type[ApiHandler]]]:
+    model_id = "([^/]+/[^/]+)"
+    return [
+        (f"{BASE}/models", Models),
+        (f"{BASE}/models/count", Count),
+        (f"{BASE}/models/{model_id}/endpoints", Endpoints),
+        (f"{BASE}/model/{model_id}", OneModel),
+        (f"{BASE}/providers", Providers),
+        (f"{BASE}/(?:auth/)?key", Key),
+        (f"{BASE}/credits", Credits),
+        (f"{BASE}/generation", Generation),
+        (f"{BASE}/chat/completions", Chat),
+        (f"{BASE}/auth/keys", NewKey),
+        (f"{BASE}/auth/keys/code", NewCode),
+    ]
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

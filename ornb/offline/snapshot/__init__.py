@@ -1,0 +1,90 @@
+"""The dated facts of OpenRouter's catalogue that ornb carries for use without a network.
+
+One compressed JSON file beside this module holds what three public calls answered on one day:
+``GET /models``, ``GET /providers`` and ``GET /models/{author}/{slug}/endpoints`` for each model.
+Records keep the API's own shape, so whoever reads the live catalogue reads this one. Descriptions
+are other people's prose, not facts, and are left empty.
+
+``python -m ornb.offline.snapshot`` makes a new file; see `ornb.offline.snapshot.build`.
+
+References
+----------
+OpenRouter API, ``GET /models``, ``/providers`` and ``/models/{author}/{slug}/endpoints``, as
+answered on 2026-08-22 (models) and 2026-08-22 23:01 UTC (endpoints, providers).
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ornb.errors import OfflineError
+
+FORMAT = 1
+"""Version of the file's outer shape; raised when a reader of the old one would misread it."""
+
+BUNDLED = Path(__file__).with_name("openrouter.json.gz")
+"""The file that ships with ornb."""
+
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """One day's catalogue.
+
+    Attributes
+    ----------
+    date : str
+        Day of the models list, ``YYYY-MM-DD`` (UTC).
+    models : list of dict
+        The `data` of ``GET /models``, in the order it was sent.
+    endpoints : dict of str to dict
+        Model id to the `data` of its endpoints listing.
+    providers : list of dict
+        The `data` of ``GET /providers``.
+    """
+
+    date: str
+    models: list[Record]
+    endpoints: dict[str, Record]
+    providers: list[Record]
+
+
+def load(path: Path | None = None) -> Snapshot:
+    """Read a snapshot.
+
+    Parameters
+    ----------
+    path : pathlib.Path, optional
+        A file made by ``python -m ornb.offline.snapshot``; by default the bundled one.
+
+    Returns
+    -------
+    Snapshot
+        About 420 models in the bundled file.
+
+    Raises
+    ------
+    OfflineError
+        The file is missing, damaged or of another format.
+
+    Examples
+    --------
+    >>> load().date
+    '2026-08-22'
+    """
+    path = BUNDLED if path is None else path
+    try:
+        stored = json.loads(gzip.decompress(path.read_bytes()))
+    except (OSError, EOFError, zlib.error, ValueError) as err:
+        msg = f"The catalogue snapshot {path} cannot be read ({err}). Reinstall ornb."
+        raise OfflineError(msg) from err
+    if not isinstance(stored, dict) or stored.get("format") != FORMAT:
+        msg = f"The catalogue snapshot {path} is not of format {FORMAT}. Reinstall ornb."
+        raise OfflineError(msg)
+    return Snapshot(stored["date"], stored["models"], stored["endpoints"], stored["providers"])

@@ -1,0 +1,299 @@
+"""The shapes that the offline server writes: completions, chunks, usage, errors.
+
+Written from the API's description alone. The client has its own reading of the same description,
+so that neither can hide the other's mistakes.
+
+References
+----------
+OpenRouter API, ``POST /chat/completions``, "Errors and debugging", ``GET /generation``; state of
+2026-08-22. Recorded answers of 2026 repeat the finish reason in a usage chunk whose ``choices``
+is not empty, and name the role in every delta; so do these.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import secrets
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+Json = dict[str, Any]
+
+
+class Fault(Exception):
+    """A request that is answered with the API's error envelope.
+
+    Parameters
+    ----------
+    status : int
+        HTTP status, also the envelope's `code`.
+    message : str
+        For a person.
+    error_type : str, optional
+        ``metadata.error_type``.
+    reply_headers : dict of str to str, optional
+        Response headers to add.
+    **metadata
+        More metadata.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        *,
+        error_type: str | None = None,
+        reply_headers: dict[str, str] | None = None,
+        **metadata: Any,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+        self.reply_headers = reply_headers or {}
+        self.metadata = {**({"error_type": error_type} if error_type else {}), **metadata}
+
+    def error(self) -> Json:
+        """Give the envelope's `error` object."""
+        body: Json = {"code": self.status, "message": self.message}
+        return {**body, "metadata": self.metadata} if self.metadata else body
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Who really answers.
+
+    Attributes
+    ----------
+    source : str
+        "local", "canned" or "recorded": the header ``X-Ornb-Source``.
+    model, provider : str
+        The answer's own fields of these names.
+    note : str
+        One ASCII line for the person: the header ``X-Ornb-Note``.
+    """
+
+    source: str
+    model: str
+    provider: str
+    note: str
+
+
+@dataclass(frozen=True)
+class Delta:
+    """A piece of an answer."""
+
+    content: str = ""
+    reasoning: str = ""
+    logprobs: Json | None = None
+
+
+@dataclass(frozen=True)
+class Finish:
+    """The end of an answer, with what it took (tokens)."""
+
+    reason: str
+    prompt_tokens: int
+    completion_tokens: int
+    reasoning_tokens: int = 0
+    cached_tokens: int = 0
+
+    def usage(self) -> Json:
+        """Give the `usage` object: real counts, and a cost of 0, for nothing is billed."""
+        return {
+            "prompt_tokens": self.prompt_tokens,
+            "completion_tokens": self.completion_tokens,
+            "total_tokens": self.prompt_tokens + self.completion_tokens,
+            "cost": 0,
+            "is_byok": False,
+            "prompt_tokens_details": {
+                "cached_tokens": self.cached_tokens,
+                "cache_write_tokens": 0,
+                "audio_tokens": 0,
+                "video_tokens": 0,
+            },
+            "cost_details": {
+                "upstream_inference_cost": 0,
+                "upstream_inference_prompt_cost": 0,
+                "upstream_inference_completions_cost": 0,
+            },
+            "completion_tokens_details": {
+                "reasoning_tokens": self.reasoning_tokens,
+                "image_tokens": 0,
+                "audio_tokens": 0,
+            },
+        }
+
+
+@dataclass
+class Completion:
+    """One answer on its way: what every chunk repeats, and what was said so far."""
+
+    origin: Origin
+    id: str = field(default_factory=lambda: f"gen-{int(time.time())}-{secrets.token_urlsafe(15)}")
+    created: int = field(default_factory=lambda: int(time.time()))
+    started: float = field(default_factory=time.perf_counter)
+    first_s: float | None = None
+    content: list[str] = field(default_factory=list)
+    reasoning: list[str] = field(default_factory=list)
+    logprobs: list[Any] = field(default_factory=list)
+    failed: bool = False
+
+    @property
+    def pieces(self) -> int:
+        """How many pieces there were so far."""
+        return len(self.content)
+
+    def add(self, delta: Delta) -> None:
+        """Remember a piece."""
+        if self.first_s is None:
+            self.first_s = time.perf_counter() - self.started
+        self.content.append(delta.content)
+        self.reasoning.append(delta.reasoning)
+        self.logprobs += (delta.logprobs or {}).get("content") or []
+
+    def chunk(self, delta: Delta, *, reason: str | None = None, usage: Json | None = None) -> Json:
+        """Give one event of a streamed answer."""
+        said: Json = {"role": "assistant", "content": delta.content}
+        if delta.reasoning:
+            said["reasoning"] = delta.reasoning
+            said["reasoning_details"] = [_reasoning_detail(delta.reasoning)]
+        choice = {
+            "index": 0,
+            "delta": said,
+            "finish_reason": reason,
+            "native_finish_reason": reason,
+            "logprobs": delta.logprobs,
+        }
+        body = self._head("chat.completion.chunk", choice)
+        return {**body, "usage": usage} if usage else body
+
+    def error_chunk(self, fault: Fault) -> Json:
+        """Give the event that ends a stream which had begun and then failed."""
+        choice = {
+            "index": 0,
+            "delta": {"role": "assistant", "content": ""},
+            "finish_reason": "error",
+            "native_finish_reason": "error",
+            "logprobs": None,
+        }
+        return {**self._head("chat.completion.chunk", choice), "error": fault.error()}
+
+    def plain(self, finish: Finish) -> Json:
+        """Give the whole answer of a request that does not stream."""
+        choice = self._plain_choice(finish.reason)
+        return {**self._head("chat.completion", choice), "usage": finish.usage()}
+
+    def plain_error(self, fault: Fault) -> Json:
+        """Give the answer of a request that failed after generation had begun (HTTP 200)."""
+        choice = {**self._plain_choice("error"), "error": fault.error()}
+        return self._head("chat.completion", choice)
+
+    def generation(self, finish: Finish | None, *, streamed: bool) -> Json:
+        """Give the record that ``GET /generation`` serves; `finish` is None when cut short."""
+        created = datetime.datetime.fromtimestamp(self.created, datetime.UTC)
+        prompt = finish.prompt_tokens if finish else None
+        completion = finish.completion_tokens if finish else self.pieces
+        reason = finish.reason if finish else "error" if self.failed else None
+        total_ms = round((time.perf_counter() - self.started) * 1000)
+        return {
+            "id": self.id,
+            "model": self.origin.model,
+            "created_at": created.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "provider_name": self.origin.provider,
+            "upstream_id": None,
+            "total_cost": 0,
+            "usage": 0,
+            "upstream_inference_cost": 0,
+            "cache_discount": None,
+            "is_byok": False,
+            "streamed": streamed,
+            "cancelled": finish is None and not self.failed,
+            "finish_reason": reason,
+            "native_finish_reason": reason,
+            "latency": total_ms if self.first_s is None else round(self.first_s * 1000),
+            "generation_time": total_ms,
+            "moderation_latency": None,
+            "tokens_prompt": prompt,
+            "tokens_completion": completion,
+            "native_tokens_prompt": prompt,
+            "native_tokens_completion": completion,
+            "native_tokens_completion_images": None,
+            "native_tokens_reasoning": finish.reasoning_tokens if finish else None,
+            "native_tokens_cached": finish.cached_tokens if finish else None,
+            "num_media_prompt": None,
+            "num_media_completion": None,
+            "num_input_audio_prompt": None,
+            "num_search_results": None,
+            "num_fetches": None,
+            "web_search_engine": None,
+            "origin": "",
+            "http_referer": None,
+            "user_agent": None,
+            "app_id": None,
+            "external_user": None,
+            "api_type": "completions",
+            "router": None,
+            "preset_id": None,
+            "service_tier": None,
+            "workspace_id": None,
+            "request_id": None,
+            "session_id": None,
+            "response_cache_source_id": None,
+            "data_region": "global",
+            "provider_responses": [
+                {
+                    "provider_name": self.origin.provider,
+                    "model_permaslug": self.origin.model,
+                    "status": 200,
+                    "latency": total_ms,
+                    "is_byok": False,
+                }
+            ],
+        }
+
+    def _head(self, kind: str, choice: Json) -> Json:
+        return {
+            "id": self.id,
+            "object": kind,
+            "created": self.created,
+            "model": self.origin.model,
+            "provider": self.origin.provider,
+            "system_fingerprint": None,
+            "choices": [choice],
+        }
+
+    def _plain_choice(self, reason: str) -> Json:
+        message: Json = {"role": "assistant", "content": "".join(self.content), "refusal": None}
+        reasoning = "".join(self.reasoning)
+        message["reasoning"] = reasoning or None
+        if reasoning:
+            message["reasoning_details"] = [_reasoning_detail(reasoning)]
+        return {
+            "index": 0,
+            "logprobs": {"content": self.logprobs} if self.logprobs else None,
+            "finish_reason": reason,
+            "native_finish_reason": reason,
+            "message": message,
+        }
+
+
+def dumps(value: Any) -> bytes:
+    """Encode a JSON value, without blanks; half of a surrogate pair becomes a question mark."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode(errors="replace")
+
+
+def sse(event: Json) -> bytes:
+    """Encode one server-sent event."""
+    return b"data: " + dumps(event) + b"\n\n"
+
+
+COMMENT = b": OPENROUTER PROCESSING\n\n"
+DONE = b"data: [DONE]\n\n"
+PADDING = b"\n         \n"
+"""What the API sends while a plain answer is in the making, to keep the connection open."""
+
+
+def _reasoning_detail(text: str) -> Json:
+    return {"type": "reasoning.text", "text": text, "format": "unknown", "index": 0}

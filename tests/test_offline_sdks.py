@@ -1,0 +1,114 @@
+"""The official SDKs take the offline server for the real API."""
+
+from __future__ import annotations
+
+import openai
+import pytest
+from openrouter import OpenRouter
+
+from ornb.offline import OfflineServer
+
+HELLO = [{"role": "user", "content": "Hello there, server"}]
+
+
+@pytest.fixture(scope="module")
+def server():
+    with OfflineServer(
+        model="off", tokens_per_s=2000, first_token_s=0, generation_delay_s=0
+    ) as running:
+        yield running
+
+
+@pytest.fixture
+def official(server):
+    with OpenRouter(api_key=server.token, server_url=server.base_url) as client:
+        yield client
+
+
+@pytest.fixture
+def compatible(server):
+    with openai.OpenAI(api_key=server.token, base_url=server.base_url, max_retries=0) as client:
+        yield client
+
+
+def test_openrouter_lists_models(official):
+    answer = official.models.list().result
+    assert len(answer.data) == answer.total_count == 421
+    assert official.models.count().data.count == 421
+
+
+def test_openrouter_reads_one_model_and_the_providers(official):
+    assert official.models.get(author="openai", slug="gpt-4").data.id == "openai/gpt-4"
+    assert len(official.providers.list().data) == 103
+
+
+@pytest.mark.filterwarnings("ignore:warning. .. DEPRECATED:DeprecationWarning")
+def test_openrouter_reads_key_and_credits(official):
+    assert official.api_keys.get_current_key_metadata().data.usage == 0
+    assert official.credits.get_credits().data.total_usage == 0
+
+
+def test_openrouter_chats_and_reads_the_generation(official):
+    answer = official.chat.send(model="openai/gpt-4", messages=HELLO)
+    assert answer.choices[0].message.content.startswith("This is a canned answer")
+    record = official.generations.get_generation(id=answer.id).data
+    assert record.native_tokens_completion == answer.usage.completion_tokens
+
+
+def test_openrouter_streams(official):
+    plain = official.chat.send(model="openai/gpt-4", messages=HELLO)
+    with official.chat.send(model="openai/gpt-4", messages=HELLO, stream=True) as stream:
+        chunks = list(stream)
+    said = "".join(chunk.choices[0].delta.content or "" for chunk in chunks)
+    assert said == plain.choices[0].message.content
+    assert chunks[-1].usage.total_tokens == plain.usage.total_tokens
+
+
+def test_openrouter_reads_our_errors(official):
+    with pytest.raises(Exception, match="is not a valid model ID") as caught:
+        official.chat.send(model="nobody/none", messages=HELLO)
+    assert caught.value.status_code == 400
+
+
+def test_openai_lists_models(compatible):
+    assert len(compatible.models.list().data) == 421
+
+
+def test_openai_chats(compatible):
+    answer = compatible.chat.completions.create(model="openai/gpt-4", messages=HELLO)
+    assert answer.model == "ornb/canned"
+    assert answer.usage.completion_tokens == len(answer.choices[0].message.content.split())
+
+
+def test_openai_streams(compatible):
+    plain = compatible.chat.completions.create(model="openai/gpt-4", messages=HELLO)
+    with compatible.chat.completions.create(
+        model="openai/gpt-4", messages=HELLO, stream=True
+    ) as stream:
+        chunks = list(stream)
+    said = "".join(chunk.choices[0].delta.content or "" for chunk in chunks)
+    assert said == plain.choices[0].message.content
+
+
+@pytest.mark.parametrize(
+    ("wish", "error"),
+    [
+        ({"status": 429, "retry_after": 1}, openai.RateLimitError),
+        ({"status": 401}, openai.AuthenticationError),
+        ({"status": 500}, openai.InternalServerError),
+    ],
+)
+def test_openai_reads_our_errors(compatible, wish, error):
+    with pytest.raises(error):
+        compatible.chat.completions.create(
+            model="openai/gpt-4", messages=HELLO, extra_body={"ornb": {"simulate": wish}}
+        )
+
+
+def test_openai_sees_an_error_in_mid_stream(compatible):
+    wish = {"error_after_chunks": 2, "message": "gone"}
+    stream = compatible.chat.completions.create(
+        model="openai/gpt-4", messages=HELLO, stream=True, extra_body={"ornb": {"simulate": wish}}
+    )
+    with stream, pytest.raises(openai.APIError, match="gone"):
+        list(stream)

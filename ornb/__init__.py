@@ -139,6 +139,8 @@ def _in_a_notebook() -> None:
                 return shell.run_line_magic("ornb", line)
             return shell.run_cell_magic("ornb", line, cell)
 
+        # What IPython's own decorator sets: braces in the options are the prompt's, not IPython's.
+        ornb._ipython_magic_no_var_expand = True  # type: ignore[attr-defined]
         shell.register_magic_function(ornb, "line_cell")
 
 

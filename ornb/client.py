@@ -10,7 +10,7 @@ from urllib.parse import quote, urljoin, urlsplit
 from .errors import NotFound, UnexpectedAnswer
 from .reply import Event, Reply, Timing, Usage
 from .service import Secret, Service, Timeouts
-from .stream import Messages, Stream
+from .stream import BeforeCall, Messages, Stream
 from .transport import Wire
 
 __all__ = [
@@ -67,6 +67,8 @@ class Client:
         Address up to and including the version, by default OpenRouter's.
     source : {"live", "offline"}
         What stands behind the address; "offline" is the embedded default.
+    before_call : callable, optional
+        Asked before each chat call leaves, and may forbid it; see `ornb.stream.BeforeCall`.
     on_call : callable, optional
         Called with the `Reply` of each chat call once it has ended, however it ended.
     timeouts : Timeouts, optional
@@ -97,6 +99,7 @@ class Client:
         base_url: str | None = None,
         *,
         source: str = "live",
+        before_call: BeforeCall | None = None,
         on_call: Callable[[Reply], object] | None = None,
         timeouts: Timeouts | None = None,
         retries: int = 2,
@@ -110,10 +113,13 @@ class Client:
             headers={"HTTP-Referer": referer, "X-OpenRouter-Title": title},
         )
         self.source = source
+        self.before_call = before_call
         self.on_call = on_call
         self.retries = retries
 
     def __repr__(self) -> str:
+        if self.source == "offline":
+            return "<ornb.Client offline, on this machine>"
         key = "with a key" if self.has_key else "no key"
         return f"<ornb.Client {self.source} {self.base_url}, {key}>"
 
@@ -361,6 +367,7 @@ class Client:
             streamed=streamed,
             retries=self.retries,
             source="live" if self.source == "live" else "canned",
+            before_call=self.before_call,
             on_call=self.on_call,
         )
 

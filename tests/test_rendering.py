@@ -1,0 +1,315 @@
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+from time import process_time
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ornb.rendering import (
+    ATTRIBUTES,
+    CLASSES,
+    TAGS,
+    StreamRenderer,
+    facts,
+    pictures_html,
+    render,
+    reply_html,
+)
+from ornb.reply import Reply, Timing, Usage
+
+FRAGMENTS = [
+    "# Heading",
+    "Setext\n---",
+    "a paragraph\nof two lines",
+    "> quoted\n> more\nlazy",
+    "- one\n- two\n\n- loose",
+    "2",
+    "2. two",
+    "1. x\n   ```py\n   def f(): pass\n   ```\n2. y",
+    "```python\nx = '''a\n\nb'''\n",
+    "```",
+    "~~~\nopen",
+    "    indented\n\n    code",
+    "| a | b |",
+    "|---|--:|",
+    "| 1 | *2* |",
+    "a | b\n- | -\n1 | 2",
+    "$$",
+    "$$\na + b\n$$",
+    "$$ x $$ y",
+    "text $$",
+    "\\[",
+    "\\[ x^2 \\]",
+    "\\]",
+    "+ b = c",
+    "- $$\n  a",
+    "inline $a$ and \\(b\\) and $5 to $10",
+    "***",
+    "- ",
+    "=",
+    "[link](https://example.org) ![p](https://example.org/p.png)",
+    "**bold",
+    "~~gone~~ `code` ``c",
+    "",
+    " ",
+    "\t- tab",
+    "> $$\n> q",
+    "- [ ] todo\n- [x] done",
+    "\ud83d",
+    "\ude00 \U0001f600",
+    "&lt; &amp; <b>",
+]
+REFERENCES = ["[defined later][k]", "[k]: https://example.org/k", "[k]"]
+
+
+def documents(fragments: list[str]) -> st.SearchStrategy[str]:
+    piece = st.tuples(st.sampled_from(fragments), st.sampled_from(["\n", "\n\n", "\r\n", "\r", ""]))
+    return st.lists(piece, max_size=12).map(lambda found: "".join(a + b for a, b in found))
+
+
+def streamed(text: str, cuts: list[int]) -> tuple[str, str]:
+    """What `feed` finished, joined, and what `finish` gave."""
+    stream, pieces, last = StreamRenderer(), [], 0
+    for cut in [*sorted(min(cut, len(text)) for cut in cuts), len(text)]:
+        pieces.append(stream.feed(text[last:cut])[0])
+        last = cut
+    return "".join(pieces), stream.finish()
+
+
+cuts = st.lists(st.integers(0, 200), max_size=40)
+
+
+@settings(max_examples=400, deadline=None)
+@given(documents(FRAGMENTS), cuts)
+def test_any_cut_of_the_answer_ends_as_the_whole(text: str, cuts: list[int]) -> None:
+    finished, whole = streamed(text, cuts)
+    assert whole == render(text)
+    assert whole.startswith(finished)
+
+
+@settings(max_examples=150, deadline=None)
+@given(documents(FRAGMENTS + REFERENCES * 5), cuts)
+def test_a_link_defined_after_its_use_is_right_at_the_end(text: str, cuts: list[int]) -> None:
+    assert streamed(text, cuts)[1] == render(text)
+
+
+@settings(max_examples=100, deadline=None)
+@given(documents(FRAGMENTS))
+def test_character_by_character_ends_as_the_whole(text: str) -> None:
+    finished, whole = streamed(text, list(range(len(text))))
+    assert whole == render(text)
+    assert whole.startswith(finished)
+
+
+def test_finished_blocks_are_given_once_and_the_tail_each_time() -> None:
+    stream = StreamRenderer()
+    assert stream.feed("one\n\ntwo\n\nthr") == ("<p>one</p>\n", "<p>two</p>\n<p>thr</p>\n")
+    assert stream.feed("ee\n") == ("<p>two</p>\n", "<p>three</p>\n")
+
+
+def test_an_open_fence_is_escaped_text_until_it_is_finished() -> None:
+    stream = StreamRenderer()
+    assert stream.feed("```python\nx = '<b>'")[1] == (
+        "<pre class=\"ornb-code\"><code>x = '&lt;b&gt;'</code></pre>\n"
+    )
+    assert '<span class="ornb-s">' in stream.finish()
+
+
+def test_feeding_says_how_long_to_wait() -> None:
+    stream = StreamRenderer()
+    stream.feed("- item\n" * 200)
+    assert 0 < stream.wait_s < 5
+
+
+# ------------------------------------------------------------------ what a reader sees
+
+
+@pytest.mark.parametrize(
+    ("markdown", "html"),
+    [
+        pytest.param("a\n\n|x|\n|-:|\n|1|", '<td align="right">1</td>', id="table alignment"),
+        pytest.param("~~a~~", "<s>a</s>", id="strikethrough"),
+        pytest.param("- [x] a", '<li class="ornb-task">☑ a</li>', id="task list"),
+        pytest.param("`a<b`", "<code>a&lt;b</code>", id="code span"),
+        pytest.param("3. a", '<ol start="3">', id="list start"),
+        pytest.param("```mermaid\ngraph\n```", "<code>graph\n</code>", id="mermaid is text"),
+        pytest.param("```py\n1\n```", '<code class="language-python">', id="language"),
+        pytest.param("$x$", '<math display="inline">', id="dollar"),
+        pytest.param("a $$x$$", '<math display="block">', id="double dollar in a line"),
+        pytest.param("\\(x\\)", '<math display="inline">', id="round brackets"),
+        pytest.param("so:\n\\[\nx\n+ y\n\\]", '<div class="ornb-math">', id="square brackets"),
+        pytest.param("$\\text{a<b}$", "<mtext>a&lt;b</mtext>", id="text in math"),
+        pytest.param("$\\frac{1}{$", "<code>\\frac{1}{</code>", id="broken math is source"),
+        pytest.param("$\\def\\a{b}\\a$", "<code>\\def", id="macros are not run"),
+        pytest.param("from $5 to $10", "<p>from $5 to $10</p>", id="money"),
+        pytest.param("\\[see below\\]", "<p>[see below]</p>", id="escaped brackets"),
+        pytest.param("[a](https://b.c/d)", '<small class="ornb-host">(b.c)</small>', id="host"),
+        pytest.param("<https://b.c/d>", ">https://b.c/d</a></p>", id="autolink has its host"),
+        pytest.param("<https://b.c@d.e/>", "(d.e)", id="a user name does not hide the host"),
+        pytest.param(
+            "<https://\u0430pple.com/>", "(xn--pple-43d.com)", id="a lookalike is spelt out"
+        ),
+        pytest.param("[a](/lab/api)", "<p>[a](/lab/api)</p>", id="relative link is text"),
+        pytest.param("[a](javascript:x)", "<p>[a](javascript:x)</p>", id="script link is text"),
+        pytest.param("![p](https://b.c/d)", "[image “p” not loaded: <a", id="image is text"),
+    ],
+)
+def test_markdown_becomes(markdown: str, html: str) -> None:
+    assert html in render(markdown)
+
+
+def test_links_open_elsewhere_and_tell_nothing() -> None:
+    html = render("[a](https://b.c)")
+    assert 'target="_blank"' in html
+    assert 'rel="noopener noreferrer nofollow"' in html
+
+
+# ------------------------------------------------------------------ hostile answers
+
+HOSTILE = [
+    "<script>alert(1)</script>",
+    "<img src=x onerror=alert(1)>",
+    "<svg onload=alert(1)><style>*{}</style></svg>",
+    "<details open ontoggle=alert(1)>",
+    "<iframe srcdoc='<script>alert(1)</script>'></iframe>",
+    '<button data-commandlinker-command="notebook:run-all-cells">x</button>',
+    "<div style='position:fixed;inset:0'>x</div>",
+    "<math><mtext><mglyph><style><img src=x onerror=alert(1)>",
+    "$\\text{<mglyph><style></math><img/src/onerror=alert(1)>}$",
+    "$$\\text{</mtext></math><script>alert(1)</script>}$$",
+    "$\\href{javascript:alert(1)}{x}$ $\\style{position:fixed}{x}$ $\\class{jp-x}{x}$",
+    "$\\hspace{-99em}x \\rule{99em}{99em} \\raise{999em}{x} \\colorbox{red}{x}$",
+    "[x](javascript:alert(1)) [x](data:text/html,x) [x](vbscript:x) [x](file:///etc/passwd)",
+    "[x](//host.example/a) <javascript:alert(1)> [x](JaVaScRiPt:alert(1))",
+    "![x](https://host.example/?q=secret) ![x][r]\n\n[r]: https://host.example/r.png",
+    "[![x](https://host.example/a.png)](https://host.example)",
+    '![x"onerror=alert(1) y](https://host.example/"onerror=alert(1)//)',
+    '```html" onmouseover=alert(1) x="\n<script>\n```',
+    "```mermaid\nclick A call alert(1)\n```",
+    "<style>@import 'https://host.example/x.css'</style>",
+    "<a href=https://host.example class=jp-Button id=x>x</a>",
+    "<form action=https://host.example><input name=q></form>",
+    "<video src=https://host.example/v poster=https://host.example/p></video>",
+    "&#x3c;script&#x3e;alert(1)&#x3c;/script&#x3e;",
+    "\\<script>alert(1)</script>",
+    "<!-- --><script>alert(1)</script>",
+    "| <img src=x onerror=alert(1)> |\n|---|\n| $\\text{<script>}$ |",
+    '<https://host.example/"onmouseover=alert(1)>',
+]
+
+
+class Inventory(HTMLParser):
+    """Every element and attribute of a piece of HTML."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.elements: set[str] = set()
+        self.attributes: set[tuple[str, str]] = set()
+        self.classes: set[tuple[str, str]] = set()
+        self.links: set[str] = set()
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.add(tag)
+        for name, value in attrs:
+            if name == "class":
+                self.classes |= {(tag, word) for word in (value or "").split()}
+            elif name == "href":
+                self.links.add(value or "")
+            else:
+                self.attributes.add((tag, name))
+
+
+def assert_harmless(html: str) -> None:
+    found = Inventory(html)
+    assert found.elements <= TAGS
+    allowed = {(tag, name) for tag, names in ATTRIBUTES.items() for name in names}
+    assert found.attributes <= allowed | {("a", "rel"), ("a", "target")}
+    assert all(name in CLASSES[tag] for tag, name in found.classes)
+    assert all(re.match(r"https?://|mailto:", link) for link in found.links)
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_a_hostile_answer_keeps_nothing_beyond_the_list(text: str) -> None:
+    assert_harmless(render(text))
+    for cut in range(0, len(text), 3):
+        stream = StreamRenderer()
+        for part in (text[:cut], text[cut:]):
+            assert_harmless("".join(stream.feed(part)))
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.sampled_from(HOSTILE + FRAGMENTS), max_size=6).map("\n".join), cuts)
+def test_hostile_answers_mixed_keep_nothing_beyond_the_list(text: str, cuts: list[int]) -> None:
+    assert_harmless(streamed(text, cuts)[1])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param(">" * 20_000, id="quotes"),
+        pytest.param("- " * 10_000, id="lists"),
+        pytest.param("[" * 10_000, id="brackets"),
+        pytest.param("![a](" * 3_000, id="images"),
+        pytest.param("*a **b " * 3_000, id="emphasis"),
+        pytest.param("$a " * 7_000, id="dollars"),
+        pytest.param("\\( " * 7_000, id="round brackets"),
+        pytest.param("$" + "{" * 4_000 + "}" * 4_000 + "$", id="groups in math"),
+        pytest.param("$" + "\\sqrt{" * 800 + "}" * 800 + "$", id="roots in math"),
+        pytest.param("`a``b" * 4_000, id="code spans"),
+        pytest.param("|" * 20_000 + "\n" + "|-" * 9_000, id="table columns"),
+        pytest.param("```python\n" + "(" * 90_000, id="code that never closes"),
+        pytest.param("\\" * 20_000, id="escapes"),
+        pytest.param("\0\x01\x0b\x0c\x85\u2028" * 100, id="control characters"),
+    ],
+)
+def test_an_answer_built_to_explode_is_shown_within_seconds(text: str) -> None:
+    began = process_time()
+    assert_harmless(render(text))
+    assert process_time() - began < 3
+
+
+def test_source_that_cannot_be_parsed_is_shown_escaped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No text is known that does this today: a parser's bug stands in for it."""
+
+    def explode(*_: object) -> None:
+        raise RecursionError
+
+    monkeypatch.setattr("ornb.rendering._MARKDOWN.parse", explode)
+    stream = StreamRenderer()
+    assert "&lt;b&gt;" in stream.feed("<b>")[1]
+    assert stream.finish() == render("<b>")
+
+
+# ------------------------------------------------------------------ outputs that stay
+
+
+def test_an_answer_shows_its_source_and_facts_without_a_style_sheet() -> None:
+    reply = Reply(
+        text="*A*",
+        reasoning="<i>hm</i>",
+        model="a<b",
+        provider="P",
+        source="canned",
+        usage=Usage(prompt_tokens=2, completion_tokens=3),
+        timing=Timing(duration_s=1.0),
+    )
+    html = reply_html(reply)
+    assert "<em>A</em>" in html
+    assert "&lt;i&gt;hm&lt;/i&gt;" in html
+    assert "a&lt;b · P · canned answer · 2 → 3 tokens" in html
+
+
+def test_facts_name_the_source_first_when_there_is_no_model() -> None:
+    assert str(facts(Reply(source="live"))).startswith("live · ")
+
+
+def test_only_pictures_inside_the_answer_itself_are_shown() -> None:
+    inside = "data:image/png;base64,iVBORw0KGgo="
+    hostile = ["data:image/svg+xml;base64,AAAA", "https://h.example/a.png", inside + '" onload="x']
+    html = pictures_html(Reply(images=(inside, *hostile)))
+    assert html.count("<img") == 1
+    assert inside in html

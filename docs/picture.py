@@ -49,7 +49,8 @@ def main() -> None:
             for number, question in enumerate(QUESTIONS):
                 chat.get_by_role("textbox").fill(question)
                 chat.get_by_role("textbox").press("Enter")
-                chat.locator(".ornb-chat").get_by_text("to first token").nth(number).wait_for(timeout=60_000)
+                facts = chat.locator(".ornb-chat").get_by_text("to first token")
+                facts.nth(number).wait_for(timeout=60_000)
             notebook.cell(2).locator(".jp-InputArea").click()
             lab.page.keyboard.press("Control+Enter")
             notebook.wait_idle()

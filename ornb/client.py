@@ -285,6 +285,33 @@ class Client:
         """
         return self._data("/generation", {"id": generation_id})
 
+    def activity(self, **query: str) -> Records:
+        """List what the account was charged, a record a UTC day, model and endpoint.
+
+        Parameters
+        ----------
+        **query : str
+            Parameters of ``GET /activity``, e.g. ``date="2026-08-20"``.
+
+        Returns
+        -------
+        Records
+            The last 30 finished days, untouched.
+
+        Raises
+        ------
+        Forbidden
+            The key is not a management key.
+        OrnbError
+            The service cannot be reached, or refuses.
+
+        Examples
+        --------
+        >>> Client("sk-or-...").activity()  # doctest: +SKIP
+        []
+        """
+        return self._pages("/activity", query)
+
     def chat(self, messages: Messages, model: str | None = None, **params: Any) -> Reply:
         """Ask, and wait for the whole answer.
 

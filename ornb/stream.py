@@ -30,6 +30,12 @@ if TYPE_CHECKING:
 
 Messages = str | Sequence[Mapping[str, Any]]
 
+Settle = Callable[[Reply, OrnbError | None], object]
+"""Told once how a call ended: what came of it, and the error if there was one."""
+BeforeCall = Callable[[Mapping[str, Any], Callable[[float], bool]], Settle | None]
+"""Asked before a call leaves: its JSON body, and how to wait (seconds; True: stop was pressed).
+Raises an `OrnbError` to forbid the call."""
+
 LONGEST_WAIT_S = 20.0
 """A refusal that asks for more patience than this is raised at once, with the time to come back."""
 ASKED_AGAIN = frozenset({429, 503})
@@ -63,6 +69,7 @@ class Stream:
         streamed: bool,
         retries: int = 0,
         source: str = "live",
+        before_call: BeforeCall | None = None,
         on_call: Callable[[Reply], object] | None = None,
     ) -> None:
         self._service = service
@@ -73,6 +80,8 @@ class Stream:
         self._streamed = streamed
         self._retries = retries
         self._source = source
+        self._before_call = before_call
+        self._settle: Settle | None = None
         self._on_call = on_call
         self._assembly = Assembly(model)
         self._stop = threading.Event()
@@ -114,9 +123,11 @@ class Stream:
         began, started_at = perf_counter(), datetime.now(UTC)
         outcome = self._assembly.outcome
         outcome.update(label=self._label, source=self._source)
+        failure: OrnbError | None = None
         try:
             yield from self._exchange()
         except OrnbError as error:
+            failure = error
             if self._stop.is_set():
                 outcome["status"] = "stopped"
                 return
@@ -135,6 +146,8 @@ class Stream:
             outcome["status"] = "stopped" if self._stop.is_set() else "ok"
         finally:
             reply = self._finished(began, started_at)
+            if self._settle is not None:
+                self._settle(reply, failure)
             if self._on_call is not None:
                 self._on_call(reply)
 
@@ -166,7 +179,10 @@ class Stream:
         )
 
     def _exchange(self) -> Iterator[Event]:
-        body = self._body()
+        request = self._request()
+        body = self._encoded(request)
+        if self._before_call is not None:
+            self._settle = self._before_call(request, self._stop.wait)
         while not self._stop.is_set():
             self._wire = Wire()
             self._attempts += 1
@@ -285,7 +301,7 @@ class Stream:
                 pause = error.retry_after
         return pause if pause <= LONGEST_WAIT_S else None
 
-    def _body(self) -> bytes:
+    def _request(self) -> dict[str, Any]:
         messages: Any = self._messages
         if isinstance(messages, str):
             if not messages.strip():
@@ -298,6 +314,9 @@ class Stream:
             body["model"] = self._model
         if self._streamed:
             body["stream"] = True
+        return body
+
+    def _encoded(self, body: Mapping[str, Any]) -> bytes:
         try:
             return json.dumps(body, allow_nan=False).encode()
         except (TypeError, ValueError) as error:

@@ -248,8 +248,6 @@ const confirm = (button, said) => {
   setTimeout(() => { label.textContent = before; button.classList.remove("done"); }, 1400);
 };
 
-let views = 0;
-
 /**
  * Draw one view.
  * @param {{ model: Model, el: HTMLElement }} context
@@ -260,7 +258,7 @@ function render({ model, el }) {
   /** @type {Column[]} */
   const columns = model.get("_columns");
   const catalogue = new Catalogue(model.get("_table"));
-  const prefix = `ornb-picker-${views += 1}`;
+  const prefix = `ornb-picker-${Math.random().toString(36).slice(2)}`;
   /** @type {number[]} */ let shown = [];
   let active = -1;                                    // row the keyboard is on, by its place in the table
   let announcing = 0;

@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .budget import budget
     from .client import (
         Client,
         Event,
@@ -23,16 +24,19 @@ if TYPE_CHECKING:
     from .errors import OrnbError
     from .pricing import tiers
     from .session import (
+        activity,
         ask,
         client,
         connect,
         endpoints,
         models,
         providers,
+        quota,
         usage,
     )
     from .usage import UsageTracker
     from .widgets.chat import Chat
+    from .widgets.key import sign_in
     from .widgets.picker import ModelPicker
 
 __version__ = "0.1.0"
@@ -50,12 +54,16 @@ __all__ = [
     "Usage",
     "UsageTracker",
     "__version__",
+    "activity",
     "ask",
+    "budget",
     "client",
     "connect",
     "endpoints",
     "models",
     "providers",
+    "sign_in",
+    "quota",
     "tiers",
     "usage",
 ]
@@ -72,12 +80,16 @@ _HOME = {
     "Timing": "client",
     "Usage": "client",
     "UsageTracker": "usage",
+    "activity": "session",
     "ask": "session",
+    "budget": "budget",
     "client": "session",
     "connect": "session",
     "endpoints": "session",
     "models": "session",
     "providers": "session",
+    "sign_in": "widgets.key",
+    "quota": "session",
     "tiers": "pricing",
     "usage": "session",
 }

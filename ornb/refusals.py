@@ -33,7 +33,7 @@ SHOWN = 300
 
 NEXT_STEP: dict[str, str] = {
     "AuthenticationError": (
-        "Set OPENROUTER_API_KEY or call ornb.connect(api_key=...) with a valid key; "
+        "Call ornb.sign_in(), or set OPENROUTER_API_KEY to a valid key; "
         "ornb.connect(offline=True) works without one."
     ),
     "BadRequest": "Change the request accordingly; it was not billed.",

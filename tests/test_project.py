@@ -68,6 +68,7 @@ ORDER = (
     "reply",
     "stream",
     "client",
+    "keys",
     "recording",
     "pricing",
     "filters",

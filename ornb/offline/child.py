@@ -167,6 +167,11 @@ def read_config() -> dict[str, Any]:
     -------
     dict
         The parent's `config`.
+
+    Raises
+    ------
+    OfflineError
+        The line is not a JSON object.
     """
     # Unbuffered: a buffered reader would be left holding its lock by the thread that follows.
     line = b""

@@ -129,6 +129,11 @@ class Widget(anywidget.AnyWidget):
         For code that a front end's message starts: Jupyter drops its exceptions unseen. Works as a
         decorator-free ``with`` block; `error` is cleared at its start.
 
+        Yields
+        ------
+        None
+            Nothing: the block is what counts.
+
         Examples
         --------
         >>> widget = Widget()

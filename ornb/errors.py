@@ -6,6 +6,9 @@
     ├── ConfigError            (ValueError)       an argument or setting that cannot work
     ├── CatalogError           (ValueError)       a catalogue record or answer that cannot be used
     ├── OfflineError           (RuntimeError)     the embedded offline default cannot do it
+    ├── SchemaMismatch         (ValueError)       an answer that is not of the form asked for
+    ├── BudgetExceeded                            a ceiling of ornb.budget forbids it: not sent
+    │   └── PriceUnknown                          no ceiling can be held, as the price is not known
     ├── UnexpectedAnswer       (ValueError)       not this API's answer: a proxy's page, garbage
     ├── TransportError         (ConnectionError)  no answer, or not all of one
     │   ├── ConnectionFailed                      nobody there
@@ -21,6 +24,7 @@
         ├── NotFound           (LookupError)      404
         ├── PayloadTooLarge    (ValueError)       413
         ├── RateLimited                           429
+        │   └── FreeQuotaReached                  the free calls are used up: not sent
         └── ServerError                           5xx
             ├── ProviderUnavailable               502, 503, 529
             └── ServerTimeout  (TimeoutError)     408, 504, 524
@@ -34,6 +38,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from decimal import Decimal
+
     from .client import Reply
 
 
@@ -71,6 +77,72 @@ class CatalogError(OrnbError, ValueError):
 
 class OfflineError(OrnbError, RuntimeError):
     """The embedded offline default cannot start, or lacks what was asked of it."""
+
+
+class SchemaMismatch(OrnbError, ValueError):
+    """The answer came, and is not of the form that was asked for; it is on ``error.reply``.
+
+    Parameters
+    ----------
+    message : str
+        For the person: where it does not match, what was expected, what came.
+    path : str
+        The place in the value, such as ``"$.items[2].price"``.
+    expected : Any, optional
+        What the form asks for there.
+    got : Any, optional
+        What stands there.
+    """
+
+    def __init__(
+        self, message: str, *, path: str = "$", expected: Any = None, got: Any = None
+    ) -> None:
+        super().__init__(message)
+        self.path = path
+        self.expected = expected
+        self.got = got
+
+
+class BudgetExceeded(OrnbError):
+    """A call could cost more than a budget has left, so it was not sent.
+
+    Parameters
+    ----------
+    message : str
+        For the person: what was asked, what is left, what would fit.
+    model : str, optional
+        The model asked for.
+    asked_usd : Decimal, optional
+        The most that the call could have cost, in USD; None when nobody knows.
+    left_usd : Decimal, optional
+        What the tightest budget had left, in USD.
+    limit_usd : Decimal, optional
+        The ceiling of that budget, in USD.
+    fits_max_tokens : int, optional
+        The largest ``max_tokens`` with which the same call would have been sent; None when not even
+        the prompt fits.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        model: str | None = None,
+        asked_usd: Decimal | None = None,
+        left_usd: Decimal | None = None,
+        limit_usd: Decimal | None = None,
+        fits_max_tokens: int | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.model = model
+        self.asked_usd = asked_usd
+        self.left_usd = left_usd
+        self.limit_usd = limit_usd
+        self.fits_max_tokens = fits_max_tokens
+
+
+class PriceUnknown(BudgetExceeded):
+    """What a call can cost is not known, so that no budget can hold; it was not sent."""
 
 
 class UnexpectedAnswer(OrnbError, ValueError):
@@ -176,6 +248,10 @@ class PayloadTooLarge(ApiError, ValueError):
 
 class RateLimited(ApiError):
     """Too many requests for now (429); ``retry_after`` says when to come back."""
+
+
+class FreeQuotaReached(RateLimited):
+    """The free calls of the minute or the day are used up by our own count; nothing was sent."""
 
 
 class ServerError(ApiError):

@@ -398,18 +398,18 @@ class Assembly:
             self._merge_detail(detail)
 
     def _merge_tool_call(self, piece: dict[str, Any]) -> None:
-        place = piece.get("index", len(self._tool_calls))
+        place = _place(piece, self._tool_calls)
         call = self._tool_calls.setdefault(
             place, {"id": None, "type": "function", "function": {"name": "", "arguments": ""}}
         )
         call["id"] = piece.get("id") or call["id"]
         function = piece.get("function")
         if isinstance(function, dict):
-            call["function"]["name"] += function.get("name") or ""
-            call["function"]["arguments"] += function.get("arguments") or ""
+            for key in ("name", "arguments"):
+                call["function"][key] += _as_text(function.get(key))
 
     def _merge_detail(self, piece: dict[str, Any]) -> None:
-        place = (piece.get("index", len(self._details)), piece.get("type"))
+        place = (_place(piece, self._details), str(piece.get("type")))
         detail = self._details.setdefault(place, {})
         for key, value in piece.items():
             if key in ("text", "summary", "data") and isinstance(value, str):
@@ -420,6 +420,19 @@ class Assembly:
 
 def _dicts(value: Any) -> list[dict[str, Any]]:
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
+def _place(piece: dict[str, Any], known: Mapping[Any, Any]) -> int:
+    """Which of the calls or details a piece belongs to; one of its own where that is not said."""
+    index = piece.get("index")
+    return index if isinstance(index, int) else len(known)
+
+
+def _as_text(value: Any) -> str:
+    """A piece of text; some servers send arguments as an object."""
+    if value is None or isinstance(value, str):
+        return value or ""
+    return json.dumps(value)
 
 
 def _count(counts: Any, key: str) -> int | None:

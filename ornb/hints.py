@@ -1,0 +1,374 @@
+"""Type hints to JSON schemas.
+
+For the parameters of tools, and for answers with a shape. Known are plain types, lists, tuples of
+one type, sets, dicts by text, unions, ``Literal``, `enum.Enum`, ``Annotated[T, "description"]``,
+dates, paths, dataclasses, TypedDicts and pydantic model classes. pydantic is never imported.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import enum
+import inspect
+import json
+import types
+import typing
+from collections import abc
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from .errors import ConfigError
+
+Schema = dict[str, Any]
+
+_PLAIN: dict[Any, Schema] = {
+    str: {"type": "string"},
+    int: {"type": "integer"},
+    float: {"type": "number"},
+    bool: {"type": "boolean"},
+    type(None): {"type": "null"},
+    None: {"type": "null"},
+    dt.date: {"type": "string", "format": "date"},
+    dt.datetime: {"type": "string", "format": "date-time"},
+    Path: {"type": "string"},
+    Any: {},
+    object: {},
+    inspect.Parameter.empty: {},
+    list: {"type": "array"},
+    tuple: {"type": "array"},
+    set: {"type": "array"},
+    dict: {"type": "object"},
+}
+MANY = (list, set, frozenset, tuple, abc.Sequence, abc.Iterable, abc.Collection, abc.Set)
+"""Containers that a JSON array stands for."""
+_WRAPPERS = {"Required", "NotRequired", "ReadOnly", "Final", "ClassVar"}
+"""Forms around a type that say nothing of its values."""
+
+
+def of_hint(hint: Any, where: str, outside: tuple[Any, ...] = ()) -> Schema:
+    """Give the JSON schema of a type hint.
+
+    Parameters
+    ----------
+    hint : Any
+        A hint, evaluated.
+    where : str
+        What has it, for the message.
+    outside : tuple of type
+        The classes that it lies in.
+
+    Returns
+    -------
+    dict
+        The schema, without references.
+
+    Raises
+    ------
+    ConfigError
+        JSON has no such type, or it lies in itself.
+
+    Examples
+    --------
+    >>> of_hint(list[int | None], "n")
+    {'type': 'array', 'items': {'anyOf': [{'type': 'integer'}, {'type': 'null'}]}}
+    """
+    hint, description = unwrapped(hint)
+    said = {"description": description} if description else {}
+    if _hashable(hint) and hint in _PLAIN:
+        return _PLAIN[hint] | said
+    if hint in outside:
+        raise ConfigError(f"{where}: {hint.__name__} lies in itself; give a JSON schema instead.")
+    return _of_form(hint, where, outside) | said
+
+
+def _of_form(hint: Any, where: str, outside: tuple[Any, ...]) -> Schema:
+    origin, inside = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        return {"anyOf": [of_hint(one, where, outside) for one in inside]}
+    if origin is typing.Literal:
+        return _of_values(list(inside), where)
+    if origin in MANY and (origin is not tuple or inside[1:] == (...,)):
+        return {"type": "array", "items": of_hint(inside[0], where, outside)}
+    if origin in (dict, abc.Mapping) and inside[0] is str:
+        return {"type": "object", "additionalProperties": of_hint(inside[1], where, outside)}
+    return _of_class(hint, where, outside)
+
+
+def _of_class(hint: Any, where: str, outside: tuple[Any, ...]) -> Schema:
+    if isinstance(hint, type) and issubclass(hint, enum.Enum):
+        return _of_values([member.value for member in hint], where)
+    if has_pydantic_methods(hint):
+        return _of_pydantic(hint, where)
+    if has_members(hint):
+        return _of_members(hint, (*outside, hint))
+    name = getattr(hint, "__name__", None) or hint
+    raise ConfigError(
+        f"{where}: {name} has no form in JSON. Use str, int, float, bool, list, dict, Literal, "
+        "Enum, date, a dataclass, a TypedDict or a pydantic model class."
+    )
+
+
+def _of_values(values: list[Any], where: str) -> Schema:
+    if not all(value is None or isinstance(value, str | int | float) for value in values):
+        raise ConfigError(f"{where}: the choices are {values!r}; JSON takes text and numbers only.")
+    return {"enum": values} | (
+        {"type": "string"} if all(isinstance(v, str) for v in values) else {}
+    )
+
+
+def _of_pydantic(hint: Any, where: str) -> Schema:
+    whole = inlined(hint.model_json_schema())
+    if whole is None:
+        raise ConfigError(f"{where}: {hint.__name__} lies in itself; give a JSON schema instead.")
+    return whole
+
+
+def _of_members(cls: type, outside: tuple[Any, ...]) -> Schema:
+    properties: Schema = {}
+    required = []
+    for name, hint, default, description in members(cls):
+        where = f"{cls.__name__}.{name}"
+        properties[name] = of_hint(hint, where, outside) | (
+            {"description": description} if description else {}
+        )
+        if default is dataclasses.MISSING:
+            required.append(name)
+        elif is_json(default):
+            properties[name]["default"] = default
+    doc = inspect.cleandoc(cls.__doc__ or "")
+    # What `dataclass` writes where there is no docstring tells the model nothing.
+    automatic = doc.startswith(f"{cls.__name__}(")
+    return {
+        "type": "object",
+        "title": cls.__name__,
+        **({"description": doc.partition("\n\n")[0]} if doc and not automatic else {}),
+        "properties": properties,
+        "required": required,
+        "additionalProperties": False,
+    }
+
+
+def members(owner: type) -> Iterator[tuple[str, Any, Any, str]]:
+    """List the fields of a dataclass or the keys of a TypedDict.
+
+    Parameters
+    ----------
+    owner : type
+        Either.
+
+    Yields
+    ------
+    tuple
+        Name, hint, default (`dataclasses.MISSING` if it is required, None of a key that may be
+        missing) and description.
+
+    Raises
+    ------
+    ConfigError
+        A hint cannot be evaluated.
+
+    Examples
+    --------
+    >>> [name for name, *_ in members(typing.TypedDict("City", {"name": str}))]
+    ['name']
+    """
+    hints = evaluated(owner)
+    if _is_typed_dict(owner):
+        listed = getattr(owner, "__required_keys__", frozenset(hints))
+        for name, hint in hints.items():
+            # Where hints are written as text, the class itself has not seen what is around them.
+            form = getattr(typing.get_origin(hint), "_name", None)
+            required = form == "Required" or (name in listed and form != "NotRequired")
+            yield name, hint, dataclasses.MISSING if required else None, ""
+        return
+    for field in dataclasses.fields(owner):
+        if field.init:
+            default = field.default
+            if field.default_factory is not dataclasses.MISSING:
+                default = field.default_factory()
+            yield field.name, hints[field.name], default, field.metadata.get("description", "")
+
+
+def evaluated(owner: Any) -> dict[str, Any]:
+    """Give the hints of a function or class, those written as text too.
+
+    Parameters
+    ----------
+    owner : function or type
+        Who has them.
+
+    Returns
+    -------
+    dict
+        Name to hint.
+
+    Raises
+    ------
+    ConfigError
+        A name in them is not known where `owner` was defined.
+
+    Examples
+    --------
+    >>> def add(a: int, b: "float") -> float: ...
+    >>> evaluated(add)["b"]
+    <class 'float'>
+    """
+    try:
+        return typing.get_type_hints(owner, include_extras=True)
+    except (NameError, TypeError, SyntaxError) as error:
+        name = getattr(owner, "__name__", owner)
+        raise ConfigError(f"A type hint of {name} cannot be evaluated: {error}.") from error
+
+
+def unwrapped(hint: Any) -> tuple[Any, str]:
+    """Give a hint without what lies around it, and the description that ``Annotated`` adds.
+
+    Parameters
+    ----------
+    hint : Any
+        Perhaps ``Annotated``, ``Required``, ``NotRequired``, a `typing.NewType` or an alias.
+
+    Returns
+    -------
+    tuple
+        The hint inside, and text, which may be empty.
+
+    Examples
+    --------
+    >>> unwrapped(typing.Annotated[int, "of persons"])
+    (<class 'int'>, 'of persons')
+    """
+    description = ""
+    while True:
+        if typing.get_origin(hint) is typing.Annotated:
+            texts = [extra for extra in hint.__metadata__ if isinstance(extra, str)]
+            description = description or next(iter(texts), "")
+            hint = hint.__origin__
+        elif getattr(typing.get_origin(hint), "_name", None) in _WRAPPERS:
+            hint = typing.get_args(hint)[0]
+        elif hasattr(hint, "__supertype__"):
+            hint = hint.__supertype__  # NewType
+        elif hasattr(hint, "__value__") and not isinstance(hint, type):
+            hint = hint.__value__  # type X = ...
+        else:
+            return hint, description
+
+
+def has_members(hint: Any) -> bool:
+    """Tell a dataclass or a TypedDict.
+
+    Parameters
+    ----------
+    hint : Any
+        Anything.
+
+    Returns
+    -------
+    bool
+        True for the classes, not for their instances.
+
+    Examples
+    --------
+    >>> has_members(typing.TypedDict("City", {"name": str}))
+    True
+    """
+    return isinstance(hint, type) and (dataclasses.is_dataclass(hint) or _is_typed_dict(hint))
+
+
+def has_pydantic_methods(hint: Any) -> bool:
+    """Tell a pydantic model class by what it can do.
+
+    Parameters
+    ----------
+    hint : Any
+        Anything.
+
+    Returns
+    -------
+    bool
+        Without importing pydantic.
+
+    Examples
+    --------
+    >>> has_pydantic_methods(dict)
+    False
+    """
+    return (
+        isinstance(hint, type)
+        and hasattr(hint, "model_json_schema")
+        and hasattr(hint, "model_validate")
+    )
+
+
+def inlined(schema: Schema) -> Schema | None:
+    """Put definitions where they are referred to.
+
+    Parameters
+    ----------
+    schema : dict
+        With ``$defs``, as pydantic writes them.
+
+    Returns
+    -------
+    dict or None
+        Without; None if a definition lies in itself.
+
+    Examples
+    --------
+    >>> inlined({"properties": {"a": {"$ref": "#/$defs/A"}}, "$defs": {"A": {"type": "string"}}})
+    {'properties': {'a': {'type': 'string'}}}
+    """
+    definitions = schema.get("$defs") or {}
+
+    def resolved(node: Any, inside: tuple[str, ...]) -> Any:
+        if isinstance(node, list):
+            return [resolved(item, inside) for item in node]
+        if not isinstance(node, dict):
+            return node
+        rest = {k: resolved(v, inside) for k, v in node.items() if k not in ("$ref", "$defs")}
+        name = str(node.get("$ref", "")).removeprefix("#/$defs/")
+        if not name:
+            return rest
+        if name in inside:
+            raise RecursionError(name)
+        return resolved(definitions.get(name, {}), (*inside, name)) | rest
+
+    try:
+        whole: Schema = resolved(schema, ())
+    except RecursionError:
+        return None
+    return whole
+
+
+def is_json(value: Any) -> bool:
+    """Tell whether a value can stand in a schema, as a default.
+
+    Parameters
+    ----------
+    value : Any
+        Anything.
+
+    Returns
+    -------
+    bool
+        True for plain JSON values.
+
+    Examples
+    --------
+    >>> is_json([1, None]), is_json({1, 2})
+    (True, False)
+    """
+    try:
+        return bool(json.loads(json.dumps(value, allow_nan=False)) == value)
+    except (TypeError, ValueError, RecursionError):
+        return False
+
+
+def _hashable(hint: Any) -> bool:
+    return getattr(type(hint), "__hash__", None) is not None
+
+
+def _is_typed_dict(hint: Any) -> bool:
+    return isinstance(hint, type) and issubclass(hint, dict) and hasattr(hint, "__total__")

@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ornb.reply import Assembly, Reply, Timing, Usage, format_usd
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=6),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner),
+    max_leaves=4,
+)
+PIECES = ["content", "reasoning", "tool_calls", "images", "annotations", "reasoning_details"]
+INSIDE = ["index", "id", "type", "text", "function", "image_url", "url", "name", "arguments"]
+PARTS = st.lists(st.dictionaries(st.sampled_from(INSIDE), JSON, max_size=3), max_size=2)
+DELTAS = st.dictionaries(st.sampled_from(PIECES), JSON | PARTS, max_size=4)
+CHOICES = st.lists(st.fixed_dictionaries({}, optional={"delta": DELTAS, "logprobs": JSON}))
+CHUNKS = st.fixed_dictionaries({}, optional={"choices": CHOICES | JSON, "usage": JSON, "id": JSON})
+
+
+@given(st.lists(CHUNKS, max_size=3))
+def test_no_chunk_makes_it_fail(chunks) -> None:
+    assembly = Assembly()
+    for chunk in chunks:
+        for event in assembly.take(chunk, json.dumps(chunk), 0.0):
+            assert event.type not in ("text", "reasoning") or event.text
+    reply = assembly.reply
+    assert repr(reply)
+    assert all(isinstance(call["function"]["arguments"], str) for call in reply.tool_calls)
+
+
+def test_reasoning_details_come_together_by_index_and_type() -> None:
+    assembly = Assembly()
+    for text, signature in (("Let ", None), ("me", None), ("", "sig")):
+        detail = {"index": 0, "type": "reasoning.text", "text": text, "signature": signature}
+        delta = {"role": "assistant", "content": "", "reasoning_details": [detail]}
+        assembly.take({"choices": [{"delta": delta}]}, "{}", 0.0)
+    assert assembly.reply.reasoning_details == (
+        {"index": 0, "type": "reasoning.text", "text": "Let me", "signature": "sig"},
+    )
+
+
+@given(st.dictionaries(st.sampled_from(["prompt_tokens", "cost", "prompt_tokens_details"]), JSON))
+def test_no_usage_makes_it_fail(usage) -> None:
+    read = Usage.from_json(usage)
+    assert read.cost_usd is None or isinstance(read.cost_usd, float)
+
+
+@pytest.mark.parametrize(
+    ("source", "cost", "words"),
+    [
+        ("live", 0.000145, "$0.00015 billed"),
+        ("live", 0.0, "$0 billed"),
+        ("live", None, "cost not reported"),
+        ("recorded", 0.5, "$0.50 when recorded"),
+        ("local", 0.0, "not billed"),
+        ("canned", 0.0, "not billed"),
+    ],
+)
+def test_what_a_cost_is_stands_beside_it(source, cost, words) -> None:
+    assert words in Reply(source=source, usage=Usage(cost_usd=cost)).facts
+
+
+@given(st.floats(1e-12, 1e6))
+def test_an_amount_is_never_shown_as_nothing(amount) -> None:
+    shown = float(format_usd(amount)[1:].replace(",", ""))
+    assert shown == pytest.approx(amount, rel=0.06, abs=0.005 if amount >= 1 else 0)
+
+
+def test_a_rate_needs_both_its_parts() -> None:
+    assert Timing(duration_s=2.0).tokens_per_second(None) is None
+    assert Timing().tokens_per_second(5) is None

@@ -12,8 +12,8 @@ import json
 import math
 import re
 import threading
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from pathlib import Path
 from types import EllipsisType
@@ -61,6 +61,12 @@ COLUMNS = {
 """Columns of `Conversation.df` and their dtypes; those from ``started_at`` on are empty in a
 user's turn. Times in seconds, cost in USD."""
 
+LONGEST_KEPT = 200_000
+"""Characters of a prompt above which `Conversation.light` shortens it."""
+LARGEST_KEPT = 3_000_000
+"""Characters of a data URL above which `Conversation.light` only names the file; the file has
+three quarters of that in bytes."""
+
 
 @dataclass(frozen=True)
 class Turn:
@@ -83,6 +89,9 @@ class Turn:
     """Facts of an answer: model, tokens, cost, times, source. None for the user's turn."""
     unknown: Mapping[str, Any] = field(default_factory=dict, repr=False)
     """Keys of a file that this version does not know; they are written back."""
+    steps: tuple[Mapping[str, Any], ...] = ()
+    """Messages between a question and its answer, as the API takes them: each request for tools
+    (role "assistant") with the results of all of them (role "tool")."""
 
     @property
     def text(self) -> str:
@@ -116,6 +125,7 @@ class Conversation:
         self._turns: dict[str, Turn] = {}
         self._head: str | None = None
         self._unknown: dict[str, Any] = {}
+        self._listeners: list[Callable[[], object]] = []
         self._lock = threading.RLock()
 
     def __len__(self) -> int:
@@ -149,13 +159,13 @@ class Conversation:
                 at = path[-1].parent_id
         return path[::-1]
 
-    def go_to(self, turn_id: str | None) -> None:
+    def go_to(self, turn: Turn | str | None) -> None:
         """Make a turn the end of the active path: what is added next follows it.
 
         Parameters
         ----------
-        turn_id : str or None
-            Id of a turn; None for the very beginning.
+        turn : Turn, str or None
+            A turn or its id; None for the very beginning.
 
         Raises
         ------
@@ -171,9 +181,114 @@ class Conversation:
         (True, 1, 2)
         """
         with self._lock:
-            if turn_id is not None and turn_id not in self._turns:
-                raise ConfigError(f"There is no turn {turn_id!r} in this conversation.")
-            self._head = turn_id
+            self._head = None if turn is None else self._find(turn).id
+        self._changed()
+
+    def branches(self, turn: Turn | str) -> list[Turn]:
+        """List a turn and those that stand in its place on other branches.
+
+        Parameters
+        ----------
+        turn : Turn or str
+            A turn or its id.
+
+        Returns
+        -------
+        list of Turn
+            In the order they were added: other answers to one question, other wordings of it.
+
+        Raises
+        ------
+        ConfigError
+            No such turn.
+
+        Examples
+        --------
+        >>> talk = Conversation()
+        >>> question = talk.add_user("Hi")
+        >>> answers = [talk.add_reply(Reply(text=t), parent_id=question.id) for t in ("A", "B")]
+        >>> [turn.text for turn in talk.branches(answers[0])]
+        ['A', 'B']
+        """
+        with self._lock:
+            here = self._find(turn)
+            return [
+                other
+                for other in self._turns.values()
+                if (other.parent_id, other.role) == (here.parent_id, here.role)
+            ]
+
+    def tip(self, turn: Turn | str) -> Turn:
+        """Give the end of the newest branch that goes through a turn.
+
+        Parameters
+        ----------
+        turn : Turn or str
+            A turn or its id.
+
+        Returns
+        -------
+        Turn
+            The turn itself when nothing follows it.
+
+        Raises
+        ------
+        ConfigError
+            No such turn.
+
+        Examples
+        --------
+        >>> talk = Conversation()
+        >>> question = talk.add_user("Hi")
+        >>> answer = talk.add_reply(Reply(text="Hello."))
+        >>> talk.tip(question) == answer
+        True
+        """
+        with self._lock:
+            here = self._find(turn)
+            newest = {other.parent_id: other for other in self._turns.values()}
+            while here.id in newest:
+                here = newest[here.id]
+            return here
+
+    def on_change(self, callback: Callable[[], object]) -> Callable[[], None]:
+        """Have a function called after each change: a turn was added, or the path is another.
+
+        Parameters
+        ----------
+        callback : callable
+            Without arguments; called on the thread that made the change.
+
+        Returns
+        -------
+        callable
+            Ends it.
+
+        Examples
+        --------
+        >>> talk = Conversation()
+        >>> leave = talk.on_change(lambda: print(len(talk)))
+        >>> _ = talk.add_user("Hi")
+        1
+        >>> leave()
+        """
+        self._listeners.append(callback)
+
+        def leave() -> None:
+            if callback in self._listeners:
+                self._listeners.remove(callback)
+
+        return leave
+
+    def _changed(self) -> None:
+        for listener in list(self._listeners):
+            listener()
+
+    def _find(self, turn: Turn | str) -> Turn:
+        turn_id = turn.id if isinstance(turn, Turn) else turn
+        if turn_id not in self._turns:
+            raise ConfigError(f"There is no turn {turn_id!r} in this conversation.")
+        return self._turns[turn_id]
 
     def add_user(self, content: Content, *, parent_id: str | EllipsisType | None = ...) -> Turn:
         """Add what the person says.
@@ -202,7 +317,13 @@ class Conversation:
         """
         return self._add("user", content, None, parent_id)
 
-    def add_reply(self, reply: Reply, *, parent_id: str | EllipsisType | None = ...) -> Turn:
+    def add_reply(
+        self,
+        reply: Reply,
+        *,
+        parent_id: str | EllipsisType | None = ...,
+        steps: Sequence[Mapping[str, Any]] = (),
+    ) -> Turn:
         """Add an answer, whole or as far as it came.
 
         Parameters
@@ -211,6 +332,8 @@ class Conversation:
             The answer.
         parent_id : str or None, optional
             The turn it answers; by default the head.
+        steps : sequence of dict
+            Messages that led to it: requests for tools, and their results.
 
         Returns
         -------
@@ -227,19 +350,25 @@ class Conversation:
         >>> Conversation().add_reply(Reply(text="Hello.")).text
         'Hello.'
         """
-        return self._add("assistant", reply.text, reply, parent_id)
+        return self._add("assistant", reply.text, reply, parent_id, steps)
 
     def _add(
-        self, role: str, content: Content, reply: Reply | None, parent: str | EllipsisType | None
+        self,
+        role: str,
+        content: Content,
+        reply: Reply | None,
+        parent: str | EllipsisType | None,
+        steps: Sequence[Mapping[str, Any]] = (),
     ) -> Turn:
         with self._lock:
             parent_id = self._head if isinstance(parent, EllipsisType) else parent
-            if parent_id is not None and parent_id not in self._turns:
-                raise ConfigError(f"There is no turn {parent_id!r} in this conversation.")
-            turn = Turn(self._new_id(), parent_id, role, content, reply)
+            if parent_id is not None:
+                self._find(parent_id)
+            turn = Turn(self._new_id(), parent_id, role, content, reply, steps=tuple(steps))
             self._turns[turn.id] = turn
             self._head = turn.id
-            return turn
+        self._changed()
+        return turn
 
     def _new_id(self) -> str:
         number = len(self._turns) + 1
@@ -267,14 +396,39 @@ class Conversation:
         """
         messages: list[dict[str, Any]] = []
         for turn in self.path:
-            if turn.role == "assistant" and not turn.text:
-                if messages and messages[-1]["role"] == "user":
-                    messages.pop()
-                continue
-            messages.append({"role": turn.role, "content": turn.content})
+            messages.extend(map(dict, turn.steps))
+            content = _after_steps(turn) if turn.role == "assistant" else turn.content
+            if content:
+                messages.append({"role": turn.role, "content": content, **_parsed_files(turn)})
+            elif messages and messages[-1]["role"] == "user":
+                messages.pop()
         if self.system:
             messages.insert(0, {"role": "system", "content": self.system})
         return messages
+
+    def light(self) -> Conversation:
+        """Give a copy for where size counts, such as a notebook: what is huge is cut or named.
+
+        Prompts beyond `LONGEST_KEPT` characters keep their beginning and end; files and pictures
+        beyond `LARGEST_KEPT` are named in a line of text. All else is the same.
+
+        Returns
+        -------
+        Conversation
+            With the same ids and the same head.
+
+        Examples
+        --------
+        >>> talk = Conversation()
+        >>> _ = talk.add_user("word " * 100_000)
+        >>> len(talk.light().path[0].text)
+        2526
+        """
+        copy = Conversation(self.system)
+        with self._lock:
+            copy._turns = {key: _light(turn) for key, turn in self._turns.items()}
+            copy._head, copy._unknown = self._head, dict(self._unknown)
+        return copy
 
     @property
     def df(self) -> pd.DataFrame:
@@ -462,6 +616,105 @@ def well_formed(text: str) -> str:
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
+def thought_s(reply: Reply) -> float | None:
+    """Tell how long a model thought before it answered.
+
+    Parameters
+    ----------
+    reply : Reply
+        An answer.
+
+    Returns
+    -------
+    float or None
+        Seconds from the first token to the first of the answer itself, or to the end where none
+        came; None where it did not think aloud, or the times are not known.
+
+    Examples
+    --------
+    >>> thought_s(Reply()) is None
+    True
+    """
+    timing = reply.timing
+    began = timing.time_to_first_token_s
+    ended = timing.time_to_first_answer_s
+    if ended is None and not reply.text:
+        ended = timing.duration_s
+    if not reply.reasoning or began is None or ended is None:
+        return None
+    return max(0.0, ended - began)
+
+
+def shortened(text: str, longest: int = LONGEST_KEPT) -> str:
+    r"""Cut the middle out of a text that is too long to show or to keep.
+
+    Parameters
+    ----------
+    text : str
+        Any text.
+    longest : int
+        Characters that are left alone.
+
+    Returns
+    -------
+    str
+        The text, or its first 2,000 and last 500 characters with the number of those between.
+
+    Examples
+    --------
+    >>> shortened("a" * 5_000, 4_000)[1_998:2_030]
+    'aa\n\n… 2,500 characters …\n\naaaaaa'
+    """
+    if len(text) <= longest:
+        return text
+    return f"{text[:2_000]}\n\n… {len(text) - 2_500:,} characters …\n\n{text[-500:]}"
+
+
+def _after_steps(turn: Turn) -> str:
+    """The text that came after the last tool: what came before is in the steps."""
+    before = [step.get("content") for step in turn.steps if step.get("role") == "assistant"]
+    said = "\n\n".join(text for text in before if isinstance(text, str) and text)
+    return turn.text.removeprefix(said).lstrip("\n") if said else turn.text
+
+
+def _parsed_files(turn: Turn) -> dict[str, Any]:
+    """What the service read out of a file: sent back, it is not read, and billed, again."""
+    found = turn.reply.annotations if turn.reply else ()
+    files = [annotation for annotation in found if annotation.get("type") == "file"]
+    return {"annotations": files} if files else {}
+
+
+def _light(turn: Turn) -> Turn:
+    if isinstance(turn.content, str):
+        content: Content = turn.content
+        if turn.role == "user":
+            content = shortened(turn.content)
+    else:
+        content = [_light_part(part) for part in turn.content]
+    reply = turn.reply
+    if reply is not None and any(len(url) > LARGEST_KEPT for url in reply.images):
+        kept = tuple(url for url in reply.images if len(url) <= LARGEST_KEPT)
+        lost = _counted(len(reply.images) - len(kept), "image")
+        note = f"{lost} too large to be kept here. {reply.note or ''}".strip()
+        reply = replace(reply, images=kept, note=note)
+    if content is turn.content and reply is turn.reply:
+        return turn
+    return replace(turn, content=content, reply=reply)
+
+
+def _light_part(part: Mapping[str, Any]) -> Mapping[str, Any]:
+    text, inside = part.get("text"), part.get(str(part.get("type")))
+    if isinstance(text, str):
+        return {**part, "text": shortened(text)}
+    values = inside.values() if isinstance(inside, Mapping) else ()
+    size = max((len(value) for value in values if isinstance(value, str)), default=0)
+    if size <= LARGEST_KEPT or not isinstance(inside, Mapping):
+        return part
+    name = inside.get("filename") or str(part.get("type")).partition("_")[0]
+    megabytes = f"{size * 0.75e-6:.1f} MB"
+    return {"type": "text", "text": f"[{name}, {megabytes}: was sent, and is not kept here]"}
+
+
 def _counted(count: int, noun: str) -> str:
     return f"{count} {noun}{'' if count == 1 else 's'}"
 
@@ -506,6 +759,8 @@ def _turn_to_json(turn: Turn) -> dict[str, Any]:
         "role": turn.role,
         "content": well_formed(turn.content) if isinstance(turn.content, str) else turn.content,
     }
+    if turn.steps:
+        data["steps"] = [dict(step) for step in turn.steps]
     if turn.reply is not None:
         data["reply"] = _reply_to_json(turn.reply)
     return data
@@ -598,9 +853,12 @@ def _turn_from_json(item: Any, where: str) -> Turn:
         if not isinstance(content, str):
             raise reader.damaged("content", content)
         reply = _reply_from_json(reader.take("reply", dict) or {}, content, where)
-    known = ("id", "parent_id", "role", "content", "reply")
+    known = ("id", "parent_id", "role", "content", "reply", "steps")
     unknown = {key: value for key, value in reader.data.items() if key not in known}
-    return Turn(turn_id, reader.text("parent_id"), role, content, reply, unknown)
+    steps = reader.objects("steps")
+    if any(step.get("role") not in ("assistant", "tool") for step in steps):
+        raise reader.damaged("steps", steps)
+    return Turn(turn_id, reader.text("parent_id"), role, content, reply, unknown, steps)
 
 
 def _reply_from_json(data: Any, text: str, where: str) -> Reply:

@@ -18,7 +18,14 @@ from hypothesis import strategies as st
 
 from ornb.client import Client
 from ornb.conversation import MIME_TRANSCRIPT, Conversation
-from ornb.errors import AuthenticationError, ConfigError, OrnbError, ServerError
+from ornb.errors import (
+    AuthenticationError,
+    ConfigError,
+    ContextTooLong,
+    OrnbError,
+    SchemaMismatch,
+    ServerError,
+)
 from ornb.rendering import render
 from ornb.reply import Event, Reply
 from ornb.widgets.chat import Chat
@@ -424,6 +431,349 @@ def test_clearing_stops_and_starts_anew(chat_with: Any) -> None:
     assert chat.said("state")[-1]["turns"] == []
 
 
+# ------------------------------------------------------------------ again, otherwise, elsewhere
+
+
+def sent(server: WireServer, number: int) -> dict[str, Any]:
+    body: dict[str, Any] = json.loads(server.requests[number][1])
+    return body
+
+
+def told(server: WireServer, number: int) -> list[Any]:
+    return [message["content"] for message in sent(server, number)["messages"]]
+
+
+def test_an_answer_can_be_had_again_from_another_model_and_both_are_kept(server: Any) -> None:
+    wire = server(answer("A"), answer("AA"), answer("C"))
+    chat = Heard("acme/orbit", client=Client(None, wire.url))
+    chat.ask("a")
+    assert chat.regenerate("lab/small", temperature=0).text == "AA"
+    body = sent(wire, 1)
+    assert (body["model"], body["temperature"], told(wire, 1)) == ("lab/small", 0, ["a"])
+    assert [turn.text for turn in chat.conversation] == ["a", "AA"]
+    first, second = chat.conversation.branches(chat.conversation.head)
+    assert (first.text, second.text) == ("A", "AA")
+    assert chat.said("done")[-1]["turn"]["branches"] == [first.id, second.id]
+    chat.conversation.go_to(first)
+    assert chat.said("state")[-1]["turns"][-1]["html"] == "<p>A</p>\n"
+    chat.ask("c")
+    assert told(wire, 2) == ["a", "A", "c"]
+
+
+def test_without_a_question_nothing_can_be_answered_again() -> None:
+    with pytest.raises(ConfigError, match="Nothing was asked yet"):
+        Chat().regenerate()
+
+
+def test_a_stopped_question_can_be_asked_again(server: Any) -> None:
+    wire = server(["stall"], answer("A"))
+    chat = Heard("acme/orbit", client=Client(None, wire.url))
+    chat.start("a")
+    until(lambda: wire.requests)
+    chat.stop()
+    chat.wait(5)
+    assert chat.regenerate().text == "A"
+    assert [turn.text for turn in chat.conversation] == ["a", "A"]
+
+
+def test_an_edited_question_goes_on_from_there_and_loses_nothing(server: Any) -> None:
+    wire = server(answer("A"), answer("B"), answer("AA"))
+    chat = Heard("acme/orbit", client=Client(None, wire.url), system="Be brief.")
+    chat.ask("a")
+    chat.ask("b")
+    chat._heard(chat, {"type": "hello", "page": "p"}, [])
+    chat.edit(chat.conversation.path[0], "aa")
+    assert told(wire, 2) == ["Be brief.", "aa"]
+    assert [turn.text for turn in chat.conversation] == ["aa", "AA"]
+    asked = chat.said("asked")[-1]
+    assert (asked["after"], asked["turns"][0]["branches"]) == (None, ["1", "5"])
+    chat.conversation.go_to(chat.conversation.tip("1"))
+    assert [turn.text for turn in chat.conversation] == ["a", "A", "b", "B"]
+
+
+def test_what_was_attached_stays_when_the_question_is_edited(server: Any) -> None:
+    wire = server(LISTED, answer("A"), answer("B"))
+    chat = Heard("acme/orbit", client=Client(None, wire.url))
+    chat.ask("a", attach=PNG)
+    chat.edit("1", "b")
+    assert [part["type"] for part in told(wire, 2)[0]] == ["text", "image_url"]
+    assert told(wire, 2)[0][0]["text"] == "b"
+
+
+@pytest.mark.parametrize(("turn", "text"), [("9", "x"), ("2", "x"), ("1", " ")])
+def test_what_cannot_be_edited_is_refused(chat_with: Any, turn: str, text: str) -> None:
+    chat = chat_with(answer("A"))
+    chat.ask("a")
+    with pytest.raises(ConfigError):
+        chat.edit(turn, text)
+    assert len(chat.conversation.turns) == 2
+
+
+def test_the_page_asks_again_edits_and_goes_to_branches(chat_with: Any) -> None:
+    chat = chat_with(answer("A"), answer("AA"), answer("B"))
+    chat.ask("a")
+    chat._heard(chat, {"type": "hello", "page": "p"}, [])
+    chat._heard(chat, {"type": "again", "turn": "2"}, [])
+    assert chat.wait(5).text == "AA"
+    assert chat.said("asked")[-1]["turns"] == []
+    chat._heard(chat, {"type": "go", "turn": "2"}, [])
+    assert chat.conversation.head.text == "A"
+    chat._heard(chat, {"type": "edit", "turn": "1", "text": "b"}, [])
+    assert chat.wait(5).text == "B"
+    for wrong in ({"type": "go", "turn": "77"}, {"type": "edit", "turn": "2", "text": "x"}):
+        chat._heard(chat, wrong, [])
+    assert len(chat.said("refused")) == 2
+
+
+# ------------------------------------------------------------------ settings
+
+
+def settings_after(chat: Any, **message: Any) -> dict[str, Any]:
+    before = len(chat.said("settings"))
+    chat._heard(chat, {"type": "settings", **message}, [])
+    until(lambda: len(chat.said("settings")) > before)
+    return chat.said("settings")[-1]
+
+
+def test_the_drawer_shows_the_models_own_ranges_and_sends_only_what_is_set() -> None:
+    chat = Heard("openai/gpt-4o-mini", temperature=0.2, plugins=[{"id": "web"}])
+    shown = settings_after(chat, models=True)
+    fields = {field["name"]: field for field in shown["fields"]}
+    assert fields["max_tokens"]["maximum"] == 16384
+    assert (fields["temperature"]["value"], fields["top_p"]["value"]) == (0.2, None)
+    assert "plugins" in shown["others"]
+    assert "openai/gpt-4o-mini" in shown["ids"]
+    settings_after(chat, type="set", name="max_tokens", value=50.0)
+    settings_after(chat, type="set", name="models", value="a/b, c/d")
+    settings_after(chat, type="set", name="provider.order", value="Azure")
+    settings_after(chat, type="set", name="temperature", value=None)
+    settings_after(chat, type="set", name="system", value="Be brief.")
+    plugins = [{"id": "web"}]
+    assert chat.params == {
+        "plugins": plugins,
+        "max_tokens": 50,
+        "models": ["a/b", "c/d"],
+        "provider": {"order": ["Azure"]},
+    }
+    assert chat.system == "Be brief."
+    settings_after(chat, type="reset")
+    assert chat.params == {"plugins": plugins}
+
+
+def test_a_value_out_of_range_is_refused_with_the_range() -> None:
+    chat = Heard("openai/gpt-4o-mini")
+    shown = settings_after(chat, type="set", name="temperature", value=3)
+    assert "takes 0 to 2" in shown["problem"]
+    assert chat.params == {}
+
+
+# ------------------------------------------------------------------ images and PDFs
+
+PNG = b"\x89PNG\r\n\x1a\n" + bytes(40)
+LISTED = [whole({"data": [{"id": "acme/orbit"}]})]
+
+
+def test_a_file_that_the_model_cannot_take_is_refused_before_anything_is_sent() -> None:
+    chat = Heard("openai/gpt-3.5-turbo")
+    with pytest.raises(ConfigError, match=r"takes text, so not image.png. Ask "):
+        chat.ask("What is it?", attach=[PNG])
+    assert (len(chat.conversation), chat.busy) == (0, False)
+
+
+def test_a_dropped_file_comes_in_pieces_and_goes_with_the_question(server: Any) -> None:
+    wire = server(LISTED, answer("A"))
+    chat = Heard("acme/orbit", client=Client(None, wire.url))
+    piece = {"type": "attach", "id": "f", "name": "cat.png", "last": False}
+    chat._heard(chat, piece, [memoryview(PNG[:20])])
+    chat._heard(chat, {**piece, "last": True}, [memoryview(PNG[20:])])
+    until(lambda: chat.said("attached"))
+    assert chat.said("attached")[0]["file"] == {
+        "name": "cat.png",
+        "kind": "image",
+        "extent": "48 bytes",
+    }
+    chat._heard(chat, {"type": "ask", "text": "What?", "files": ["f"]}, [])
+    until(lambda: chat.conversation.head is not None and chat.wait(5))
+    assert [part["type"] for part in told(wire, 1)[0]] == ["text", "image_url"]
+    shown = chat._for_page(chat.conversation.path[0])
+    assert shown["files"][0]["url"].startswith("data:image/png;base64,")
+
+
+def test_a_dropped_file_that_is_none_is_refused() -> None:
+    chat = Heard("openai/gpt-4o-mini")
+    chat._heard(chat, {"type": "attach", "id": "f", "name": "x.svg", "last": True}, [b"<svg/>"])
+    until(lambda: chat.said("attached"))
+    assert "SVG" in chat.said("attached")[0]["refused"]
+
+
+def test_an_address_in_a_question_is_never_given_to_the_page_to_fetch(chat_with: Any) -> None:
+    chat = chat_with(LISTED, answer("A"))
+    chat.ask("a", attach="https://host.example/cat.png")
+    assert "url" not in chat._for_page(chat.conversation.path[0])["files"][0]
+
+
+# ------------------------------------------------------------------ tools
+
+CALL = {"index": 0, "id": "c1", "function": {"name": "add", "arguments": '{"a": 1, "b": 2}'}}
+ASKS = [
+    STREAM,
+    delta("", tool_calls=[CALL]),
+    event(choices=[{"index": 0, "delta": {}, "finish_reason": "tool_calls"}]),
+    DONE,
+]
+
+
+def add(a: int, b: int) -> int:
+    """Add two numbers."""
+    return a + b
+
+
+def test_a_tool_runs_once_it_is_allowed(server: Any) -> None:
+    wire = server(ASKS, answer("It is 3."), answer("Yes."))
+    chat = Heard("acme/orbit", client=Client(None, wire.url), tools=[add])
+    chat.start("1 + 2?")
+    until(lambda: any(m["call"]["state"] == "asking" for m in chat.said("tool")))
+    assert len(wire.requests) == 1
+    chat._heard(chat, {"type": "allow", "id": "c1", "yes": True}, [])
+    assert chat.wait(5).text == "It is 3."
+    assert [m["call"]["state"] for m in chat.said("tool")][-1] == "ok"
+    shown = chat.said("done")[0]["turn"]["steps"]
+    assert shown == [{"id": "c1", "name": "add", "arguments": '{"a": 1, "b": 2}', "result": "3"}]
+    chat.ask("Sure?")
+    roles = [message["role"] for message in sent(wire, 2)["messages"]]
+    assert roles == ["user", "assistant", "tool", "assistant", "user"]
+    again = Conversation.from_json(json.dumps(chat.conversation.to_json()))
+    assert again.to_json() == chat.conversation.to_json()
+
+
+def test_a_refused_tool_does_not_run_and_the_answer_goes_on(server: Any) -> None:
+    ran = []
+
+    def erase(path: str) -> str:
+        """Erase a file."""
+        ran.append(path)
+        return "done"
+
+    call = {**CALL, "function": {"name": "erase", "arguments": '{"path": "x"}'}}
+    asks = [STREAM, delta("", tool_calls=[call]), *ASKS[2:]]
+    wire = server(asks, answer("Very well."))
+    chat = Heard("acme/orbit", client=Client(None, wire.url), tools=[erase])
+    chat.start("Erase x")
+    until(lambda: any(m["call"]["state"] == "asking" for m in chat.said("tool")))
+    chat._heard(chat, {"type": "allow", "id": "c1", "yes": False}, [])
+    assert chat.wait(5).text == "Very well."
+    assert ran == []
+    assert "did not allow" in chat.said("done")[0]["turn"]["steps"][0]["result"]
+
+
+def test_stop_is_heard_while_a_tool_waits_to_be_allowed(server: Any) -> None:
+    wire = server(ASKS)
+    chat = Heard("acme/orbit", client=Client(None, wire.url), tools=[add])
+    chat.start("1 + 2?")
+    until(lambda: any(m["call"]["state"] == "asking" for m in chat.said("tool")))
+    chat.stop()
+    assert chat.wait(5).status == "stopped"
+    assert not chat.busy
+
+
+def test_a_tool_needs_no_leave_where_the_chat_says_so(server: Any) -> None:
+    chat = Heard(
+        "acme/orbit",
+        client=Client(None, server(ASKS, answer("3")).url),
+        tools=[add],
+        confirm=False,
+    )
+    assert chat.ask("1 + 2?").text == "3"
+
+
+def test_where_nobody_can_be_asked_a_tool_does_not_run(server: Any) -> None:
+    chat = Heard("acme/orbit", client=Client(None, server(ASKS).url), tools=[add])
+    with pytest.raises(ConfigError, match="nobody can be asked"):
+        chat.ask("1 + 2?")
+    assert not chat.busy
+
+
+def test_a_waiting_cell_asks_in_the_cell(server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    monkeypatch.setattr("builtins.input", lambda words: asked.append(words) or "y")
+    chat = Heard("acme/orbit", client=Client(None, server(ASKS, answer("3")).url), tools=[add])
+    assert chat.ask("1 + 2?").text == "3"
+    assert asked == ['Run add({"a": 1, "b": 2})? [y/N] ']
+
+
+# ------------------------------------------------------------------ answers as values
+
+
+def test_an_answer_of_a_shape_comes_as_a_value(server: Any) -> None:
+    shape = {"type": "object", "properties": {"year": {"type": "integer"}}}
+    wire = server(answer('{"year": 1815}'), answer("long ago"), answer("A"))
+    chat = Heard("acme/orbit", client=Client(None, wire.url))
+    assert chat.ask("When?", schema=shape).text == '{"year": 1815}'
+    assert chat.value == {"year": 1815}
+    assert sent(wire, 0)["response_format"]["type"] == "json_schema"
+    with pytest.raises(SchemaMismatch) as caught:
+        chat.ask("When?", schema=shape)
+    assert caught.value.reply.text == "long ago"
+    assert chat.value is None
+    assert chat.said("done")[-1]["turn"]["error"] == str(caught.value)
+    assert chat.ask("a").text == "A"
+
+
+def test_sources_become_footnotes(server: Any) -> None:
+    cited = {"url": "https://example.org/cat", "title": "Cats", "end_index": 4}
+    noted = delta("", annotations=[{"type": "url_citation", "url_citation": cited}])
+    chat = Heard(
+        "acme/orbit", client=Client(None, server([STREAM, delta("Cats purr."), noted, FINISH]).url)
+    )
+    chat.ask("a")
+    done = chat.said("done")[0]
+    assert done["change"]["replace"] == "<p>Cats[1] purr.</p>\n"
+    assert done["turn"]["sources"][0]["host"] == "example.org"
+    assert chat.conversation.messages()[-1]["content"] == "Cats purr."
+
+
+def test_a_prompt_that_is_too_long_says_by_how_much(server: Any) -> None:
+    said = "This endpoint's maximum context length is 8192 tokens. However, you requested about "
+    said += "9000 tokens (9000 of text input). Please reduce the length."
+    refusal = whole({"error": {"message": said, "code": 400}}, 400)
+    wire = server([refusal], [whole({"data": [{"id": "acme/orbit", "context_length": 8192}]})])
+    chat = Heard("acme/orbit", client=Client(None, wire.url, retries=0))
+    with pytest.raises(ContextTooLong, match=r"9,000 tokens of prompt are 808 too many"):
+        chat.ask("word " * 9000)
+    assert "808 too many" in chat.said("done")[0]["turn"]["error"]
+
+
+# ------------------------------------------------------------------ what is huge
+
+
+def test_a_huge_prompt_is_sent_whole_and_shown_by_its_ends(server: Any) -> None:
+    prompt = "word " * 800_000
+    wire = server(answer("A"))
+    chat = Heard("acme/orbit", client=Client(None, wire.url))
+    chat._heard(chat, {"type": "hello", "page": "p"}, [])
+    chat.ask(prompt)
+    assert told(wire, 0) == [prompt]
+    assert chat.conversation.path[0].text == prompt
+    shown = chat.said("asked")[0]["turns"][0]
+    assert (len(shown["text"]) < 3000, shown["cut"]) == (True, True)
+    assert "characters …" in shown["text"]
+    assert len(json.dumps(chat._bundle())) < 20_000
+
+
+def test_fifty_turns_cost_no_more_messages_than_the_first(chat_with: Any) -> None:
+    text = "Some *words* of an answer. " * 40
+    chat = chat_with(*[answer(text)] * 51)
+    chat._heard(chat, {"type": "hello", "page": "p"}, [])
+    chat.ask("a")
+    first = sum(len(json.dumps(message)) for message in chat._out[1:])
+    for _ in range(49):
+        chat.ask("a")
+    before = len(chat._out)
+    chat.ask("a")
+    last = sum(len(json.dumps(message)) for message in chat._out[before:])
+    assert last < 1.2 * first
+
+
 # ------------------------------------------------------------------ few messages, in a fair order
 
 
@@ -520,6 +870,18 @@ def test_a_chat_inside_a_box_can_be_kept_too(tmp_path: Path) -> None:
     )
     kept = [o for o in done.cells[0].outputs if MIME_TRANSCRIPT in o.get("data", {})]
     assert len(Conversation.from_json(kept[0]["data"][MIME_TRANSCRIPT])) == 2
+
+
+def test_a_notebook_run_without_a_person_does_not_run_tools(tmp_path: Path, server: Any) -> None:
+    done = run(
+        tmp_path,
+        "import ornb\ndef add(a: int, b: int) -> int:\n    raise SystemExit\n"
+        "chat = ornb.Chat('acme/orbit', tools=[add])\nchat",
+        "try:\n    chat.ask('1 + 2?')\nexcept ValueError as error:\n    print(error)",
+        OPENROUTER_API_KEY="",
+        OPENROUTER_BASE_URL=server(ASKS).url,
+    )
+    assert "asks to run add, and nobody can be asked" in done.cells[1].outputs[0]["text"]
 
 
 def test_no_key_is_in_a_notebook_that_was_run(tmp_path: Path, server: Any) -> None:

@@ -15,10 +15,12 @@ from ornb.conversation import MIME_TRANSCRIPT, Conversation
 from ornb.errors import OrnbError
 from ornb.rendering import render, reply_html
 from ornb.reply import Event, Reply, Timing, Usage
-from ornb.widgets.chat import Chat, _Call
+from ornb.widgets.chat import Chat
+from ornb.widgets.exchange import Exchange
 from tests.esm import Shown, show
 from tests.test_chat import Heard
 from tests.test_rendering import HOSTILE
+from tests.wire import DONE, FINISH, STREAM, WireServer, delta, event, whole
 
 pytestmark = pytest.mark.browser
 
@@ -49,22 +51,26 @@ class Stage:
             self._to_page += 1
             self.shown.message(message)
 
-    def begin(self, question: str = "What is it?") -> _Call:
+    def begin(self, question: str = "What is it?") -> Exchange:
         """Put a question without a network."""
-        turn = self.chat.conversation.add_user(question)
-        call = _Call(turn, {"model": "acme/orbit"})
-        self.chat._call = call
-        self.chat._tell("asked", turn=self.chat._for_page(turn), live=self.chat._live(call))
+        chat = self.chat
+        before = chat.conversation.head
+        with chat._own_change():
+            turn = chat.conversation.add_user(question)
+        call = Exchange(turn, {"model": "acme/orbit"}, on_call=lambda c: chat._tell("tool", call=c))
+        chat._call = call
+        after = before.id if before else None
+        chat._tell("asked", after=after, turns=[chat._for_page(turn)], live=chat._live(call))
         self.to_page()
         return call
 
-    def say(self, call: _Call, text: str, kind: str = "text") -> None:
+    def say(self, call: Exchange, text: str, kind: str = "text") -> None:
         """Let a piece of the answer arrive."""
         call.answer.add(Event(kind, text))
         self.chat._flush(call)
         self.to_page()
 
-    def end(self, call: _Call, reply: Reply) -> None:
+    def end(self, call: Exchange, reply: Reply) -> None:
         """End the answer."""
         call.stream = type("Ended", (), {"reply": reply})()
         self.chat._end(call)
@@ -189,7 +195,7 @@ def test_an_answer_grows_and_ends_with_its_facts(stage: Any, page: Page) -> None
         re.compile("live.*NorthCloud.*22 → 9 tokens.*billed.*2.00 s")
     )
     assert answer.get_attribute("aria-busy") == "false"
-    answer.get_by_text("Reasoning").click()
+    answer.get_by_text("Thought for").click()
     expect(answer.get_by_text("Hm.")).to_be_visible()
 
 
@@ -230,7 +236,7 @@ def test_code_can_be_copied(stage: Any, page: Page) -> None:
     call = one.begin()
     one.say(call, "```python\nx = '<b>'\n```\n")
     one.end(call, reply("```python\nx = '<b>'\n```\n"))
-    page.get_by_role("button", name="Copy").click()
+    page.get_by_role("button", name="Copy", exact=True).click()
     expect(page.get_by_role("button", name="Copied")).to_be_visible()
     assert page.evaluate("navigator.clipboard.readText()") == "x = '<b>'\n"
 
@@ -326,11 +332,185 @@ def test_axe_finds_nothing_to_complain_about(stage: Any, page: Page, theme: str)
     one.say(call, text)
     one.end(call, reply(text, source="local", note="A tiny model.", status="error", error="Cut."))
     one.chat._tell("refused", text="Not now.", prompt="")
+    one.chat.conversation.add_reply(
+        reply("Again.", reasoning="Hm."),
+        parent_id=call.question.id,
+        steps=[{"role": "tool", "tool_call_id": "1", "content": "3"}],
+    )
     one.to_page()
-    expect(page.get_by_role("alert")).to_be_visible()
+    page.get_by_role("button", name="Settings").click()
+    one.chat._tell_settings("settings", {"models": True})
+    one.to_page()
+    expect(page.get_by_label("temperature", exact=True)).to_be_visible()
     found = axe.Axe().run(page, options={"resultTypes": ["violations"]}).response["violations"]
     serious = [one for one in found if one["impact"] in ("serious", "critical")]
     assert serious == []
+
+
+# ------------------------------------------------------------------ again, otherwise, elsewhere
+
+
+def test_an_answer_is_had_again_and_its_versions_switched(stage: Any, page: Page) -> None:
+    one = stage("a", "b")
+    last = page.get_by_label("Answer").last
+    last.hover()
+    last.get_by_role("button", name="Try again").click()
+    assert one.sent("again") == [{"type": "again", "turn": "4"}]
+    one._to_kernel += 1  # nobody is there to answer it
+    talk = one.chat.conversation
+    talk.add_reply(reply("**Again**"), parent_id="3")
+    one.to_page()
+    expect(last).to_contain_text("2 / 2")
+    expect(last.locator("strong")).to_have_text("Again")
+    last.get_by_role("button", name="Version before").press("Enter")
+    assert one.sent("go") == [{"type": "go", "turn": "4"}]
+    one.carry()
+    expect(last).to_contain_text("1 / 2")
+    expect(last).to_contain_text("B")
+    expect(last.get_by_role("button", name="Next version")).to_be_focused()
+    expect(page.locator(".turn")).to_have_count(4)
+
+
+def test_another_model_is_named_before_it_is_asked(stage: Any, page: Page) -> None:
+    one = stage("a")
+    one.shown.page.evaluate("fromKernel({ model: 'lab/small' })")
+    again = page.get_by_role("button", name="Try again with lab/small")
+    expect(again).to_have_count(1)
+
+
+def test_a_question_is_edited_with_the_keyboard_alone(stage: Any, page: Page) -> None:
+    one = stage("first", "second")
+    edit = page.get_by_role("button", name="Edit, and go on from here").first
+    edit.focus()
+    expect(edit).to_be_visible()
+    edit.press("Enter")
+    box = page.get_by_label("New wording")
+    expect(box).to_be_focused()
+    expect(box).to_have_value("first")
+    box.press("Escape")
+    expect(edit).to_be_focused()
+    edit.press("Enter")
+    box.fill("other")
+    box.press("Enter")
+    assert one.sent("edit") == [{"type": "edit", "turn": "1", "text": "other"}]
+
+
+def test_a_question_asked_again_takes_the_place_of_its_answer(stage: Any, page: Page) -> None:
+    one = stage("a")
+    call = Exchange(one.chat.conversation.turns[0], {"model": "acme/orbit"})
+    one.chat._call = call
+    with one.chat._own_change():
+        one.chat.conversation.go_to("1")
+    one.chat._tell("asked", after="1", turns=[], live=one.chat._live(call))
+    one.to_page()
+    one.say(call, "New.")
+    expect(page.get_by_label("Answer")).to_have_count(1)
+    expect(page.get_by_role("button", name="Edit")).to_be_disabled()
+    one.end(call, reply("New."))
+    expect(page.get_by_label("Answer")).to_contain_text("2 / 2")
+    expect(page.get_by_role("button", name="Edit")).to_be_enabled()
+
+
+# ------------------------------------------------------------------ settings, files, tools
+
+
+def test_the_drawer_opens_sets_and_closes_with_the_keyboard(stage: Any, page: Page) -> None:
+    one = stage(temperature=0.5, system="Be brief.")
+    gear = page.get_by_role("button", name="Settings")
+    gear.press("Enter")
+    one.chat._tell_settings("settings", {})
+    one.to_page()
+    field = page.get_by_label("temperature", exact=True)
+    expect(field).to_have_value("0.5")
+    expect(page.get_by_label("System", exact=True)).to_have_value("Be brief.")
+    field.fill("5")
+    field.press("Tab")
+    assert one.sent("set") == [{"type": "set", "name": "temperature", "value": 5}]
+    one.chat._tell_settings("set", one.sent("set")[0])
+    one.to_page()
+    expect(page.get_by_role("alert")).to_contain_text("takes 0 to 2")
+    expect(field).to_have_attribute("aria-invalid", "true")
+    expect(field).to_have_value("5")
+    field.press("Escape")
+    expect(field).to_be_hidden()
+    expect(gear).to_be_focused()
+
+
+def png(page: Page) -> list[int]:
+    """The bytes of a small picture that a browser can draw."""
+    script = """async () => { const c = document.createElement("canvas"); c.width = c.height = 4;
+      const blob = await new Promise((done) => c.toBlob(done));
+      return [...new Uint8Array(await blob.arrayBuffer())]; }"""
+    data: list[int] = page.evaluate(script)
+    return data
+
+
+@pytest.mark.parametrize("way", ["drop", "paste"])
+def test_a_picture_is_shown_before_it_is_sent_and_can_be_taken_away(
+    stage: Any, page: Page, way: str
+) -> None:
+    one = stage()
+    data = png(page)
+    page.evaluate(
+        """([data, way]) => {
+          const file = new File([new Uint8Array(data)], "cat.png", { type: "image/png" });
+          const dataTransfer = new DataTransfer();
+          dataTransfer.items.add(file);
+          const options = { bubbles: true, cancelable: true };
+          const event = way === "drop" ? new DragEvent("drop", { ...options, dataTransfer })
+            : new ClipboardEvent("paste", { ...options, clipboardData: dataTransfer });
+          document.querySelector("textarea").dispatchEvent(event);
+        }""",
+        [data, way],
+    )
+    expect(page.get_by_role("img", name="cat.png")).to_be_visible()
+    page.wait_for_function("sent.some((message) => message.type === 'attach')")
+    sent = one.sent("attach")[0]
+    one.chat._tell_attached(sent["id"], bytes(data), "cat.png")
+    one.to_page()
+    one.box.press("Enter")
+    assert one.sent("ask") == [{"type": "ask", "text": "", "files": [sent["id"]]}]
+    one.chat._tell("refused", text="Not now.", prompt="")
+    one.to_page()
+    page.get_by_role("button", name="Remove cat.png").click()
+    expect(page.get_by_role("img", name="cat.png")).to_have_count(0)
+    assert one.sent("detach")[0]["id"] == sent["id"]
+
+
+def test_a_tool_asks_with_its_name_and_arguments(stage: Any, page: Page) -> None:
+    one = stage()
+    call = one.begin()
+    shown = {"id": "c", "name": EVIL, "arguments": EVIL, "result": "", "state": "asking"}
+    call.calls.append(shown)
+    one.chat._tell("tool", call=shown)
+    one.to_page()
+    expect(page.get_by_role("status")).to_have_text("Waiting for you")
+    page.get_by_role("button", name="Run").press("Enter")
+    assert one.sent("allow") == [{"type": "allow", "id": "c", "yes": True}]
+    one.chat._tell("tool", call={**shown, "state": "ok", "result": EVIL})
+    one.to_page()
+    expect(page.get_by_role("button", name="Run")).to_have_count(0)
+    step = page.locator(".step")
+    step.locator("summary").click()
+    expect(step.locator("pre").last).to_have_text(EVIL)
+    assert page.locator("#widget img").count() == 0
+    call.calls.clear()
+    one.end(call, reply("Done."))
+
+
+def test_a_remote_picture_waits_for_a_click(stage: Any, page: Page) -> None:
+    one = stage()
+    call = one.begin()
+    text = "![a cat](https://localhost:8/cat.png)"
+    one.say(call, text)
+    one.end(call, reply(text))
+    expect(page.get_by_role("button", name="Load image")).to_be_visible()
+    assert one.shown.refused == []
+    page.get_by_role("button", name="Load image").click()
+    page.wait_for_timeout(300)
+    assert one.shown.refused == ["https://localhost:8/cat.png"]
+    one.shown.refused.clear()
+    one.shown.complaints.clear()
 
 
 # ------------------------------------------------------------------ hostile text
@@ -375,7 +555,8 @@ def test_a_hostile_answer_runs_nothing_and_fetches_nothing(
     )
     page.wait_for_timeout(200)
     assert dialogs == []
-    hrefs = page.eval_on_selector_all("#widget a", "links => links.map(link => link.protocol)")
+    links = "links => links.map(link => link.protocol)"
+    hrefs = page.eval_on_selector_all("#widget a[href]", links)
     assert set(hrefs) <= {"http:", "https:", "mailto:"}
     outside = page.eval_on_selector_all(
         "#widget .ornb-text *",
@@ -428,10 +609,39 @@ def test_a_conversation_in_jupyterlab_lasts(lab: Any) -> None:
 @pytest.fixture
 def stalling() -> Iterator[str]:
     """Address of a server that begins to answer and falls silent."""
-    from tests.wire import STREAM, WireServer, delta
-
     with WireServer([STREAM, delta("Half an answer"), "stall"]) as server:
         yield server.url
+
+
+def test_a_picture_and_a_tool_go_through_jupyterlab(lab: Any, tmp_path: Any) -> None:
+    cat = tmp_path / "cat.png"
+    cat.write_bytes(bytes(png(lab.page)))
+    call = {"index": 0, "id": "c", "function": {"name": "add", "arguments": '{"a": 1, "b": 2}'}}
+    asks = [
+        STREAM,
+        delta("", tool_calls=[call]),
+        event(choices=[{"index": 0, "delta": {}, "finish_reason": "tool_calls"}]),
+        DONE,
+    ]
+    listed = [whole({"data": [{"id": "acme/orbit"}]})]
+    with WireServer(listed, asks, [STREAM, delta("It is 3."), FINISH]) as server:
+        setup = (
+            f"import ornb\nornb.connect(base_url={server.url!r})\n"
+            "def add(a: int, b: int) -> int:\n    return a + b\n"
+            "chat = ornb.Chat('acme/orbit', tools=[add])\nchat"
+        )
+        notebook = lab.open([setup]).run_all()
+        out = notebook.output(0)
+        out.locator("input[type=file]").set_input_files(cat)
+        expect(out.locator(".waiting .file:not(.loading)")).to_have_count(1)
+        out.get_by_label(BOX).fill("1 + 2?")
+        out.get_by_label(BOX).press("Enter")
+        out.get_by_role("button", name="Run").click()
+        expect(out.get_by_label("Answer")).to_contain_text("It is 3.")
+        expect(out.get_by_role("img", name="image.png")).to_be_visible()
+        sent = json.loads(server.requests[-1][1])["messages"]
+        assert [message["role"] for message in sent] == ["user", "assistant", "tool"]
+        assert sent[0]["content"][1]["image_url"]["url"].startswith("data:image/png;base64,")
 
 
 def test_stop_in_jupyterlab_ends_a_silent_answer_at_once(lab: Any, stalling: str) -> None:
@@ -451,6 +661,23 @@ def test_stop_in_jupyterlab_ends_a_silent_answer_at_once(lab: Any, stalling: str
     assert notebook.python("chat.conversation.head.text") == "Half an answer"
     notebook.save()
     assert "stopped" in json.dumps(notebook.outputs(0))
+
+
+def test_a_kernel_that_is_restarted_in_mid_answer_loses_nothing(lab: Any, stalling: str) -> None:
+    setup = (
+        f"import ornb\nornb.connect(base_url={stalling!r})\nchat = ornb.Chat('acme/orbit')\nchat"
+    )
+    notebook = lab.open([setup]).run_all()
+    out = notebook.output(0)
+    out.get_by_label(BOX).fill("Hi")
+    out.get_by_role("button", name="Send").click()
+    expect(out.get_by_label("Answer")).to_contain_text("Half an answer")
+    lab.page.evaluate("jupyterapp.commands.execute('notebook:restart-kernel')")
+    expect(out.get_by_label("Answer")).to_contain_text("kernel ended before", timeout=20_000)
+    expect(out.get_by_label("Answer")).to_contain_text("Half an answer")
+    notebook.wait_idle()
+    notebook.save()
+    assert "Half an answer" in json.dumps(notebook.outputs(0))
 
 
 def test_the_interrupt_button_ends_a_blocking_ask(lab: Any, stalling: str) -> None:

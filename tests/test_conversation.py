@@ -70,6 +70,83 @@ def test_an_answer_can_be_given_again_beside_the_first() -> None:
     assert again.parent_id == conversation.turns[1].parent_id
 
 
+def test_branches_stand_side_by_side_and_end_at_their_newest_turn() -> None:
+    conversation = talk("a", "b")
+    first = conversation.path[0]
+    other = conversation.add_user("c", parent_id=None)
+    end = conversation.add_reply(Reply(text="C"))
+    assert conversation.branches(first) == [first, other] == conversation.branches("5")
+    assert conversation.branches(end) == [end]
+    assert conversation.tip(first).text == "B"
+    assert conversation.tip(other) == end
+    with pytest.raises(ConfigError, match="no turn '9'"):
+        conversation.branches("9")
+    with pytest.raises(ConfigError, match="no turn '9'"):
+        conversation.tip("9")
+
+
+def test_a_listener_hears_of_each_change_until_it_leaves() -> None:
+    conversation, heard = Conversation(), []
+    leave = conversation.on_change(lambda: heard.append(len(conversation)))
+    conversation.add_user("a")
+    conversation.add_reply(Reply(text="A"))
+    conversation.go_to("1")
+    leave()
+    conversation.go_to("2")
+    assert heard == [1, 2, 1]
+
+
+CALLED = (
+    {"role": "assistant", "content": "Let me see.", "tool_calls": [{"id": "c", "type": "x"}]},
+    {"role": "tool", "tool_call_id": "c", "content": "3"},
+)
+
+
+def test_tools_go_back_to_the_model_in_their_place_and_survive_json() -> None:
+    conversation = talk("a")
+    conversation.add_user("b")
+    conversation.add_reply(Reply(text="Let me see.\n\nIt is 3."), steps=CALLED)
+    roles = [message["role"] for message in conversation.messages()]
+    assert roles == ["user", "assistant", "user", "assistant", "tool", "assistant"]
+    assert conversation.messages()[-1]["content"] == "It is 3."
+    back = Conversation.from_json(json.dumps(conversation.to_json()))
+    assert back.turns == conversation.turns
+
+
+def test_an_answer_that_ended_with_a_tool_leaves_no_empty_message() -> None:
+    conversation = Conversation()
+    conversation.add_user("a")
+    conversation.add_reply(Reply(text="Let me see.", status="stopped"), steps=CALLED)
+    assert [message["role"] for message in conversation.messages()] == ["user", "assistant", "tool"]
+
+
+def test_a_file_that_was_read_goes_back_so_that_it_is_not_read_again() -> None:
+    conversation = talk("a")
+    read = {"type": "file", "file": {"hash": "h"}}
+    conversation.add_reply(Reply(text="A", annotations=(read, *REPLY.annotations)))
+    assert conversation.messages()[-1]["annotations"] == [read]
+
+
+def test_the_light_copy_cuts_what_is_huge_and_nothing_else() -> None:
+    huge = "data:image/png;base64," + "A" * 3_000_001
+    small = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
+    pdf = {"type": "file", "file": {"filename": "paper.pdf", "file_data": huge}}
+    conversation = Conversation("Be brief.")
+    conversation.add_user([{"type": "text", "text": "w" * 300_000}, small, pdf])
+    conversation.add_reply(Reply(text="w" * 300_000, images=(huge, "data:image/png;base64,AAAA")))
+    question, answer = conversation.light().path
+    text, kept, named = question.content
+    assert len(text["text"]) < 3_000
+    assert kept == small
+    assert named["text"] == "[paper.pdf, 2.3 MB: was sent, and is not kept here]"
+    assert answer.text == "w" * 300_000
+    assert answer.reply.images == ("data:image/png;base64,AAAA",)
+    assert "1 image too large" in answer.reply.note
+    assert len(conversation.path[0].text) == 300_000
+    light = talk("a", "b")
+    assert light.light().turns == light.turns
+
+
 def test_messages_begin_with_the_system_message() -> None:
     assert talk("a", system="Be brief.").messages() == [
         {"role": "system", "content": "Be brief."},
@@ -177,6 +254,8 @@ def damaged(**changes: Any) -> dict[str, Any]:
             damaged(reply={"timing": {"started_at": "2026-08-22"}}), "2026-08-22", id="naive time"
         ),
         pytest.param(damaged(reply={"images": [1]}), "images is", id="images"),
+        pytest.param(damaged(steps=[1]), "steps is", id="steps"),
+        pytest.param(damaged(steps=[{"role": "system"}]), "steps is", id="role of a step"),
     ],
 )
 def test_a_foreign_or_damaged_transcript_is_refused(source: Any, message: str) -> None:

@@ -48,6 +48,8 @@ class LiveAnswer:
         self._lock = threading.Lock()
         self._text: list[str] = []
         self._thought: list[str] = []
+        self.has_text = False
+        """Whether any text of the answer itself has come."""
         self._renderer = StreamRenderer()
         self._finished: list[str] = []
         self._tail = ""
@@ -76,6 +78,7 @@ class LiveAnswer:
             return False
         with self._lock:
             pieces.append(event.text)
+            self.has_text = self.has_text or event.type == "text"
         return True
 
     def patch(self) -> dict[str, Any] | None:

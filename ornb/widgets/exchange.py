@@ -1,0 +1,254 @@
+"""One question on its way to an answer: what is read, which tools run, and who allows them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from .. import session
+from ..conversation import Turn
+from ..errors import ConfigError, ContextTooLong
+from ..reply import Event, Reply
+from ..room import fits
+from ..rounds import Rounds
+from ..structured import parse, response_format
+from ..tools import ToolResult
+from .live import LiveAnswer
+from .shown import call_for_page
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ..client import Client
+    from ..errors import OrnbError
+    from ..stream import Stream
+
+NOBODY = (
+    "The model asks to run {name}, and nobody can be asked here whether it may, so the answer was "
+    "ended. Chat(..., confirm=False) lets the tools of a chat run without being asked for."
+)
+
+
+class Exchange:
+    """A question, the thread that reads its answer, and the person who may stop or allow.
+
+    Parameters
+    ----------
+    question : Turn
+        What is asked.
+    params : mapping
+        ``model`` and whatever else goes into the request.
+    blocking : bool
+        Whether a cell waits for the answer.
+    tools : sequence
+        As `ornb.rounds.Rounds` takes them.
+    confirm : bool
+        Whether each call of a tool has to be allowed.
+    schema : Any, optional
+        The shape of the answer, see `ornb.structured`.
+    on_call : callable, optional
+        Told what the page should show of a tool's call, each time that changes.
+
+    Raises
+    ------
+    ConfigError
+        The schema is none.
+
+    Examples
+    --------
+    >>> Exchange(Turn("1", None, "user", "Hi"), {"model": "ornb/canned"}).stopping
+    False
+    """
+
+    def __init__(
+        self,
+        question: Turn,
+        params: Mapping[str, Any],
+        *,
+        blocking: bool = False,
+        tools: Sequence[Any] = (),
+        confirm: bool = True,
+        schema: Any = None,
+        on_call: Callable[[dict[str, Any]], object] = lambda _: None,
+    ) -> None:
+        self.question = question
+        self.params = dict(params)
+        self.blocking = blocking
+        self.schema = schema
+        if schema is not None:
+            self.params["response_format"] = response_format(schema)
+        self.answer = LiveAnswer()
+        self.stream: Stream | Rounds | None = None
+        self.calls: list[dict[str, Any]] = []
+        """What the page shows of the tools' calls so far."""
+        self.value: Any = None
+        """The answer as `schema` has it."""
+        self.stopping = False
+        self.reply: Reply | None = None
+        self.error: OrnbError | None = None
+        self.ended = threading.Event()
+        self._tools, self._confirm, self._on_call = tuple(tools), confirm, on_call
+        self._decided = threading.Event()
+        self._asking: dict[str, Any] | None = None
+        self._allowed = self._nobody = self._gap = False
+
+    @property
+    def steps(self) -> list[dict[str, Any]]:
+        """Requests for tools and their results so far; whole rounds only."""
+        added = list(self.stream.added) if isinstance(self.stream, Rounds) else []
+        answered = {step.get("tool_call_id") for step in added}
+        for place, step in enumerate(added):
+            if any(call.get("id") not in answered for call in step.get("tool_calls") or ()):
+                return added[:place]
+        return added
+
+    def read(
+        self, client: Client, messages: list[dict[str, Any]], news: Callable[[], object]
+    ) -> None:
+        """Read the answer to its end.
+
+        Parameters
+        ----------
+        client : Client
+            Who is asked.
+        messages : list of dict
+            The conversation so far.
+        news : callable
+            Called when there is something new to show.
+
+        Raises
+        ------
+        OrnbError
+            Whatever went wrong; also an answer that is not of its schema's shape.
+        """
+        params = dict(self.params)
+        model = session.model_id(params.pop("model"))
+        if self._tools:
+            allow = self._may if self._confirm else None
+            auto = not self._confirm
+            self.stream = Rounds(
+                client, messages, model, self._tools, confirm=allow, auto=auto, **params
+            )
+        else:
+            self.stream = client.stream(messages, model, **params)
+        if self.stopping:
+            self.stream.close()
+        for event in self.stream:
+            if self._take(event):
+                news()
+        if self.schema is not None and not self.stopping:
+            self.value = parse(self.stream.reply, self.schema)
+
+    def stop(self) -> None:
+        """End it at once: cut the connection, begin no further tool."""
+        self.stopping = True
+        stream = self.stream
+        if stream is not None:
+            stream.close()
+        self._decided.set()
+
+    # ------------------------------------------------------------------ tools
+
+    def decide(self, call_id: str, *, allowed: bool) -> None:
+        """Take a person's decision about the call that waits for one.
+
+        Parameters
+        ----------
+        call_id : str
+            Which one.
+        allowed : bool
+            Whether it may run.
+        """
+        asking = self._asking
+        if asking is not None and asking["id"] == call_id:
+            self._allowed = allowed
+            self._decided.set()
+
+    def ask_person(self) -> None:
+        """Ask in the cell, which waits for the answer and so keeps the page from being heard."""
+        asking = self._asking
+        if asking is None or self._decided.is_set():
+            return
+        try:
+            words = input(f"Run {asking['name']}({asking['arguments']})? [y/N] ")
+        except (EOFError, OSError, NotImplementedError):  # nobody is there
+            self._nobody = True
+            self._decided.set()
+        else:
+            self.decide(asking["id"], allowed=words.strip().lower() in ("y", "yes"))
+
+    def _may(self, name: str, _: dict[str, Any]) -> bool:
+        """Wait for a person's decision. Runs on the thread that reads."""
+        self._decided.clear()
+        self._allowed = False
+        if self.stopping:
+            return False
+        self._asking = self.calls[-1]
+        self._show({**self.calls[-1], "state": "asking"})
+        while not self._decided.wait(0.2):
+            if self.stopping:
+                break
+        self._asking = None
+        if self._nobody:
+            raise ConfigError(NOBODY.format(name=name))
+        if self._allowed and not self.stopping:
+            self._show({**self.calls[-1], "state": "running"})
+        return self._allowed and not self.stopping
+
+    def _take(self, event: Event) -> bool:
+        if event.type == "tool_run":
+            self.calls.append({})
+            self._show({**call_for_page(event.data), "state": "running"})
+        elif event.type == "tool_result" and isinstance(event.data, ToolResult):
+            told = call_for_page({}, event.data.content)["result"]
+            self._show({**self.calls[-1], "result": told, "state": event.data.status})
+        elif event.type == "reply":
+            self._gap = True
+        elif self._gap and event.type == "text":
+            # As `ornb.rounds.together` joins them.
+            self._gap = False
+            if self.answer.has_text:
+                self.answer.add(Event("text", "\n\n"))
+        return self.answer.add(event)
+
+    def _show(self, call: dict[str, Any]) -> None:
+        self.calls[-1] = call
+        self._on_call(call)
+
+
+def explained(
+    error: ContextTooLong,
+    messages: list[dict[str, Any]],
+    model: str | None,
+    models: pd.DataFrame | None,
+) -> ContextTooLong:
+    """Say by how much a prompt is too long, and which models have room for it.
+
+    Parameters
+    ----------
+    error : ContextTooLong
+        The service's refusal.
+    messages : list of dict
+        What was sent.
+    model : str or None
+        Who was asked.
+    models : pandas.DataFrame, optional
+        The catalogue.
+
+    Returns
+    -------
+    ContextTooLong
+        The same error, with a message that helps where the catalogue knows the model.
+
+    Examples
+    --------
+    >>> explained(ContextTooLong("Too long."), [], None, None)
+    ContextTooLong('Too long.')
+    """
+    if models is None or model not in models.index:
+        return error
+    report = fits(messages, models.loc[model], models=models, refusal=error)
+    if report.over_by:
+        error.args = (str(report),)
+    return error

@@ -1,0 +1,247 @@
+"""A turn as a chat's page draws it: plain text, but for what `ornb.rendering` has made safe."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..attachments import Attachment
+from ..citations import footnotes
+from ..conversation import Turn, shortened, thought_s, well_formed
+from ..rendering import facts, pictures_html, render
+from ..reply import Reply
+
+LONGEST_SHOWN = 10_000
+"""Characters of a prompt, or of a tool's result, above which the page gets its two ends only."""
+LARGEST_SHOWN = 6_000_000
+"""Characters of a picture's data URL above which the page gets its name only."""
+PICTURES = ("image/png", "image/jpeg", "image/gif", "image/webp")
+"""Types that a browser draws without running anything."""
+
+
+def turn_for_page(
+    turn: Turn, *, html: str | None = None, branches: Sequence[Turn]
+) -> dict[str, Any]:
+    """Describe a turn to the page.
+
+    Parameters
+    ----------
+    turn : Turn
+        A question or an answer.
+    html : str, optional
+        Safe HTML of an answer's text, where the page does not have it yet.
+    branches : sequence of Turn
+        It and its siblings, in order.
+
+    Returns
+    -------
+    dict
+        JSON; every string is text, but for ``html``, ``pictures``.
+
+    Examples
+    --------
+    >>> turn = Turn("1", None, "user", "Hi")
+    >>> turn_for_page(turn, branches=[turn])["text"]
+    'Hi'
+    """
+    ids = [other.id for other in branches]
+    data: dict[str, Any] = {"id": turn.id, "role": turn.role}
+    if len(ids) > 1:
+        data["branches"] = ids
+    if turn.reply is None:
+        text = shortened(turn.text, LONGEST_SHOWN)
+        data |= {"text": text, "cut": text != turn.text, "files": files_of(turn)}
+    else:
+        data |= _answer(turn, turn.reply)
+        if html is not None:
+            data |= {"html": html, "think": turn.reply.reasoning}
+    return {name: well_formed(v) if isinstance(v, str) else v for name, v in data.items()}
+
+
+def files_of(turn: Turn) -> list[dict[str, Any]]:
+    """Describe what goes with a question.
+
+    Parameters
+    ----------
+    turn : Turn
+        A question.
+
+    Returns
+    -------
+    list of dict
+        Of each: ``name``, ``kind``, ``extent`` and, of a picture that is safe to draw, ``url``.
+
+    Examples
+    --------
+    >>> files_of(Turn("1", None, "user", "Hi"))
+    []
+    """
+    if isinstance(turn.content, str):
+        return []
+    found = (Attachment.from_part(part) for part in turn.content)
+    return [file_for_page(one) for one in found if one is not None]
+
+
+def file_for_page(one: Attachment) -> dict[str, Any]:
+    """Describe one attachment.
+
+    Parameters
+    ----------
+    one : Attachment
+        Any.
+
+    Returns
+    -------
+    dict
+        As in `files_of`. An address is never given as a ``url``: the page fetches nothing.
+
+    Examples
+    --------
+    >>> file_for_page(Attachment.from_url("https://example.org/cat.png"))
+    {'name': 'cat.png', 'kind': 'image', 'extent': 'on example.org'}
+    """
+    data = {"name": one.name, "kind": one.kind, "extent": one.extent}
+    if not one.is_remote and one.media_type in PICTURES and len(one.url) <= LARGEST_SHOWN:
+        data["url"] = one.url
+    return data
+
+
+def body_html(reply: Reply, html: str | None = None) -> str:
+    r"""Safe HTML of an answer's text, with marks where it cites a source.
+
+    Parameters
+    ----------
+    reply : Reply
+        An answer.
+    html : str, optional
+        Its text as rendered already.
+
+    Returns
+    -------
+    str
+        As `ornb.rendering.render` gives it.
+
+    Examples
+    --------
+    >>> body_html(Reply(text="A *cat*."))
+    '<p>A <em>cat</em>.</p>\n'
+    """
+    marked, notes = footnotes(reply.annotations, reply.text)
+    if notes:
+        return render(marked)
+    return render(reply.text) if html is None else html
+
+
+def sources_of(reply: Reply) -> list[dict[str, Any]]:
+    """Describe the sources that an answer cites.
+
+    Parameters
+    ----------
+    reply : Reply
+        An answer.
+
+    Returns
+    -------
+    list of dict
+        Of each: ``number``, ``title``, ``url`` (http or https) and ``host``.
+
+    Examples
+    --------
+    >>> sources_of(Reply())
+    []
+    """
+    return [
+        {"number": one.number, "title": one.title, "url": one.url, "host": one.host}
+        for one in footnotes(reply.annotations, reply.text)[1]
+    ]
+
+
+def steps_for_page(steps: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
+    """Describe the calls of tools that led to an answer.
+
+    Parameters
+    ----------
+    steps : sequence of dict
+        `ornb.conversation.Turn.steps`.
+
+    Returns
+    -------
+    list of dict
+        Of each call: ``id``, ``name``, ``arguments`` and ``result``, all text.
+
+    Examples
+    --------
+    >>> steps_for_page([])
+    []
+    """
+    results = {
+        str(step.get("tool_call_id")): step.get("content")
+        for step in steps
+        if step.get("role") == "tool"
+    }
+    calls = [
+        call
+        for step in steps
+        if isinstance(step.get("tool_calls"), list)
+        for call in step["tool_calls"]
+        if isinstance(call, Mapping)
+    ]
+    return [call_for_page(call, results.get(str(call.get("id")))) for call in calls]
+
+
+def call_for_page(call: Mapping[str, Any], result: Any = None) -> dict[str, str]:
+    """Describe one call of a tool.
+
+    Parameters
+    ----------
+    call : mapping
+        As the model asked for it.
+    result : Any, optional
+        What came of it.
+
+    Returns
+    -------
+    dict
+        As in `steps_for_page`.
+
+    Examples
+    --------
+    >>> call_for_page({"id": "1", "function": {"name": "add", "arguments": '{"a":1}'}}, "3")
+    {'id': '1', 'name': 'add', 'arguments': '{"a": 1}', 'result': '3'}
+    """
+    function = call.get("function")
+    function = function if isinstance(function, Mapping) else {}
+    arguments = function.get("arguments")
+    try:
+        arguments = json.dumps(json.loads(str(arguments)), ensure_ascii=False)
+    except (ValueError, RecursionError):
+        arguments = str(arguments or "")
+    said = {
+        "id": str(call.get("id") or ""),
+        "name": str(function.get("name") or ""),
+        "arguments": arguments,
+        "result": "" if result is None else str(result),
+    }
+    return {name: well_formed(shortened(text, LONGEST_SHOWN)) for name, text in said.items()}
+
+
+def _answer(turn: Turn, reply: Reply) -> dict[str, Any]:
+    said = facts(reply)
+    thought = thought_s(reply)
+    return {
+        "who": reply.model or reply.requested_model or "",
+        "asked_model": reply.requested_model or "",
+        "provider": reply.provider or "",
+        "source": reply.source,
+        "source_label": said.source,
+        "facts": said.numbers,
+        "note": reply.note or "",
+        "error": reply.error or "",
+        "status": reply.status,
+        "source_text": shortened(turn.text, 20 * LONGEST_SHOWN),
+        "thought": None if thought is None else f"{thought:.1f} s",
+        "steps": steps_for_page(turn.steps),
+        "sources": sources_of(reply),
+        "pictures": pictures_html(reply),
+    }

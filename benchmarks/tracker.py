@@ -76,7 +76,7 @@ def _memory() -> None:
         for n in range(ROWS):
             tracker = UsageTracker()
             tracker.record(_reply(n))
-            rows.append(dict(zip(USAGE_COLUMNS, (*tracker._tail[0], "billed", 1.5), strict=True)))
+            rows.append(dict(zip(USAGE_COLUMNS, (*tracker._tail[0], "billed", 1.5), strict=False)))
         return rows
 
     def track() -> object:

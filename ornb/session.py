@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from . import catalog, pricing
+from . import catalog
+from .bills import activity_to_frame, estimate_reply
+from .budget import settle_bill
 from .client import OPENROUTER, Client, Reply, Timeouts
-from .errors import ConfigError
+from .errors import ConfigError, Forbidden, OrnbError
+from .gate import Gate
+from .quota import FreeQuota, Quota
 from .usage import UsageTracker
+from .worst_case import Quote
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,7 +35,7 @@ OFFLINE_WORDS = """\
 ornb is offline: no OPENROUTER_API_KEY is set. Nothing is billed.
   catalogue  snapshot of {snapshot}
   answers    {answers}
-  go live    ornb.connect(api_key=...)"""
+  go live    ornb.sign_in()"""
 LOCAL_WORDS = "SmolLM2-135M on this machine, a real but tiny model: often wrong"
 
 
@@ -45,8 +51,10 @@ class _Default:
 
 
 _default = _Default()
-usage = UsageTracker()
+usage = UsageTracker(client=lambda: client())  # noqa: PLW0108 - it is defined below
 """One row a call of this kernel's default client."""
+usage.on_bill(settle_bill)
+_free_quota = FreeQuota(elsewhere=usage.free_calls_elsewhere)
 
 
 def connect(
@@ -113,8 +121,10 @@ def connect(
         on_call=_record,
         timeouts=timeouts,
         retries=retries,
+        before_call=None,  # below: it asks this client for prices
         **attribution,
     )
+    client.before_call = Gate(client, _record_of, _free_quota)
     with _default.lock:
         _default.client = client
         _default.catalogue = _default.fetched_at = None
@@ -297,6 +307,122 @@ def ask(
     return stream.reply
 
 
+def quote(prompt: Messages, model: Any = None, **params: Any) -> Quote:
+    """Tell what a call can cost, and is likely to, without making it.
+
+    Parameters
+    ----------
+    prompt : str or sequence of dict
+        As for `ask`.
+    model : str or ModelPicker, optional
+        By default `default_model`.
+    **params : Any
+        As for `ask`; ``max_tokens`` and ``provider`` matter most.
+
+    Returns
+    -------
+    Quote
+        ``worst_usd`` and ``likely_usd`` (decimal.Decimal, None where not known), and the tokens
+        they rest on. Offline it tells what the real service would charge.
+
+    Raises
+    ------
+    ConfigError
+        `model` is none.
+    OrnbError
+        The catalogue cannot be had.
+
+    Examples
+    --------
+    >>> asked = quote("What is a token?", "openai/gpt-4o-mini", max_tokens=1000)
+    >>> asked.likely_usd < asked.worst_usd
+    True
+    """
+    messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else list(prompt)
+    gate = client().before_call
+    if not isinstance(gate, Gate):
+        raise ConfigError("The client of this kernel has no prices to quote from.")
+    return gate.quote({"messages": messages, "model": model_id(model), **params})
+
+
+def quota(*, wait: bool | None = None) -> Quota:
+    """Tell how many calls of free models are left, for the minute and the day.
+
+    Parameters
+    ----------
+    wait : bool, optional
+        True makes free calls wait for their turn from now on, instead of being refused by the
+        service; False lets them go at once again.
+
+    Returns
+    -------
+    Quota
+        Shows itself. The key is asked for its own figures where there is one.
+
+    Raises
+    ------
+    OrnbError
+        The client cannot be made.
+
+    Examples
+    --------
+    >>> ornb.quota().minute_limit
+    20
+    """
+    service = client()
+    if wait is not None:
+        _free_quota.wait = wait
+    if service.source == "live" and service.has_key:
+        with contextlib.suppress(OrnbError):  # the documented limits stand
+            _free_quota.believe(service.key())
+    return _free_quota.facts()
+
+
+def activity(**query: str) -> pd.DataFrame:
+    """List what the account was charged, by the service's own books.
+
+    Parameters
+    ----------
+    **query : str
+        Parameters of ``GET /activity``, e.g. ``date="2026-08-20"``.
+
+    Returns
+    -------
+    pandas.DataFrame, one row a UTC day, model and provider
+        The last 30 finished days; columns as in `ornb.bills.ACTIVITY_COLUMNS`. Empty offline.
+
+    Raises
+    ------
+    Forbidden
+        The key is not a management key; `ornb.usage.history` has what was recorded here.
+    OrnbError
+        The service cannot be reached, or refuses.
+
+    Examples
+    --------
+    >>> len(ornb.activity())
+    0
+
+    References
+    ----------
+    OpenRouter API, ``GET /activity``; 2026-08-22.
+    """
+    service = client()
+    if service.source == "offline":
+        return activity_to_frame([])
+    try:
+        return activity_to_frame(service.activity(**query))
+    except Forbidden as error:
+        raise Forbidden(
+            "The account's activity is for management keys only. ornb.usage.df and, with "
+            "ornb.usage.persist(), ornb.usage.history() have the calls made here.",
+            status_code=error.status_code,
+            code=error.code,
+            error_type=error.error_type,
+            raw=error.raw,
+        ) from error
+
+
 def model_id(choice: Any = None) -> str | None:
     """Turn what a person hands over as a model into its id.
 
@@ -365,28 +491,26 @@ def _estimate(reply: Reply) -> float | None:
 
     Offline that is what the chosen model would have cost, by the small model's count of tokens.
     """
+    used = reply.usage
+    if used.prompt_tokens is None or used.completion_tokens is None:
+        return None
     frame = _default.catalogue
     if frame is None and reply.source in ("local", "canned"):
-        frame = models()
-    used = reply.usage
-    if frame is None or used.prompt_tokens is None or used.completion_tokens is None:
+        with contextlib.suppress(OrnbError):  # the row counts for more than its estimate
+            frame = models()
+    if frame is None:
         return None
     if reply.requested_model not in frame.index:
         return None
     record = frame.at[reply.requested_model, "raw"]
-    prices = record.get("pricing") if isinstance(record, dict) else None
-    if not isinstance(prices, dict):
-        return None
-    amount = pricing.estimate(
-        prices,
-        prompt_tokens=used.prompt_tokens,
-        completion_tokens=used.completion_tokens,
-        reasoning_tokens=used.reasoning_tokens or 0,
-        cached_tokens=used.cached_tokens or 0,
-        cache_write_tokens=used.cache_write_tokens or 0,
-        at=reply.timing.started_at,
-    )
+    amount = estimate_reply(record.get("pricing") if isinstance(record, dict) else None, reply)
     return None if amount is None else float(amount)
+
+
+def _record_of(model: str) -> Any:
+    """The catalogue record of an id, fetched if need be; None when it is not listed."""
+    listed = models()
+    return listed.at[model, "raw"] if model in listed.index else None
 
 
 def _offline_server() -> OfflineServer:

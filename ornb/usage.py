@@ -7,93 +7,59 @@ and one more is not built anew.
 
 Money is kept honest: `cost_usd` is only what the service said it charged, `estimate_usd` is what
 the listed prices make of the tokens, and they are never added up together. 0 is free, missing is
-unknown.
+unknown. Sums are those of the decimals, in whatever order the calls ended. docs/costs.md says which
+figure is which.
 """
 
 from __future__ import annotations
 
+import os
+import secrets
 import threading
+import time
 import warnings
-from html import escape
+from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pandas as pd
 
-from . import columns as c
-from .columns import Column
+from .bills import bills
 from .errors import ConfigError
 from .filters import did_you_mean
-from .reply import format_usd
+from .usage_display import html_table, text_table
+from .usage_table import (
+    HISTORY_COLUMNS,
+    SHALLOW,
+    STORED,
+    SUMMARY_COLUMNS,
+    USAGE_COLUMNS,
+    exact_sum,
+    frame_of,
+    rows_of,
+    with_books,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from .bills import Bill
+    from .client import Client
     from .reply import Reply
+    from .store import Store
 
-__all__ = ["SUMMARY_COLUMNS", "USAGE_COLUMNS", "UsageTracker"]
-
-USAGE_COLUMNS: dict[str, Column] = {
-    "started_at": Column("datetime64[us, UTC]", "when it was asked for"),
-    "label": Column("str", "the caller's own word for the call; missing if none was given"),
-    "model": Column("str", "the model asked for"),
-    "served_model": Column("str", "the model that answered; routers and fallbacks change it"),
-    "provider": Column("str", "who ran it"),
-    "source": Column("str", "live, recorded, local (a small model on this machine) or canned"),
-    "prompt_tokens": Column("Int64", "tokens sent, by the model's own tokenizer"),
-    "completion_tokens": Column("Int64", "tokens answered"),
-    "reasoning_tokens": Column("Int64", "tokens of thought, a part of completion_tokens"),
-    "cached_tokens": Column("Int64", "tokens read from a cache, a part of prompt_tokens"),
-    "total_tokens": Column("Int64", "prompt and completion together"),
-    "cost_usd": Column(
-        "float64", "USD charged, as the service said; 0 is free, missing is unknown"
-    ),
-    "cost_source": Column("str", "the best figure there is: billed, estimated or unknown"),
-    "estimate_usd": Column("float64", "USD by the listed prices of the model asked for"),
-    "time_to_first_token_s": Column("float64", "seconds to the first text, reasoning included"),
-    "time_to_first_answer_s": Column("float64", "seconds to the first text that is not reasoning"),
-    "duration_s": Column("float64", "seconds from sending to the last byte"),
-    "tokens_per_second": Column("float64", "completion_tokens / duration_s, the wait included"),
-    "finish_reason": Column("str", "stop, length, tool_calls, content_filter, error"),
-    "status": Column("str", "ok, stopped (by a person) or error"),
-    "error": Column("str", "the error's message; missing if there was none"),
-    "http_status": Column("Int64", "HTTP status; 200 also for errors inside a stream"),
-    "generation_id": Column("str", "id to look the call up by"),
-    "attempts": Column("Int64", "requests sent; above 1 if a refusal was asked again"),
-}
-"""Columns of the usage frame in their order; its index counts the calls from 0."""
-
-SUMMARY_COLUMNS: dict[str, Column] = {
-    "calls": Column("int64", "number of calls"),
-    "errors": Column("int64", "of them ended with an error"),
-    "stopped": Column("int64", "of them were stopped by a person"),
-    "prompt_tokens": Column("Int64", "sum, of the calls that said"),
-    "completion_tokens": Column("Int64", "sum, of the calls that said"),
-    "reasoning_tokens": Column("Int64", "sum, of the calls that said"),
-    "cached_tokens": Column("Int64", "sum, of the calls that said"),
-    "total_tokens": Column("Int64", "sum, of the calls that said"),
-    "cost_usd": Column("float64", "USD, sum of what was charged; missing if no call said"),
-    "cost_unknown": Column(
-        "int64", "number of calls whose charge is not known, so not in cost_usd"
-    ),
-    "estimate_usd": Column("float64", "USD, sum of the estimates; missing if there is none"),
-    "median_time_to_first_token_s": Column("float64", "seconds, median of the streamed calls"),
-    "median_duration_s": Column("float64", "seconds, median"),
-}
-"""Columns of `UsageTracker.summary`; its index is what was grouped by."""
-
-# What a recorded row is: a plain tuple in this order. Derived columns are made when it is frozen.
-_FIELDS = tuple(n for n in USAGE_COLUMNS if n not in ("cost_source", "tokens_per_second"))
-_SHARED_WORDS = ("label", "model", "served_model", "provider", "source", "finish_reason", "status")
-_SHALLOW = not pd.__version__.startswith(
-    "2."
-)  # from pandas 3 on a write copies, so sharing is safe
+__all__ = ["HISTORY_COLUMNS", "SUMMARY_COLUMNS", "USAGE_COLUMNS", "UsageTracker", "exact_sum"]
 
 
 class UsageTracker:
     """Every call of a session: tokens, seconds, USD.
 
     May be used from any thread. Shows itself in a notebook: the last calls, and the total.
+
+    Parameters
+    ----------
+    client : callable, optional
+        Gives the client that `reconcile` asks by default.
 
     Examples
     --------
@@ -105,14 +71,21 @@ class UsageTracker:
     [['lab/small', 31, 0.000145, 'billed']]
     """
 
-    def __init__(self) -> None:
+    def __init__(self, client: Callable[[], Client] | None = None) -> None:
+        self._client = client
         self._tail: list[tuple[Any, ...]] = []
         self._kept: pd.DataFrame | None = None
         self._words: dict[Any, Any] = {}
         self._observers: list[Callable[[], object]] = []
+        self._bill_observers: list[Callable[[str, float], object]] = []
+        self._store: Store | None = None
+        self._next = 0  # number of the next row in a store; it grows on after `clear`
+        self._name = secrets.token_hex(6)
         # `_lock` guards the tail and is held for a moment only; `_freezing` guards what is frozen,
-        # and calls go on being recorded while it is held.
-        self._lock = threading.Lock()
+        # and calls go on being recorded while it is held. A stream that nobody finished is ended
+        # by the garbage collector, also in a thread that has `_lock`: so it may be taken twice, and
+        # the tail is changed in place only, by steps that nothing can come between.
+        self._lock = threading.RLock()
         self._freezing = threading.Lock()
 
     def record(self, reply: Reply, *, estimate_usd: float | None = None) -> None:
@@ -160,6 +133,10 @@ class UsageTracker:
         )
         with self._lock:
             self._tail.append(row)
+            number, store = self._next, self._store
+            self._next = number + 1
+        if store is not None:
+            store.keep(self.kernel, number, row)
         if self._observers:
             self._notify()
 
@@ -173,23 +150,32 @@ class UsageTracker:
             Columns as in `USAGE_COLUMNS`. Yours to change.
         """
         with self._freezing:
-            with self._lock:
-                rows = self._tail[:]
-            kept = self._kept
-            if rows or kept is None:
-                new = _frame(rows, self._words)
-                kept = new if kept is None else pd.concat([kept, new], ignore_index=True)
-                with self._lock:  # only now, so that no error can lose a row
-                    self._kept, self._tail = kept, self._tail[len(rows) :]
-            return kept.copy(deep=not _SHALLOW)
+            return self._frozen().copy(deep=not SHALLOW)
 
-    def summary(self, by: str | Sequence[str] = "model") -> pd.DataFrame:
+    def _frozen(self) -> pd.DataFrame:
+        """All rows as one frame; `_freezing` is held."""
+        with self._lock:
+            rows = self._tail[:]
+        kept = self._kept
+        if rows or kept is None:
+            new = frame_of(rows, self._words)
+            kept = new if kept is None else pd.concat([kept, new], ignore_index=True)
+            with self._lock:  # only now, so that no error can lose a row
+                self._kept = kept
+                del self._tail[: len(rows)]
+        return kept
+
+    def summary(
+        self, by: str | Sequence[str] = "model", *, calls: pd.DataFrame | None = None
+    ) -> pd.DataFrame:
         """Sum the calls up by model, or by anything else.
 
         Parameters
         ----------
         by : str or sequence of str
             Columns of `df` to group by: ``"model"``, ``["source", "provider"]``.
+        calls : pandas.DataFrame, optional
+            Rows of `df` or of `history`; by default all of `df`.
 
         Returns
         -------
@@ -213,18 +199,20 @@ class UsageTracker:
         [2, 1]
         """
         names = [by] if isinstance(by, str) else list(by)
-        _check_columns(names)
-        frame = self.df
+        frame = self.df if calls is None else calls.copy(deep=not SHALLOW)
+        _check_columns(names, frame)
         frame["errors"] = frame["status"] == "error"
         frame["stopped"] = frame["status"] == "stopped"
         frame["cost_unknown"] = frame["cost_usd"].isna()
         groups = frame.groupby(names[0] if len(names) == 1 else names, dropna=False, sort=False)
         counts = groups[["errors", "stopped", "cost_unknown"]].sum().astype("int64")
         tokens = [name for name in SUMMARY_COLUMNS if name.endswith("_tokens")]
-        sums = groups[[*tokens, "cost_usd", "estimate_usd"]].sum(min_count=1)
+        sums = groups[tokens].sum(min_count=1)
+        money = [name for name in SUMMARY_COLUMNS if name.endswith("_usd")]
+        usd = pd.DataFrame({name: groups[name].agg(exact_sum) for name in money}, dtype="float64")
         medians = groups[["time_to_first_token_s", "duration_s"]].median().add_prefix("median_")
-        calls = groups.size().rename("calls")
-        table = pd.concat([calls, counts, sums, medians], axis=1)
+        count = groups.size().rename("calls")
+        table = pd.concat([count, counts, sums, usd, medians], axis=1)
         table = table.sort_values(["cost_usd", "calls"], ascending=False, kind="stable")
         return table[list(SUMMARY_COLUMNS)]
 
@@ -241,6 +229,283 @@ class UsageTracker:
         with self._freezing, self._lock:
             self._tail, self._kept, self._words = [], None, {}
         self._notify()
+
+    def reconcile(
+        self,
+        client: Client | None = None,
+        *,
+        patience_s: float = 30.0,
+        sleep: Callable[[float], object] = time.sleep,
+    ) -> pd.DataFrame:
+        """Look calls up in the service's books, and fill in what they say.
+
+        Bills come late: right after an answer the books know nothing of it for some seconds, which
+        are waited for. Asked are the calls that have an id and were not looked up before, so doing
+        it twice costs nothing. Recordings have no books.
+
+        Parameters
+        ----------
+        client : Client, optional
+            Who is asked; by default the kernel's client.
+        patience_s : float
+            Seconds to wait in all for bills that are not there yet.
+        sleep : callable
+            Waits so many seconds.
+
+        Returns
+        -------
+        pandas.DataFrame, one row a call that was filled in
+            Columns as in `USAGE_COLUMNS`, and ``cost_before_usd`` (float64). ``.attrs["missing"]``
+            lists the ids that the books did not know in time.
+
+        Raises
+        ------
+        ConfigError
+            There is no client to ask.
+        OrnbError
+            The service refuses, e.g. the key. What was found until then is filled in.
+
+        Examples
+        --------
+        >>> from ornb.reply import Reply
+        >>> tracker = UsageTracker()
+        >>> tracker.record(Reply(generation_id="gen-1", status="stopped"))
+        >>> class Books:
+        ...     source = "live"
+        ...     def generation(self, generation_id):
+        ...         return {"total_cost": 0.25, "native_tokens_completion": 9}
+        >>> tracker.reconcile(Books())[["cost_usd", "completion_tokens"]].values.tolist()
+        [[0.25, 9]]
+
+        Notes
+        -----
+        ``cost_usd`` becomes what the books say. Tokens, the provider and the model that served are
+        filled in where the answer had not said; ``native_…`` and ``server_…`` are the books' alone.
+        """
+        asked = client if client is not None else self._client() if self._client else None
+        if asked is None:
+            raise ConfigError("reconcile() has nobody to ask; give it a Client.")
+        here = ("local", "canned") if asked.source == "offline" else ("live",)
+        frame = self.df
+        due = frame["generation_id"].notna() & frame["reconciled_at"].isna()
+        wanted = frame.loc[due & frame["source"].isin(here), "generation_id"].tolist()
+        found: dict[str, Bill] = {}
+        try:
+            for bill in bills(asked.generation, wanted, patience_s=patience_s, sleep=sleep):
+                found[bill.generation_id] = bill
+        finally:
+            filled = self._fill(found)
+        filled.attrs["missing"] = [one for one in dict.fromkeys(wanted) if one not in found]
+        return filled
+
+    def _fill(self, found: Mapping[str, Bill]) -> pd.DataFrame:
+        """Write bills into the rows, the store and the budgets."""
+        now = datetime.now(UTC)
+        with self._freezing:
+            before = self._frozen()
+            rows = before.loc[before["generation_id"].isin(list(found))]
+            changes = {}
+            for position, values in zip(rows.index.tolist(), rows.to_numpy(), strict=True):
+                row = dict(zip(USAGE_COLUMNS, values, strict=True))
+                news = found[row["generation_id"]].news_for(row)
+                changes[position] = {"reconciled_at": now, **news}
+            after = with_books(before, changes) if changes else before
+            with self._lock:
+                self._kept, store = after, self._store
+            filled = after.loc[rows.index].assign(cost_before_usd=rows["cost_usd"])
+        for bill in found.values():
+            if bill.cost_usd is not None:
+                for callback in self._bill_observers:
+                    callback(bill.generation_id, bill.cost_usd)
+        if changes:
+            self._notify()
+        if changes and store is not None:
+            ids = rows["generation_id"].tolist()
+            store.update(dict(zip(ids, changes.values(), strict=True)))
+        return filled
+
+    def persist(self, url: str | os.PathLike[str] | None = None) -> Store:
+        """Keep the calls in a database from now on, those made so far included.
+
+        Each call is committed before its answer is handed on: a kernel that is killed loses none
+        that had ended. Several kernels may write to one database.
+
+        Parameters
+        ----------
+        url : str or path-like, optional
+            By default a SQLite file in your data folder. A path, or any URL of SQLAlchemy's, such
+            as ``postgresql+psycopg://user@host/database``.
+
+        Returns
+        -------
+        Store
+            ``.url`` says where; prompts, answers and keys are not in it.
+
+        Raises
+        ------
+        ConfigError
+            The URL is none, its driver is not installed, or the database cannot be opened.
+
+        Examples
+        --------
+        >>> tracker = UsageTracker()
+        >>> tracker.persist("sqlite://")  # in memory; without a URL: a file of yours
+        Store('sqlite://')
+        """
+        from .store import Store
+
+        store = Store(STORED, url)
+        with self._freezing:
+            frame = self._frozen()
+            with self._lock:  # the rows after these are written by `record`
+                late = self._tail[:]
+                first = self._next - len(frame) - len(late)
+                self._store, before = store, self._store
+            if before is not None:
+                before.close()
+            store.add(self.kernel, first, [*rows_of(frame), *late])
+        return store
+
+    def history(
+        self,
+        *,
+        since: Any = None,
+        until: Any = None,
+        model: str | Sequence[str] | None = None,
+        provider: str | Sequence[str] | None = None,
+        label: str | Sequence[str] | None = None,
+    ) -> pd.DataFrame:
+        """Read the calls of all kernels back from the database that `persist` chose.
+
+        Parameters
+        ----------
+        since, until : str, datetime, date or timedelta, optional
+            From then on, and before then: ``"2026-11-01"``, a moment (UTC unless it has a zone),
+            or how long ago.
+        model, provider, label : str or sequence of str, optional
+            Only these; a model is looked for among those asked for and those that served.
+
+        Returns
+        -------
+        pandas.DataFrame, one row a call, oldest first
+            Columns as in `HISTORY_COLUMNS`.
+
+        Raises
+        ------
+        ConfigError
+            `persist` was not called, the database cannot be read, or a time is none.
+
+        Examples
+        --------
+        >>> from ornb.reply import Reply
+        >>> tracker = UsageTracker()
+        >>> store = tracker.persist("sqlite://")
+        >>> tracker.record(Reply(requested_model="lab/small"))
+        >>> tracker.history(model="lab/small")["status"].tolist()
+        ['ok']
+        """
+        if self._store is None:
+            raise ConfigError("Nothing is kept yet: call ornb.usage.persist() first.")
+        rows = self._store.read(
+            since=since, until=until, model=model, provider=provider, label=label
+        )
+        frame = frame_of([row[:-1] for row in rows], {})
+        frame["kernel"] = pd.Series([row[-1] for row in rows], dtype=frame["model"].dtype)
+        return frame
+
+    def to_sql(self, url: str | os.PathLike[str]) -> int:
+        """Write the calls so far to a database, once each.
+
+        Parameters
+        ----------
+        url : str or path-like
+            As for `persist`, which also keeps the calls to come. The table is ``ornb_usage``.
+
+        Returns
+        -------
+        int
+            Number of calls that were not there yet.
+
+        Raises
+        ------
+        ConfigError
+            The database cannot be opened or written to.
+
+        Examples
+        --------
+        >>> from ornb.reply import Reply
+        >>> tracker = UsageTracker()
+        >>> tracker.record(Reply())
+        >>> tracker.to_sql("sqlite://")
+        1
+        """
+        from .store import Store
+
+        store = Store(STORED, url)
+        with self._freezing:
+            frame = self._frozen()
+            with self._lock:
+                first = self._next - len(self._tail) - len(frame)
+        written = store.add(self.kernel, first, rows_of(frame))
+        store.close()
+        return written
+
+    @property
+    def kernel(self) -> str:
+        """Id of this process in a database."""
+        return f"{self._name}-{os.getpid()}"
+
+    def free_calls_elsewhere(self, since: float) -> list[float]:
+        """Give when other kernels called free models, as far as the database knows.
+
+        Parameters
+        ----------
+        since : float
+            Unix seconds.
+
+        Returns
+        -------
+        list of float
+            Unix seconds; nothing without `persist`.
+
+        Examples
+        --------
+        >>> UsageTracker().free_calls_elsewhere(0.0)
+        []
+        """
+        if self._store is None:
+            return []
+        moment = datetime.fromtimestamp(since, UTC)
+        found = self._store.free_calls(moment, but=self.kernel)
+        return [each.timestamp() for each in found]
+
+    def on_bill(self, callback: Callable[[str, float], object]) -> Callable[[], None]:
+        """Have a function called with each bill that `reconcile` finds.
+
+        Parameters
+        ----------
+        callback : callable
+            Given the generation id and what was charged, in USD.
+
+        Returns
+        -------
+        callable
+            Call it to stop.
+
+        Examples
+        --------
+        >>> stop = UsageTracker().on_bill(print)
+        >>> stop()
+        """
+        with self._lock:
+            self._bill_observers = [*self._bill_observers, callback]
+
+        def stop() -> None:
+            with self._lock:
+                kept = [known for known in self._bill_observers if known is not callback]
+                self._bill_observers = kept
+
+        return stop
 
     def on_change(self, callback: Callable[[], object]) -> Callable[[], None]:
         """Have a function called after each new row, and after `clear`.
@@ -279,15 +544,10 @@ class UsageTracker:
             return len(self._tail) + (0 if self._kept is None else len(self._kept))
 
     def __repr__(self) -> str:
-        frame = self.df
-        head = f"UsageTracker: {_total_line(frame)}"
-        if frame.empty:
-            return head
-        rows = [_cells(row) for row in frame.tail(10).itertuples(index=False)]
-        return f"{head}\n{pd.DataFrame(rows).to_string(index=False)}"
+        return f"UsageTracker: {text_table(self.df)}"
 
     def _repr_html_(self) -> str:
-        return _html(self.df)
+        return html_table(self.df)
 
     def _notify(self) -> None:
         for callback in self._observers:
@@ -302,184 +562,9 @@ class UsageTracker:
                 )
 
 
-# --- rows to columns ------------------------------------------------------------------------------
-
-
-def _frame(rows: list[tuple[Any, ...]], words: dict[Any, Any]) -> pd.DataFrame:
-    """Turn rows into a typed frame; words that repeat are kept in memory once."""
-    listed = map(list, zip(*rows, strict=True)) if rows else [[] for _ in _FIELDS]
-    columns: dict[str, Any] = dict.fromkeys(USAGE_COLUMNS)  # all in their places
-    for name, values in zip(_FIELDS, listed, strict=True):
-        dtype = USAGE_COLUMNS[name].dtype
-        if dtype == "Int64":
-            columns[name] = c.integers(values)
-        elif dtype == "float64":
-            columns[name] = c.floats(values)
-        elif dtype == "str":
-            texts = [v if v is None else str(v) for v in values]
-            shared = name in _SHARED_WORDS
-            columns[name] = c.strings([*map(words.setdefault, texts, texts)] if shared else texts)
-        else:
-            moments = pd.to_datetime(pd.Series(values, dtype=object), utc=True)
-            columns[name] = moments.dt.as_unit("us")
-    columns["cost_source"] = c.strings(_cost_sources(columns["cost_usd"], columns["estimate_usd"]))
-    columns["tokens_per_second"] = _rate(columns["completion_tokens"], columns["duration_s"])
-    return pd.DataFrame(columns, copy=False)
-
-
-def _cost_sources(cost: np.ndarray[Any, Any], estimate: np.ndarray[Any, Any]) -> list[str]:
-    best = np.where(np.isnan(estimate), "unknown", "estimated")
-    kinds: list[str] = np.where(np.isnan(cost), best, "billed").tolist()
-    return kinds
-
-
-def _rate(tokens: Any, seconds: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    counts: np.ndarray[Any, Any] = tokens.to_numpy(dtype="float64", na_value=np.nan)
-    rate = np.full(len(seconds), np.nan)
-    np.divide(counts, seconds, out=rate, where=seconds > 0)
-    return rate
-
-
-def _check_columns(names: list[str]) -> None:
+def _check_columns(names: list[str], frame: pd.DataFrame) -> None:
     if not names:
         raise ConfigError("by is empty; name a column, such as by='model'")
     for name in names:
-        if name not in USAGE_COLUMNS:
+        if name not in frame.columns:
             raise ConfigError(did_you_mean(str(name), USAGE_COLUMNS, "column of the usage table"))
-
-
-# --- for people -----------------------------------------------------------------------------------
-
-
-def _total_line(frame: pd.DataFrame) -> str:
-    """Say in a line what all of it used; money that was charged apart from money that was not."""
-    if frame.empty:
-        return "no calls yet"
-    parts = [_number(len(frame), "call")]
-    for status, word in (("error", "error"), ("stopped", "stopped")):
-        count = int((frame["status"] == status).sum())
-        if count:
-            parts.append(f"{count:,} {word}" if word == "stopped" else _number(count, word))
-    sent, made = int(frame["prompt_tokens"].sum()), int(frame["completion_tokens"].sum())
-    parts.append(f"{sent:,} → {made:,} tokens")
-    return " · ".join(parts + _money(frame))
-
-
-def _money(frame: pd.DataFrame) -> list[str]:
-    recorded = frame["source"] == "recorded"
-    here = frame["source"].isin(["local", "canned"])
-    billed = frame["cost_source"] == "billed"
-    live = frame[billed & ~recorded & ~here]
-    parts = []
-    if len(live):
-        parts.append(f"{format_usd(float(live['cost_usd'].sum()))} billed")
-    if (billed & recorded).any():
-        amount = float(frame.loc[billed & recorded, "cost_usd"].sum())
-        parts.append(f"{format_usd(amount)} when recorded, not billed now")
-    estimated = frame[frame["cost_source"] == "estimated"]
-    if len(estimated):
-        amount = float(estimated["estimate_usd"].sum())
-        parts.append(f"about {format_usd(amount)} estimated for {_number(len(estimated), 'call')}")
-    unknown = int((frame["cost_source"] == "unknown").sum())
-    if unknown:
-        parts.append(f"{_number(unknown, 'call')} of unknown cost")
-    if here.any():
-        parts.append(f"{_number(int(here.sum()), 'answer')} from this machine, not billed")
-    return parts
-
-
-def _number(count: int, word: str) -> str:
-    return f"{count:,} {word}{'' if count == 1 else 's'}"
-
-
-def _cells(row: Any) -> dict[str, str]:
-    """One row as a person reads it."""
-    return {
-        "time (UTC)": "" if pd.isna(row.started_at) else f"{row.started_at:%H:%M:%S}",
-        "label": _shown(row.label),
-        "model": _shown(row.model),
-        "source": _shown(row.source),
-        "tokens": f"{_count(row.prompt_tokens)} → {_count(row.completion_tokens)}",
-        "cost": _cost(row),
-        "first token": _seconds(row.time_to_first_token_s),
-        "duration": _seconds(row.duration_s),
-        "end": _end(row),
-    }
-
-
-def _end(row: Any) -> str:
-    if row.status == "error":
-        return f"error: {_shown(row.error)}"[:80]
-    return str(row.status) if row.status != "ok" else _shown(row.finish_reason)
-
-
-def _cost(row: Any) -> str:
-    if row.source in ("local", "canned"):
-        return "not billed"
-    if row.cost_source == "billed":
-        return format_usd(row.cost_usd) + (" when recorded" if row.source == "recorded" else "")
-    return f"about {format_usd(row.estimate_usd)}" if row.cost_source == "estimated" else "unknown"
-
-
-def _shown(value: Any) -> str:
-    return value if isinstance(value, str) else ""
-
-
-def _count(value: Any) -> str:
-    return "?" if pd.isna(value) else f"{value:,}"
-
-
-def _seconds(value: float) -> str:
-    return "" if pd.isna(value) else f"{value:.2f} s"
-
-
-_RIGHT = ("tokens", "cost", "first token", "duration")
-# Colours are JupyterLab's where it is there; elsewhere they follow the text around.
-_STYLE = """<style>
-.ornb-usage { font-size: var(--jp-ui-font-size1, 13px); color: var(--jp-ui-font-color1, inherit) }
-.ornb-usage { overflow-x: auto }
-.ornb-usage table { border-collapse: collapse; margin: 0 0 6px; font-size: inherit;
-  color: inherit }
-.ornb-usage th, .ornb-usage td { padding: 3px 12px 3px 0; text-align: left; border: 0;
-  border-bottom: 1px solid var(--jp-border-color2, rgba(128, 128, 128, .3)); background: none;
-  white-space: nowrap; max-width: 22em; overflow: hidden; text-overflow: ellipsis }
-.ornb-usage th { font-weight: 500; color: var(--jp-ui-font-color2, inherit) }
-.ornb-usage .ornb-right { text-align: right; font-variant-numeric: tabular-nums }
-.ornb-usage .ornb-badge { padding: 0 6px; border-radius: 8px; border: 1px solid currentColor;
-  font-size: .85em; opacity: .8 }
-.ornb-usage .ornb-live { color: var(--jp-success-color1, #388e3c) }
-.ornb-usage .ornb-error { color: var(--jp-error-color1, #d32f2f) }
-.ornb-usage p { margin: 0; color: var(--jp-ui-font-color2, inherit) }
-</style>"""
-
-
-def _html(frame: pd.DataFrame) -> str:
-    """Make the table for a notebook. All text in it comes from outside, so all of it is escaped."""
-    total = escape(_total_line(frame))
-    if frame.empty:
-        return f'{_STYLE}<div class="ornb-usage"><p>Usage: {total}.</p></div>'
-    last = [_cells(row) for row in frame.tail(10).itertuples(index=False)]
-    names = [name for name in last[0] if any(cells[name] for cells in last)]
-    head = "".join(f'<th scope="col"{_class(name)}>{escape(name)}</th>' for name in names)
-    body = "".join(
-        f"<tr>{''.join(_html_cell(name, cells[name]) for name in names)}</tr>" for cells in last
-    )
-    shown = f"Last {len(last)} of " if len(frame) > len(last) else ""
-    return (
-        f'{_STYLE}<div class="ornb-usage"><table><thead><tr>{head}</tr></thead>'
-        f"<tbody>{body}</tbody></table><p>{shown}{total}</p></div>"
-    )
-
-
-def _class(name: str) -> str:
-    return ' class="ornb-right"' if name in _RIGHT else ""
-
-
-def _html_cell(name: str, value: str) -> str:
-    text = escape(value)
-    if name == "source" and value:
-        live = " ornb-live" if value == "live" else ""
-        return f'<td><span class="ornb-badge{live}">{text}</span></td>'
-    if name == "end" and value.startswith("error"):
-        return f'<td class="ornb-error" title="{text}">{text}</td>'
-    return f'<td{_class(name)} title="{text}">{text}</td>'

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -12,10 +14,12 @@ from hypothesis import strategies as st
 
 from ornb.errors import ConfigError
 from ornb.reply import Reply, Timing, Usage
-from ornb.usage import SUMMARY_COLUMNS, USAGE_COLUMNS, UsageTracker
+from ornb.usage import SUMMARY_COLUMNS, USAGE_COLUMNS, UsageTracker, exact_sum
+from ornb.usage_table import BOOKS, STORED, frame_of, rows_of
 
 TEXT_TYPE = str(pd.Series(["a"]).dtype)  # "str" in pandas 3, "object" before
 START = datetime(2026, 8, 22, 12, 0, 0, 123456, tzinfo=UTC)
+DOCS = Path(__file__).parents[1] / "docs"
 HOSTILE = '<script>alert(1)</script><img src=x onerror="alert(1)">'
 
 WHOLE = Reply(
@@ -58,7 +62,9 @@ def dtypes(frame):
 
 def test_a_call_is_a_row_with_all_its_facts(tracker):
     tracker.record(WHOLE, estimate_usd=0.00015)
-    assert tracker.df.iloc[0].to_dict() == {
+    row = tracker.df.iloc[0]
+    assert row[list(BOOKS)].isna().all(), "nobody has looked it up"
+    assert row.drop(list(BOOKS)).to_dict() == {
         "started_at": pd.Timestamp(START),
         "label": "lesson 1",
         "model": "acme/orbit",
@@ -73,6 +79,7 @@ def test_a_call_is_a_row_with_all_its_facts(tracker):
         "cost_usd": 0.000145,
         "cost_source": "billed",
         "estimate_usd": 0.00015,
+        "cost_difference_usd": -0.000005,
         "time_to_first_token_s": 0.4,
         "time_to_first_answer_s": 0.6,
         "duration_s": 2.0,
@@ -176,6 +183,16 @@ def test_no_reply_is_too_odd_for_a_row(tokens, cost, seconds, words, status):
     assert tracker._repr_html_()
 
 
+def test_rows_and_frames_turn_into_each_other(tracker):
+    tracker.record(WHOLE, estimate_usd=0.00015)
+    tracker.record(Reply())
+    rows = rows_of(tracker.df)
+    assert next(iter(STORED)) == "started_at"
+    assert rows[0][0] == START
+    assert rows[1][0] is None
+    pd.testing.assert_frame_equal(frame_of(rows, {}), tracker.df)
+
+
 # --- threads --------------------------------------------------------------------------------------
 
 
@@ -199,6 +216,25 @@ def test_16_threads_lose_no_row_and_mix_none(tracker):
     for column in ("label", "total_tokens", "cost_usd", "estimate_usd", "http_status"):
         assert (frame[column].astype("int64") == frame["prompt_tokens"].astype("int64")).all()
     assert sizes == sorted(sizes)
+
+
+def test_a_call_that_ends_while_the_table_is_being_made_is_not_lost(tracker, monkeypatch):
+    """The garbage collector ends forgotten streams at any moment, also in the thread that reads."""
+
+    class Ends(list):
+        def __getitem__(self, place):
+            found = super().__getitem__(place)
+            if len(self) < 3:
+                tracker.record(replace(label="forgotten"))
+            return found
+
+    tracker.record(WHOLE)
+    monkeypatch.setattr(tracker, "_tail", Ends(tracker._tail))
+    worker = threading.Thread(target=lambda: tracker.df, daemon=True)
+    worker.start()
+    worker.join(10)
+    assert not worker.is_alive(), "waits for itself"
+    assert tracker.df["label"].tolist()[:2] == ["lesson 1", "forgotten"]
 
 
 # --- watching -------------------------------------------------------------------------------------
@@ -263,6 +299,53 @@ def test_a_sum_of_nothing_known_is_unknown_and_not_free(tracker):
     assert row[["cost_usd", "estimate_usd", "prompt_tokens", "median_duration_s"]].isna().all()
 
 
+@pytest.mark.parametrize("source", ["local", "canned"])
+def test_nothing_differs_where_nothing_could_be_billed(tracker, source):
+    tracker.record(replace(cost_usd=0.0, source=source), estimate_usd=0.5)
+    assert pd.isna(tracker.df.at[0, "cost_difference_usd"])
+
+
+def test_the_difference_is_that_of_the_decimals(tracker):
+    for cost, estimate in ((0.3, 0.1), (0.0076509169, 0.0006509169), (0.00216775, 0.00016775)):
+        tracker.record(replace(cost_usd=cost), estimate_usd=estimate)
+    assert tracker.df["cost_difference_usd"].tolist() == [0.2, 0.007, 0.002]
+    assert tracker.summary()["cost_difference_usd"].tolist() == [0.209]
+
+
+prices = st.decimals(0, 100, allow_nan=False, places=18).map(float)
+
+
+@given(st.lists(prices, max_size=30), st.lists(prices, max_size=30), st.randoms())
+def test_sums_of_money_are_exact_and_take_any_order(some, more, chance):
+    from decimal import Decimal, localcontext
+
+    amounts = [*some, *more]
+    with localcontext(prec=60):
+        truth = sum((Decimal(repr(amount)) for amount in amounts), Decimal(0))
+    if not amounts:
+        assert pd.isna(exact_sum(amounts))
+        return
+    assert exact_sum(amounts) == float(truth) >= 0
+    chance.shuffle(amounts)
+    assert exact_sum(amounts) == float(truth)
+    assert exact_sum([*amounts, float("nan")]) == float(truth), "unknown is not 0, and adds nothing"
+
+
+def test_a_summary_is_the_exact_sum_whatever_thread_was_first(tracker):
+    def work():
+        for _ in range(500):
+            tracker.record(replace(cost_usd=0.1))
+
+    threads = [threading.Thread(target=work) for _ in range(64)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    row = tracker.summary().loc["acme/orbit"]
+    assert (row["calls"], row["cost_usd"]) == (32_000, 3200.0)
+    assert sum([0.1] * 32_000) != 3200.0, "which plain floats do not give"
+
+
 # --- sums -----------------------------------------------------------------------------------------
 
 
@@ -300,6 +383,14 @@ def test_the_dearest_comes_first(tracker):
     assert tracker.summary().index.tolist() == ["dear", "cheap", "unknown"]
 
 
+def test_a_summary_of_some_calls_only(tracker):
+    for model, cost in (("a/b", 0.1), ("c/d", 0.2), ("a/b", 0.4)):
+        tracker.record(replace(requested_model=model, cost_usd=cost))
+    some = tracker.df.query("cost_usd > 0.15")
+    assert tracker.summary(calls=some)["cost_usd"].to_dict() == {"a/b": 0.4, "c/d": 0.2}
+    assert "errors" not in some
+
+
 @pytest.mark.parametrize("by", ["modle", [], ["model", "nothing like it"]])
 def test_no_sums_by_a_column_that_there_is_not(tracker, by):
     with pytest.raises(ConfigError):
@@ -309,6 +400,34 @@ def test_no_sums_by_a_column_that_there_is_not(tracker, by):
 def test_a_misspelt_column_is_answered_with_the_right_one(tracker):
     with pytest.raises(ConfigError, match="did you mean 'model'"):
         tracker.summary(by="modle")
+
+
+# --- the pages ------------------------------------------------------------------------------------
+
+
+def test_the_page_on_tables_describes_history_and_activity():
+    from ornb.bills import ACTIVITY_COLUMNS
+    from ornb.usage import HISTORY_COLUMNS
+
+    page = (DOCS / "tables.md").read_text(encoding="utf-8")
+    more = {n: column for n, column in HISTORY_COLUMNS.items() if n not in USAGE_COLUMNS}
+    for heading, columns in (("### History", more), ("### Activity", ACTIVITY_COLUMNS)):
+        table = page.split(f"\n{heading}\n")[1].split("\n| --- | --- | --- |\n")[1]
+        rows = [line.strip("| ").split(" | ") for line in table.split("\n\n")[0].splitlines()]
+        assert rows == [[f"`{n}`", dtype, meaning] for n, (dtype, meaning) in columns.items()]
+
+
+def test_the_page_on_costs_names_what_there_is():
+    from ornb.budget import Budget
+    from ornb.worst_case import Quote
+
+    page = (DOCS / "costs.md").read_text(encoding="utf-8")
+    names = set(re.findall(r"`(?:\w+\.)*(?:quote\(\.\.\.\)\.)?(\w+_usd)`", page))
+    columns = {name for name in USAGE_COLUMNS if name.endswith("_usd")}
+    assert columns <= names
+    assert {"spent_usd", "held_usd", "likely_usd", "worst_usd"} <= names - columns
+    for name in names - columns:
+        assert hasattr(Budget, name) or name in dir(Quote("", 1, 1, (), ""))
 
 
 # --- what people see ------------------------------------------------------------------------------

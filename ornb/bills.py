@@ -1,0 +1,353 @@
+"""What the service itself says was charged: ``GET /generation`` and ``GET /activity``.
+
+The three figures of a call's cost are kept apart everywhere: what the answer said (billed), what
+the listed prices make of its tokens (`estimate_reply`), and what the service's books say later
+(`Bill`).
+
+References
+----------
+OpenRouter API, ``GET /generation`` and ``GET /activity``, 2026-08-22. Recorded: right after an
+answer ``/generation`` is 404 for some seconds.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from . import columns as c
+from . import pricing as prices
+from .columns import Column
+from .errors import ConnectionFailed, NotFound, ProviderUnavailable, RateLimited
+from .price_book import EXACT
+from .usage_table import BOOKS
+
+if TYPE_CHECKING:
+    from .reply import Reply
+
+__all__ = ["ACTIVITY_COLUMNS", "Bill", "activity_to_frame", "bills", "estimate_reply"]
+
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 8.0
+"""Pauses between two rounds of asking, doubled each time."""
+AT_ONCE = 8
+"""Bills asked for side by side."""
+
+ACTIVITY_COLUMNS: dict[str, Column] = {
+    "date": Column("datetime64[us, UTC]", "the UTC day"),
+    "model": Column("str", "the model asked for"),
+    "served_model": Column("str", "its permanent, often dated, name"),
+    "provider": Column("str", "who ran it"),
+    "requests": Column("Int64", "number of requests"),
+    "prompt_tokens": Column("Int64", "tokens sent"),
+    "completion_tokens": Column("Int64", "tokens answered"),
+    "reasoning_tokens": Column("Int64", "tokens of thought, a part of completion_tokens"),
+    "cached_tokens": Column("Int64", "tokens read from a cache; missing before 2026-10"),
+    "cost_usd": Column("float64", "USD charged"),
+    "byok_usd": Column("float64", "USD that providers charged to keys of the user's own"),
+}
+"""Columns of the activity frame: one row a day, model and provider."""
+_ACTIVITY_KEYS = {
+    "served_model": "model_permaslug",
+    "provider": "provider_name",
+    "cost_usd": "usage",
+    "byok_usd": "byok_usage_inference",
+}
+
+
+@dataclass(frozen=True)
+class Bill:
+    """One call in the service's books; None where it does not say.
+
+    Examples
+    --------
+    >>> Bill.from_json({"id": "gen-1", "total_cost": 0.00042, "latency": 512}).server_latency_s
+    0.512
+    """
+
+    generation_id: str
+    cost_usd: float | None = None
+    """What was charged, in USD."""
+    provider: str | None = None
+    model: str | None = None
+    """The model that served."""
+    native_prompt_tokens: int | None = None
+    """By the model's own tokenizer, as are the next three."""
+    native_completion_tokens: int | None = None
+    native_reasoning_tokens: int | None = None
+    native_cached_tokens: int | None = None
+    server_latency_s: float | None = None
+    """What the service calls ``latency``, in seconds."""
+    server_generation_s: float | None = None
+    """What it calls ``generation_time``, in seconds."""
+    cancelled: bool | None = None
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Bill:
+        """Read the ``data`` of an answer.
+
+        Parameters
+        ----------
+        data : mapping
+            As the API sends it; every key but ``id`` may be missing or null.
+
+        Returns
+        -------
+        Bill
+            With what could be read.
+
+        Examples
+        --------
+        >>> Bill.from_json({"id": "gen-1", "usage": "0.5"}).cost_usd
+        0.5
+        """
+        cancelled = data.get("cancelled")
+        cost = _number(data.get("total_cost"))
+        return cls(
+            generation_id=str(data.get("id")),
+            cost_usd=_number(data.get("usage")) if cost is None else cost,
+            provider=c.text(data.get("provider_name")),
+            model=c.text(data.get("model")),
+            native_prompt_tokens=_count(data.get("native_tokens_prompt")),
+            native_completion_tokens=_count(data.get("native_tokens_completion")),
+            native_reasoning_tokens=_count(data.get("native_tokens_reasoning")),
+            native_cached_tokens=_count(data.get("native_tokens_cached")),
+            server_latency_s=_seconds(data.get("latency")),
+            server_generation_s=_seconds(data.get("generation_time")),
+            cancelled=cancelled if isinstance(cancelled, bool) else None,
+        )
+
+    def news_for(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        """Tell what this bill changes in a row of the usage table.
+
+        Parameters
+        ----------
+        row : mapping
+            Column to value.
+
+        Returns
+        -------
+        dict
+            The cost and the books' own columns, as far as the bill says; and what the answer itself
+            had not said: tokens, the provider, the model that served.
+
+        Examples
+        --------
+        >>> Bill("gen-1", cost_usd=0.5, provider="NorthCloud").news_for({"provider": "SouthCloud"})
+        {'cost_usd': 0.5}
+        """
+        sent, made = self.native_prompt_tokens, self.native_completion_tokens
+        books = {name: value for name, value in vars(self).items() if name in BOOKS}
+        if_missing = {
+            "prompt_tokens": sent,
+            "completion_tokens": made,
+            "reasoning_tokens": self.native_reasoning_tokens,
+            "cached_tokens": self.native_cached_tokens,
+            "total_tokens": None if sent is None or made is None else sent + made,
+            "provider": self.provider,
+            "served_model": self.model,
+        }
+        filled = {k: v for k, v in if_missing.items() if pd.isna(row.get(k))}
+        news = {"cost_usd": self.cost_usd, **books, **filled}
+        return {name: value for name, value in news.items() if value is not None}
+
+
+def bills(
+    ask: Callable[[str], Mapping[str, Any]],
+    generation_ids: Iterable[str],
+    *,
+    patience_s: float = 30.0,
+    sleep: Callable[[float], object] = time.sleep,
+) -> Iterator[Bill]:
+    """Look calls up, waiting for those that the service does not know yet.
+
+    Parameters
+    ----------
+    ask : callable
+        Gives the record of an id, or raises: `ornb.Client.generation`.
+    generation_ids : iterable of str
+        Whose bills.
+    patience_s : float
+        Seconds to wait in all, between rounds of asking for those still missing.
+    sleep : callable
+        Waits so many seconds.
+
+    Yields
+    ------
+    Bill
+        As they come; ids that stay unknown are left out.
+
+    Raises
+    ------
+    OrnbError
+        Whatever is no matter of time, such as a wrong key. What was yielded before stays good.
+
+    Examples
+    --------
+    >>> [bill.cost_usd for bill in bills(lambda id: {"id": id, "total_cost": 0.5}, ["gen-1"])]
+    [0.5]
+    """
+    missing = list(dict.fromkeys(generation_ids))
+    pause, waited = FIRST_PAUSE_S, 0.0
+    while missing:
+        with ThreadPoolExecutor(min(AT_ONCE, len(missing))) as pool:
+            found = list(pool.map(lambda one: _look_up(ask, one), missing))
+        fatal = [each for each in found if isinstance(each, Exception) and not _in_time(each)]
+        yield from (each for each in found if isinstance(each, Bill))
+        if fatal:
+            raise fatal[0]
+        missing = [
+            one for one, each in zip(missing, found, strict=True) if not isinstance(each, Bill)
+        ]
+        told = [getattr(each, "retry_after", None) or 0.0 for each in found]
+        wait_s = max(pause, *told)
+        if waited + wait_s > patience_s:
+            return
+        if missing:
+            sleep(wait_s)
+        waited += wait_s
+        pause = min(2 * pause, LONGEST_PAUSE_S)
+
+
+def _look_up(ask: Callable[[str], Mapping[str, Any]], one: str) -> Bill | Exception:
+    try:
+        data = ask(one)
+    except Exception as error:  # noqa: BLE001 - sorted out, and raised, by the caller
+        return error
+    return Bill.from_json({**data, "id": one})
+
+
+def _in_time(error: Exception) -> bool:
+    """Whether the same question may be answered later."""
+    return isinstance(error, NotFound | RateLimited | ProviderUnavailable | ConnectionFailed)
+
+
+def estimate_reply(pricing: Any, reply: Reply) -> Decimal | None:
+    """Price an answer from listed prices: what it should have cost.
+
+    Parameters
+    ----------
+    pricing : dict
+        The ``pricing`` object of the model asked for, or of the endpoint that served.
+    reply : Reply
+        For its tokens, searches and the time of day.
+
+    Returns
+    -------
+    decimal.Decimal or None
+        USD, exact; see `ornb.pricing.estimate`. None also for what no listing prices: searches
+        where no search price is listed, and parsed files.
+
+    Examples
+    --------
+    >>> from ornb.reply import Reply, Usage
+    >>> listed = {"prompt": "0.0000025", "completion": "0.00001"}
+    >>> print(estimate_reply(listed, Reply(usage=Usage(22, 9))))
+    0.0001450
+    >>> searched = Usage.from_json({"prompt_tokens": 22, "completion_tokens": 9,
+    ...                             "server_tool_use_details": {"web_search_requests": 1}})
+    >>> estimate_reply(listed, Reply(usage=searched)) is None
+    True
+    """
+    if not isinstance(pricing, dict):
+        return None
+    used, raw = reply.usage, reply.usage.raw
+    searches = max(
+        _count(_part(raw, key).get("web_search_requests")) or 0
+        for key in ("server_tool_use_details", "server_tool_use")
+    )
+    files = any(note.get("type") == "file" for note in reply.annotations)
+    if files or (searches and not prices.to_decimal(pricing.get("web_search"))):
+        return None  # until early 2026 listings had 0 for everything that was not priced
+    amount = prices.estimate(
+        pricing,
+        prompt_tokens=used.prompt_tokens,
+        completion_tokens=used.completion_tokens,
+        reasoning_tokens=used.reasoning_tokens or 0,
+        cached_tokens=used.cached_tokens or 0,
+        cache_write_tokens=used.cache_write_tokens or 0,
+        searches=searches,
+        at=reply.timing.started_at,
+    )
+    return None if amount is None else EXACT.add(amount, _beyond_text(pricing, raw))
+
+
+def _beyond_text(pricing: Mapping[str, Any], raw: Mapping[str, Any]) -> Decimal:
+    """What audio in, and images and audio out, cost above the same number of text tokens."""
+    extra = Decimal(0)
+    sent, made = _part(raw, "prompt_tokens_details"), _part(raw, "completion_tokens_details")
+    for part, key, apart, text in (
+        (sent, "audio_tokens", "audio", "prompt"),
+        (made, "image_tokens", "image_output", "completion"),
+        (made, "audio_tokens", "audio_output", "completion"),
+    ):
+        count, price = _count(part.get(key)), prices.to_decimal(pricing.get(apart))
+        plain = prices.to_decimal(pricing.get(text))
+        if count and price and plain is not None:
+            more = EXACT.subtract(price, plain)
+            extra = EXACT.add(extra, EXACT.multiply(more, Decimal(count)))
+    return extra
+
+
+def activity_to_frame(records: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
+    """Lay out the service's own activity records, one row a day, model and provider.
+
+    Parameters
+    ----------
+    records : iterable of mapping
+        The ``data`` list of ``GET /activity``: the last 30 finished UTC days.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns as in `ACTIVITY_COLUMNS`, newest day first.
+
+    Examples
+    --------
+    >>> activity_to_frame([{"date": "2026-08-20", "model": "acme/orbit", "usage": 0.52}]).shape
+    (1, 11)
+    """
+    listed = [dict(record) for record in records if isinstance(record, Mapping)]
+    data: dict[str, Any] = {}
+    for name, (dtype, _) in ACTIVITY_COLUMNS.items():
+        key = _ACTIVITY_KEYS.get(name, name)
+        if dtype == "str":
+            data[name] = c.strings(c.field(listed, key))
+        elif dtype == "Int64":
+            data[name] = c.integers(c.values(listed, key))
+        elif dtype == "float64":
+            data[name] = c.floats(c.values(listed, key))
+        else:
+            data[name] = c.dates(c.values(listed, key))
+    frame = pd.DataFrame(data, copy=False)
+    return frame.sort_values("date", ascending=False, kind="stable", ignore_index=True)
+
+
+def _part(record: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    value = record.get(key)
+    return value if isinstance(value, Mapping) else {}
+
+
+def _number(value: Any) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return number if abs(number) < float("inf") else None
+
+
+def _count(value: Any) -> int | None:
+    number = _number(value)
+    return int(number) if number is not None and number >= 0 else None
+
+
+def _seconds(milliseconds: Any) -> float | None:
+    number = _number(milliseconds)
+    return None if number is None or number < 0 else number / 1000

@@ -1,0 +1,275 @@
+"""Prices looked up for a call that is about to be made: who may serve it, and for how much."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from decimal import Context, Decimal
+from typing import Any
+
+from .errors import OrnbError
+from .pricing import to_decimal
+
+__all__ = [
+    "EXACT",
+    "PriceBook",
+    "allowed",
+    "answers_text",
+    "dearest_price",
+    "integer",
+    "lists_zero",
+]
+
+LIFETIME_S = 300.0
+"""As long as a looked-up price is used again."""
+
+EXACT = Context(prec=120)
+"""No sum or product of prices and counts is rounded in it."""
+
+
+class PriceBook:
+    """Prices by model, looked up once in a while.
+
+    Parameters
+    ----------
+    record : callable
+        Gives the catalogue record of an id, or None.
+    endpoints : callable, optional
+        Gives the endpoint records that serve an id. An `OrnbError` counts as "none known".
+    lifetime_s : float
+        Seconds that an answer is used again.
+    clock : callable
+        Seconds, only ever growing.
+
+    Examples
+    --------
+    >>> book = PriceBook({"a/b": {"id": "a/b", "pricing": {}}}.get)
+    >>> book.listing("a/b")
+    ({'id': 'a/b', 'pricing': {}}, [])
+    """
+
+    def __init__(
+        self,
+        record: Callable[[str], Any],
+        endpoints: Callable[[str], Iterable[Any]] | None = None,
+        *,
+        lifetime_s: float = LIFETIME_S,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._record = record
+        self._endpoints = endpoints
+        self._lifetime_s = lifetime_s
+        self._clock = clock
+        self._known: dict[str, tuple[float, tuple[Any, list[Any]]]] = {}
+        self._asking: dict[str, threading.Lock] = {}
+
+    def listing(self, model: str) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
+        """Look a model up.
+
+        Parameters
+        ----------
+        model : str
+            Id.
+
+        Returns
+        -------
+        tuple of (dict or None, list of dict)
+            Its catalogue record, and its endpoints as far as they are known.
+
+        Examples
+        --------
+        >>> PriceBook({}.get).listing("nobody/nothing")
+        (None, [])
+        """
+        # The calls of a batch wait for one look-up instead of each making it.
+        with self._asking.setdefault(model, threading.Lock()):
+            at, found = self._known.get(model, (0.0, (None, [])))
+            if model not in self._known or self._clock() - at > self._lifetime_s:
+                found = self._look_up(model)
+                self._known[model] = (self._clock(), found)
+            return found
+
+    def _look_up(self, model: str) -> tuple[Any, list[Any]]:
+        try:
+            record = self._record(model)
+        except OrnbError:
+            record = None
+        endpoints: list[Any] = []
+        if isinstance(record, dict) and self._endpoints is not None and not lists_zero(record):
+            try:
+                endpoints = [each for each in self._endpoints(model) if isinstance(each, dict)]
+            except OrnbError:
+                endpoints = []
+        return (record if isinstance(record, dict) else None), endpoints
+
+
+def allowed(endpoints: list[dict[str, Any]], provider: Any) -> list[dict[str, Any]]:
+    """Keep the endpoints that a request's ``provider`` does not rule out.
+
+    Parameters
+    ----------
+    endpoints : list of dict
+        Endpoint records.
+    provider : Any
+        The request's routing wishes: ``only``, ``order`` with ``allow_fallbacks``, ``ignore``,
+        ``quantizations`` and ``max_price`` are read, the others rule nothing out.
+
+    Returns
+    -------
+    list of dict
+        All of them when the wishes rule out every one.
+
+    Examples
+    --------
+    >>> two = [{"tag": "northcloud/fp8"}, {"tag": "southcloud"}]
+    >>> allowed(two, {"only": ["northcloud"]})
+    [{'tag': 'northcloud/fp8'}]
+    """
+    if not isinstance(provider, Mapping):
+        return endpoints
+    kept = endpoints
+    only, order = _names(provider.get("only")), _names(provider.get("order"))
+    if only:
+        kept = [each for each in kept if _is_one_of(each, only)]
+    if order and provider.get("allow_fallbacks") is False:
+        kept = [each for each in kept if _is_one_of(each, order)]
+    if ignored := _names(provider.get("ignore")):
+        kept = [each for each in kept if not _is_one_of(each, ignored)]
+    if allowed := _names(provider.get("quantizations")):
+        kept = [each for each in kept if str(each.get("quantization")).lower() in allowed]
+    ceiling = provider.get("max_price")
+    if isinstance(ceiling, Mapping):
+        kept = [each for each in kept if _within(each, ceiling)]
+    return kept or endpoints
+
+
+def _names(value: Any) -> set[str]:
+    return {str(name).lower() for name in value} if isinstance(value, list | tuple) else set()
+
+
+def _is_one_of(endpoint: Mapping[str, Any], names: set[str]) -> bool:
+    """Whether an endpoint goes by one of these: a tag, its first part, or the provider's name."""
+    tag = str(endpoint.get("tag") or "").lower()
+    return bool(names & {tag, tag.partition("/")[0], str(endpoint.get("provider_name")).lower()})
+
+
+def _within(endpoint: Mapping[str, Any], ceiling: Mapping[str, Any]) -> bool:
+    prices = endpoint.get("pricing")
+    for key in ("prompt", "completion"):
+        most = to_decimal(ceiling.get(key))  # USD per million tokens, unlike the listing
+        price = to_decimal(prices.get(key)) if isinstance(prices, dict) else None
+        if most is not None and price is not None and EXACT.multiply(price, 1_000_000) > most:
+            return False
+    return True
+
+
+def dearest_price(prices: Mapping[str, Any], key: str, prompt_tokens: int) -> Decimal | None:
+    """Give the highest price that a call may meet, overrides included.
+
+    Parameters
+    ----------
+    prices : mapping
+        The ``pricing`` object of a model or endpoint record.
+    key : str
+        Which price, such as ``"prompt"``.
+    prompt_tokens : int
+        The longest that the prompt can be. Overrides by the time of day count at any hour.
+
+    Returns
+    -------
+    decimal.Decimal or None
+        USD per unit; None where none is listed, for prompt and completion also where only
+        overrides are.
+
+    Examples
+    --------
+    >>> prices = {"prompt": "0.1", "overrides": [{"min_prompt_tokens": 200, "prompt": "0.2"}]}
+    >>> dearest_price(prices, "prompt", 200), dearest_price(prices, "prompt", 201)
+    (Decimal('0.1'), Decimal('0.2'))
+    """
+    base = to_decimal(prices.get(key))
+    found = [] if base is None else [base]
+    overrides = prices.get("overrides")
+    for entry in overrides if isinstance(overrides, list) else ():
+        if isinstance(entry, Mapping):
+            least = to_decimal(entry.get("min_prompt_tokens"))
+            price = to_decimal(entry.get(key))
+            if price is not None and (least is None or prompt_tokens > least):
+                found.append(price)
+    if key in ("prompt", "completion") and base is None:
+        return None
+    return max(found, default=None)
+
+
+def lists_zero(offer: Mapping[str, Any]) -> bool:
+    """Tell whether prompt and completion are listed at 0.
+
+    Parameters
+    ----------
+    offer : mapping
+        A model or endpoint record.
+
+    Returns
+    -------
+    bool
+        False also where no price is listed.
+
+    Examples
+    --------
+    >>> lists_zero({"pricing": {"prompt": "0", "completion": "0"}})
+    True
+    """
+    prices = offer.get("pricing")
+    if not isinstance(prices, dict):
+        return False
+    return to_decimal(prices.get("prompt")) == 0 == to_decimal(prices.get("completion"))
+
+
+def answers_text(record: Mapping[str, Any]) -> bool:
+    """Tell whether a listed 0 means free.
+
+    Parameters
+    ----------
+    record : mapping
+        A model record.
+
+    Returns
+    -------
+    bool
+        False for a model that makes music or images: it lists 0 and is billed in another unit.
+
+    Examples
+    --------
+    >>> answers_text({"architecture": {"output_modalities": ["text", "audio"]}})
+    False
+    """
+    architecture = record.get("architecture")
+    outputs = architecture.get("output_modalities") if isinstance(architecture, dict) else None
+    if not outputs or set(outputs) == {"text"}:
+        return True
+    return "text" in outputs and str(record.get("id")).endswith(":free")
+
+
+def integer(record: Mapping[str, Any], key: str) -> int | None:
+    """Read a count that may be missing, null, or 0 for unknown.
+
+    Parameters
+    ----------
+    record : mapping
+        A record.
+    key : str
+        The field.
+
+    Returns
+    -------
+    int or None
+        Above 0.
+
+    Examples
+    --------
+    >>> integer({"context_length": 0}, "context_length") is None
+    True
+    """
+    value = record.get(key)
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None

@@ -1,0 +1,494 @@
+"""The free calls that are left: counted here, since successful answers do not tell.
+
+OpenRouter allows calls of free models (ids that end in ``:free``, and ``openrouter/free``) 20 times
+a minute, and 50 or 1,000 times a UTC day; failed ones count too. Every free call that leaves this
+process is counted, other kernels' through the store where there is one, and what ``GET /key`` or a
+refusal says of the limits is believed over the documented figures.
+
+References
+----------
+OpenRouter docs, "Limits", 2026-08-22: 20 a minute; 50 a day, 1,000 once 10 USD of credits were ever
+bought. ``free_model_daily_requests`` of ``GET /key`` is in the official SDK of 2026-10. Refusals on
+record reset at full minutes and at 00:00 UTC, and one names a limit of 16 a minute.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from .errors import FreeQuotaReached, OrnbError, RateLimited
+from .refusals import retry_after
+
+if TYPE_CHECKING:
+    from .reply import Reply
+
+__all__ = [
+    "PER_DAY",
+    "PER_DAY_WITH_CREDITS",
+    "PER_MINUTE",
+    "FreeQuota",
+    "Quota",
+    "Refusal",
+    "explain",
+    "is_counted",
+]
+
+PER_MINUTE = 20
+"""Calls of free models a minute."""
+PER_DAY = 50
+"""Calls of free models a UTC day, before 10 USD of credits were ever bought."""
+PER_DAY_WITH_CREDITS = 1000
+"""The same after."""
+LONGEST_WAIT_S = 120.0
+"""A call that would have to wait longer than this is refused instead."""
+KEY_LIFETIME_S = 60.0
+"""As long as the figures of ``GET /key`` are used again."""
+_MINUTE_S, _DAY_S = 60.0, 86_400.0
+_ELSEWHERE_LIFETIME_S = 5.0
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A 429 in terms of when, why and what else."""
+
+    why: str
+    """"minute", "day" (limits of the account), "provider" (its pool is used up) or "unknown"."""
+    until: datetime | None
+    """When it makes sense to ask again (UTC); None when nobody said."""
+    instead: str
+    """What would work now."""
+    limit: int | None = None
+    """Calls allowed, where the refusal says."""
+
+    def __str__(self) -> str:
+        when = "" if self.until is None else f" until {self.until:%H:%M:%S} UTC"
+        return f"{_WHY[self.why]}{when}. {self.instead}"
+
+
+_WHY = {
+    "minute": "the free calls of this minute are used up",
+    "day": "the free calls of this day are used up",
+    "provider": "the provider's shared pool for this free model is used up",
+    "unknown": "too many calls",
+}
+_INSTEAD = {
+    "minute": "ornb.quota(wait=True) spaces free calls; paid models are not limited so.",
+    "day": (
+        "Paid models go on (many cost under $0.001 an answer), and ornb.connect(offline=True) is "
+        "free; 10 USD of credits, bought once, raise 50 free calls a day to 1,000."
+    ),
+    "provider": (
+        "Other free models do, ornb.models(free=True) lists them; openrouter/free picks one by "
+        "itself."
+    ),
+    "unknown": "Wait, or ask another model.",
+}
+
+
+@dataclass(frozen=True)
+class Quota:
+    """The free calls that are left, as far as is known.
+
+    Examples
+    --------
+    >>> ornb.quota()  # offline nothing is counted
+    Free calls: 0 of 20 this minute, 0 of 50 today (documented limits); resets at 00:00 UTC
+    """
+
+    minute_used: int
+    """Free calls of the last 60 s."""
+    minute_limit: int
+    day_used: int
+    """Free calls since 00:00 UTC, other kernels' included where they are known."""
+    day_limit: int
+    resets_at: datetime
+    """When the day's count begins anew (UTC)."""
+    wait_s: float
+    """Seconds until a further free call would be allowed; 0 is now."""
+    limits_from: str
+    """"documented", "key" (``GET /key`` said so) or "refusal" (a 429 did)."""
+    waits: bool
+    """Whether free calls are spaced by us."""
+    last_refusal: Refusal | None = None
+
+    @property
+    def minute_left(self) -> int:
+        """Free calls left for this minute."""
+        return max(0, self.minute_limit - self.minute_used)
+
+    @property
+    def day_left(self) -> int:
+        """Free calls left for this UTC day."""
+        return max(0, self.day_limit - self.day_used)
+
+    def __repr__(self) -> str:
+        source = {"documented": "documented limits", "key": "the key's limits"}
+        text = (
+            f"Free calls: {self.minute_used} of {self.minute_limit} this minute, "
+            f"{self.day_used:,} of {self.day_limit:,} today "
+            f"({source.get(self.limits_from, 'limits of a refusal')}); resets at 00:00 UTC"
+        )
+        if self.wait_s > 0:
+            text += f"; next one in {self.wait_s:.0f} s"
+        if self.waits:
+            text += "; free calls are spaced"
+        if self.last_refusal is not None:
+            text += f"\nLast refusal: {self.last_refusal}"
+        return text
+
+
+class FreeQuota:
+    """Counts free calls, and spaces them if asked to. May be used from any thread.
+
+    Parameters
+    ----------
+    clock : callable
+        Unix seconds.
+    elsewhere : callable, optional
+        Given a Unix time, gives the times (Unix seconds) of free calls since then that others than
+        this process have made.
+    wait : bool
+        True makes a call wait for its turn instead of being refused by the service.
+
+    Examples
+    --------
+    >>> counter = FreeQuota()
+    >>> settle = counter.take({"model": "acme/orbit:free"})
+    >>> counter.facts().minute_used
+    1
+    """
+
+    def __init__(
+        self,
+        *,
+        clock: Callable[[], float] = time.time,
+        elsewhere: Callable[[float], Iterable[float]] | None = None,
+        wait: bool = False,
+    ) -> None:
+        self.wait = wait
+        self._clock = clock
+        self._elsewhere = elsewhere
+        self._made: deque[float] = deque()
+        self._others: list[float] = []
+        self._others_at = -_DAY_S
+        self._minute_limit, self._day_limit = PER_MINUTE, PER_DAY
+        self._limits_from = "documented"
+        self._unseen, self._unseen_day = 0, -1
+        self._closed_until = 0.0
+        self._last_refusal: Refusal | None = None
+        # A stream that nobody finished is ended by the garbage collector, also in a thread that
+        # has the lock: what has ended is queued, and booked by who has the lock next.
+        self._ended: deque[tuple[float, Reply, OrnbError | None]] = deque()
+        self._lock = threading.Lock()
+
+    def take(
+        self, body: Mapping[str, Any], pause: Callable[[float], bool] | None = None
+    ) -> Callable[[Reply, OrnbError | None], None] | None:
+        """Count a call that is about to leave; wait for its turn first, if asked to.
+
+        Parameters
+        ----------
+        body : mapping
+            The request.
+        pause : callable, optional
+            Waits so many seconds, and gives True if it was woken early because the call is given
+            up. By default a sleep.
+
+        Returns
+        -------
+        callable or None
+            To be told how the call ended; None for calls that are not counted.
+
+        Raises
+        ------
+        FreeQuotaReached
+            Its turn would come later than `LONGEST_WAIT_S`, e.g. tomorrow.
+
+        Examples
+        --------
+        >>> FreeQuota().take({"model": "acme/orbit"}) is None  # not a free model
+        True
+        """
+        if not is_counted(body):
+            return None
+        mark = self._turn(str(body.get("model")), pause or _sleep) if self.wait else self._count()
+        if mark is None:
+            return None  # given up while it waited
+
+        def settle(reply: Reply, error: OrnbError | None) -> None:
+            self._ended.append((mark, reply, error))
+
+        return settle
+
+    def facts(self) -> Quota:
+        """Give what is used and left.
+
+        Returns
+        -------
+        Quota
+            At this moment.
+
+        Examples
+        --------
+        >>> FreeQuota().facts().day_left
+        50
+        """
+        self._look_elsewhere()
+        with self._lock:
+            self._book()
+            now = self._clock()
+            return Quota(
+                minute_used=self._since(now - _MINUTE_S),
+                minute_limit=self._minute_limit,
+                day_used=self._today(now),
+                day_limit=self._day_limit,
+                resets_at=datetime.fromtimestamp(_midnight(now), UTC),
+                wait_s=self._wait_s(now),
+                limits_from=self._limits_from,
+                waits=self.wait,
+                last_refusal=self._last_refusal,
+            )
+
+    def believe(self, key: Mapping[str, Any]) -> None:
+        """Take over what the service says of the key.
+
+        Parameters
+        ----------
+        key : mapping
+            As `Client.key` gives it.
+
+        Examples
+        --------
+        >>> counter = FreeQuota()
+        >>> counter.believe({"free_model_daily_requests": {"limit": 1000, "used": 12}})
+        >>> counter.facts().day_left
+        988
+        """
+        told = key.get("free_model_daily_requests")
+        self._look_elsewhere()
+        with self._lock:
+            self._book()
+            now = self._clock()
+            limit = _count(told, "limit")
+            if limit is not None:
+                self._day_limit, self._limits_from = limit, "key"
+                used = _count(told, "used")
+                if used is not None:
+                    known = self._since(_midnight(now) - _DAY_S)
+                    self._unseen, self._unseen_day = max(0, used - known), _day(now)
+            elif isinstance(key.get("is_free_tier"), bool) and self._limits_from != "refusal":
+                self._day_limit = PER_DAY if key["is_free_tier"] else PER_DAY_WITH_CREDITS
+                self._limits_from = "key"
+
+    def _count(self) -> float:
+        with self._lock:
+            self._book()
+            now = self._clock()
+            self._add(now)
+            return now
+
+    def _add(self, now: float) -> None:
+        self._made.append(now)
+        while self._made and self._made[0] < now - _DAY_S:
+            self._made.popleft()
+
+    def _turn(self, model: str, pause: Callable[[float], bool]) -> float | None:
+        """Wait until there is room, and count the call in the same moment."""
+        while True:
+            self._look_elsewhere()
+            with self._lock:
+                self._book()
+                now = self._clock()
+                wait = self._wait_s(now)
+                if wait <= 0:
+                    self._add(now)
+                    return now
+            if wait > LONGEST_WAIT_S:
+                raise self._too_late(model, now, wait)
+            if pause(wait):
+                return None
+
+    def _too_late(self, model: str, now: float, wait: float) -> FreeQuotaReached:
+        until = datetime.fromtimestamp(now + wait, UTC)
+        why = Refusal("day", until, _INSTEAD["day"], self._day_limit)
+        return FreeQuotaReached(f"{model} was not sent: {why}", model=model, retry_after=wait)
+
+    def _book(self) -> None:
+        """Take in how calls ended; the lock is held."""
+        while self._ended:
+            mark, reply, error = self._ended.popleft()
+            now = self._clock()
+            if reply.timing.queued_s is None and mark in self._made:
+                self._made.remove(mark)  # it never left
+            for _ in range(reply.attempts - 1):
+                self._add(now)  # each attempt counts, refused ones too
+            if isinstance(error, RateLimited) and not isinstance(error, FreeQuotaReached):
+                self._learn(explain(error, now=datetime.fromtimestamp(now, UTC)), now)
+
+    def _learn(self, refusal: Refusal, now: float) -> None:
+        self._last_refusal = refusal
+        if refusal.why == "minute":
+            self._closed_until = max(self._closed_until, _unix(refusal.until) or _next_minute(now))
+            self._minute_limit = refusal.limit or self._minute_limit
+        elif refusal.why == "day":
+            self._closed_until = max(self._closed_until, _unix(refusal.until) or _midnight(now))
+            self._day_limit = refusal.limit or self._day_limit
+        if refusal.limit is not None and refusal.why in ("minute", "day"):
+            self._limits_from = "refusal"
+
+    def _wait_s(self, now: float) -> float:
+        """Seconds until one more is allowed; the lock is held."""
+        waits = [0.0, self._closed_until - now]
+        if self._today(now) >= self._day_limit:
+            waits.append(_midnight(now) - now)
+        recent = sorted(t for t in (*self._made, *self._others) if t > now - _MINUTE_S)
+        if len(recent) >= self._minute_limit:
+            # Any 60 s hold at most the limit, wherever the service's own minute begins.
+            waits.append(recent[-self._minute_limit] + _MINUTE_S - now)
+        return max(waits)
+
+    def _today(self, now: float) -> int:
+        unseen = self._unseen if self._unseen_day == _day(now) else 0
+        return self._since(_midnight(now) - _DAY_S) + unseen
+
+    def _since(self, moment: float) -> int:
+        own = sum(1 for t in self._made if t >= moment)
+        return own + sum(1 for t in self._others if t >= moment)
+
+    def _look_elsewhere(self) -> None:
+        """Ask for other processes' calls, once in a while, and not under the lock."""
+        now = self._clock()
+        if self._elsewhere is None or now - self._others_at < _ELSEWHERE_LIFETIME_S:
+            return
+        self._others_at = now
+        others = list(self._elsewhere(now - _DAY_S))
+        with self._lock:
+            self._others = others
+
+
+def is_counted(body: Mapping[str, Any]) -> bool:
+    """Tell whether a call counts towards the limits of free models.
+
+    Parameters
+    ----------
+    body : mapping
+        The request; of its ``models`` each may be the one that serves.
+
+    Returns
+    -------
+    bool
+        True when one of them ends in ``:free``, or is the router among free models.
+
+    Examples
+    --------
+    >>> is_counted({"model": "acme/orbit:free"}), is_counted({"model": "acme/orbit"})
+    (True, False)
+    """
+    fallbacks = body.get("models")
+    named = [body.get("model"), *(fallbacks if isinstance(fallbacks, list | tuple) else ())]
+    return any(
+        isinstance(name, str) and (name.removesuffix(":online").endswith(":free") or name == ROUTER)
+        for name in named
+    )
+
+
+ROUTER = "openrouter/free"
+"""Picks a free model for each call."""
+
+
+def explain(error: RateLimited, *, now: datetime | None = None) -> Refusal:
+    """Turn a 429 into when, why and what else.
+
+    Parameters
+    ----------
+    error : RateLimited
+        As it was raised.
+    now : datetime, optional
+        The present (UTC).
+
+    Returns
+    -------
+    Refusal
+        Which limit it was, until when, and what would work now.
+
+    Examples
+    --------
+    >>> error = RateLimited("Rate limit exceeded: free-models-per-day. ", retry_after=3600)
+    >>> explain(error, now=datetime(2026, 8, 22, 23, tzinfo=UTC)).until.isoformat()
+    '2026-08-23T00:00:00+00:00'
+
+    References
+    ----------
+    Bodies of refusals on record, 2025-10 to 2026-09: ``free-models-per-min``,
+    ``free-models-per-day``, ``free-models-per-day-high-balance``, "temporarily rate-limited
+    upstream" and ``limit_source: upstream_provider_shared_pool``.
+    """
+    now = now or datetime.now(UTC)
+    raw = _mapping(error.raw)
+    metadata = _mapping(raw.get("metadata"))
+    words = f"{error} {raw.get('message')} {metadata}".lower()
+    why = "unknown"
+    if "free-models-per-min" in words:
+        why = "minute"
+    elif "free-models-per-day" in words:
+        why = "day"
+    elif "upstream" in words:
+        why = "provider"
+    pause = error.retry_after
+    if pause is None:
+        pause = retry_after({}, metadata, now=now)
+    until = now + timedelta(seconds=pause) if pause is not None else None
+    if until is None and why == "day":
+        until = datetime.fromtimestamp(_midnight(now.timestamp()), UTC)
+    if until is None and why == "minute":
+        until = datetime.fromtimestamp(_next_minute(now.timestamp()), UTC)
+    return Refusal(why, until, _INSTEAD[why], _limit(why, words, metadata))
+
+
+def _limit(why: str, words: str, metadata: Mapping[str, Any]) -> int | None:
+    headers = metadata.get("headers")
+    told = _count(headers, "X-RateLimit-Limit")
+    if told is None and why == "day":
+        return PER_DAY_WITH_CREDITS if "high-balance" in words else None
+    return told if why in ("minute", "day") else None
+
+
+def _count(record: Any, key: str) -> int | None:
+    value = record.get(key) if isinstance(record, Mapping) else None
+    try:
+        count = None if value is None or isinstance(value, bool) else int(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return count if count is not None and count >= 0 else None
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _unix(moment: datetime | None) -> float | None:
+    return None if moment is None else moment.timestamp()
+
+
+def _day(now: float) -> int:
+    return int(now // _DAY_S)
+
+
+def _midnight(now: float) -> float:
+    """The next 00:00 UTC."""
+    return (_day(now) + 1) * _DAY_S
+
+
+def _next_minute(now: float) -> float:
+    return (now // _MINUTE_S + 1) * _MINUTE_S
+
+
+def _sleep(seconds: float) -> bool:
+    time.sleep(seconds)
+    return False

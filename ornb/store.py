@@ -1,0 +1,505 @@
+"""The calls kept in a database: by default one SQLite file of the user, else any SQLAlchemy URL.
+
+A call is committed before its answer is handed on, in the thread that made it: what had ended when
+a kernel was killed is there. SQLite's write-ahead log lets several processes write, each waiting
+for its turn; a commit outlives the process, and all but the last moments outlive a power cut
+(``synchronous=NORMAL``).
+
+Kept are the columns of the usage table: no prompt, no answer, and no key. Texts are searched for
+what looks like one all the same, since an error's words come from outside.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+import time
+import warnings
+import weakref
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import exc
+from sqlalchemy.engine import URL, Connection, Engine, make_url
+from sqlalchemy.pool import StaticPool
+from sqlalchemy.schema import CreateColumn, CreateIndex, CreateTable
+
+from .errors import ConfigError
+
+__all__ = ["TABLE", "Store", "default_path"]
+
+TABLE = "ornb_usage"
+"""Name of the table."""
+PATIENCE_S = 30.0
+"""Longest wait for other processes that write."""
+_RACES, _RACE_S = 40, 0.05  # tries to make the table, while others make it too
+_KEY = re.compile(r"\bsk-[\w-]{8,}")
+_LARGEST = 2**63
+
+
+class _Moment(sa.types.TypeDecorator[datetime]):
+    """A UTC timestamp, also in databases whose times have no zone."""
+
+    impl = sa.DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
+        if value is None:
+            return None
+        value = value.astimezone(UTC)
+        return value if dialect.name == "postgresql" else value.replace(tzinfo=None)
+
+    def process_result_value(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
+        del dialect
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+_TYPES: dict[str, Any] = {
+    "Int64": sa.BigInteger,
+    "float64": sa.Double,
+    "str": sa.Text,
+    "datetime64[us, UTC]": _Moment,
+}
+
+
+def default_path() -> Path:
+    """Give the place of the default database.
+
+    Returns
+    -------
+    pathlib.Path
+        ``usage.sqlite3`` in the user's data folder for ornb, whether it exists or not.
+
+    Examples
+    --------
+    >>> default_path().name
+    'usage.sqlite3'
+    """
+    import platformdirs
+
+    return platformdirs.user_data_path("ornb") / "usage.sqlite3"
+
+
+class Store:
+    """One table of calls in a database. May be used from any thread, and after a fork.
+
+    Parameters
+    ----------
+    columns : mapping of str to str
+        Name to pandas dtype: Int64, float64, str or ``datetime64[us, UTC]``. ``started_at``,
+        ``model``, ``served_model``, ``provider``, ``label``, ``source`` and ``generation_id`` are
+        looked for by the methods that need them.
+    url : str or path-like, optional
+        SQLAlchemy's, such as ``postgresql+psycopg://user@host/db``, or the path of a SQLite file.
+        By default `default_path`.
+
+    Raises
+    ------
+    ConfigError
+        The URL is none, its driver is not installed, or the database cannot be opened.
+
+    Examples
+    --------
+    >>> store = Store({"model": "str", "cost_usd": "float64"}, "sqlite://")
+    >>> store.add("kernel-1", 0, [("acme/orbit", 0.25)])
+    1
+    >>> store.read()
+    [('acme/orbit', 0.25, 'kernel-1')]
+    >>> store.close()
+    """
+
+    def __init__(
+        self, columns: Mapping[str, str], url: str | os.PathLike[str] | None = None
+    ) -> None:
+        self.columns = dict(columns)
+        self._url = _full_url(url)
+        self._table = _table(self.columns)
+        self._writing = False
+        self._late: deque[tuple[str, int, Sequence[Any]]] = deque()
+        self._lock = threading.RLock()
+        self._process = os.getpid()
+        self._engine = self._opened()
+        weakref.finalize(self, _let_go, self._engine, self._process)
+
+    @property
+    def url(self) -> str:
+        """Where it is, the password left out."""
+        return self._url.render_as_string(hide_password=True)
+
+    def __repr__(self) -> str:
+        return f"Store({self.url!r})"
+
+    def add(self, kernel: str, first: int, rows: Sequence[Sequence[Any]]) -> int:
+        """Write calls, and commit.
+
+        Parameters
+        ----------
+        kernel : str
+            Id of the process that made them.
+        first : int
+            Number of the first of them in that process. A number that is there already is not
+            written again.
+        rows : sequence of tuple
+            Values in the order of the columns; those left out at the end are missing.
+
+        Returns
+        -------
+        int
+            Number of rows that were new.
+
+        Raises
+        ------
+        ConfigError
+            The database cannot be written to.
+
+        Examples
+        --------
+        >>> store = Store({"model": "str"}, "sqlite://")
+        >>> store.add("kernel-1", 0, [("a/b",)]), store.add("kernel-1", 0, [("a/b",), ("c/d",)])
+        (1, 1)
+        >>> store.close()
+        """
+        listed = [self._values(kernel, first + n, row) for n, row in enumerate(rows)]
+        if not listed:
+            return 0
+        insert, table = self._table.insert(), self._table
+        try:
+            with self._begin() as connection:
+                connection.execute(insert, listed)
+        except exc.IntegrityError:  # an earlier try got through, in part or whole
+            span = table.c.number.between(first, first + len(rows) - 1)
+            known = sa.select(table.c.number).where(table.c.kernel == kernel, span)
+            with self._begin() as connection:
+                there = set(connection.scalars(known))
+                listed = [values for values in listed if values["number"] not in there]
+                if listed:
+                    connection.execute(insert, listed)
+        return len(listed)
+
+    def keep(self, kernel: str, number: int, row: Sequence[Any]) -> None:
+        """Write a call that has just ended, or warn: no answer is lost over a database.
+
+        What cannot be written now is written with the next one.
+
+        Parameters
+        ----------
+        kernel : str
+            Id of the process that made it.
+        number : int
+            Its number in that process.
+        row : sequence
+            Values in the order of the columns; those left out at the end are missing.
+
+        Examples
+        --------
+        >>> store = Store({"model": "str"}, "sqlite://")
+        >>> store.keep("kernel-1", 0, ["a/b"])
+        >>> store.close()
+        """
+        self._late.append((kernel, number, row))
+        told = self._flush()
+        if told is not None:
+            warnings.warn(told, RuntimeWarning, stacklevel=4)
+
+    def _flush(self) -> str | None:
+        """Write what waits; gives the reason where that is not possible."""
+        with self._lock:
+            # A call that the garbage collector ends may come while this thread writes another one.
+            while self._late and not self._writing:
+                kernel, number, row = self._late[0]
+                try:
+                    self.add(kernel, number, [row])
+                except ConfigError as error:
+                    return f"{error} The calls are in ornb.usage, and are written with the next."
+                self._late.popleft()
+        return None
+
+    def update(self, rows: Mapping[str, Mapping[str, Any]]) -> None:
+        """Write what became known of calls later.
+
+        Parameters
+        ----------
+        rows : mapping of str to mapping
+            Generation id to the columns that changed.
+
+        Raises
+        ------
+        ConfigError
+            The database cannot be written to.
+
+        Examples
+        --------
+        >>> store = Store({"generation_id": "str", "cost_usd": "float64"}, "sqlite://")
+        >>> _ = store.add("kernel-1", 0, [("gen-1", None)])
+        >>> store.update({"gen-1": {"cost_usd": 0.25}})
+        >>> store.read()
+        [('gen-1', 0.25, 'kernel-1')]
+        >>> store.close()
+        """
+        with self._begin() as connection:
+            for generation_id, changes in rows.items():
+                values = {name: _clean(v, self.columns[name]) for name, v in changes.items()}
+                whose = self._table.c.generation_id == generation_id
+                connection.execute(self._table.update().where(whose).values(**values))
+
+    def read(
+        self,
+        *,
+        since: Any = None,
+        until: Any = None,
+        **only: str | Sequence[str] | None,
+    ) -> list[tuple[Any, ...]]:
+        """Read calls, oldest first.
+
+        Parameters
+        ----------
+        since, until : str, datetime, date or timedelta, optional
+            Started at this moment or later, and before that one: ``"2026-11-01"``, a moment (UTC
+            unless it has a zone), or how long ago.
+        **only : str or sequence of str
+            Column to the value, or one of the values, that it has; ``model`` is compared with the
+            model that served too.
+
+        Returns
+        -------
+        list of tuple
+            Values in the order of the columns, then the id of the process.
+
+        Raises
+        ------
+        ConfigError
+            The database cannot be read, or a time is none.
+
+        Examples
+        --------
+        >>> store = Store({"label": "str"}, "sqlite://")
+        >>> _ = store.add("kernel-1", 0, [("one",), ("two",)])
+        >>> store.read(label=["two", "three"])
+        [('two', 'kernel-1')]
+        >>> store.close()
+        """
+        self._flush()
+        columns = self._table.c
+        query = sa.select(*(columns[name] for name in self.columns), columns.kernel)
+        if since is not None:
+            query = query.where(columns.started_at >= _moment(since))
+        if until is not None:
+            query = query.where(columns.started_at < _moment(until))
+        for name, value in only.items():
+            if value is not None:
+                query = query.where(self._is_one_of(name, value))
+        begun = columns.get("started_at")  # databases differ in where they sort what is missing
+        order = [] if begun is None else [begun.is_(None).desc(), begun]
+        with self._begin() as connection:
+            found = connection.execute(query.order_by(*order, columns.kernel, columns.number))
+            return [tuple(row) for row in found]
+
+    def free_calls(self, since: datetime, *, but: str) -> list[datetime]:
+        """Give when free models were called by other processes.
+
+        Parameters
+        ----------
+        since : datetime
+            Only from then on.
+        but : str
+            Id of the process whose calls are left out.
+
+        Returns
+        -------
+        list of datetime
+            UTC.
+
+        Raises
+        ------
+        ConfigError
+            The database cannot be read.
+        """
+        columns = self._table.c
+        is_free = columns.model.endswith(":free") | (columns.model == "openrouter/free")
+        query = sa.select(columns.started_at).where(
+            columns.started_at >= since, columns.kernel != but, columns.source == "live", is_free
+        )
+        with self._begin() as connection:
+            return list(connection.scalars(query))
+
+    def close(self) -> None:
+        """Let go of the database."""
+        with self._lock:
+            self._engine.dispose()
+
+    def _is_one_of(self, name: str, value: str | Sequence[str]) -> Any:
+        wanted = [value] if isinstance(value, str) else list(value)
+        is_one = self._table.c[name].in_(wanted)
+        return is_one | self._table.c.served_model.in_(wanted) if name == "model" else is_one
+
+    def _values(self, kernel: str, number: int, row: Sequence[Any]) -> dict[str, Any]:
+        named = dict.fromkeys(self.columns) | dict(zip(self.columns, row, strict=False))
+        values = {name: _clean(value, self.columns[name]) for name, value in named.items()}
+        return {"kernel": kernel, "number": number, **values}
+
+    @contextmanager
+    def _begin(self) -> Iterator[Connection]:
+        """A transaction. The lock spares threads of one process the database's own waiting."""
+        with self._lock:
+            if self._process != os.getpid():
+                # A fork shares sockets with its parent, which must not be closed from here either.
+                self._engine.dispose(close=False)
+                self._process = os.getpid()
+            outer, self._writing = self._writing, True
+            try:
+                with self._engine.begin() as connection:
+                    yield connection
+            except exc.IntegrityError:
+                raise
+            except (exc.SQLAlchemyError, OSError) as error:
+                raise ConfigError(
+                    f"The usage database {self.url} cannot be used: {_first_line(error)}."
+                ) from error
+            finally:
+                self._writing = outer
+
+    def _opened(self) -> Engine:
+        engine = None
+        try:
+            engine = _engine(self._url)
+            _prepare(engine, self._table)
+        except (exc.SQLAlchemyError, ImportError, OSError) as error:
+            if engine is not None:
+                engine.dispose()
+            raise ConfigError(
+                f"The usage database {self.url} cannot be opened ({_first_line(error)}). Give "
+                "another URL or path to ornb.usage.persist(...), or install the driver it names."
+            ) from error
+        return engine
+
+
+def _table(columns: Mapping[str, str]) -> sa.Table:
+    listed = [sa.Column(name, _TYPES[dtype]) for name, dtype in columns.items()]
+    table = sa.Table(
+        TABLE,
+        sa.MetaData(),
+        sa.Column("kernel", sa.String(64), primary_key=True),
+        sa.Column("number", sa.BigInteger, primary_key=True, autoincrement=False),
+        *listed,
+    )
+    for name in ("started_at", "generation_id"):
+        if name in columns:
+            sa.Index(f"{TABLE}_{name}", table.c[name])
+    return table
+
+
+def _full_url(url: str | os.PathLike[str] | None) -> URL:
+    if url is None:
+        return _sqlite(default_path())
+    if isinstance(url, os.PathLike) or "://" not in url:
+        return _sqlite(Path(url).expanduser())
+    try:
+        return make_url(url)
+    except exc.ArgumentError as error:
+        raise ConfigError(
+            f"persist(url) takes a path or a URL such as sqlite:///usage.sqlite3; {error}"
+        ) from error
+
+
+def _sqlite(path: Path) -> URL:
+    return URL.create("sqlite", database=str(path.absolute()))
+
+
+def _engine(url: URL) -> Engine:
+    if url.get_backend_name() != "sqlite":
+        return sa.create_engine(url, pool_pre_ping=True)
+    if url.database in (None, "", ":memory:"):
+        return sa.create_engine(
+            url, poolclass=StaticPool, connect_args={"check_same_thread": False}
+        )
+    path = Path(str(url.database))
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with suppress(FileExistsError):  # what somebody asked of whom is nobody else's business
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+    engine = sa.create_engine(url, connect_args={"timeout": PATIENCE_S})
+
+    @sa.event.listens_for(engine, "connect")
+    def _settings(connection: Any, _: Any) -> None:
+        connection.execute("PRAGMA synchronous=NORMAL")
+
+    return engine
+
+
+def _let_go(engine: Engine, process: int) -> None:
+    if os.getpid() == process:  # a fork must not end the connections of its parent
+        engine.dispose()
+
+
+def _prepare(engine: Engine, table: sa.Table) -> None:
+    """Make the table, or what it lacks; other processes may be doing so at this moment."""
+    for left in reversed(range(_RACES)):
+        try:
+            if engine.dialect.name == "sqlite":
+                with engine.connect() as connection:  # kept in the file; refused on some networks
+                    connection.exec_driver_sql("PRAGMA journal_mode=WAL")
+            with engine.begin() as connection:
+                connection.execute(CreateTable(table, if_not_exists=True))
+                for index in table.indexes:
+                    connection.execute(CreateIndex(index, if_not_exists=True))
+            with engine.begin() as connection:
+                _add_columns(connection, table)
+        except (exc.IntegrityError, exc.ProgrammingError, exc.OperationalError) as error:
+            lost = not isinstance(error, exc.OperationalError) or "locked" in str(error)
+            if not left or not (lost or "duplicate column" in str(error)):
+                raise
+            time.sleep(_RACE_S)
+        else:
+            return
+
+
+def _add_columns(connection: Connection, table: sa.Table) -> None:
+    """An older ornb made the table: add the columns that are new."""
+    there = {column["name"] for column in sa.inspect(connection).get_columns(TABLE)}
+    for column in table.columns:
+        if column.name not in there:
+            wanted = CreateColumn(column).compile(dialect=connection.dialect)
+            connection.exec_driver_sql(f"ALTER TABLE {TABLE} ADD COLUMN {wanted}")
+
+
+def _clean(value: Any, dtype: str) -> Any:
+    """A value that every database takes: what does not fit is missing, as in the frame."""
+    if value is None:
+        return None
+    if dtype == "str":
+        text = str(value).replace("\x00", "").encode("utf-8", "replace").decode()
+        return _KEY.sub("[key]", text)
+    if dtype == "datetime64[us, UTC]":
+        return value if isinstance(value, datetime) and value.tzinfo is not None else None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    if dtype == "Int64":
+        whole = isinstance(value, int) or value.is_integer()
+        return int(value) if whole and abs(value) < _LARGEST else None
+    number = float(value) if abs(value) < 1e308 else None
+    return None if number is None or number != number else number  # noqa: PLR0124 - NaN
+
+
+def _moment(value: Any) -> datetime:
+    import pandas as pd
+
+    try:
+        ago = isinstance(value, timedelta)
+        moment = pd.to_datetime(datetime.now(UTC) - value if ago else value, utc=True)
+    except (TypeError, ValueError):
+        moment = None
+    if not isinstance(moment, pd.Timestamp):  # nor is NaT one, or a list of them
+        raise ConfigError(f"{value!r} is no moment such as '2026-11-01'.")
+    when: datetime = moment.to_pydatetime()
+    return when
+
+
+def _first_line(error: BaseException) -> str:
+    return str(getattr(error, "orig", None) or error).strip().partition("\n")[0]

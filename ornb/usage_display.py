@@ -1,0 +1,187 @@
+"""How the usage table shows itself: a line, a text table, an HTML table. No widget, no script."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import Any
+
+import pandas as pd
+
+from .reply import format_usd
+
+__all__ = ["html_table", "text_table"]
+
+
+def text_table(frame: pd.DataFrame) -> str:
+    """Write the total and the last ten calls as text.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        Rows of the usage table.
+
+    Returns
+    -------
+    str
+        The total alone when there are no calls.
+
+    Examples
+    --------
+    >>> text_table(ornb.UsageTracker().df)
+    'no calls yet'
+    """
+    head = _total_line(frame)
+    if frame.empty:
+        return head
+    rows = [_cells(row) for row in frame.tail(10).itertuples(index=False)]
+    return f"{head}\n{pd.DataFrame(rows).to_string(index=False)}"
+
+
+def _total_line(frame: pd.DataFrame) -> str:
+    """Say in a line what all of it used; money that was charged apart from money that was not."""
+    if frame.empty:
+        return "no calls yet"
+    parts = [_number(len(frame), "call")]
+    for status, word in (("error", "error"), ("stopped", "stopped")):
+        count = int((frame["status"] == status).sum())
+        if count:
+            parts.append(f"{count:,} {word}" if word == "stopped" else _number(count, word))
+    sent, made = int(frame["prompt_tokens"].sum()), int(frame["completion_tokens"].sum())
+    parts.append(f"{sent:,} → {made:,} tokens")
+    return " · ".join(parts + _money(frame))
+
+
+def _money(frame: pd.DataFrame) -> list[str]:
+    recorded = frame["source"] == "recorded"
+    here = frame["source"].isin(["local", "canned"])
+    billed = frame["cost_source"] == "billed"
+    live = frame[billed & ~recorded & ~here]
+    parts = []
+    if len(live):
+        parts.append(f"{format_usd(float(live['cost_usd'].sum()))} billed")
+    if (billed & recorded).any():
+        amount = float(frame.loc[billed & recorded, "cost_usd"].sum())
+        parts.append(f"{format_usd(amount)} when recorded, not billed now")
+    estimated = frame[frame["cost_source"] == "estimated"]
+    if len(estimated):
+        amount = float(estimated["estimate_usd"].sum())
+        parts.append(f"about {format_usd(amount)} estimated for {_number(len(estimated), 'call')}")
+    unknown = int((frame["cost_source"] == "unknown").sum())
+    if unknown:
+        parts.append(f"{_number(unknown, 'call')} of unknown cost")
+    if here.any():
+        parts.append(f"{_number(int(here.sum()), 'answer')} from this machine, not billed")
+    return parts
+
+
+def _number(count: int, word: str) -> str:
+    return f"{count:,} {word}{'' if count == 1 else 's'}"
+
+
+def _cells(row: Any) -> dict[str, str]:
+    """One row as a person reads it."""
+    return {
+        "time (UTC)": "" if pd.isna(row.started_at) else f"{row.started_at:%H:%M:%S}",
+        "label": _shown(row.label),
+        "model": _shown(row.model),
+        "source": _shown(row.source),
+        "tokens": f"{_count(row.prompt_tokens)} → {_count(row.completion_tokens)}",
+        "cost": _cost(row),
+        "first token": _seconds(row.time_to_first_token_s),
+        "duration": _seconds(row.duration_s),
+        "end": _end(row),
+    }
+
+
+def _end(row: Any) -> str:
+    if row.status == "error":
+        return f"error: {_shown(row.error)}"[:80]
+    return str(row.status) if row.status != "ok" else _shown(row.finish_reason)
+
+
+def _cost(row: Any) -> str:
+    if row.source in ("local", "canned"):
+        return "not billed"
+    if row.cost_source == "billed":
+        return format_usd(row.cost_usd) + (" when recorded" if row.source == "recorded" else "")
+    return f"about {format_usd(row.estimate_usd)}" if row.cost_source == "estimated" else "unknown"
+
+
+def _shown(value: Any) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _count(value: Any) -> str:
+    return "?" if pd.isna(value) else f"{value:,}"
+
+
+def _seconds(value: float) -> str:
+    return "" if pd.isna(value) else f"{value:.2f} s"
+
+
+_RIGHT = ("tokens", "cost", "first token", "duration")
+# Colours are JupyterLab's where it is there; elsewhere they follow the text around.
+_STYLE = """<style>
+.ornb-usage { font-size: var(--jp-ui-font-size1, 13px); color: var(--jp-ui-font-color1, inherit) }
+.ornb-usage { overflow-x: auto }
+.ornb-usage table { border-collapse: collapse; margin: 0 0 6px; font-size: inherit;
+  color: inherit }
+.ornb-usage th, .ornb-usage td { padding: 3px 12px 3px 0; text-align: left; border: 0;
+  border-bottom: 1px solid var(--jp-border-color2, rgba(128, 128, 128, .3)); background: none;
+  white-space: nowrap; max-width: 22em; overflow: hidden; text-overflow: ellipsis }
+.ornb-usage th { font-weight: 500; color: var(--jp-ui-font-color2, inherit) }
+.ornb-usage .ornb-right { text-align: right; font-variant-numeric: tabular-nums }
+.ornb-usage .ornb-badge { padding: 0 6px; border-radius: 8px; border: 1px solid currentColor;
+  font-size: .85em; opacity: .8 }
+.ornb-usage .ornb-live { color: var(--jp-success-color1, #388e3c) }
+.ornb-usage .ornb-error { color: var(--jp-error-color1, #d32f2f) }
+.ornb-usage p { margin: 0; color: var(--jp-ui-font-color2, inherit) }
+</style>"""
+
+
+def html_table(frame: pd.DataFrame) -> str:
+    """Write the total and the last ten calls as HTML for a notebook.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        Rows of the usage table.
+
+    Returns
+    -------
+    str
+        All text in it comes from outside, so all of it is escaped.
+
+    Examples
+    --------
+    >>> "no calls yet" in html_table(ornb.UsageTracker().df)
+    True
+    """
+    total = escape(_total_line(frame))
+    if frame.empty:
+        return f'{_STYLE}<div class="ornb-usage"><p>Usage: {total}.</p></div>'
+    last = [_cells(row) for row in frame.tail(10).itertuples(index=False)]
+    names = [name for name in last[0] if any(cells[name] for cells in last)]
+    head = "".join(f'<th scope="col"{_class(name)}>{escape(name)}</th>' for name in names)
+    body = "".join(
+        f"<tr>{''.join(_html_cell(name, cells[name]) for name in names)}</tr>" for cells in last
+    )
+    shown = f"Last {len(last)} of " if len(frame) > len(last) else ""
+    return (
+        f'{_STYLE}<div class="ornb-usage"><table><thead><tr>{head}</tr></thead>'
+        f"<tbody>{body}</tbody></table><p>{shown}{total}</p></div>"
+    )
+
+
+def _class(name: str) -> str:
+    return ' class="ornb-right"' if name in _RIGHT else ""
+
+
+def _html_cell(name: str, value: str) -> str:
+    text = escape(value)
+    if name == "source" and value:
+        live = " ornb-live" if value == "live" else ""
+        return f'<td><span class="ornb-badge{live}">{text}</span></td>'
+    if name == "end" and value.startswith("error"):
+        return f'<td class="ornb-error" title="{text}">{text}</td>'
+    return f'<td{_class(name)} title="{text}">{text}</td>'

@@ -1,0 +1,260 @@
+"""The columns of the usage table, and how rows become them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from decimal import Context, Decimal, localcontext
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from . import columns as c
+from .columns import Column
+
+__all__ = [
+    "BOOKS",
+    "FIELDS",
+    "HISTORY_COLUMNS",
+    "SHALLOW",
+    "STORED",
+    "SUMMARY_COLUMNS",
+    "USAGE_COLUMNS",
+    "exact_sum",
+    "frame_of",
+    "rows_of",
+    "with_books",
+]
+
+USAGE_COLUMNS: dict[str, Column] = {
+    "started_at": Column("datetime64[us, UTC]", "when it was asked for"),
+    "label": Column("str", "the caller's own word for the call; missing if none was given"),
+    "model": Column("str", "the model asked for"),
+    "served_model": Column("str", "the model that answered; routers and fallbacks change it"),
+    "provider": Column("str", "who ran it"),
+    "source": Column("str", "live, recorded, local (a small model on this machine) or canned"),
+    "prompt_tokens": Column("Int64", "tokens sent, by the model's own tokenizer"),
+    "completion_tokens": Column("Int64", "tokens answered"),
+    "reasoning_tokens": Column("Int64", "tokens of thought, a part of completion_tokens"),
+    "cached_tokens": Column("Int64", "tokens read from a cache, a part of prompt_tokens"),
+    "total_tokens": Column("Int64", "prompt and completion together"),
+    "cost_usd": Column(
+        "float64", "USD charged, as the service said; 0 is free, missing is unknown"
+    ),
+    "cost_source": Column("str", "the best figure there is: billed, estimated or unknown"),
+    "estimate_usd": Column("float64", "USD by the listed prices of the model asked for"),
+    "cost_difference_usd": Column(
+        "float64", "cost_usd less estimate_usd; missing if one is, or nothing could be billed"
+    ),
+    "time_to_first_token_s": Column("float64", "seconds to the first text, reasoning included"),
+    "time_to_first_answer_s": Column("float64", "seconds to the first text that is not reasoning"),
+    "duration_s": Column("float64", "seconds from sending to the last byte"),
+    "tokens_per_second": Column("float64", "completion_tokens / duration_s, the wait included"),
+    "finish_reason": Column("str", "stop, length, tool_calls, content_filter, error"),
+    "status": Column("str", "ok, stopped (by a person) or error"),
+    "error": Column("str", "the error's message; missing if there was none"),
+    "http_status": Column("Int64", "HTTP status; 200 also for errors inside a stream"),
+    "generation_id": Column("str", "id to look the call up by"),
+    "attempts": Column("Int64", "requests sent; above 1 if a refusal was asked again"),
+    "native_prompt_tokens": Column("Int64", "tokens sent, by the service's books; see reconcile"),
+    "native_completion_tokens": Column("Int64", "tokens answered, by the service's books"),
+    "native_reasoning_tokens": Column("Int64", "tokens of thought, by the service's books"),
+    "native_cached_tokens": Column("Int64", "tokens from a cache, by the service's books"),
+    "server_latency_s": Column("float64", "seconds; what the service's books call latency"),
+    "server_generation_s": Column("float64", "seconds; what they call generation time"),
+    "reconciled_at": Column("datetime64[us, UTC]", "when the books were looked up; else missing"),
+}
+"""Columns of the usage frame in their order; its index counts the calls from 0."""
+
+SUMMARY_COLUMNS: dict[str, Column] = {
+    "calls": Column("int64", "number of calls"),
+    "errors": Column("int64", "of them ended with an error"),
+    "stopped": Column("int64", "of them were stopped by a person"),
+    "prompt_tokens": Column("Int64", "sum, of the calls that said"),
+    "completion_tokens": Column("Int64", "sum, of the calls that said"),
+    "reasoning_tokens": Column("Int64", "sum, of the calls that said"),
+    "cached_tokens": Column("Int64", "sum, of the calls that said"),
+    "total_tokens": Column("Int64", "sum, of the calls that said"),
+    "cost_usd": Column("float64", "USD, sum of what was charged; missing if no call said"),
+    "cost_unknown": Column(
+        "int64", "number of calls whose charge is not known, so not in cost_usd"
+    ),
+    "estimate_usd": Column("float64", "USD, sum of the estimates; missing if there is none"),
+    "cost_difference_usd": Column("float64", "USD, sum over the calls that have both figures"),
+    "median_time_to_first_token_s": Column("float64", "seconds, median of the streamed calls"),
+    "median_duration_s": Column("float64", "seconds, median"),
+}
+"""Columns of `UsageTracker.summary`; its index is what was grouped by."""
+
+HISTORY_COLUMNS: dict[str, Column] = {
+    **USAGE_COLUMNS,
+    "kernel": Column("str", "id of the process that made the call; a new one at each start"),
+}
+"""Columns of `UsageTracker.history`."""
+
+_DERIVED = ("cost_source", "cost_difference_usd", "tokens_per_second")
+BOOKS = tuple(USAGE_COLUMNS)[-7:]
+"""Columns that stay missing until the service's books were looked up."""
+FIELDS = tuple(name for name in USAGE_COLUMNS if name not in (*_DERIVED, *BOOKS))
+"""What a recorded row is: a plain tuple in this order."""
+STORED = {name: USAGE_COLUMNS[name].dtype for name in (*FIELDS, *BOOKS)}
+"""What a database keeps: the columns that are not made of others, and their dtypes."""
+SHALLOW = not pd.__version__.startswith("2.")
+"""From pandas 3 on a write copies, so sharing is safe."""
+
+_SHARED_WORDS = ("label", "model", "served_model", "provider", "source", "finish_reason", "status")
+_WIDE = Context(prec=700)  # a float has its digits between 1e308 and 1e-324
+
+
+def frame_of(rows: Sequence[Sequence[Any]], words: dict[Any, Any]) -> pd.DataFrame:
+    """Turn rows into a typed frame.
+
+    Parameters
+    ----------
+    rows : sequence of tuple
+        Values in the order of `STORED`; those left out at the end are missing.
+    words : dict
+        Words that repeat are kept in memory once, here.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns as in `USAGE_COLUMNS`.
+
+    Examples
+    --------
+    >>> len(frame_of([], {}).columns) == len(USAGE_COLUMNS)
+    True
+    """
+    listed = [list(values) for values in zip(*rows, strict=True)]
+    columns: dict[str, Any] = dict.fromkeys(USAGE_COLUMNS)  # all in their places
+    for n, (name, dtype) in enumerate(STORED.items()):
+        values = listed[n] if n < len(listed) else [None] * len(rows)
+        columns[name] = _column(name, dtype, values, words)
+    return pd.DataFrame(_derived(columns), copy=False)
+
+
+def rows_of(frame: pd.DataFrame) -> list[tuple[Any, ...]]:
+    """Turn a frame back into rows.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        As `frame_of` gives it.
+
+    Returns
+    -------
+    list of tuple
+        Plain Python values in the order of `STORED`, None where missing.
+
+    Examples
+    --------
+    >>> rows_of(frame_of([(None, "lesson")], {}))[0][:2]
+    (None, 'lesson')
+    """
+    return list(zip(*(_plain(frame[name]) for name in STORED), strict=True))
+
+
+def with_books(frame: pd.DataFrame, changes: Mapping[int, Mapping[str, Any]]) -> pd.DataFrame:
+    """Fill in what became known later.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        As `frame_of` gives it; left as it is.
+    changes : mapping of int to mapping
+        Position of a row to the columns that change.
+
+    Returns
+    -------
+    pandas.DataFrame
+        With the derived columns made anew.
+
+    Examples
+    --------
+    >>> frame = frame_of([(None,)], {})
+    >>> with_books(frame, {0: {"cost_usd": 0.5}})[["cost_usd", "cost_source"]].values.tolist()
+    [[0.5, 'billed']]
+    """
+    columns = {name: frame[name].array for name in USAGE_COLUMNS}
+    for name in {name for change in changes.values() for name in change}:
+        values = _plain(frame[name])
+        for position, change in changes.items():
+            values[position] = change.get(name, values[position])
+        columns[name] = _column(name, USAGE_COLUMNS[name].dtype, values, {})
+    return pd.DataFrame(_derived(columns), copy=False)
+
+
+def exact_sum(amounts: Iterable[float]) -> float:
+    """Add amounts of money as the decimals that they are written as, in whatever order.
+
+    Parameters
+    ----------
+    amounts : iterable of float
+        USD; missing ones are left out.
+
+    Returns
+    -------
+    float
+        USD, the float nearest to the exact sum; NaN when there is no amount.
+
+    Examples
+    --------
+    >>> exact_sum([0.1, 0.2]), sum([0.1, 0.2])
+    (0.3, 0.30000000000000004)
+    """
+    listed = [Decimal(repr(amount)) for amount in map(float, amounts) if not np.isnan(amount)]
+    with localcontext(_WIDE):
+        return float(sum(listed, Decimal(0))) if listed else float("nan")
+
+
+def _plain(column: pd.Series[Any]) -> list[Any]:
+    """Python's own values, None where missing."""
+    is_count = column.dtype == "Int64"
+    values: list[Any] = (column.fillna(0).astype("int64") if is_count else column).tolist()
+    if isinstance(column.dtype, pd.DatetimeTZDtype):
+        values = [moment.to_pydatetime() for moment in values]
+    return [None if gone else v for v, gone in zip(values, column.isna().tolist(), strict=True)]
+
+
+def _column(name: str, dtype: str, values: list[Any], words: dict[Any, Any]) -> Any:
+    if dtype == "Int64":
+        return c.integers(values)
+    if dtype == "float64":
+        return c.floats(values)
+    if dtype == "str":
+        texts = [v if v is None else str(v) for v in values]
+        return c.strings([*map(words.setdefault, texts, texts)] if name in _SHARED_WORDS else texts)
+    moments = pd.to_datetime(pd.Series(values, dtype=object), utc=True)
+    return moments.dt.as_unit("us").array
+
+
+def _derived(columns: dict[str, Any]) -> dict[str, Any]:
+    """Make the columns that follow from others."""
+    cost, estimate = np.asarray(columns["cost_usd"]), np.asarray(columns["estimate_usd"])
+    columns["cost_source"] = c.strings(_cost_sources(cost, estimate))
+    columns["cost_difference_usd"] = _difference(cost, estimate, columns["source"])
+    columns["tokens_per_second"] = _rate(columns["completion_tokens"], columns["duration_s"])
+    return columns
+
+
+def _cost_sources(cost: np.ndarray[Any, Any], estimate: np.ndarray[Any, Any]) -> list[str]:
+    best = np.where(np.isnan(estimate), "unknown", "estimated")
+    kinds: list[str] = np.where(np.isnan(cost), best, "billed").tolist()
+    return kinds
+
+
+def _difference(
+    cost: np.ndarray[Any, Any], estimate: np.ndarray[Any, Any], source: Any
+) -> np.ndarray[Any, Any]:
+    """Billed less estimated, the noise of subtracting floats taken off (1e-15 USD is nobody's)."""
+    here = pd.Series(source).isin(["local", "canned"]).to_numpy()
+    return np.where(here, np.nan, np.round(cost - estimate, 15))
+
+
+def _rate(tokens: Any, duration: Any) -> np.ndarray[Any, Any]:
+    seconds = np.asarray(duration)
+    counts: np.ndarray[Any, Any] = tokens.to_numpy(dtype="float64", na_value=np.nan)
+    rate = np.full(len(seconds), np.nan)
+    np.divide(counts, seconds, out=rate, where=seconds > 0)
+    return rate

@@ -1,0 +1,493 @@
+"""The most that a call can cost, known before it is made.
+
+A bound, not a guess. What it rests on, and where it is careful rather than exact:
+
+prompt tokens
+    At most one token a byte: tokenizers of chat models are byte-level, or fall back to bytes. So
+    the UTF-8 bytes of the request's JSON are counted, whose quotes and braces outnumber the special
+    tokens between messages, plus `TEMPLATE_TOKENS` for what a model's template adds by itself, and
+    `TOOL_TOKENS` where functions are offered (providers describe them in a prompt of their own).
+    An image counts `IMAGE_TOKENS`. Audio, video and anything unknown may fill the model's context.
+completion tokens
+    ``max_tokens`` where the endpoint honours it, else all that the model can answer.
+price
+    The dearest of all endpoints that the request's ``provider`` does not rule out, at the dearest
+    of their prices: every override that the prompt's length allows whatever the hour, writing to a
+    cache, reasoning and image output where they are priced apart.
+
+No bound is known for routers whose model is chosen later, presets, web searches, server tools and
+parsed files: they are billed by what happens. On 2026-08-22 the dearest endpoint was above the
+model's own listed price for 140 of 403 models, up to 12 times, so the listed price is used only
+where no endpoint is listed.
+
+References
+----------
+OpenRouter docs, "Provider routing", "Models" and "Tool calling"; 2026-08-22. In the listings of
+that day ``image``, ``image_output`` and ``audio`` are prices per token.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from decimal import ROUND_FLOOR, Decimal, localcontext
+from typing import Any
+
+from .price_book import (
+    EXACT,
+    PriceBook,
+    allowed,
+    answers_text,
+    dearest_price,
+    integer,
+    lists_zero,
+)
+from .reply import format_usd
+
+__all__ = [
+    "IMAGE_TOKENS",
+    "TEMPLATE_TOKENS",
+    "TOOL_TOKENS",
+    "Quote",
+    "Rate",
+    "prompt_tokens_at_most",
+    "quote",
+]
+
+TEMPLATE_TOKENS = 256
+"""Tokens of a chat template's own: some 70 for gpt-oss, 40 for Llama 3, fewer elsewhere."""
+TOOL_TOKENS = 1024
+"""Tokens that offering functions adds beyond their JSON: up to 530 documented for Claude."""
+IMAGE_TOKENS = 65_536
+"""Tokens of one image: the largest documented count is gpt-4o-mini's, 48,169."""
+SMALLEST_ANSWER = 16
+"""Some providers raise a smaller ``max_tokens`` to this."""
+GUESSED_ANSWER, GUESSED_IMAGE = 400, 1500
+"""Tokens of a usual answer and a usual image, for `Quote.likely_usd` only."""
+_PER_IMAGE = Decimal("0.0001")  # a price of this size is for a whole image, as in 2025
+_VIRTUAL = (":nitro", ":floor", ":exacto")
+_SEARCHES_BY_ITSELF = ("perplexity/", "-search-preview", "deep-research")
+_HARMLESS_PLUGINS = {"context-compression", "response-healing", "moderation"}
+_LIMITS = ("max_tokens", "max_completion_tokens")
+_UNSAID = {"model", "models", "provider", "stream", "stream_options", "usage", *_LIMITS}
+"""Fields that never reach the prompt: the ``max_tokens`` that fits must not change what fits."""
+_BEYOND_TEXT = ("internal_reasoning", "image_output", "audio_output")
+
+
+@dataclass(frozen=True)
+class Rate:
+    """The dearest prices that one endpoint may charge, in USD, and the most it can answer."""
+
+    prompt_usd: Decimal
+    """For one prompt token."""
+    completion_usd: Decimal
+    """For one completion token, reasoning and images included."""
+    fixed_usd: Decimal
+    """For the request itself, and for images priced by the piece."""
+    completion_tokens: int | None
+    """At most; None where neither the request nor the listing says."""
+    obeys_max_tokens: bool = True
+
+    def cost(self, prompt_tokens: int, completion_tokens: int) -> Decimal:
+        """Price so many tokens.
+
+        Parameters
+        ----------
+        prompt_tokens, completion_tokens : int
+            Tokens in and out.
+
+        Returns
+        -------
+        decimal.Decimal
+            USD, exact.
+
+        Examples
+        --------
+        >>> rate = Rate(Decimal("0.000002"), Decimal("0.00001"), Decimal(0), 100)
+        >>> print(rate.cost(1000, 100))
+        0.003000
+        """
+        with localcontext(EXACT):
+            prompt = prompt_tokens * self.prompt_usd
+            return prompt + completion_tokens * self.completion_usd + self.fixed_usd
+
+
+@dataclass(frozen=True, repr=False)
+class Quote:
+    """What one call can cost.
+
+    Examples
+    --------
+    >>> price = {"id": "acme/orbit", "context_length": 8192,
+    ...          "pricing": {"prompt": "0.000002", "completion": "0.00001"}}
+    >>> book = PriceBook({"acme/orbit": price}.get)
+    >>> asked = quote({"model": "acme/orbit", "messages": [], "max_tokens": 100}, book)
+    >>> asked
+    Quote: about $0.0010, at most $0.0015 (272 prompt and 100 completion tokens) for acme/orbit
+    """
+
+    model: str | None
+    prompt_tokens: int | None
+    """At most; None when nothing bounds them."""
+    completion_tokens: int | None
+    """At most."""
+    rates: tuple[Rate, ...]
+    """One for each endpoint that may serve; empty when a price is not known."""
+    basis: str
+    """Where the prices are from: "endpoints", or "catalogue" where none are listed."""
+    unknown: str | None = None
+    """Why there is no bound; None when there is one."""
+    likely_usd: Decimal | None = None
+    """A guess for people: four bytes a token, an answer of 400 tokens at most, the listed price."""
+
+    def __repr__(self) -> str:
+        worst, name = self.worst_usd, self.model or "the account's default"
+        if worst is None:
+            return f"Quote: no bound for {name}, since {self.unknown}"
+        about = "" if self.likely_usd is None else f"about {format_usd(float(self.likely_usd))}, "
+        tokens = f"{self.prompt_tokens:,} prompt and {self.completion_tokens:,} completion tokens"
+        return f"Quote: {about}at most {format_usd(float(worst))} ({tokens}) for {name}"
+
+    @property
+    def worst_usd(self) -> Decimal | None:
+        """The most that the call can cost, in USD; None when that is not known."""
+        if self.unknown is not None or self.prompt_tokens is None:
+            return None
+        return max(
+            rate.cost(self.prompt_tokens, rate.completion_tokens or 0) for rate in self.rates
+        )
+
+    @property
+    def is_free(self) -> bool:
+        """Whether it is sure to cost nothing."""
+        return self.worst_usd == 0
+
+    def cost(self, prompt_tokens: int, completion_tokens: int) -> Decimal | None:
+        """Price a number of tokens at the dearest of the rates.
+
+        Parameters
+        ----------
+        prompt_tokens, completion_tokens : int
+            Tokens in and out.
+
+        Returns
+        -------
+        decimal.Decimal or None
+            USD; None when no price is known.
+
+        Examples
+        --------
+        >>> Quote("a/b", 1, 1, (), "catalogue", "no price").cost(1, 1) is None
+        True
+        """
+        if not self.rates:
+            return None
+        return max(rate.cost(prompt_tokens, completion_tokens) for rate in self.rates)
+
+    def max_tokens_for(self, usd: Decimal) -> int | None:
+        """Give the largest ``max_tokens`` with which the call cannot cost more than this.
+
+        Parameters
+        ----------
+        usd : decimal.Decimal
+            What may be spent.
+
+        Returns
+        -------
+        int or None
+            None when no ``max_tokens`` would do: the prompt alone is too dear, or an endpoint that
+            may serve does not honour it.
+
+        Examples
+        --------
+        >>> rate = Rate(Decimal("0.000002"), Decimal("0.00001"), Decimal(0), 9000)
+        >>> Quote("a/b", 1000, 9000, (rate,), "catalogue").max_tokens_for(Decimal("0.01"))
+        800
+        """
+        if self.worst_usd is None or self.prompt_tokens is None:
+            return None
+        fits = [self._fits(rate, usd) for rate in self.rates]
+        least = min(fits, default=0)
+        return least if least >= SMALLEST_ANSWER else None
+
+    def _fits(self, rate: Rate, usd: Decimal) -> int:
+        with localcontext(EXACT):
+            left = usd - rate.cost(self.prompt_tokens or 0, 0)
+            most = rate.completion_tokens or 0
+            if left < 0:
+                return 0
+            if rate.completion_usd == 0 or left >= most * rate.completion_usd:
+                return most
+            if not rate.obeys_max_tokens:
+                return 0
+            return int((left / rate.completion_usd).to_integral_value(ROUND_FLOOR))
+
+
+# --- tokens ---------------------------------------------------------------------------------------
+
+
+def prompt_tokens_at_most(body: Mapping[str, Any]) -> int | None:
+    """Bound the prompt tokens of a request.
+
+    Parameters
+    ----------
+    body : mapping
+        The request.
+
+    Returns
+    -------
+    int or None
+        Tokens; None for parts that only the model's context bounds (audio, video, files).
+
+    Examples
+    --------
+    >>> prompt_tokens_at_most({"messages": [{"role": "user", "content": "Hi"}]})
+    305
+    """
+    images, media = _media(body)
+    if media:
+        return None
+    said = {key: value for key, value in _without_images(body).items() if key not in _UNSAID}
+    text = json.dumps(said, ensure_ascii=False, default=str)
+    count = len(text.encode("utf-8", "surrogatepass")) + TEMPLATE_TOKENS + images * IMAGE_TOKENS
+    return count + TOOL_TOKENS if body.get("tools") else count
+
+
+def _parts(body: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:
+    messages = body.get("messages")
+    for message in messages if isinstance(messages, list | tuple) else ():
+        content = message.get("content") if isinstance(message, Mapping) else None
+        for part in content if isinstance(content, list | tuple) else ():
+            if isinstance(part, Mapping):
+                yield part
+
+
+def _media(body: Mapping[str, Any]) -> tuple[int, set[str]]:
+    """How many images, and which other parts that are not text."""
+    kinds = [str(part.get("type")) for part in _parts(body)]
+    return kinds.count("image_url"), set(kinds) - {"image_url", "text"}
+
+
+def _without_images(body: Mapping[str, Any]) -> dict[str, Any]:
+    """The request without the bytes of its images, which are counted apart."""
+    if not any(part.get("type") == "image_url" for part in _parts(body)):
+        return dict(body)
+
+    def lean(message: Any) -> Any:
+        content = message.get("content") if isinstance(message, Mapping) else None
+        if not isinstance(content, list | tuple):
+            return message
+        kept = [p for p in content if not isinstance(p, Mapping) or p.get("type") != "image_url"]
+        return {**message, "content": kept}
+
+    return {**body, "messages": [lean(message) for message in body["messages"]]}
+
+
+def _asked_tokens(body: Mapping[str, Any]) -> int | None:
+    """The answer's length that the request allows; None where it does not say."""
+    reasoning = body.get("reasoning")
+    thinking = reasoning.get("max_tokens") if isinstance(reasoning, Mapping) else None
+    given = [body.get(name) for name in _LIMITS]
+    asked = [n for n in given if isinstance(n, int) and not isinstance(n, bool) and n > 0]
+    if not asked:
+        return None
+    if isinstance(thinking, int):
+        asked.append(thinking)
+    return max(SMALLEST_ANSWER, *asked)
+
+
+# --- prices ---------------------------------------------------------------------------------------
+
+
+def quote(body: Mapping[str, Any], book: PriceBook) -> Quote:
+    """Bound what a request can cost.
+
+    Parameters
+    ----------
+    body : mapping
+        The request as it is sent: ``model``, ``messages``, ``max_tokens``, ``provider``, ...
+    book : PriceBook
+        Knows the prices.
+
+    Returns
+    -------
+    Quote
+        With ``unknown`` set to the reason where there is no bound.
+
+    Examples
+    --------
+    >>> quote({"model": "nobody/nothing", "messages": []}, PriceBook({}.get)).unknown
+    'no price is listed for nobody/nothing'
+    """
+    model = body.get("model")
+    named = [model] if isinstance(model, str) else []
+    fallbacks = body.get("models")
+    named += [name for name in fallbacks or () if isinstance(name, str) and name not in named]
+    shown = named[0] if named else None
+    if not named:
+        return _unbounded(shown, "no model is named, so the account's default is asked")
+    reason = _billed_by_use(body, named)
+    if reason is not None:
+        return _unbounded(shown, reason)
+    quotes = [_quote_one(body, name, book) for name in named]
+    for each in quotes:
+        if each.unknown is not None:
+            return each
+    return _dearest(shown, quotes)
+
+
+def _unbounded(model: str | None, reason: str, basis: str = "catalogue") -> Quote:
+    return Quote(model, None, None, (), basis, reason)
+
+
+def _dearest(model: str | None, quotes: list[Quote]) -> Quote:
+    """One quote for a model and its fallbacks: only one of them answers."""
+    first = quotes[0]
+    return Quote(
+        model,
+        max(each.prompt_tokens or 0 for each in quotes),
+        max(each.completion_tokens or 0 for each in quotes),
+        tuple(rate for each in quotes for rate in each.rates),
+        "catalogue" if any(each.basis == "catalogue" for each in quotes) else "endpoints",
+        likely_usd=first.likely_usd,
+    )
+
+
+def _billed_by_use(body: Mapping[str, Any], named: list[str]) -> str | None:
+    """Why a request has parts that are billed by what happens, if it has."""
+    tools = body.get("tools")
+    for tool in tools if isinstance(tools, list | tuple) else ():
+        kind = tool.get("type") if isinstance(tool, Mapping) else None
+        if kind != "function":
+            return f"the server tool {kind} is billed by its use"
+    plugins = body.get("plugins")
+    for plugin in plugins if isinstance(plugins, list | tuple) else ():
+        name = plugin.get("id") if isinstance(plugin, Mapping) else plugin
+        if name not in _HARMLESS_PLUGINS:
+            return f"the plugin {name} is billed by its use"
+    if body.get("web_search_options"):
+        return "web searches are billed by their number"
+    files = _media(body)[1] & {"file"}
+    if files:
+        return "parsing an attached file is billed apart"
+    return next(filter(None, map(_odd_model, named)), None)
+
+
+def _odd_model(name: str) -> str | None:
+    if "@preset" in name:
+        return f"{name} is a preset, whose settings are not known here"
+    if name.endswith(":online") or any(word in name for word in _SEARCHES_BY_ITSELF):
+        return f"{name} searches the web, which is billed by the number of searches"
+    return None
+
+
+def _quote_one(body: Mapping[str, Any], name: str, book: PriceBook) -> Quote:
+    plain = name
+    for suffix in _VIRTUAL:
+        plain = plain.removesuffix(suffix)
+    record, listed = book.listing(name)
+    if record is None and plain != name:
+        record, listed = book.listing(plain)
+    if record is None:
+        return _unbounded(name, f"no price is listed for {name}")
+    endpoints = allowed(listed, body.get("provider"))
+    basis = "endpoints" if endpoints else "catalogue"
+    if not endpoints and (name.endswith(":nitro") or _wants_priority(body)):
+        return _unbounded(name, f"no price is listed for {name} at a faster service tier")
+    offers = endpoints or [record]
+    context = _largest(integer(offer, "context_length") for offer in [record, *offers])
+    counted = prompt_tokens_at_most(body)
+    prompt = context if counted is None else min(counted, context or counted)
+    if prompt is None:
+        return _unbounded(name, "nothing bounds the length of its prompt")
+    rates = []
+    for offer in offers:
+        rate = _rate(body, record, offer, prompt, context)
+        if rate is None:
+            return _unbounded(name, _why_no_price(name, record), basis)
+        if rate.completion_tokens is None:
+            reason = f"nothing bounds the answer of {name}; give max_tokens"
+            return _unbounded(name, reason, basis)
+        rates.append(rate)
+    most = _largest(rate.completion_tokens for rate in rates)
+    likely = _likely(body, record, most)
+    return Quote(name, prompt, most, tuple(dict.fromkeys(rates)), basis, likely_usd=likely)
+
+
+def _why_no_price(name: str, record: Mapping[str, Any]) -> str:
+    if lists_zero(record):
+        return f"{name} lists 0, and is billed in another unit than tokens"
+    return f"{name} has no price per token of its own"
+
+
+def _wants_priority(body: Mapping[str, Any]) -> bool:
+    return body.get("service_tier") not in (None, "default", "flex")
+
+
+def _rate(
+    body: Mapping[str, Any],
+    record: Mapping[str, Any],
+    offer: Mapping[str, Any],
+    prompt_tokens: int,
+    context: int | None,
+) -> Rate | None:
+    prices = offer.get("pricing")
+    if not isinstance(prices, dict) or (lists_zero(offer) and not answers_text(record)):
+        return None
+    prompt = dearest_price(prices, "prompt", prompt_tokens)
+    completion = dearest_price(prices, "completion", prompt_tokens)
+    if prompt is None or completion is None:
+        return None
+
+    def priced(key: str) -> Decimal:
+        return dearest_price(prices, key, prompt_tokens) or Decimal(0)
+
+    images, media = _media(body)
+    written = [priced("input_cache_write"), priced("input_cache_write_1h")]
+    # A price below the prompt's own is the storage fee alone, and comes on top (Gemini, 2026).
+    sent = [prompt, *(w if w >= prompt else EXACT.add(prompt, w) for w in written if w)]
+    sent.append(priced("input_cache_read"))
+    fixed = priced("request")
+    image = priced("image")
+    if images and image >= _PER_IMAGE:
+        fixed = EXACT.add(fixed, EXACT.multiply(image, images))
+    elif images:
+        sent.append(image)
+    if media:
+        sent += [priced("audio"), priced("input_audio_cache")]
+    made = [completion, *map(priced, _BEYOND_TEXT)]
+    most, obeys = _answer_at_most(body, record, offer, context)
+    return Rate(max(sent), max(made), fixed, most, obeys)
+
+
+def _answer_at_most(
+    body: Mapping[str, Any],
+    record: Mapping[str, Any],
+    offer: Mapping[str, Any],
+    context: int | None,
+) -> tuple[int | None, bool]:
+    known = offer.get("supported_parameters") or ()
+    obeys = not known or any(name in known for name in _LIMITS)
+    asked = _asked_tokens(body)
+    if asked is not None and obeys:
+        return min(asked, context or asked), True
+    top = record.get("top_provider") if offer is record else None
+    own = integer(offer, "max_completion_tokens")
+    if isinstance(top, Mapping):
+        own = own or integer(top, "max_completion_tokens")
+    room = integer(offer, "context_length") or context
+    return (min(own, context or own) if own else room), obeys
+
+
+def _likely(body: Mapping[str, Any], record: Mapping[str, Any], most: int | None) -> Decimal | None:
+    rate = _rate(body, record, record, 0, None)
+    if rate is None:
+        return None
+    text = len(json.dumps(_without_images(body).get("messages"), default=str)) // 4
+    sent = text + _media(body)[0] * GUESSED_IMAGE
+    return rate.cost(sent, min(GUESSED_ANSWER, most or GUESSED_ANSWER))
+
+
+def _largest(numbers: Iterable[int | None]) -> int | None:
+    return max((n for n in numbers if n is not None), default=None)

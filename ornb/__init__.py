@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     )
     from .usage import UsageTracker
     from .widgets.chat import Chat
+    from .widgets.compare import Comparison, compare
     from .widgets.key import sign_in
     from .widgets.picker import ModelPicker
 
@@ -44,6 +45,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Chat",
     "Client",
+    "Comparison",
     "Conversation",
     "Event",
     "ModelPicker",
@@ -58,12 +60,13 @@ __all__ = [
     "ask",
     "budget",
     "client",
+    "compare",
     "connect",
     "endpoints",
     "models",
     "providers",
-    "sign_in",
     "quota",
+    "sign_in",
     "tiers",
     "usage",
 ]
@@ -84,6 +87,8 @@ _HOME = {
     "ask": "session",
     "budget": "budget",
     "client": "session",
+    "Comparison": "widgets.compare",
+    "compare": "widgets.compare",
     "connect": "session",
     "endpoints": "session",
     "models": "session",
@@ -143,17 +148,7 @@ def _in_a_notebook() -> None:
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython is not None else None
     if shell is not None:
-
-        def ornb(line: str, cell: str | None = None) -> Any:
-            """Ask a model: %%ornb [model]; %ornb says what is connected."""
-            load_ipython_extension(shell)
-            if cell is None:
-                return shell.run_line_magic("ornb", line)
-            return shell.run_cell_magic("ornb", line, cell)
-
-        # What IPython's own decorator sets: braces in the options are the prompt's, not IPython's.
-        ornb._ipython_magic_no_var_expand = True  # type: ignore[attr-defined]
-        shell.register_magic_function(ornb, "line_cell")
+        load_ipython_extension(shell)
 
 
 _in_a_notebook()

@@ -4,50 +4,47 @@ from __future__ import annotations
 
 import json
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import nbformat
+import pandas as pd
 import pytest
+from IPython.core.completer import provisionalcompleter
 from IPython.core.interactiveshell import InteractiveShell
 from jupyter_client.manager import KernelManager
 from nbclient.exceptions import CellExecutionError
 
-from ornb import magics
+import ornb
+from ornb import magics, session
 from ornb.conversation import MIME_TRANSCRIPT, Conversation
-from ornb.errors import ConfigError
+from ornb.errors import ConfigError, OrnbError
+from ornb.magics import commands, options
 from tests.lab import notebook_of, private_environment, run_headless
 from tests.wire import FINISH, STREAM, WireServer, delta, whole
 
-# ------------------------------------------------------------------ the prompt
-
-
-@pytest.mark.parametrize(
-    ("text", "filled"),
-    [
-        pytest.param("{{x}} and {{ x }}", "1 and 1", id="blanks"),
-        pytest.param("\\frac{1}{2} {x} {'a': {}}", "\\frac{1}{2} {x} {'a': {}}", id="single"),
-        pytest.param("{{x.y}} {{1}} {{}}", "{{x.y}} {{1}} {{}}", id="no name"),
-        pytest.param("{{y}}", "{{x}}", id="a value is not searched again"),
-        pytest.param("{{größe}}", "3", id="any identifier"),
-    ],
-)
-def test_double_braces_take_a_variable(text: str, filled: str) -> None:
-    assert magics.fill_in(text, {"x": 1, "y": "{{x}}", "größe": 3}) == filled
-
-
-def test_an_unknown_variable_names_near_ones() -> None:
-    with pytest.raises(ConfigError, match=r"'promt'.*Did you mean 'prompt'"):
-        magics.fill_in("{{promt}}", {"prompt": "a", "_promt": "b"})
-
+KEY = "sk-or-v1-" + "5e" * 32
 
 # ------------------------------------------------------------------ the options
 
 
 def test_options_are_read() -> None:
-    read = magics._parsed('a/b --into x --system "Be brief." --temperature -0.5 --max-tokens 9')
-    assert (read.model, read.into, read.system) == ("a/b", "x", "Be brief.")
-    assert (read.temperature, read.max_tokens, read.label) == (-0.5, 9, "%%ornb")
+    line = 'a/b --into x --system "Be brief." --temperature -0.5 --max-tokens 9 --chat talk --raw'
+    given = options.read(line)
+    assert (given.model, given.into, given.system) == ("a/b", "x", "Be brief.")
+    assert (given.chat, given.raw, given.label, given.compare) == ("talk", True, None, [])
+    assert given.params == {"temperature": -0.5, "max_tokens": 9}
+    assert options.read("--model a/b").model == "a/b"
+    assert options.read("--compare a/b,c/d --blind").compare == ["a/b", "c/d"]
+
+
+def test_any_parameter_is_json_or_a_word() -> None:
+    line = (
+        """--param seed=7 --param stop='["a", "b"]' --param reasoning.effort=low --param x=true"""
+    )
+    given = options.read(line).params
+    assert given == {"seed": 7, "stop": ["a", "b"], "reasoning.effort": "low", "x": True}
 
 
 @pytest.mark.parametrize(
@@ -55,19 +52,120 @@ def test_options_are_read() -> None:
     [
         ("--temprature 1", "no option '--temprature'. Did you mean '--temperature'"),
         ("--zzz", "no option '--zzz'. %%ornb --help"),
+        ("--seed=7", "goes as --param seed=7"),
+        ("--top-p 0.9", "goes as --param top_p=..."),
         ("--temperature hot", "invalid float value: 'hot'"),
         ("--max-tokens", "expected one argument"),
         ("--into 1x", "'1x' is not a name"),
         ("--into class", "'class' is not a name"),
+        ("--into x --chat x", "both 'x'"),
         ("a/b c d", "'c' came after 'a/b'"),
+        ("a/b --model c/d", "are two models"),
         ('--system "open', "Close the quotation"),
+        ("--system don't", "an apostrophe"),
+        ("--param seed", "'seed' is not name=value"),
+        ("--param reasoning={effort:low}", "reasoning is not JSON"),
+        ("--param model=a/b", "Write the model first"),
+        ("--param stream=false", "Answers always stream"),
+        ("--param temperature=1 --temperature 0", "temperature is given twice"),
+        ("--compare a/b", "two or more models"),
+        ("a/b --compare c/d,e/f", "neither a model"),
+        ("--blind", "goes with --compare"),
+        ("--api-key abc", "takes no key"),
     ],
 )
 def test_a_bad_option_is_one_message(line: str, message: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        magics._parsed(line)
+        options.read(line)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["{key}", "a/b {key}", "--key {key}", "--api-key={key}", "--into {key}", '--system "{key}'],
+)
+def test_a_key_that_was_typed_is_not_repeated(line: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        options.read(line.format(key=KEY) + " c/d e/f")
+    assert KEY[9:] not in str(caught.value)
+
+
+def test_help_names_every_option_and_command() -> None:
+    page = options.overview()
+    assert [name for name in options.OPTIONS if name not in page] == []
+    assert [name for name in options.COMMANDS if f"%ornb {name}" not in page] == []
+    assert "usage: %%ornb [model]" in page
+
+
+# ------------------------------------------------------------------ %ornb
+
+
+def test_models_takes_words_and_filters(capsys: pytest.CaptureFixture[str]) -> None:
+    line = "models gpt-4o --tools --no-batch --min-context 128k --sort prompt_usd_per_million"
+    found = commands.run(line, None)
+    assert len(found) > 0
+    assert all("gpt-4o" in name for name in found.index)
+    assert found["prompt_usd_per_million"].is_monotonic_decreasing
+    said = capsys.readouterr().out
+    code = "ornb.models(search='gpt-4o', tools=True, batch=False, min_context=128000)"
+    assert said.startswith(f"{code}: {len(found)} of 421 models, snapshot of ")
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("modles", "no command 'modles'. Did you mean 'models'"),
+        ("zzz", "It knows models, usage, key, help."),
+        ("models --fre", "no filter 'fre'. Did you mean 'free'"),
+        ("models --min-context many", "give a number, such as 128k"),
+        ("models --accepts", "--accepts needs a value"),
+        ("models --accepts imagge", "did you mean 'image'"),
+        ("models --sort prise", "there is no column 'prise'"),
+        ("usage by model", "takes nothing, or --by"),
+        ("usage --by", "takes nothing, or --by"),
+        ("key now", "%ornb key takes nothing"),
+        (f"key {KEY}", "%ornb takes no key"),
+        (KEY, "%ornb takes no key"),
+    ],
+)
+def test_a_bad_line_is_one_message(line: str, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        commands.run(line, None)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert KEY[9:] not in str(caught.value)
+
+
+def test_usage_is_shown_or_summed_up() -> None:
+    ornb.ask("Hi", label="magics-test")
+    assert commands.run("usage", None) is session.usage
+    for line in ("usage --by label", "usage --by=label"):
+        assert commands.run(line, None).at["magics-test", "calls"] >= 1
+
+
+def test_key_shows_what_the_service_says_and_nothing_of_the_key(
+    wire: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(session, "_default", session._Default())
+    server = wire([whole({"data": {"label": f"{KEY[:12]}...{KEY[-3:]}", "limit": 5}})])
+    ornb.connect(KEY, server.url)
+    said = repr(commands.run("key", None))
+    assert "$5.00" in said
+    assert KEY not in said
+    monkeypatch.setattr(session, "_default", session._Default())
+    ornb.connect(base_url=server.url)
+    assert commands.run("key", None) is None
+    assert "ornb.sign_in()" in capsys.readouterr().out
+
+
+def test_key_of_a_server_without_accounts(
+    wire: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(session, "_default", session._Default())
+    ornb.connect("local", wire([whole({"detail": "Not Found"}, 404)]).url)
+    assert commands.run("key", None) is None
+    assert "keeps no account" in capsys.readouterr().out
 
 
 # ------------------------------------------------------------------ in a kernel
@@ -116,6 +214,14 @@ def test_a_cell_streams_and_leaves_ordinary_output(tmp_path: Path, wire: Any) ->
     assert "<em>cat</em> is &lt;b&gt;" in data["text/html"]
     assert "NorthCloud · live · 22 → 9 tokens" in data["text/plain"]
     assert "text/markdown" not in data
+    audit = outputs[0]["metadata"]["ornb"]
+    assert (audit["model"], audit["served_model"]) == ("acme/orbit", "acme/orbit-20260302")
+    assert (audit["provider"], audit["source"], audit["status"]) == ("NorthCloud", "live", "ok")
+    assert (audit["prompt_tokens"], audit["completion_tokens"]) == (22, 9)
+    assert (audit["cost_usd"], audit["generation_id"]) == (0.000145, "gen-1")
+    assert 0 < audit["time_to_first_token_s"] < audit["duration_s"] < 5
+    assert abs(datetime.now(UTC) - datetime.fromisoformat(audit["started_at"])) < timedelta(hours=1)
+    assert audit["params"] == {"max_tokens": 9}
     talk = Conversation.from_json(data[MIME_TRANSCRIPT])
     assert [turn.text for turn in talk] == ["What is 7 {x}?", "A *cat* is <b>not</b> a dog."]
     assert done.cells[2].outputs[0]["text"] == "A *cat* is <b>not</b> a dog. %%ornb\n"
@@ -131,7 +237,7 @@ def test_a_cell_streams_and_leaves_ordinary_output(tmp_path: Path, wire: Any) ->
         pytest.param("%%ornb a/b\n \n", "The cell is empty", id="empty"),
         pytest.param("%%ornb --modle a/b\nHi", "no option '--modle'", id="option"),
         pytest.param("%%ornb a/b\n{{numbre}}", "Did you mean 'number'", id="variable"),
-        pytest.param("%ornb models", "takes nothing", id="line"),
+        pytest.param("%ornb modles", "Did you mean 'models'", id="line"),
         pytest.param("%%ornb a/b\nHi", "AuthenticationError: ", id="refused"),
     ],
 )
@@ -188,24 +294,238 @@ def test_the_interrupt_button_stops_a_silent_answer_and_keeps_the_part(
         manager.shutdown_kernel(now=True)
 
 
-def test_in_a_terminal_the_answer_is_plain_text(
-    wire: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    server = wire(answer("A *cat*."))
-    monkeypatch.setenv("OPENROUTER_BASE_URL", server.url)
-    monkeypatch.delenv("OPENROUTER_API_KEY", raising=False)
-    from ornb import session
+# ------------------------------------------------------------------ in a terminal
 
+
+@pytest.fixture
+def shell(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """An IPython as in a terminal: without a kernel, so without pages."""
     monkeypatch.setattr(session, "_default", session._Default())
-    options = magics._parsed("acme/orbit")
-    talk = Conversation()
-    talk.add_user("Hi")
-    magics._streamed(talk, options, html_shown=False)
+    shell = InteractiveShell()
+    magics.register(shell)
+    yield shell
+    shell.reset(new_session=False)
+    shell.history_manager.end_session()
+
+
+def connected(wire: Any, *scripts: Any) -> WireServer:
+    server: WireServer = wire(*scripts)
+    ornb.connect(base_url=server.url)
+    return server
+
+
+def body(server: WireServer, number: int = -1) -> Any:
+    return json.loads(server.requests[number][1])
+
+
+def test_in_a_terminal_the_answer_is_plain_text(
+    wire: Any, shell: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    connected(wire, answer("A *cat*."))
+    shell.run_cell_magic("ornb", "acme/orbit", "Hi")
     assert capsys.readouterr().out.startswith("A *cat*.\n[acme/orbit-20260302 · NorthCloud")
 
 
-def test_registering_twice_is_no_harm() -> None:
-    shell = InteractiveShell()
+def test_a_terminal_compares_one_by_one(
+    wire: Any, shell: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server = connected(wire, answer("One."), [whole({"error": {"message": "No."}}, 401)])
+    shell.run_cell_magic("ornb", "--compare a/b,c/d --into both", "Hi")
+    said = capsys.readouterr().out
+    assert said.index("--- a/b\nOne.") < said.index("--- c/d\n")
+    assert "AuthenticationError: " in said
+    assert [body(server, n)["model"] for n in (0, 1)] == ["a/b", "c/d"]
+    assert [reply.status for reply in shell.user_ns["both"]] == ["ok", "error"]
+
+
+def test_thinking_is_said_once(wire: Any, shell: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    thought = [delta(reasoning="Hm."), delta(reasoning="Well."), delta("Yes.")]
+    connected(wire, [STREAM, *thought, FINISH])
+    shell.run_cell_magic("ornb", "a/b", "Hi")
+    assert capsys.readouterr().out.startswith("(thinking ...)\nYes.\n[")
+
+
+# ------------------------------------------------------------------ what is sent
+
+
+def test_settings_hold_where_the_cell_says_nothing(wire: Any, shell: Any) -> None:
+    server = connected(wire, answer("Yes."))
+    shell.run_line_magic("config", "OrnbMagics.model = 'lab/set'")
+    shell.run_line_magic("config", "OrnbMagics.params = {'temperature': 0, 'seed': 1}")
+    shell.run_line_magic("config", "OrnbMagics.system = 'Be brief.'")
+    shell.run_cell_magic("ornb", "--into reply", "Hi")
+    sent = body(server)
+    assert (sent["model"], sent["temperature"], sent["seed"]) == ("lab/set", 0, 1)
+    assert sent["messages"][0] == {"role": "system", "content": "Be brief."}
+    shell.run_cell_magic("ornb", "lab/b --system Sing. --temperature 1 --param seed=null", "Hi")
+    sent = body(server)
+    assert (sent["model"], sent["temperature"], sent["seed"]) == ("lab/b", 1, 1)
+    assert sent["messages"][0]["content"] == "Sing."
+    assert shell.user_ns["reply"].label == "%%ornb"
+
+
+def test_registering_again_keeps_the_settings(shell: Any) -> None:
+    shell.run_line_magic("config", "OrnbMagics.model = 'lab/set'")
     magics.register(shell)
-    magics.register(shell)
-    assert "ornb" in shell.magics_manager.magics["cell"]
+    assert shell.magics_manager.registry["OrnbMagics"].model == "lab/set"
+    assert [type(c).__name__ for c in shell.configurables].count("OrnbMagics") == 1
+
+
+def test_parameters_pass_through_as_given(wire: Any, shell: Any) -> None:
+    server = connected(wire, answer("Yes."))
+    line = """a/b --param 'provider={"order": ["x"]}' --param reasoning.effort=low --label mine"""
+    shell.run_cell_magic("ornb", line, "Hi")
+    sent = body(server)
+    assert sent["provider"] == {"order": ["x"]}
+    assert sent["reasoning"] == {"effort": "low"}
+    assert "label" not in sent
+    assert session.usage.df.iloc[-1]["label"] == "mine"
+
+
+def test_the_model_may_be_a_picker(wire: Any, shell: Any) -> None:
+    class Picker:
+        value = "lab/picked"
+
+    server = connected(wire, answer("Yes."))
+    shell.user_ns["picker"] = Picker()
+    shell.run_cell_magic("ornb", "{{picker}}", "Hi")
+    assert body(server)["model"] == "lab/picked"
+
+
+def test_variables_reach_the_prompt_and_what_is_cut_is_said(
+    wire: Any, shell: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server = connected(wire, answer("Yes."))
+    shell.user_ns["many"] = pd.DataFrame({"n": range(100)})
+    shell.run_cell_magic("ornb", "a/b", "Sum {{many}}")
+    assert body(server)["messages"][0]["content"].startswith("Sum | n |\n| --- |\n| 0 |")
+    assert "{{many}}: 20 of 100 rows are sent." in capsys.readouterr().out
+    shell.run_cell_magic("ornb", "a/b --raw", "Sum {{many}}")
+    assert body(server)["messages"][0]["content"] == "Sum {{many}}"
+
+
+def test_a_prompt_with_a_key_is_not_sent(wire: Any, shell: Any) -> None:
+    server = connected(wire, answer("Yes."))
+    shell.user_ns["settings"] = {"api_key": KEY}
+    with pytest.raises(ConfigError, match="There is a key in the prompt"):
+        shell.run_cell_magic("ornb", "a/b", "Look at {{settings}}")
+    assert server.requests == []
+
+
+def test_a_wrong_model_is_met_with_near_ones(shell: Any) -> None:
+    ornb.connect(offline=True)
+    with pytest.raises(OrnbError, match="Did you mean openai/gpt-4o-mini"):
+        shell.run_cell_magic("ornb", "openai/gpt-4o-mni", "Hi")
+
+
+def test_an_attachment_goes_along_where_the_model_takes_it(wire: Any, shell: Any) -> None:
+    records = [
+        {"id": f"lab/{name}", "architecture": {"input_modalities": takes}}
+        for name, takes in (("blind", ["text"]), ("sees", ["text", "image"]))
+    ]
+    listed = [whole({"data": records})]
+    said = answer("A dot.")
+    server = connected(wire, lambda head, _: said if head.startswith(b"POST") else listed)
+    shell.user_ns["dot"] = b"\x89PNG\r\n\x1a\n and so on"
+    shell.run_cell_magic("ornb", "lab/sees --attach {{dot}}", "What is this?")
+    parts = body(server)["messages"][0]["content"]
+    assert [part["type"] for part in parts] == ["text", "image_url"]
+    calls = len(server.requests)
+    with pytest.raises(ConfigError, match="lab/blind takes text, so not "):
+        shell.run_cell_magic("ornb", "lab/blind --attach {{dot}} --chat talk", "What is this?")
+    assert len(server.requests) == calls, "checked before anything is sent"
+    assert len(shell.user_ns["talk"]) == 0
+
+
+def proposed(shell: Any, line: str) -> list[str]:
+    """What the Tab key gives at the end of a line."""
+    with provisionalcompleter():
+        return [each.text for each in shell.Completer.completions(line, len(line))]
+
+
+def test_the_tab_key_knows_commands_options_and_listed_models(shell: Any) -> None:
+    assert proposed(shell, "%ornb mo") == ["models"]
+    assert proposed(shell, "%%ornb --te") == ["--temperature"]
+    assert "openai/gpt-4o-mini" not in proposed(shell, "%%ornb openai/gpt-4o-m"), "not listed yet"
+    ornb.connect(offline=True)
+    ornb.models()
+    assert "openai/gpt-4o-mini" in proposed(shell, "%%ornb openai/gpt-4o-m")
+
+
+# ------------------------------------------------------------------ a conversation
+
+
+def test_chat_makes_a_conversation_and_goes_on_with_it(wire: Any, shell: Any) -> None:
+    server = connected(wire, answer("Hello Ada."), answer("Ada."))
+    shell.run_cell_magic("ornb", "lab/a --chat talk --system 'Be brief.'", "I am Ada.")
+    shell.run_cell_magic("ornb", "--chat talk --into reply", "Who am I?")
+    sent = body(server)
+    assert sent["model"] == "lab/a", "the model asked last goes on"
+    said = [message["content"] for message in sent["messages"]]
+    assert said == ["Be brief.", "I am Ada.", "Hello Ada.", "Who am I?"]
+    assert len(shell.user_ns["talk"]) == 4
+    assert shell.user_ns["reply"].text == "Ada."
+
+
+def test_a_conversation_survives_a_failed_question(wire: Any, shell: Any) -> None:
+    refused = [whole({"error": {"message": "No."}}, 401)]
+    server = connected(wire, refused, answer("Yes."))
+    with pytest.raises(OrnbError):
+        shell.run_cell_magic("ornb", "lab/a --chat talk --into reply", "One?")
+    assert shell.user_ns["reply"].status == "error"
+    shell.run_cell_magic("ornb", "--chat talk", "Two?")
+    assert [message["content"] for message in body(server)["messages"]] == ["Two?"]
+
+
+def test_chat_goes_on_in_a_widget(
+    wire: Any, shell: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server = connected(wire, answer("Hello."))
+    chat = shell.user_ns["chat"] = ornb.Chat("lab/a", system="Be brief.", seed=3)
+    shell.run_cell_magic("ornb", "--chat chat --temperature 0 --into reply", "Hi")
+    sent = body(server)
+    assert (sent["model"], sent["seed"], sent["temperature"]) == ("lab/a", 3, 0)
+    assert [turn.text for turn in chat.conversation] == ["Hi", "Hello."]
+    assert shell.user_ns["reply"].text == "Hello."
+    assert "Hello.\n[" in capsys.readouterr().out
+
+
+def test_chat_refuses_what_is_no_conversation(shell: Any) -> None:
+    shell.user_ns["number"] = 7
+    with pytest.raises(ConfigError, match="--chat number: that is of type int, so"):
+        shell.run_cell_magic("ornb", "--chat number", "Hi")
+
+
+# ------------------------------------------------------------------ what a reader can audit
+
+
+def test_every_fact_has_the_name_that_the_usage_table_gives_it() -> None:
+    from ornb.magics.output import audit
+    from ornb.usage import USAGE_COLUMNS
+
+    facts = audit(ornb.ask("Hi", seed=7), {"seed": 7})
+    assert set(facts) - set(USAGE_COLUMNS) == {"params", "ornb_version"}
+    json.dumps(facts)
+
+
+# ------------------------------------------------------------------ the page about it
+
+PAGE = (Path(__file__).parents[1] / "docs/magics.md").read_text(encoding="utf-8")
+
+
+def test_the_page_names_every_option_command_and_setting() -> None:
+    settings = magics.OrnbMagics.class_own_traits(config=True)
+    missing = [
+        *(name for name in options.OPTIONS if f"`{name}" not in PAGE),
+        *(name for name in options.COMMANDS if f"`%ornb {name}" not in PAGE),
+        *(name for name in settings if f"`{name}`" not in PAGE),
+    ]
+    assert missing == []
+
+
+def test_the_page_tells_the_limits_of_the_code() -> None:
+    from ornb import placeholders as p
+
+    assert f"first {p.MOST_ROWS} rows and {p.MOST_COLUMNS} columns" in PAGE
+    assert f"cut at {p.LONGEST_CELL} characters" in PAGE
+    assert f"up to {p.LONGEST_JSON:,} characters" in PAGE

@@ -1,0 +1,359 @@
+"""``%%ornb`` sends its cell to a model, and leaves ordinary output; ``%ornb`` tells the state.
+
+Light to load: the rest is imported by the first cell that uses it, so that ``import ornb`` can make
+the magics known in every notebook.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import traitlets as t
+from IPython.core.interactiveshell import InteractiveShell
+from IPython.core.magic import Magics, cell_magic, line_magic, magics_class, no_var_expand
+
+from ..errors import BadRequest, ConfigError, NotFound, OrnbError
+from ..parameters import to_request
+from ..placeholders import Filled, fill_in, only_value
+from .options import COMMANDS, OPTIONS, PARSER, Options, holds_key, read
+
+if TYPE_CHECKING:
+    from ..attachments import Attachment
+    from ..conversation import Content, Conversation
+    from ..reply import Reply
+    from ..widgets.chat import Chat
+    from .output import CellOutput, TerminalOutput
+
+__all__ = ["OrnbMagics", "Stopped", "register"]
+
+
+class Stopped(KeyboardInterrupt):
+    """The interrupt button was pressed; the part that had arrived is in the cell's output."""
+
+    def _render_traceback_(self) -> list[str]:
+        return ["Stopped: what had arrived is kept above."]
+
+
+@magics_class
+class OrnbMagics(Magics):
+    """The magics ``%ornb`` and ``%%ornb``.
+
+    Its traits are settings for all cells: ``%config OrnbMagics.model = "author/slug"``, or
+    ``c.OrnbMagics.model`` in IPython's configuration file. What a cell says goes before them.
+    """
+
+    shell: InteractiveShell
+
+    model = t.Unicode(
+        None, allow_none=True, help="Model that answers where a cell names none."
+    ).tag(config=True)
+    """None, the default, leaves it to the service; see `ornb.session.default_model`."""
+
+    system = t.Unicode(None, allow_none=True, help="System message where a cell has none.").tag(
+        config=True
+    )
+    """None, the default, is none."""
+
+    params = t.Dict(
+        key_trait=t.Unicode(), help="Parameters of the API for all cells: {'temperature': 0}."
+    ).tag(config=True)
+    """Sent untouched. Empty by default."""
+
+    label = t.Unicode("%%ornb", help="Word for the calls in ornb.usage.").tag(config=True)
+    """By default ``%%ornb``."""
+
+    hz = t.Float(
+        12.0, min=0.2, max=12.0, help="Times a second that an answer's output is updated, at most."
+    ).tag(config=True)
+    """0.2 to 12, the default."""
+
+    @no_var_expand
+    @cell_magic("ornb")  # type: ignore[arg-type]
+    def ask(self, line: str, cell: str) -> None:
+        """Send the cell to a model; see ``%%ornb --help``.
+
+        Parameters
+        ----------
+        line : str
+            The options.
+        cell : str
+            The prompt. ``{{name}}`` is replaced by that variable; single braces stay.
+
+        Raises
+        ------
+        ConfigError
+            An option or a variable that does not exist, or an empty prompt.
+        OrnbError
+            Whatever went wrong; its ``reply`` has what arrived.
+        Stopped
+            It was interrupted.
+        """
+        options = read(line)
+        if options.help:
+            print(PARSER.format_help())
+            return
+        prompt = self._filled(cell.strip(), options)
+        if not prompt.strip():
+            raise ConfigError(
+                "The cell is empty below %%ornb, so nothing was sent. Write a prompt."
+            )
+        if options.system is not None:
+            options.system = self._filled(options.system, options)
+        if options.compare:
+            self._compare(prompt, options)
+            return
+        reply, trouble = self._answer(prompt, options)
+        if options.into is not None:
+            self.shell.user_ns[options.into] = reply
+        if trouble is not None:
+            raise trouble
+
+    @no_var_expand
+    @line_magic("ornb")  # type: ignore[arg-type]
+    def tell(self, line: str) -> Any:
+        """Tell the state, or list models, usage, the key; see ``%ornb help``.
+
+        Parameters
+        ----------
+        line : str
+            Nothing, or ``models``, ``usage``, ``key``, ``help`` and what these take.
+
+        Returns
+        -------
+        Any
+            A table, the usage, facts of a key; None where text was printed.
+
+        Raises
+        ------
+        ConfigError
+            There is no such command.
+        OrnbError
+            The service cannot be reached, or refuses.
+        """
+        from . import commands
+
+        return commands.run(fill_in(line, self.shell.user_ns).text, self.model)
+
+    # ------------------------------------------------------------------ one answer
+
+    def _filled(self, text: str, options: Options) -> str:
+        """The text with its variables in place; says what did not go along."""
+        filled = Filled(text) if options.raw else fill_in(text, self.shell.user_ns)
+        for note in filled.notes:
+            print(note)
+        if holds_key(filled.text):
+            raise ConfigError(
+                "There is a key in the prompt, so nothing was sent. Take it out: a prompt is read "
+                "by the provider, and saved with the notebook."
+            )
+        return filled.text
+
+    def _answer(self, prompt: str, options: Options) -> tuple[Reply, BaseException | None]:
+        talk = self._talk(options)
+        if hasattr(talk, "conversation"):
+            return self._ask_widget(talk, prompt, options)
+        return self._stream(talk, prompt, options)
+
+    def _stream(
+        self, talk: Conversation, prompt: str, options: Options
+    ) -> tuple[Reply, BaseException | None]:
+        """Ask, and show the answer while it comes; give it with what cut it short."""
+        from .. import session
+        from ..widgets.live import PACER
+
+        params = self._params(options)
+        model = session.model_id(self._model(options, talk))
+        content = self._content(prompt, options, model)
+        talk.add_user(content)
+        label = options.label or self.label
+        stream = session.client().stream(talk.messages(), model, label=label, **params)
+        output = self._output()
+        news, leave = PACER.join(output.show)
+        trouble: BaseException | None = None
+        try:
+            for event in stream:
+                if output.add(event):
+                    news()
+        except KeyboardInterrupt:
+            trouble = Stopped()
+        except OrnbError as error:
+            trouble = _with_near_models(error, model)
+        finally:
+            leave()
+        talk.add_reply(stream.reply)
+        output.end(stream.reply, talk, params)
+        return stream.reply, trouble
+
+    def _ask_widget(
+        self, chat: Chat, prompt: str, options: Options
+    ) -> tuple[Reply, BaseException | None]:
+        """Ask in a chat, where the answer streams; the cell gets what stays.
+
+        The chat's own model, parameters and label hold, not the settings for all cells.
+        """
+        params = to_request(options.params)
+        more = {} if options.label is None else {"label": options.label}
+        if options.model is not None:
+            more["model"] = only_value(options.model, self.shell.user_ns)
+        output = self._output()
+        output.wait(f"Answering in the chat {options.chat} …")
+        trouble: BaseException | None = None
+        try:
+            reply = chat.ask(prompt, attach=self._attached(options), **params, **more)
+        except KeyboardInterrupt:
+            trouble, reply = Stopped(), _last_reply(chat.conversation)
+        except OrnbError as error:
+            if error.reply is None:
+                output.wait("Nothing was sent.")
+                raise
+            trouble, reply = error, error.reply
+        output.end(reply, chat.conversation, {**chat.params, **params})
+        return reply, trouble
+
+    def _compare(self, prompt: str, options: Options) -> None:
+        if not hasattr(self.shell, "kernel"):
+            self._one_by_one(prompt, options)
+            return
+        from ..widgets.compare import compare
+
+        content = self._content(prompt, options, *options.compare)
+        compared = compare(
+            [{"role": "user", "content": content}],
+            options.compare,
+            system=self._new_talk(options).system,
+            blind=options.blind,
+            label=options.label or self.label,
+            **self._params(options),
+        )
+        if options.into is not None:
+            self.shell.user_ns[options.into] = compared
+
+    def _one_by_one(self, prompt: str, options: Options) -> None:
+        """Ask models one after another, for a terminal; what goes wrong with one is printed."""
+        replies = []
+        for model in options.compare:
+            print(f"--- {model}")
+            talk = self._new_talk(options)
+            reply, trouble = self._stream(talk, prompt, replace(options, model=model))
+            replies.append(reply)
+            if isinstance(trouble, Stopped):
+                raise trouble
+            if trouble is not None:
+                print(f"{type(trouble).__name__}: {trouble}")
+        if options.into is not None:
+            self.shell.user_ns[options.into] = replies
+
+    # ------------------------------------------------------------------ what goes into it
+
+    def _params(self, options: Options) -> dict[str, Any]:
+        return {**self.params, **to_request(options.params)}
+
+    def _attached(self, options: Options) -> list[Attachment]:
+        from ..attachments import Attachment
+
+        return [Attachment.of(only_value(source, self.shell.user_ns)) for source in options.attach]
+
+    def _content(self, prompt: str, options: Options, *models: str | None) -> Content:
+        """The prompt, with what is attached once it is known that each model takes it."""
+        if not options.attach:
+            return prompt
+        from .. import attachments, session
+
+        files, listed = self._attached(options), None
+        with contextlib.suppress(OrnbError):  # a server of one's own need not list its models
+            listed = session.models()
+        for model in models:
+            if model is not None:
+                attachments.check(files, model, listed, plugins=options.params.get("plugins", ()))
+        return attachments.content(prompt, files)
+
+    def _model(self, options: Options, talk: Conversation) -> Any:
+        """The model asked for: by the cell, else by the conversation so far, else the setting."""
+        if options.model is not None:
+            return only_value(options.model, self.shell.user_ns)
+        last = _last_reply(talk)
+        return (last and last.requested_model) or self.model
+
+    def _talk(self, options: Options) -> Any:
+        """The conversation, or the chat, that the prompt goes into."""
+        from ..conversation import Conversation
+
+        if options.chat is None:
+            return self._new_talk(options)
+        names = self.shell.user_ns
+        if options.chat not in names:
+            names[options.chat] = self._new_talk(options)
+        talk = names[options.chat]
+        chat_module = sys.modules.get("ornb.widgets.chat")  # who has a Chat has loaded it
+        is_chat = chat_module is not None and isinstance(talk, chat_module.Chat)
+        if not (is_chat or isinstance(talk, Conversation)):
+            raise ConfigError(
+                f"--chat {options.chat}: that is of type {type(talk).__name__}, so nothing was "
+                "sent. Take the name of a Chat or a Conversation, or one that is free."
+            )
+        if options.system is not None:
+            (talk.conversation if is_chat else talk).system = options.system
+        return talk
+
+    def _new_talk(self, options: Options) -> Conversation:
+        from ..conversation import Conversation
+
+        return Conversation(options.system if options.system is not None else self.system)
+
+    def _output(self) -> CellOutput | TerminalOutput:
+        from .output import CellOutput, TerminalOutput
+
+        return CellOutput(self.hz) if hasattr(self.shell, "kernel") else TerminalOutput()
+
+
+def register(shell: InteractiveShell) -> None:
+    """Make ``%ornb`` and ``%%ornb`` known to an IPython; a second time changes nothing.
+
+    Parameters
+    ----------
+    shell : IPython.core.interactiveshell.InteractiveShell
+        The running one.
+    """
+    there = shell.magics_manager.registry.get(OrnbMagics.__name__)
+    # A new one would not have the settings made so far.
+    shell.register_magics(OrnbMagics if there is None else there)
+    for magic in ("%ornb", "%%ornb"):
+        shell.set_hook(  # type: ignore[no-untyped-call]
+            "complete_command", _completions, str_key=magic
+        )
+
+
+def _completions(_: Any, event: Any) -> list[str]:
+    """What the Tab key proposes behind a magic: commands, options, ids of models."""
+    if event.command == "%ornb":
+        return [name for name in COMMANDS if name.startswith(event.symbol)]
+    if event.symbol.startswith("-"):
+        return [name for name in OPTIONS if name.startswith(event.symbol)]
+    session = sys.modules.get("ornb.session")
+    # Only what is here already: the Tab key neither waits for a network nor chooses a service.
+    catalogue = None if session is None else session._default.catalogue
+    if catalogue is None or not event.symbol:
+        return []
+    return [name for name in catalogue.index if name.startswith(event.symbol)]
+
+
+def _last_reply(talk: Conversation) -> Any:
+    return next((turn.reply for turn in reversed(talk.path) if turn.reply is not None), None)
+
+
+def _with_near_models(error: OrnbError, model: str | None) -> OrnbError:
+    """Where a model is refused that is not listed, propose some that are."""
+    if not isinstance(error, BadRequest | NotFound) or model is None:
+        return error
+    from .. import session
+    from ..filters import closest
+
+    with contextlib.suppress(OrnbError):
+        listed = session.models()
+        close = [] if model in listed.index else closest(model, listed)
+        if close:
+            error.args = (f"{error} Did you mean {' or '.join(close)}?",)
+    return error

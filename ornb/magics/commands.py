@@ -1,0 +1,283 @@
+"""What stands behind ``%ornb``: the state, the models, the usage, the key."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from .. import session
+from ..errors import ConfigError, NotFound, OrnbError, UnexpectedAnswer
+from ..filters import filter_models
+from ..placeholders import near
+from ..reply import format_usd
+from .options import COMMANDS, holds_key, overview, shown, words
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SHOWN_COLUMNS = [
+    *("context_length", "prompt_usd_per_million", "completion_usd_per_million"),
+    "intelligence_index",
+]
+"""Columns of the table of ``%ornb models``."""
+
+HOW_TO_GIVE_A_KEY = (
+    "Give one with ornb.sign_in(), or set OPENROUTER_API_KEY before Jupyter starts.\n"
+    "Never type it into a cell: it would be saved with the notebook."
+)
+_THOUSANDS = {"": 1, "k": 1_000, "m": 1_000_000}
+
+
+def run(line: str, chosen_model: str | None) -> Any:
+    """Do what a line says.
+
+    Parameters
+    ----------
+    line : str
+        What stands behind ``%ornb``.
+    chosen_model : str or None
+        The one set for all cells.
+
+    Returns
+    -------
+    Any
+        What the cell shows: a table, the usage, facts of a key; None where text was printed.
+
+    Raises
+    ------
+    ConfigError
+        There is no such command, or it does not take what it was given.
+    OrnbError
+        The service cannot be reached, or refuses.
+
+    Examples
+    --------
+    >>> run("models gpt-4o-mini --no-batch", None).index.tolist()[:1]  # doctest: +ELLIPSIS
+    ornb.models(search='gpt-4o-mini', batch=False): ... of 421 models, snapshot of 2026-08-22
+    ['openai/gpt-4o-mini']
+    """
+    command, *rest = words(line, "%ornb") or [""]
+    if command.lower() in ("help", "--help", "-h", "?"):
+        return print(overview())
+    if command == "models":
+        return models(rest)
+    if command == "usage":
+        return _usage(rest)
+    if rest or command not in ("", "key"):
+        _refuse(command, rest)
+    if command == "key":
+        return key()
+    return print("\n".join(status(chosen_model)))
+
+
+def models(rest: list[str]) -> pd.DataFrame:
+    """List models.
+
+    Parameters
+    ----------
+    rest : list of str
+        Words to search for, and filters: ``--free``, ``--no-batch``, ``--accepts=image``,
+        ``--min-context 128k``; ``--sort column``, from the greatest down.
+
+    Returns
+    -------
+    pandas.DataFrame, shape (n_models, 4)
+        `SHOWN_COLUMNS` of the rows that `ornb.models` gives.
+
+    Raises
+    ------
+    ConfigError
+        No such filter or column; the message names near ones.
+    OrnbError
+        The service cannot be reached, or refuses.
+
+    Examples
+    --------
+    >>> frame = models(["--free", "--sort", "context_length"])  # doctest: +ELLIPSIS
+    ornb.models(free=True)...
+    >>> bool(frame["context_length"].is_monotonic_decreasing)
+    True
+    """
+    asked, sort = _filters(rest)
+    found = session.models(**asked)
+    if sort is not None:
+        if sort not in found.columns:
+            raise ConfigError(
+                f"%ornb models: there is no column {sort!r}.{near(sort, map(str, found.columns))}"
+            )
+        found = found.sort_values(sort, ascending=False)
+    code = ", ".join(f"{name}={value!r}" for name, value in asked.items())
+    day = found.attrs.get("snapshot")
+    source = f"snapshot of {day}" if day else str(found.attrs.get("source"))
+    count = f"{len(found)} of {len(session.models())} models"
+    print(f"ornb.models({code}): {count}, {source}")
+    return found[SHOWN_COLUMNS]
+
+
+def key() -> Any:
+    """Tell what the service says of the key in use, or how to give one.
+
+    Returns
+    -------
+    KeyInfo or None
+        Nothing of the key itself; None where text was printed.
+
+    Raises
+    ------
+    OrnbError
+        The service cannot be reached, or does not know the key.
+
+    Examples
+    --------
+    >>> key()
+    No key: ornb is offline, and nothing is billed.
+    Give one with ornb.sign_in(), ...
+    """
+    from .. import keys
+
+    client = session.client()
+    host = urlsplit(client.base_url).netloc
+    if client.source == "offline":
+        return print(f"No key: ornb is offline, and nothing is billed.\n{HOW_TO_GIVE_A_KEY}")
+    if not client.has_key:
+        return print(f"No key goes to {host}.\n{HOW_TO_GIVE_A_KEY}")
+    try:
+        return keys.describe(client.key())
+    except (NotFound, UnexpectedAnswer):
+        return print(f"A key goes to {host}, which keeps no account of it.")
+
+
+def status(chosen_model: str | None) -> list[str]:
+    """Give the state in lines.
+
+    Parameters
+    ----------
+    chosen_model : str or None
+        The one set for all cells.
+
+    Returns
+    -------
+    list of str
+        Service, model, calls, cost.
+
+    Raises
+    ------
+    OrnbError
+        The service cannot be reached.
+
+    Examples
+    --------
+    >>> status(None)[1]
+    'Default model  ornb/canned'
+    """
+    client, used = session.client(), session.usage
+    if client.source == "offline":
+        where = "offline, on this machine (ornb.sign_in() goes live)"
+    else:
+        with_key = "with a key" if client.has_key else "without a key"
+        where = f"{urlsplit(client.base_url).netloc}, {with_key}"
+    calls = used.df
+    failed = int((calls["status"] == "error").sum())
+    return [
+        f"Service        {where}",
+        f"Default model  {chosen_model or _default_model()}",
+        f"Calls so far   {len(calls)}" + (f", {failed} failed" if failed else ""),
+        f"Billed         {format_usd(float(calls['cost_usd'].sum()))}",
+        "More           %ornb help",
+    ]
+
+
+def _default_model() -> str:
+    try:
+        return session.default_model() or "the service chooses"
+    except OrnbError:  # a server of one's own may list nothing, and still chat
+        return "not known; name one"
+
+
+def _usage(rest: list[str]) -> Any:
+    if not rest:
+        return session.usage
+    by = rest[-1].removeprefix("--by=")
+    if len(rest) == 1 + (rest[0] == "--by") and rest[0].startswith("--by") and by != "--by":
+        return session.usage.summary(by=by)
+    raise ConfigError(
+        f"%ornb usage takes nothing, or --by and a column such as model, provider or label; "
+        f"{shown(' '.join(rest))!r} was given."
+    )
+
+
+def _refuse(command: str, rest: list[str]) -> None:
+    if any(map(holds_key, (command, *rest))) or any(word.startswith("sk-") for word in rest):
+        raise ConfigError(
+            "%ornb takes no key: what is typed into a cell is saved with the notebook, so delete "
+            "the line and, best, that key. Sign in with ornb.sign_in() instead."
+        )
+    if command in COMMANDS:
+        raise ConfigError(f"%ornb {command} takes nothing; {' '.join(rest)!r} was given.")
+    hint = near(command, COMMANDS) or f" It knows {', '.join(COMMANDS)}."
+    raise ConfigError(
+        f"%ornb has no command {shown(command)!r}.{hint} A prompt goes into a cell that begins "
+        "with %%ornb."
+    )
+
+
+# ------------------------------------------------------------------ filters, as options
+
+_KINDS: dict[str, str] = {
+    name: str((filter_models.__annotations__ or {})[name])
+    for name in (filter_models.__kwdefaults__ or {})
+    if name != "search"
+}
+"""Filter to its annotation, which says how to read it."""
+
+
+def _filters(rest: list[str]) -> tuple[dict[str, Any], str | None]:
+    """Words and options as arguments of `ornb.models`, and the column to sort by."""
+    asked: dict[str, Any] = {}
+    search: list[str] = []
+    sort = None
+    queue = list(rest)
+    while queue:
+        word = queue.pop(0)
+        if not word.startswith("--"):
+            search.append(word)
+            continue
+        option, equals, value = word[2:].partition("=")
+        name = option.replace("-", "_")
+        is_off = name.startswith("no_") and _is_flag(name[3:])
+        if is_off or _is_flag(name):
+            asked[name[3:] if is_off else name] = not is_off
+            continue
+        if name not in (*_KINDS, "sort"):
+            _refuse_filter(option)
+        if not equals:
+            if not queue or queue[0].startswith("--"):
+                raise ConfigError(f"%ornb models: --{option} needs a value.")
+            value = queue.pop(0)
+        if name == "sort":
+            sort = value
+        else:
+            asked[name] = _read(option, value, _KINDS[name])
+    return ({"search": " ".join(search), **asked} if search else asked), sort
+
+
+def _is_flag(name: str) -> bool:
+    return _KINDS.get(name, "").startswith("bool")
+
+
+def _refuse_filter(option: str) -> None:
+    known = [name.replace("_", "-") for name in _KINDS] + ["sort"]
+    hint = near(option, known) or f" It knows {', '.join(known)}."
+    raise ConfigError(f"%ornb models has no filter {option!r}.{hint}")
+
+
+def _read(option: str, value: str, kind: str) -> Any:
+    if kind.startswith("str"):
+        parts = value.split(",")
+        return parts if len(parts) > 1 else value
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([km]?)", value.lower().replace(",", "").replace("_", ""))
+    if found is None:
+        raise ConfigError(f"%ornb models: --{option} is {value!r}; give a number, such as 128k.")
+    number = float(found[1]) * _THOUSANDS[found[2]]
+    return int(number) if kind.startswith("int") else number

@@ -1,0 +1,232 @@
+"""The answer in the cell: streams into one output, which then stays with the facts of the call."""
+
+from __future__ import annotations
+
+import html
+import sys
+import threading
+from typing import Any
+
+from IPython.display import DisplayHandle, display
+
+from ..conversation import MIME_TRANSCRIPT, Conversation
+from ..rendering import StreamRenderer, facts, reply_html, reply_text
+from ..reply import Event, Reply
+
+BYTES_PER_SECOND = 12_000
+"""Of HTML into a cell's output while it streams; plain deltas at 30 Hz cost about as much."""
+
+
+def audit(reply: Reply, params: dict[str, Any]) -> dict[str, Any]:
+    """Give the facts of a call, to be kept beside its answer.
+
+    Parameters
+    ----------
+    reply : Reply
+        As it ended.
+    params : dict
+        What was sent besides model and messages.
+
+    Returns
+    -------
+    dict
+        Named like the columns of `ornb.usage`, with `params` and ``ornb_version``; what is not
+        known is left out. A key is not among the facts of a reply.
+
+    Examples
+    --------
+    >>> facts = audit(Reply(requested_model="lab/a", status="stopped"), {"seed": 7})
+    >>> {name: facts[name] for name in ("model", "status", "params")}
+    {'model': 'lab/a', 'status': 'stopped', 'params': {'seed': 7}}
+    """
+    usage, timing, began = reply.usage, reply.timing, reply.timing.started_at
+    known = {
+        "started_at": began and began.isoformat(timespec="microseconds"),
+        "label": reply.label,
+        "model": reply.requested_model,
+        "served_model": reply.model,
+        "provider": reply.provider,
+        "source": reply.source,
+        "prompt_tokens": usage.prompt_tokens,
+        "completion_tokens": usage.completion_tokens,
+        "reasoning_tokens": usage.reasoning_tokens,
+        "cached_tokens": usage.cached_tokens,
+        "total_tokens": usage.total_tokens,
+        "cost_usd": reply.cost_usd,
+        "time_to_first_token_s": timing.time_to_first_token_s,
+        "time_to_first_answer_s": timing.time_to_first_answer_s,
+        "duration_s": timing.duration_s,
+        "finish_reason": reply.finish_reason,
+        "status": reply.status,
+        "error": reply.error,
+        "http_status": reply.http_status,
+        "generation_id": reply.generation_id,
+        "attempts": reply.attempts or None,
+        "params": params or None,
+        "ornb_version": sys.modules["ornb"].__version__,
+    }
+    return {name: value for name, value in known.items() if value is not None}
+
+
+class CellOutput:
+    """One output of a cell, updated in place. For notebooks.
+
+    Each update carries the whole so far, so updates become rarer as it grows: what they cost stays
+    in proportion to the time they take.
+
+    Parameters
+    ----------
+    hz : float
+        Updates a second at most.
+    """
+
+    def __init__(self, hz: float = 12.0) -> None:
+        self._gap_s = 1 / hz
+        self._lock = threading.Lock()
+        self._new: list[str] = []
+        self._finished: list[str] = []
+        self._renderer = StreamRenderer()
+        self._handle: DisplayHandle | None = None
+        self._over = False
+
+    def wait(self, words: str) -> None:
+        """Say, while nothing has come, what is going on.
+
+        Parameters
+        ----------
+        words : str
+            Plain text.
+        """
+        with self._lock:
+            self._put({"text/html": f"<p><em>{html.escape(words)}</em></p>", "text/plain": words})
+
+    def add(self, event: Event) -> bool:
+        """Take a piece.
+
+        Parameters
+        ----------
+        event : Event
+            Of any type.
+
+        Returns
+        -------
+        bool
+            Whether there is something to show.
+        """
+        if event.type == "text":
+            with self._lock:
+                self._new.append(event.text)
+        return event.type == "text" or (event.type == "reasoning" and self._handle is None)
+
+    def show(self) -> float:
+        """Update the output.
+
+        Returns
+        -------
+        float
+            Seconds to wait before the next time.
+        """
+        with self._lock:
+            if self._over:
+                return 0.0
+            finished, tail = self._renderer.feed("".join(self._new))
+            self._new.clear()
+            self._finished.append(finished)
+            body = "".join(self._finished) + tail or "<p><em>Thinking …</em></p>"
+            self._put({"text/html": f'<div class="ornb-static">{body}</div>', "text/plain": "…"})
+        return max(self._gap_s, self._renderer.wait_s, len(body) / BYTES_PER_SECOND)
+
+    def end(self, reply: Reply, talk: Conversation, params: dict[str, Any]) -> None:
+        """Leave the output that stays; nothing, if nothing came and an error tells why.
+
+        Parameters
+        ----------
+        reply : Reply
+            The answer, as far as it came.
+        talk : Conversation
+            What it belongs to, kept whole, so that a chat can go on from this output.
+        params : dict
+            What was sent besides model and messages.
+        """
+        with self._lock:
+            self._over = True
+            if self._handle is None and reply.status != "ok" and not reply.text:
+                return
+            data = {
+                "text/html": reply_html(reply),
+                "text/plain": reply_text(reply),
+                MIME_TRANSCRIPT: talk.to_json(),
+            }
+            self._put(data, {"ornb": audit(reply, params)})
+
+    def _put(self, data: dict[str, Any], metadata: dict[str, Any] | None = None) -> None:
+        more: dict[str, Any] = {"raw": True, "metadata": metadata or {}}
+        if self._handle is None:
+            self._handle = display(data, display_id=True, **more)  # type: ignore[no-untyped-call]
+        else:
+            self._handle.update(data, **more)  # type: ignore[no-untyped-call]
+
+
+class TerminalOutput:
+    """Plain text, for where IPython runs in a terminal. The same methods as `CellOutput`."""
+
+    def __init__(self) -> None:
+        self._begun = False
+
+    def wait(self, words: str) -> None:
+        """Say, while nothing has come, what is going on.
+
+        Parameters
+        ----------
+        words : str
+            Plain text.
+        """
+        print(words)
+
+    def add(self, event: Event) -> bool:
+        """Write a piece at once.
+
+        Parameters
+        ----------
+        event : Event
+            Of any type.
+
+        Returns
+        -------
+        bool
+            False: nothing is left to show.
+        """
+        if event.type == "text":
+            sys.stdout.write(event.text)
+            sys.stdout.flush()
+        elif event.type == "reasoning" and not self._begun:
+            print("(thinking ...)")
+        self._begun = self._begun or event.type in ("text", "reasoning")
+        return False
+
+    def show(self) -> float:
+        """Nothing is left to show.
+
+        Returns
+        -------
+        float
+            0.
+        """
+        return 0.0
+
+    def end(self, reply: Reply, _talk: Conversation, _params: dict[str, Any]) -> None:
+        """Write the line of facts; the whole answer where it did not come in pieces.
+
+        Parameters
+        ----------
+        reply : Reply
+            The answer, as far as it came.
+        _talk, _params
+            Are not shown.
+        """
+        if not self._begun and reply.status != "ok" and not reply.text:
+            return  # the error tells
+        if not self._begun and reply.text:
+            print(reply.text, end="")
+        note = f"\n{reply.note}" if reply.note else ""
+        print(f"\n[{facts(reply)}]{note}")

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         models,
         providers,
         quota,
+        quote,
         usage,
     )
     from .usage import UsageTracker
@@ -66,6 +67,7 @@ __all__ = [
     "models",
     "providers",
     "quota",
+    "quote",
     "sign_in",
     "tiers",
     "usage",
@@ -95,6 +97,7 @@ _HOME = {
     "providers": "session",
     "sign_in": "widgets.key",
     "quota": "session",
+    "quote": "session",
     "tiers": "pricing",
     "usage": "session",
 }

@@ -276,14 +276,26 @@ def _words(
         said = f"{said.rstrip('. ')} ({', '.join(map(str, reasons))})"
     who = _text(metadata.get("provider_name"))
     about = ", ".join(part for part in (str(status), model, who) if part)
-    step = NEXT_STEP[kind.__name__]
+    step = _next_step(kind, said)
     if pause is not None and kind in (RateLimited, ProviderUnavailable):
         step = f"Try again in {_duration(pause)}. {step}"
-    if kind is NotFound and "data policy" in said:
-        step = "Allow such providers in the account's privacy settings, or pick another model."
-    if kind is OutOfCredits and "afford" not in said and "free" in said:
-        step = "Add credits: a negative balance stops free models too."
     return f"{said[:SHOWN].rstrip('. ')} [{about}]. {step}"
+
+
+def _next_step(kind: type[ApiError], said: str) -> str:
+    """What to do now; some refusals are told apart by their words only."""
+    if kind is RateLimited and "free-models-per-day" in said:
+        return (
+            "The free calls come back at 00:00 UTC. Paid models go on, ornb.connect(offline=True) "
+            "is free, and 10 USD of credits, bought once, allow 1,000 a day."
+        )
+    if kind is RateLimited and "free-models-per-min" in said:
+        return "ornb.quota(wait=True) spaces free calls; ornb.quota() counts them."
+    if kind is NotFound and "data policy" in said:
+        return "Allow such providers in the account's privacy settings, or pick another model."
+    if kind is OutOfCredits and "afford" not in said and "free" in said:
+        return "Add credits: a negative balance stops free models too."
+    return NEXT_STEP[kind.__name__]
 
 
 def _duration(seconds: float) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import ssl
@@ -71,6 +72,7 @@ class WireServer:
     ) -> None:
         self._scripts = list(scripts)
         self._tls = tls
+        self._lock = threading.Lock()
         self.requests: list[tuple[bytes, bytes]] = []
         self.connections = 0
         self.disconnected = threading.Event()
@@ -95,22 +97,21 @@ class WireServer:
             threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
     def _serve(self, connection: socket.socket) -> None:
-        if self._tls is not None:
-            try:
+        with contextlib.suppress(OSError):  # the client left, or did not trust us
+            if self._tls is not None:
                 connection = self._tls.wrap_socket(connection, server_side=True)
-            except OSError:
-                return  # the client did not trust us
-        with connection, connection.makefile("rb") as incoming:
-            try:
-                while (request := self._read(incoming)) is not None:
-                    self.requests.append(request)
-                    script = self._scripts.pop(0) if len(self._scripts) > 1 else self._scripts[0]
-                    for step in script(*request) if callable(script) else script:
-                        if not self._do(step, connection):
-                            return
-            except OSError:
-                pass
-            self.disconnected.set()
+            with connection, connection.makefile("rb") as incoming:
+                self._converse(connection, incoming)
+        self.disconnected.set()
+
+    def _converse(self, connection: socket.socket, incoming: Any) -> None:
+        while (request := self._read(incoming)) is not None:
+            with self._lock:
+                self.requests.append(request)
+                script = self._scripts.pop(0) if len(self._scripts) > 1 else self._scripts[0]
+            for step in script(*request) if callable(script) else script:
+                if not self._do(step, connection):
+                    return
 
     @staticmethod
     def _read(incoming: Any) -> tuple[bytes, bytes] | None:

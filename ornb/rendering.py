@@ -1,145 +1,42 @@
-"""Model Markdown to safe HTML, whole or block by block while it streams.
+"""What stays of an answer in a notebook: safe HTML that reads well also without a style sheet.
 
-A model's answer is hostile text: it may hold scripts, links that run code, pictures whose address
-carries what the chat knows, or nesting that breaks a parser. Three walls stand between it and the
-page. Markdown is parsed with HTML off; the renderers here write only elements that they choose;
-and nh3 cleans **last**, every block and the open tail too, against a short list of elements,
-attributes and classes. Nothing remote is loaded, and no attribute of JupyterLab's gets through.
-
-While an answer streams, `StreamRenderer` renders each block once, when it can no longer change,
-and only the open tail again. Rendering the whole for each piece would cost minutes of CPU for one
-long answer.
+A widget is gone when its notebook is opened again, so everything of worth is in ordinary outputs.
+`ornb.markdown` makes an answer's text safe; what else an answer brings (names, errors, reasoning,
+sources, pictures) is escaped or checked here.
 """
 
 from __future__ import annotations
 
 import html
+import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from datetime import UTC
-from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import urlsplit
-from xml.etree.ElementTree import Element, tostring
 
-import nh3
-import pygments.token as kinds
-from latex2mathml.converter import Converter
-from markdown_it import MarkdownIt
-from markdown_it.token import Token
-from mdit_py_plugins.dollarmath import dollarmath_plugin
-from pygments.lexers import get_lexer_by_name
-from pygments.util import ClassNotFound
-
+from .citations import footnotes
 from .conversation import MIME_TRANSCRIPT, well_formed
+from .markdown import StreamRenderer, plain, render, web_link
 
 if TYPE_CHECKING:
-    from markdown_it.rules_block import StateBlock
-    from markdown_it.rules_core import StateCore
-    from markdown_it.rules_inline import StateInline
-
-    from .conversation import Conversation, Turn
+    from .conversation import Content, Conversation, Turn
     from .reply import Reply
 
-CODE_KINDS = {
-    kinds.Comment: "ornb-c",
-    kinds.Keyword: "ornb-k",
-    kinds.Operator.Word: "ornb-k",
-    kinds.Name.Builtin: "ornb-b",
-    kinds.Name.Class: "ornb-f",
-    kinds.Name.Decorator: "ornb-d",
-    kinds.Name.Function: "ornb-f",
-    kinds.Name.Tag: "ornb-k",
-    kinds.Name.Attribute: "ornb-d",
-    kinds.Literal.String: "ornb-s",
-    kinds.Literal.Number: "ornb-n",
-    kinds.Generic.Deleted: "ornb-x",
-    kinds.Generic.Inserted: "ornb-s",
-    kinds.Generic.Prompt: "ornb-c",
-}
-"""Pygments token kind to class; one not listed takes its parent's. Few, so that HTML is short."""
-
-LANGUAGES = frozenset(
-    str.split(
-        "bash batch c clojure cmake console cpp csharp css dart diff docker elixir erlang "
-        "fortran go graphql groovy haskell html http ini java javascript json julia kotlin "
-        "lua make matlab nginx nim objective-c ocaml octave perl php postgresql powershell "
-        "pycon python r ruby rust scala sql swift tex toml ts typescript xml yaml zig"
-    )
-)
-"""Languages that are highlighted. A model names any it likes; these lexers are well tried."""
-
-CODE_TAGS = {"ornb-k": "b", "ornb-c": "i"}
-"""Classes whose element says something also where no style sheet is loaded."""
-
-CLASSES = {
-    "b": {"ornb-k"},
-    "i": {"ornb-c"},
-    "span": {*CODE_KINDS.values(), "ornb-image", "ornb-math"} - {*CODE_TAGS},
-    "div": {"ornb-math"},
-    "small": {"ornb-host"},
-    "pre": {"ornb-code"},
-    "li": {"ornb-task"},
-    "code": {f"language-{language}" for language in LANGUAGES},
-}
-"""Every class that rendered HTML can have: an answer cannot dress as a part of JupyterLab."""
-
-MATH_ATTRIBUTES = {
-    "math": {"display"},
-    "menclose": {"notation"},
-    "mfrac": {"linethickness"},
-    "mi": {"mathvariant"},
-    "mo": {"accent", "fence", "form", "maxsize", "minsize", "movablelimits", "stretchy"},
-    "mover": {"accent"},
-    "mspace": {"width", "linebreak"},
-    "mstyle": {"displaystyle", "scriptlevel", "mathvariant"},
-    "mtable": {"columnlines", "columnspacing", "displaystyle", "rowlines", "rowspacing"},
-    "mtd": {"columnalign"},
-    "munder": {"accentunder"},
-}
-MATH_TAGS = set(
-    str.split(
-        "math menclose mfrac mi mmultiscripts mn mo mover mpadded mphantom mroot mrow mspace msqrt "
-        "mstyle msub msubsup msup mtable mtd mtext mtr munder munderover"
-    )
-)
-TAGS = MATH_TAGS | set(
-    str.split(
-        "a b blockquote br code div em h3 h4 h5 h6 hr i li ol p pre s small span strong "
-        "table tbody td th thead tr ul"
-    )
-)
-
-ATTRIBUTES = {
-    "a": {"href"},
-    "ol": {"start"},
-    "th": {"align"},
-    "td": {"align"},
-    **MATH_ATTRIBUTES,
-}
-
-_CLEANER = nh3.Cleaner(
-    tags=TAGS,
-    attributes=ATTRIBUTES,
-    allowed_classes=CLASSES,
-    url_schemes={"http", "https", "mailto"},
-    link_rel="noopener noreferrer nofollow",
-    set_tag_attribute_values={"a": {"target": "_blank"}},
-)
-
-LONGEST_FORMULA = 5_000
-LONGEST_HIGHLIGHT = 100_000
-"""Characters; beyond them a formula or a code block is shown as its plain source."""
-
-_MACROS = re.compile(r"\\(?:re)?newcommand|\\providecommand|\\[egx]?def\b|\\let\b")
-_LENGTH = re.compile(r"[+-]?\d{0,2}(?:\.\d+)?(?:em|ex|mu|pt)\Z")
-_BACKWARDS = re.compile(r"-0?\.\d+em\Z")
-_LOOKS_LIKE_MATH = re.compile(r"[\\^_=+<>*/]|^\s*\S{1,3}\s*$")
-_MATH_OPENS = re.compile(r"^[ \t>]*(?:[-*+]|\d+[.)])?[ \t]*(?:\$\$|\\\[)", re.MULTILINE)
-_BLANK_LINE = re.compile(r"\n[ \t]*(?=\n)")
-_ABSOLUTE = re.compile(r"(?:https?://|mailto:)[^\s]", re.IGNORECASE)
-_TASK = re.compile(r"\[([ xX])\][ \t]")
-_PICTURE = re.compile(r"data:image/(?:png|jpeg|gif|webp);base64,[A-Za-z0-9+/]+={0,2}\Z")
+__all__ = [
+    "SOURCES",
+    "Facts",
+    "StreamRenderer",
+    "content_html",
+    "facts",
+    "pictures_html",
+    "render",
+    "reply_html",
+    "reply_text",
+    "sources_html",
+    "static_html",
+    "steps_html",
+    "transcript",
+]
 
 SOURCES = {
     "live": "live",
@@ -149,415 +46,54 @@ SOURCES = {
 }
 """`Reply.source` in a reader's words."""
 
+LARGEST_PICTURE = 1_000_000
+"""Characters of a sent picture's data URL that is drawn in the output that stays. A larger one is
+named there; it is in the transcript."""
 
-def render(text: str) -> str:
-    r"""Safe HTML of a whole answer.
+_PICTURE = re.compile(r"data:image/(?:png|jpeg|gif|webp);base64,[A-Za-z0-9+/]+={0,2}\Z")
+
+# Jupyter typesets TeX in an output's HTML: "from $5 to $10" would become a formula. The first name
+# is MathJax 3's, the second MathJax 2's.
+_NO_TEX = "mathjax_ignore tex2jax_ignore"
+
+# JupyterLab writes "Error displaying widget: model not found" where the live chat was, and falls
+# back to no other form of that output. While it holds nothing but text it is hidden, and a line
+# below the conversation says how to go on. (That output has the class of a widget itself only when
+# there is none.) Style elements work in trusted notebooks only; in others JupyterLab shows the
+# widget's plain text, and of this the line alone.
+_REOPEN = """<p class="ornb-reopen" hidden><small>This conversation is saved in the notebook. \
+To go on with it: <code>chat = ornb.Chat.reopen("the notebook's name.ipynb")</code></small></p>
+<style>
+.jp-OutputArea-child:has(.{name}) + .jp-OutputArea-child > .jp-OutputArea-output:not(:has(*)) {{
+  display: none }}
+.jp-OutputArea-child:has(.{name}):has(+ .jp-OutputArea-child > .jupyter-widgets)
+  .ornb-reopen {{ display: block }}
+</style>
+"""
+
+
+def static_html(body: str, *, css_class: str = "") -> str:
+    """Put safe HTML into the element that every output of ornb's that stays is in.
 
     Parameters
     ----------
-    text : str
-        Markdown: CommonMark with tables, strikethrough and task lists; formulas between ``$``,
-        ``$$``, ``\(`` or ``\[``. Any text is accepted.
+    body : str
+        Safe HTML.
+    css_class : str
+        One more class.
 
     Returns
     -------
     str
-        HTML that runs nothing and fetches nothing. Formulas are MathML, images are a line of text
-        with a link, links show their host; what cannot be parsed is shown as it is.
+        Jupyter looks for no TeX in it; formulas are MathML already, and dollars are money.
 
     Examples
     --------
-    >>> render("*Hi* <script>alert(1)</script>")
-    '<p><em>Hi</em> &lt;script&gt;alert(1)&lt;/script&gt;</p>\n'
+    >>> static_html("<p>From $5 to $10</p>")
+    '<div class="ornb-static mathjax_ignore tex2jax_ignore"><p>From $5 to $10</p></div>'
     """
-    return "".join(_render_all(_well_formed(text), {}))
-
-
-class StreamRenderer:
-    r"""Safe HTML of an answer that is still arriving.
-
-    The pieces of `feed` joined, and the last tail, are what a reader sees; `finish` gives exactly
-    what `render` gives for the whole text.
-
-    Examples
-    --------
-    >>> stream = StreamRenderer()
-    >>> stream.feed("# Tokens\n\nA tok")
-    ('', '<h3>Tokens</h3>\n<p>A tok</p>\n')
-    >>> stream.feed("en is\na *pie")
-    ('<h3>Tokens</h3>\n', '<p>A token is\na *pie</p>\n')
-    >>> stream.finish()
-    '<h3>Tokens</h3>\n<p>A token is\na *pie</p>\n'
-    """
-
-    def __init__(self) -> None:
-        self.wait_s = 0.0
-        """Seconds to leave before the next `feed`: five times what the last one took, so that a
-        block that never closes (one endless list) cannot fill the kernel."""
-        self._arrived: list[str] = []
-        self._finished: list[str] = []
-        self._open = ""
-        self._held = ""
-        self._env: dict[str, Any] = {}
-        self._broken = False
-
-    def feed(self, text: str) -> tuple[str, str]:
-        """Take the next piece of the answer.
-
-        Parameters
-        ----------
-        text : str
-            What arrived, cut anywhere; may be empty.
-
-        Returns
-        -------
-        finished : str
-            HTML of the blocks that have become final with this piece; often empty.
-        tail : str
-            HTML of what is open, in place of the last tail. Code in it is not highlighted yet.
-        """
-        began = perf_counter()
-        text = self._held + text
-        # The other half of a line break or of a surrogate pair may be in the next piece.
-        keep = 1 if text and (text[-1] == "\r" or "\ud800" <= text[-1] <= "\udbff") else 0
-        self._held = text[len(text) - keep :]
-        self._take(_well_formed(text[: len(text) - keep]))
-        try:
-            finished, tail = self._advance()
-        except Exception:  # noqa: BLE001 - a parser's bug must not lose an answer
-            self._broken = True
-            finished, tail = "", _source(self._open)
-        self.wait_s = 5 * (perf_counter() - began)
-        return finished, tail
-
-    def finish(self) -> str:
-        """Give the HTML of the whole answer, as `render` does.
-
-        Returns
-        -------
-        str
-            It begins with the finished pieces of `feed`, unless a link was defined after its use.
-        """
-        self._take(_well_formed(self._held))
-        self._held = ""
-        if self._broken or self._env.get("references"):
-            return "".join(_render_all("".join(self._arrived), {}))
-        return "".join([*self._finished, *_render_all(self._open, self._env)])
-
-    def _take(self, text: str) -> None:
-        self._arrived.append(text)
-        self._open += text
-
-    def _advance(self) -> tuple[str, str]:
-        source, env = self._open, self._env
-        blocks = _blocks(_MARKDOWN.parse(source, env))
-        lines = source.split("\n")
-        first_open = self._first_open(blocks, lines)
-        finished = [_render_block(block, lines, env) for block in blocks[:first_open]]
-        self._finished += finished
-        if first_open:
-            self._open = "\n".join(lines[_first_line(blocks[first_open]) :])
-        tail = [_render_block(block, lines, {**env, "open": True}) for block in blocks[first_open:]]
-        return "".join(finished), "".join(tail)
-
-    def _first_open(self, blocks: list[list[Token]], lines: list[str]) -> int:
-        """Index of the first block that later text could still change.
-
-        A block is final when a later one surely starts, that is when the end of its deciding line
-        has arrived: until then "2" may become "2." and go on with the list above. And a formula
-        that is not closed reads as a paragraph, until its end arrives and takes everything in
-        between: such a block waits for the empty line, which no formula can hold.
-        """
-        last = max(
-            (i for i, b in enumerate(blocks) if _deciding_line(b) < len(lines) - 1), default=0
-        )
-        for i, block in enumerate(blocks[:last]):
-            if block[0].type in ("math_block", "fence", "code_block"):
-                continue
-            source = "\n".join(lines[_first_line(block) : _first_line(blocks[i + 1])]) + "\n"
-            if _MATH_OPENS.search(_BLANK_LINE.split(source)[-1]):
-                return i
-        return last
-
-
-def _well_formed(text: str) -> str:
-    """Line ends as the parser will make them, and no half of a surrogate pair."""
-    text = well_formed(text)
-    return text.replace("\r\n", "\n").replace("\r", "\n").replace("\0", "\ufffd")
-
-
-def _render_all(text: str, env: dict[str, Any]) -> Iterator[str]:
-    try:
-        blocks = _blocks(_MARKDOWN.parse(text, env))
-    except Exception:  # noqa: BLE001 - a parser's bug must not lose an answer
-        yield _source(text)
-        return
-    lines = text.split("\n")
-    for block in blocks:
-        yield _render_block(block, lines, env)
-
-
-def _blocks(tokens: list[Token]) -> list[list[Token]]:
-    """Cut the parser's tokens into top-level blocks."""
-    blocks: list[list[Token]] = []
-    depth = 0
-    for token in tokens:
-        if depth == 0:
-            blocks.append([])
-        blocks[-1].append(token)
-        depth += token.nesting
-    return blocks
-
-
-def _first_line(block: list[Token]) -> int:
-    where = block[0].map
-    return where[0] if where else 0
-
-
-def _deciding_line(block: list[Token]) -> int:
-    """The line with whose end the block is one: a table's second, a formula's last."""
-    first, after = block[0].map or (0, 0)
-    return {"math_block": after - 1, "table_open": first + 1}.get(block[0].type, first)
-
-
-def _render_block(block: list[Token], lines: list[str], env: dict[str, Any]) -> str:
-    try:
-        return _CLEANER.clean(_MARKDOWN.renderer.render(block, _MARKDOWN.options, env))
-    except Exception:  # noqa: BLE001 - deep nesting, a lexer's or a converter's bug
-        first, last = block[0].map or (0, len(lines))
-        return _source("\n".join(lines[first:last]))
-
-
-def _source(text: str) -> str:
-    return f'<pre class="ornb-code"><code>{html.escape(text)}</code></pre>\n' if text else ""
-
-
-# ------------------------------------------------------------------ Markdown, with our own writers
-
-
-def _parser() -> MarkdownIt:
-    md = MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"])
-    md.use(
-        dollarmath_plugin,
-        # "from $5 to $10" is money
-        allow_space=False,
-        allow_digits=False,
-        allow_labels=False,
-        double_inline=True,
-    )
-    # The plugin's block rule reads on beyond the list item it is in, and through empty lines.
-    md.block.ruler.at(
-        "math_block", _math_block, {"alt": ["paragraph", "reference", "blockquote", "list"]}
-    )
-    md.inline.ruler.before("escape", "math_brackets", _math_brackets)
-    md.core.ruler.after("inline", "tasks", _tasks)
-    md.validateLink = lambda url: bool(_ABSOLUTE.match(url))  # type: ignore[method-assign]
-    for name, rule in {
-        "fence": _fence,
-        "code_block": _fence,
-        "image": _image,
-        "link_open": _link_open,
-        "link_close": _link_close,
-        "math_inline": _formula,
-        "math_inline_double": _formula,
-        "math_block": _formula,
-        "heading_open": _heading,
-        "heading_close": _heading,
-        "th_open": _cell,
-        "td_open": _cell,
-    }.items():
-        md.add_render_rule(name, rule)
-    return md
-
-
-def _math_block(state: StateBlock, first: int, end: int, silent: bool) -> bool:
-    r"""Block rule: ``$$ ... $$`` or ``\[ ... \]`` that starts its line and ends one."""
-    start = state.bMarks[first] + state.tShift[first]
-    if state.is_code_block(first):
-        return False
-    opening = state.src[start : start + 2]
-    if opening not in ("$$", "\\["):
-        return False
-    closing = "$$" if opening == "$$" else "\\]"
-    parts: list[str] = []
-    for line in range(first, end):
-        if line > first and (state.isEmpty(line) or state.sCount[line] < state.blkIndent):
-            return False
-        begin = start + 2 if line == first else state.bMarks[line] + state.tShift[line]
-        part = state.src[begin : state.eMarks[line]].rstrip()
-        closed = part.endswith(closing)
-        if closing in (part[: -len(closing)] if closed else part):
-            return False  # it closes within a line: the inline rules see to it
-        parts.append(part[: -len(closing)] if closed else part)
-        if closed:
-            latex = "\n".join(parts)
-            good = _LOOKS_LIKE_MATH.search(latex) if closing == "\\]" else latex.strip()
-            return bool(good) and (silent or _push_math(state, latex, first, line + 1))
-    return False
-
-
-def _push_math(state: StateBlock, latex: str, first: int, after: int) -> bool:
-    state.line = after
-    token = state.push("math_block", "math", 0)
-    token.block = True
-    token.content = latex
-    token.map = [first, after]
-    return True
-
-
-def _math_brackets(state: StateInline, silent: bool) -> bool:
-    r"""Inline rule: ``\( ... \)``, and ``\[ ... \]`` when it looks like a formula."""
-    opening = state.src[state.pos : state.pos + 2]
-    if opening not in ("\\(", "\\["):
-        return False
-    display = opening == "\\["
-    window = state.pos + 2 + LONGEST_FORMULA  # a bound, so that many openings cost no square
-    end = state.src.find("\\]" if display else "\\)", state.pos + 2, min(window, state.posMax))
-    latex = state.src[state.pos + 2 : end]
-    if end < 0 or not latex.strip() or (display and not _LOOKS_LIKE_MATH.search(latex)):
-        return False
-    if not silent:
-        token = state.push("math_inline_double" if display else "math_inline", "math", 0)
-        token.content = latex
-    state.pos = end + 2
-    return True
-
-
-def _tasks(state: StateCore) -> None:
-    """Core rule: ``- [x]`` shows a ticked box, as text and not as a form field."""
-    tokens = state.tokens
-    for i in range(2, len(tokens)):
-        item, inline = tokens[i - 2], tokens[i]
-        if inline.type != "inline" or item.type != "list_item_open" or not inline.children:
-            continue
-        first = inline.children[0]
-        found = _TASK.match(first.content) if first.type == "text" else None
-        if found:
-            item.attrSet("class", "ornb-task")
-            first.content = ("☐ " if found[1] == " " else "☑ ") + first.content[found.end() :]
-
-
-def _fence(_: Any, tokens: Sequence[Token], i: int, options: Any, env: Any) -> str:
-    token, code, shown = tokens[i], tokens[i].content, ""
-    name = token.info.split(maxsplit=1)[0].lower() if token.info.strip() else ""
-    if name and len(code) <= LONGEST_HIGHLIGHT and not env.get("open"):
-        try:
-            lexer = get_lexer_by_name(name, stripnl=False)
-        except ClassNotFound:
-            lexer = None
-        if lexer is not None and lexer.aliases[0] in LANGUAGES:
-            shown = "".join(_spans(lexer.get_tokens(code)))
-            return (
-                f'<pre class="ornb-code"><code class="language-{lexer.aliases[0]}">'
-                f"{shown}</code></pre>\n"
-            )
-    return _source(code) or '<pre class="ornb-code"><code></code></pre>\n'
-
-
-def _spans(tokens: Any) -> Iterator[str]:
-    """Highlighted code, neighbours of one class in one span."""
-    piece, last = "", ""
-    for kind, text in tokens:
-        while kind not in CODE_KINDS and kind.parent is not None:
-            kind = kind.parent  # noqa: PLW2901 - walking up is the point
-        name = CODE_KINDS.get(kind, "")
-        if name != last and not text.isspace():
-            yield _span(last, piece)
-            piece, last = "", name
-        piece += text
-    yield _span(last, piece)
-
-
-def _span(name: str, code: str) -> str:
-    code = html.escape(code, quote=False)
-    tag = CODE_TAGS.get(name, "span")
-    return f'<{tag} class="{name}">{code}</{tag}>' if name and code else code
-
-
-def _image(renderer: Any, tokens: Sequence[Token], i: int, options: Any, env: Any) -> str:
-    token = tokens[i]
-    url = str(token.attrGet("src") or "")
-    alt = html.escape(renderer.renderInlineAsText(token.children or [], options, env))
-    link = f'<a href="{html.escape(url)}">{html.escape(_host(url))}</a>'
-    return f'<span class="ornb-image">[image “{alt}” not loaded: {link}]</span>'
-
-
-def _link_open(renderer: Any, tokens: Sequence[Token], i: int, options: Any, env: Any) -> str:
-    url = str(tokens[i].attrGet("href") or "")
-    host = _host(url)
-    # An address that is its own text shows its host already, unless it is made to mislead.
-    plain = tokens[i].info == "auto" and "@" not in url and "xn--" not in host
-    env.setdefault("hosts", []).append("" if plain else host)
-    return f'<a href="{html.escape(url)}">'
-
-
-def _link_close(renderer: Any, tokens: Sequence[Token], i: int, options: Any, env: Any) -> str:
-    hosts = env.get("hosts") or [""]
-    host = hosts.pop()
-    return f'</a> <small class="ornb-host">({html.escape(host)})</small>' if host else "</a>"
-
-
-def _host(url: str) -> str:
-    try:
-        parts = urlsplit(url)
-        return parts.hostname or parts.path.rpartition("@")[2].partition("?")[0] or "link"
-    except ValueError:
-        return "link"
-
-
-def _heading(_: Any, tokens: Sequence[Token], i: int, options: Any, env: Any) -> str:
-    """A heading, two levels down: an answer is a part of a notebook that has its own."""
-    level = min(int(tokens[i].tag[1]) + 2, 6)
-    return f"<h{level}>" if tokens[i].nesting == 1 else f"</h{level}>\n"
-
-
-def _cell(renderer: Any, tokens: Sequence[Token], i: int, options: Any, env: Any) -> str:
-    """A table cell's alignment as an attribute: ``style`` is not let through."""
-    style = str(tokens[i].attrGet("style") or "")
-    side = next((side for side in ("right", "center") if style.endswith(side)), "")
-    return f'<{tokens[i].tag} align="{side}">' if side else f"<{tokens[i].tag}>"
-
-
-def _formula(_: Any, tokens: Sequence[Token], i: int, options: Any, env: Any) -> str:
-    token = tokens[i]
-    display = token.type != "math_inline"
-    math = _mathml(token.content.strip(), display=display)
-    if token.type == "math_block":
-        return f'<div class="ornb-math">{math}</div>\n'
-    return f'<span class="ornb-math">{math}</span>' if display else math
-
-
-def _mathml(latex: str, *, display: bool) -> str:
-    """MathML; the source where it is too long, is wrong, or defines macros, which can explode."""
-    if len(latex) <= LONGEST_FORMULA and not _MACROS.search(latex):
-        try:
-            converter = Converter(display="block" if display else "inline")
-            return _tame(converter.convert_to_element(latex))
-        except Exception:  # noqa: BLE001, S110 - its errors have no common root; RecursionError too
-            pass
-    return f"<code>{html.escape(latex)}</code>"
-
-
-def _tame(math: Element) -> str:
-    """Write the formula with its text escaped (the converter's own writer does not).
-
-    Lengths are bounded, so that no formula reaches out of its place over the page.
-    """
-    for element in math.iter():
-        element.text = html.unescape(element.text or "")
-        for name in ("width", "minsize", "maxsize", "rowspacing"):
-            value = element.get(name)
-            if value is not None and not (
-                _LENGTH.match(value) and (value[0] != "-" or _BACKWARDS.match(value))
-            ):
-                del element.attrib[name]
-    return tostring(math, encoding="unicode")
-
-
-_MARKDOWN = _parser()
-
-
-# ------------------------------------------------------------------ what stays in a notebook
+    names = f"ornb-static {_NO_TEX} {html.escape(css_class)}".strip()
+    return f'<div class="{names}">{body}</div>'
 
 
 def reply_html(reply: Reply) -> str:
@@ -576,10 +112,10 @@ def reply_html(reply: Reply) -> str:
     Examples
     --------
     >>> from ornb.reply import Reply
-    >>> reply_html(Reply(text="A *cat*.", model="acme/orbit"))[:44]
-    '<div class="ornb-static"><p>A <em>cat</em>.<'
+    >>> "<p>A <em>cat</em>.</p>" in reply_html(Reply(text="A *cat*.", model="acme/orbit"))
+    True
     """
-    return f'<div class="ornb-static">{_answer(reply, render(reply.text))}</div>'
+    return static_html(_answer(reply, _text_html(reply)))
 
 
 def reply_text(reply: Reply, *, name: str = "") -> str:
@@ -635,6 +171,120 @@ def pictures_html(reply: Reply) -> str:
     )
 
 
+def sources_html(reply: Reply) -> str:
+    """HTML of the web pages that an answer cites.
+
+    Parameters
+    ----------
+    reply : Reply
+        Its ``annotations`` of the type ``url_citation`` are listed, each address once, by the
+        numbers that `ornb.citations.footnotes` puts into the text.
+
+    Returns
+    -------
+    str
+        A numbered list of links that show their host; empty when nothing is cited.
+
+    Examples
+    --------
+    >>> from ornb.reply import Reply
+    >>> page = {"url": "https://a.example/", "title": "A"}
+    >>> cited = {"type": "url_citation", "url_citation": page}
+    >>> "(a.example)" in sources_html(Reply(annotations=(cited,)))
+    True
+
+    References
+    ----------
+    OpenRouter docs, "Web Search", the ``annotations`` field; 2026-08-22.
+    """
+    _, notes = footnotes(reply.annotations, reply.text)
+    links = (web_link(note.url, note.title) for note in notes)
+    items = "".join(f"<li><small>{link}</small></li>" for link in links)
+    return f"<p><small>Sources</small></p><ol>{items}</ol>" if items else ""
+
+
+def _text_html(reply: Reply) -> str:
+    """The answer's text, with marks where it cites a source."""
+    return render(footnotes(reply.annotations, reply.text)[0])
+
+
+def content_html(content: Content) -> str:
+    """Safe HTML of what a person said, with what was attached.
+
+    Parameters
+    ----------
+    content : str or list of dict
+        Text, or the API's list of parts.
+
+    Returns
+    -------
+    str
+        Text as it was typed; pictures inside the message as pictures, all else by name. Nothing
+        is fetched.
+
+    Examples
+    --------
+    >>> content_html([{"type": "text", "text": "1 < 2"}, {"type": "file", "file": {}}])
+    '<p>1 &lt; 2</p><p>[file]</p>'
+    """
+    parts = [{"type": "text", "text": content}] if isinstance(content, str) else content
+    return "".join(_part_html(part) for part in parts)
+
+
+def _part_html(part: Mapping[str, Any]) -> str:
+    kind = str(part.get("type"))
+    if isinstance(part.get("text"), str):
+        return f"<p>{_lines(part['text'])}</p>"
+    inside = part.get(kind)
+    held: Mapping[str, Any] = inside if isinstance(inside, Mapping) else {}
+    url = held.get("url")
+    if not isinstance(url, str):
+        return f"<p>[{_escaped(str(held.get('filename') or kind.removeprefix('input_')))}]</p>"
+    if _PICTURE.match(url) and len(url) <= LARGEST_PICTURE:
+        return f'<p><img src="{url}" alt="Attached image"></p>'
+    kind = kind.removesuffix("_url")
+    if url.startswith("data:"):
+        return f"<p>[{_escaped(kind)}, {len(url) * 0.75e-6:.1f} MB]</p>"
+    return f"<p>[{_escaped(kind)}: {web_link(url, url)}]</p>"
+
+
+def steps_html(turn: Turn) -> str:
+    """Safe HTML of the tools that were called on the way to an answer, folded.
+
+    Parameters
+    ----------
+    turn : Turn
+        An answer.
+
+    Returns
+    -------
+    str
+        Each call with its arguments, and each result; empty when there were none.
+
+    Examples
+    --------
+    >>> from ornb.conversation import Turn
+    >>> steps_html(Turn("2", "1", "assistant", "Sunny."))
+    ''
+    """
+    shown = [line for step in turn.steps for line in _step_lines(step)]
+    if not shown:
+        return ""
+    code = "".join(f"<pre><code>{_escaped(line)}</code></pre>" for line in shown)
+    return f"<details><summary>Tools</summary>{code}</details>"
+
+
+def _step_lines(step: Mapping[str, Any]) -> Iterator[str]:
+    if step.get("role") == "tool":
+        content = step.get("content")
+        yield f"→ {content if isinstance(content, str) else json.dumps(content)}"
+        return
+    for call in step.get("tool_calls") or ():
+        function = call.get("function") if isinstance(call, Mapping) else None
+        if isinstance(function, Mapping):
+            yield f"{function.get('name')}({function.get('arguments')})"
+
+
 class Facts(NamedTuple):
     """The line under an answer. Plain text; it may hold a provider's words, so it is escaped."""
 
@@ -670,7 +320,8 @@ def facts(reply: Reply) -> Facts:
     """
     named = sum(map(bool, (reply.model or reply.requested_model, reply.provider)))
     pieces = reply.facts
-    return Facts(pieces[:named], SOURCES.get(reply.source, reply.source), pieces[named:])
+    pieces = [plain(piece) for piece in pieces]
+    return Facts(pieces[:named], SOURCES.get(reply.source, plain(reply.source)), pieces[named:])
 
 
 def transcript(
@@ -683,7 +334,8 @@ def transcript(
     conversation : Conversation
         Its active path is shown.
     css_class : str
-        One more class on the outer element.
+        One more class on the outer element, by which a live chat hides it. An output with one
+        also tells, where JupyterLab finds the chat gone, how to go on.
     rendered : mapping of str to str, optional
         HTML of answers by turn id, to spare rendering them again.
 
@@ -704,9 +356,11 @@ def transcript(
     bodies = "".join(_turn_html(turn, rendered.get(turn.id)) for turn in path)
     if conversation.system:
         bodies = f"<p><small>System: {_lines(conversation.system)}</small></p>\n{bodies}"
-    name = f"ornb-static {html.escape(css_class)}".strip()
+    if path and css_class:
+        bodies += _REOPEN.format(name=html.escape(css_class))
+    body = bodies or "<p>No messages yet.</p>"
     return {
-        "text/html": f'<div class="{name}">{bodies or "<p>No messages yet.</p>"}</div>',
+        "text/html": static_html(body, css_class=css_class),
         "text/plain": "\n\n".join(_turn_text(turn) for turn in path) or "No messages yet.",
         MIME_TRANSCRIPT: conversation.to_json(),
     }
@@ -714,11 +368,12 @@ def transcript(
 
 def _turn_html(turn: Turn, body: str | None) -> str:
     if turn.reply is None:
-        return f"<p><strong>You</strong></p>\n<blockquote><p>{_lines(turn.text)}</p></blockquote>\n"
-    said = turn.reply
-    name = html.escape(said.model or said.requested_model or "Model")
-    body = render(turn.text) if body is None else body
-    return f"<p><strong>{name}</strong></p>\n{_answer(said, body, named=True)}\n"
+        said = content_html(turn.content)
+        return f"<p><strong>You</strong></p>\n<blockquote>{said}</blockquote>\n"
+    name = _escaped(turn.reply.model or turn.reply.requested_model or "Model")
+    body = _text_html(turn.reply) if body is None else body
+    answer = _answer(turn.reply, steps_html(turn) + body, named=True)
+    return f"<p><strong>{name}</strong></p>\n{answer}\n"
 
 
 def _answer(reply: Reply, body: str, *, named: bool = False) -> str:
@@ -726,11 +381,11 @@ def _answer(reply: Reply, body: str, *, named: bool = False) -> str:
     if reply.reasoning:
         thought = _lines(reply.reasoning)
         parts.append(f"<details><summary>Reasoning</summary><p>{thought}</p></details>")
-    parts += [body, pictures_html(reply)]
+    parts += [body, pictures_html(reply), sources_html(reply)]
     if reply.error:
-        parts.append(f"<p><strong>{html.escape(reply.error)}</strong></p>")
+        parts.append(f"<p><strong>{_escaped(reply.error)}</strong></p>")
     line = html.escape(_facts_line(reply, named=named))
-    note = f"<br>\n{html.escape(reply.note)}" if reply.note else ""
+    note = f"<br>\n{_escaped(reply.note)}" if reply.note else ""
     return well_formed("".join([*parts, f"<p><small>{line}{note}</small></p>"]))
 
 
@@ -739,13 +394,20 @@ def _facts_line(reply: Reply, *, named: bool = False) -> str:
     said = facts(reply)
     if named and (reply.model or reply.requested_model):
         said = said._replace(served=said.served[1:])
-    began = reply.timing.started_at
-    when = f" · {began.astimezone(UTC):%Y-%m-%d %H:%M} UTC" if began else ""
-    return well_formed(f"{said}{when}")
+    pieces = [str(said)]
+    if reply.model and reply.requested_model not in (None, reply.model):
+        pieces.append(plain(f"asked for {reply.requested_model}"))
+    if reply.timing.started_at:
+        pieces.append(f"{reply.timing.started_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC")
+    return well_formed(" · ".join(pieces))
+
+
+def _escaped(text: str) -> str:
+    return html.escape(plain(text))
 
 
 def _lines(text: str) -> str:
-    return html.escape(_well_formed(text)).replace("\n", "<br>\n")
+    return _escaped(text.replace("\r\n", "\n").replace("\r", "\n")).replace("\n", "<br>\n")
 
 
 def _turn_text(turn: Turn) -> str:

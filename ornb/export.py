@@ -12,10 +12,11 @@ from datetime import UTC
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .citations import footnotes
 from .conversation import Content, Conversation, Turn, well_formed
 from .errors import ConfigError
 from .rendering import facts
-from .writer import fenced, literal, rewritten
+from .writer import fenced, link, literal, rewritten
 
 if TYPE_CHECKING:
     from .reply import Reply
@@ -206,8 +207,11 @@ def _turn(turn: Turn) -> Iterator[str]:
         yield f"<details><summary>Reasoning</summary>\n\n{fenced(reply.reasoning)}\n\n</details>"
     for step in turn.steps:
         yield from _step(step)
-    if turn.text.strip():
-        yield rewritten(turn.text, below=3)
+    text, notes = footnotes(reply.annotations, turn.text)
+    if text.strip():
+        yield rewritten(text, below=3)
+    if notes:
+        yield "\n".join(f"{note.number}. {link(note.url, note.title)}" for note in notes)
     if reply.images:
         yield f"[images made by the model, in the transcript: {len(reply.images)}]"
     if reply.error:

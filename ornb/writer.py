@@ -83,6 +83,34 @@ def literal(text: str) -> str:
     return _guarded(_escaped(line))
 
 
+def link(url: str, text: str) -> str:
+    """Write a link that tells its host.
+
+    Parameters
+    ----------
+    url : str
+        Any text; only a web or mail address is made a link.
+    text : str
+        What it says.
+
+    Returns
+    -------
+    str
+        Markdown.
+
+    Examples
+    --------
+    >>> link("https://a.example/b", "A"), link("javascript:x", "A")
+    ('[A](<https://a.example/b>) (a.example)', 'A')
+    """
+    host = web_host(url)
+    return f"[{_in_brackets(literal(text))}](<{_quoted(url)}>) ({host})" if host else literal(text)
+
+
+def _in_brackets(text: str) -> str:
+    return text.replace("[", "&#91;").replace("]", "&#93;")
+
+
 def fenced(text: str, info: str = "") -> str:
     r"""Text as a block of code, whatever fences are in it.
 
@@ -133,9 +161,14 @@ def _code(text: str) -> str:
 
 def _formula(latex: str, dollars: str) -> str:
     latex = " ".join(latex.split()).replace("<", r"\lt ").replace(">", r"\gt ")
-    if not latex or any(c in latex for c in "$`"):
+    # What reads as a link to a parser without formulas is not left as one.
+    if not latex or any(sign in latex for sign in ("$", "`", "](")):
         return f"<code>{plain(latex).translate(_CODE)}</code>"
     return f"{dollars}{latex}{dollars}"
+
+
+_OTHER_MARK = {"-": "*", "*": "-", "+": "*", ".": ")", ")": "."}
+"""Of a list that follows another of its kind."""
 
 
 class _Writer:
@@ -146,8 +179,12 @@ class _Writer:
         return between.join(self._each(tokens))
 
     def _each(self, tokens: Sequence[Token]) -> Iterator[str]:
+        before = ("", "")
         for token, inside in _nested(tokens):
             kind = token.type.removesuffix("_open")
+            if before == (kind, token.markup) and kind in ("bullet_list", "ordered_list"):
+                token.markup = _OTHER_MARK[token.markup]  # or the two would be read as one
+            before = (kind, token.markup)
             write: Callable[[Token, Sequence[Token]], str] | None
             write = getattr(self, f"_{kind}", None)
             if write is None:
@@ -235,8 +272,7 @@ class _Writer:
             return f"<{url}>"
         text, host = "".join(self._pieces(inside)), web_host(url)
         tells = not _ADDRESS.search(text) or host in text.lower()
-        text = text.replace("[", "&#91;").replace("]", "&#93;")
-        return f"[{text}](<{url}>)" + ("" if tells else f" ({host})")
+        return f"[{_in_brackets(text)}](<{url}>)" + ("" if tells else f" ({host})")
 
     def _image(self, token: Token) -> str:
         words = literal("".join(child.content for child in token.children or ()))
@@ -245,9 +281,12 @@ class _Writer:
 
 
 def _address(token: Token, name: str) -> str:
-    """An address that the parser let through, with nothing in it that could end it early."""
-    url = str(token.attrGet(name) or "")
-    return "".join(f"%{ord(c):02X}" if c in "<>\\`\"' $*_[]" and c != "_" else c for c in url)
+    return _quoted(str(token.attrGet(name) or ""))
+
+
+def _quoted(url: str) -> str:
+    """An address with nothing in it that could end it early or mean something to Markdown."""
+    return "".join(f"%{ord(c):02X}" if c in "<>\\`\"' $*[]" or c < " " else c for c in url)
 
 
 def _alignment(style: str) -> str:

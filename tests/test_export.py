@@ -209,7 +209,32 @@ def test_what_went_wrong_and_what_was_thought_is_in_the_markdown() -> None:
         assert piece in text, piece
 
 
+def test_sources_are_numbered_links_with_their_host() -> None:
+    made = Conversation()
+    page = {"url": "https://a.example/b*c", "title": "A [x](javascript:y) <b>", "end_index": 6}
+    cited = {"type": "url_citation", "url_citation": page}
+    made.add_reply(Reply(text="Sunny.", annotations=(cited,)))
+    text = export.to_markdown(made)
+    assert "Sunny.[1]" in text.replace("&#93;", "]")
+    assert "](<https://a.example/b%2Ac>) (a.example)" in text
+    assert Elements(CARELESS.render(text)).links == {"https://a.example/b%2Ac"}
+
+
 def test_an_empty_conversation_is_exported_too(tmp_path: Path) -> None:
     assert export.to_markdown(Conversation()) == "No messages yet.\n"
     assert len(export.to_notebook(Conversation())["cells"]) == 3
     assert json.loads(export.to_json(Conversation()))["turns"] == []
+
+
+def test_a_chat_is_saved_and_gone_on_with(tmp_path: Path) -> None:
+    from ornb.widgets.chat import Chat
+
+    chat = Chat("openai/gpt-4o-mini", system="Be brief.")
+    chat.ask("What is a token?")
+    again = Chat.reopen(chat.save(tmp_path / "talk.json"))
+    assert [turn.text for turn in again.conversation.path] == [
+        turn.text for turn in chat.conversation.path
+    ]
+    assert again.ask("And a word?").status == "ok"
+    for one in (chat, again):
+        one.close()

@@ -25,7 +25,7 @@ from urllib.parse import urlsplit
 import traitlets as t
 from IPython.display import DisplayHandle, display
 
-from .. import attachments, session
+from .. import attachments, export, session
 from ..attachments import MAX_BYTES, Attachment
 from ..client import OPENROUTER
 from ..conversation import MIME_TRANSCRIPT, Content, Conversation, Turn, well_formed
@@ -396,6 +396,33 @@ class Chat(Widget):
         0
         """
         self._replace(Conversation(self._conversation.system))
+
+    def save(self, path: str | Path) -> Path:
+        """Write the conversation to a file, in the form that its suffix says.
+
+        Parameters
+        ----------
+        path : str or Path
+            Ends in ``.md`` (to read), ``.json`` (all of it, for `reopen`) or ``.ipynb`` (a fresh
+            notebook that goes on with it). A file that is there is replaced.
+
+        Returns
+        -------
+        Path
+            Where it is.
+
+        Raises
+        ------
+        ConfigError
+            The suffix is another one, or the file cannot be written.
+
+        Examples
+        --------
+        >>> from tempfile import mkdtemp
+        >>> Chat(system="Be brief.").save(Path(mkdtemp()) / "talk.md").name
+        'talk.md'
+        """
+        return export.save(self._conversation, path)
 
     @classmethod
     def reopen(cls, source: Any, model: Any = None, **kwargs: Any) -> Chat:

@@ -701,4 +701,4 @@ def test_an_answer_in_a_cell_streams_in_jupyterlab(lab: Any) -> None:
 
 
 def test_the_widget_of_a_chat_has_a_name_for_readers_without_it() -> None:
-    assert repr(Chat()) == "Chat, 0 messages (needs a running kernel)"
+    assert "needs a running kernel" in repr(Chat())

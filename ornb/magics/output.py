@@ -10,7 +10,7 @@ from typing import Any
 from IPython.display import DisplayHandle, display
 
 from ..conversation import MIME_TRANSCRIPT, Conversation
-from ..rendering import StreamRenderer, facts, reply_html, reply_text
+from ..rendering import StreamRenderer, facts, reply_html, reply_text, static_html
 from ..reply import Event, Reply
 
 BYTES_PER_SECOND = 12_000
@@ -133,7 +133,7 @@ class CellOutput:
             self._new.clear()
             self._finished.append(finished)
             body = "".join(self._finished) + tail or "<p><em>Thinking …</em></p>"
-            self._put({"text/html": f'<div class="ornb-static">{body}</div>', "text/plain": "…"})
+            self._put({"text/html": static_html(body), "text/plain": "…"})
         return max(self._gap_s, self._renderer.wait_s, len(body) / BYTES_PER_SECOND)
 
     def end(self, reply: Reply, talk: Conversation, params: dict[str, Any]) -> None:

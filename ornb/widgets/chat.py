@@ -983,8 +983,8 @@ class Chat(Widget):
             self._handle.update(self._bundle(), raw=True)  # type: ignore[no-untyped-call]
 
     def _static_text(self) -> str:
-        count = len(self._conversation) if hasattr(self, "_conversation") else 0
-        return f"Chat, {count} message{'' if count == 1 else 's'} (needs a running kernel)"
+        # Saved as it was when the chat was shown, so it must hold for later as well.
+        return "Live chat (needs a running kernel); what was said is in the output above."
 
     def close(self) -> None:
         """End the widget: stop the answer, let go of the picker.

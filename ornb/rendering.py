@@ -15,7 +15,7 @@ from datetime import UTC
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .citations import footnotes
-from .conversation import MIME_TRANSCRIPT, well_formed
+from .conversation import MIME_TRANSCRIPT, thought_s, well_formed
 from .markdown import StreamRenderer, plain, render, web_link
 
 if TYPE_CHECKING:
@@ -379,8 +379,9 @@ def _turn_html(turn: Turn, body: str | None) -> str:
 def _answer(reply: Reply, body: str, *, named: bool = False) -> str:
     parts = []
     if reply.reasoning:
-        thought = _lines(reply.reasoning)
-        parts.append(f"<details><summary>Reasoning</summary><p>{thought}</p></details>")
+        thought, took = _lines(reply.reasoning), thought_s(reply)
+        title = "Reasoning" if took is None else f"Thought for {took:.1f} s"
+        parts.append(f"<details><summary>{title}</summary><p>{thought}</p></details>")
     parts += [body, pictures_html(reply), sources_html(reply)]
     if reply.error:
         parts.append(f"<p><strong>{_escaped(reply.error)}</strong></p>")

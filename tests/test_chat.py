@@ -22,7 +22,11 @@ from ornb.errors import (
     AuthenticationError,
     ConfigError,
     ContextTooLong,
+    Moderated,
     OrnbError,
+    OutOfCredits,
+    ProviderUnavailable,
+    RateLimited,
     SchemaMismatch,
     ServerError,
 )
@@ -684,6 +688,43 @@ def test_a_tool_needs_no_leave_where_the_chat_says_so(server: Any) -> None:
         confirm=False,
     )
     assert chat.ask("1 + 2?").text == "3"
+
+
+def test_a_tool_that_raises_is_told_to_the_model_and_shown(server: Any) -> None:
+    def add(a: int, b: int) -> int:
+        """Add two numbers."""
+        raise OSError("the abacus is broken")
+
+    wire = server(ASKS, answer("I could not."), answer("Yes."))
+    chat = Heard("acme/orbit", client=Client(None, wire.url), tools=[add], confirm=False)
+    assert chat.ask("1 + 2?").text == "I could not."
+    told = sent(wire, 1)["messages"][-1]
+    assert told["role"] == "tool"
+    assert "the abacus is broken" in told["content"]
+    assert "the abacus is broken" in chat.said("done")[0]["turn"]["steps"][0]["result"]
+    assert chat.ask("Sure?").text == "Yes."
+
+
+@pytest.mark.parametrize(
+    ("simulate", "kind"),
+    [
+        pytest.param(
+            {"status": 403, "error_type": "content_policy_violation"}, Moderated, id="moderated"
+        ),
+        pytest.param({"status": 402}, OutOfCredits, id="out of credits"),
+        pytest.param({"status": 429, "retry_after": 3600}, RateLimited, id="quota"),
+        pytest.param({"error_after_chunks": 5}, ProviderUnavailable, id="in mid-stream"),
+    ],
+)
+def test_a_refusal_is_one_message_and_the_chat_goes_on(simulate: Any, kind: type) -> None:
+    chat = Heard("openai/gpt-4o-mini")
+    with pytest.raises(kind) as caught:
+        chat.ask("Hi", ornb={"simulate": simulate})
+    turn = chat.conversation.path[-1]
+    assert turn.reply.error == str(caught.value)
+    assert bool(turn.reply.text) == ("error_after_chunks" in simulate), "what had come is kept"
+    assert chat.ask("And now?").status == "ok"
+    assert not chat.busy
 
 
 def test_where_nobody_can_be_asked_a_tool_does_not_run(server: Any) -> None:

@@ -74,7 +74,7 @@ def test_the_corpus_bites_where_nothing_is_cleaned(browser: Browser) -> None:
     for name in them:
         page.goto(ORIGIN, wait_until="domcontentloaded")
         # An error handler runs a moment later, and what it says comes later still.
-        page.evaluate("new Promise(done => setTimeout(done, 30))")
+        page.wait_for_timeout(30)
         ran |= {name} if "ran" in said else set()
         fetched |= {name} if trap.asked else set()
         said.clear()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import nbformat
 import pytest
 from markdown_it import MarkdownIt
 from nbconvert import HTMLExporter
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, ConsoleMessage, Page, Route, expect
 
 from ornb.conversation import Conversation
 from ornb.export import save
@@ -57,28 +58,31 @@ def blank(page: Page) -> Callable[[str], Trap]:
     return show
 
 
+def _hear(said: list[str], message: ConsoleMessage) -> None:
+    said.append(message.text)
+
+
+def _serve(body: str, route: Route) -> None:
+    route.fulfill(content_type="text/html", body=body)
+
+
 def test_the_corpus_bites_where_nothing_is_cleaned(browser: Browser) -> None:
     """Otherwise the tests below would prove nothing."""
     careless = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
-    them = SCRIPTS | HANDLERS | FETCHES
-    bodies = (careless.render(text) for text in them.values())
     context = browser.new_context()
     Traffic(context)  # other hosts are refused, here too
     context.add_init_script("Object.defineProperty(top, 'hit', {set: () => console.log('ran')})")
-    page = context.new_page()
-    said: list[str] = []
-    page.on("console", lambda message: said.append(message.text))
-    page.route(ORIGIN, lambda route: route.fulfill(content_type="text/html", body=next(bodies)))
-    trap = Trap(page)
     ran, fetched = set(), set()
-    for name in them:
+    for name, text in (SCRIPTS | HANDLERS | FETCHES).items():
+        page, said = context.new_page(), list[str]()
+        page.on("console", partial(_hear, said))
+        page.route(ORIGIN, partial(_serve, careless.render(text)))
+        trap = Trap(page)
         page.goto(ORIGIN, wait_until="domcontentloaded")
-        # An error handler runs a moment later, and what it says comes later still.
-        page.wait_for_timeout(30)
+        page.wait_for_timeout(30)  # an error's handler runs a moment later
         ran |= {name} if "ran" in said else set()
         fetched |= {name} if trap.asked else set()
-        said.clear()
-        trap.asked.clear()
+        page.close()
     context.close()
     assert len(ran) > 15, sorted(ran)
     assert len(fetched) > 15, sorted(fetched)

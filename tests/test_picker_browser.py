@@ -523,39 +523,22 @@ def test_nothing_sticks_out_at_any_width(draw, page, width):
     expect(page.get_by_role("columnheader", name="Completion")).to_be_visible()
 
 
-KEYSTROKES = """async (words) => {
+PRESS = """async (word) => {
     const box = document.querySelector("input[type=search]");
-    const frame = () => new Promise((done) => requestAnimationFrame(done));
-    const painted = () => new Promise((done) => requestAnimationFrame(() => {
-        const channel = new MessageChannel();
-        channel.port1.onmessage = done;
-        channel.port2.postMessage(0);
-    }));
-    const times = [];
-    for (const word of words) {
-        for (let n = 1; n <= word.length; n += 1) {
-            await frame();
-            await new Promise((done) => setTimeout(done, Math.random() * 12));
-            const start = performance.now();
-            box.value = word.slice(0, n);
-            box.dispatchEvent(new InputEvent("input", { bubbles: true }));
-            const worked = performance.now() - start;
-            await painted();
-            times.push([worked, performance.now() - start]);
-        }
-        box.value = "";
-        box.dispatchEvent(new InputEvent("input", { bubbles: true }));
-        await painted();
-    }
-    return times;
+    box.value = word;
+    box.dispatchEvent(new InputEvent("input", { bubbles: true }));
+    await new Promise((done) => requestAnimationFrame(done));
 }"""
 
 
-def test_a_key_press_is_painted_within_two_frames(draw, page):
+def test_a_key_press_is_in_the_next_frame_and_the_page_stays_small(draw, page):
+    """How long it takes is benchmarks/picker.py's to say."""
     draw(ModelPicker(many(4000)))
-    words = ["claud", "model 39", "mistr", "lab: 1", "openlab 7"]
-    times = sorted(total for _, total in page.evaluate(KEYSTROKES, words))
-    assert times[len(times) // 2] <= 2 * 1000 / 60
+    for word in ("model 39", "model"):
+        page.evaluate(PRESS, word)
+        shown = rows(page)
+        assert 0 < len(shown) <= 200
+        assert all("39" in one for one in shown) or word == "model"
 
 
 # --- in JupyterLab --------------------------------------------------------------------------------

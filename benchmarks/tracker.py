@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from ornb.reply import Reply, Timing, Usage
-from ornb.usage import USAGE_COLUMNS, UsageTracker
+from ornb.ledger.tracker import USAGE_COLUMNS, UsageTracker
+from ornb.wire.reply import Reply, Timing, Usage
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,7 +11,6 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .budget import budget
     from .client import (
         Client,
         Event,
@@ -22,6 +21,8 @@ if TYPE_CHECKING:
     )
     from .conversation import Conversation
     from .errors import OrnbError
+    from .ledger.budget import budget
+    from .ledger.tracker import UsageTracker
     from .pricing import tiers
     from .session import (
         activity,
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
         quote,
         usage,
     )
-    from .usage import UsageTracker
     from .widgets.chat import Chat
     from .widgets.compare import Comparison, compare
     from .widgets.key import sign_in
@@ -84,10 +84,10 @@ _HOME = {
     "Timeouts": "client",
     "Timing": "client",
     "Usage": "client",
-    "UsageTracker": "usage",
+    "UsageTracker": "ledger.tracker",
     "activity": "session",
     "ask": "session",
-    "budget": "budget",
+    "budget": "ledger.budget",
     "client": "session",
     "Comparison": "widgets.compare",
     "compare": "widgets.compare",
@@ -118,11 +118,11 @@ def __dir__() -> list[str]:
 
 
 class _Package(ModuleType):
-    """Keeps `ornb.usage` the tracker and `ornb.client` the function.
+    """Keeps `ornb.client` the function, whatever else is imported.
 
     The import system binds a submodule to its package once it is loaded; where a public name is
-    spelled like a submodule, the public name is meant. ``from ornb.usage import UsageTracker``
-    works as ever.
+    spelled like a submodule, the public name is meant. ``from ornb.client import Client`` works as
+    ever.
     """
 
     def __setattr__(self, name: str, value: Any) -> None:

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 from urllib.parse import quote, urljoin, urlsplit
 
 from .errors import NotFound, UnexpectedAnswer
-from .reply import Event, Reply, Timing, Usage
-from .service import Secret, Service, Timeouts
-from .stream import BeforeCall, Messages, Stream
-from .transport import Wire
+from .wire.reply import Event, Reply, Timing, Usage
+from .wire.service import Secret, Service, Timeouts
+from .wire.stream import BeforeCall, Messages, Stream
+from .wire.transport import Wire
 
 __all__ = [
     "OPENROUTER",
@@ -68,7 +68,7 @@ class Client:
     source : {"live", "offline"}
         What stands behind the address; "offline" is the embedded default.
     before_call : callable, optional
-        Asked before each chat call leaves, and may forbid it; see `ornb.stream.BeforeCall`.
+        Asked before each chat call leaves, and may forbid it; see `ornb.wire.stream.BeforeCall`.
     on_call : callable, optional
         Called with the `Reply` of each chat call once it has ended, however it ended.
     timeouts : Timeouts, optional

@@ -18,7 +18,7 @@ import pandas as pd
 from .columns import Column
 from .conversation import Conversation, well_formed
 from .errors import ConfigError
-from .rendering import (
+from .text.rendering import (
     SOURCES,
     content_html,
     pictures_html,
@@ -27,7 +27,7 @@ from .rendering import (
     sources_html,
     static_html,
 )
-from .reply import Reply, format_usd
+from .wire.reply import Reply, format_usd
 
 __all__ = ["COMPARISON_COLUMNS", "LETTERS", "MIME_COMPARISON", "TIE", "Answer", "Answers"]
 

@@ -20,7 +20,7 @@ from types import EllipsisType
 from typing import TYPE_CHECKING, Any
 
 from .errors import ConfigError
-from .reply import Reply, Timing, Usage
+from .wire.reply import Reply, Timing, Usage
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -12,14 +12,14 @@ from datetime import UTC
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .citations import footnotes
 from .conversation import Content, Conversation, Turn, well_formed
 from .errors import ConfigError
-from .rendering import facts
-from .writer import fenced, link, literal, rewritten
+from .text.citations import footnotes
+from .text.rendering import facts
+from .text.writer import fenced, link, literal, rewritten
 
 if TYPE_CHECKING:
-    from .reply import Reply
+    from .wire.reply import Reply
 
 SUFFIXES = {".md": "Markdown", ".json": "JSON", ".ipynb": "a notebook"}
 """What `save` writes, by the file's suffix."""
@@ -49,7 +49,7 @@ def to_markdown(conversation: Conversation) -> str:
 
     Examples
     --------
-    >>> from ornb.reply import Reply
+    >>> from ornb.wire.reply import Reply
     >>> talk = Conversation(system="Be brief.")
     >>> _ = talk.add_user("Hi"), talk.add_reply(Reply(text="*Hello* <b>", model="acme/orbit"))
     >>> print(to_markdown(talk))

@@ -29,9 +29,9 @@ from .errors import (
     NotFound,
     UnexpectedAnswer,
 )
-from .reply import format_usd
-from .service import Service
-from .transport import Wire
+from .wire.reply import format_usd
+from .wire.service import Service
+from .wire.transport import Wire
 
 __all__ = [
     "AUTH_URL",

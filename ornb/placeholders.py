@@ -18,7 +18,7 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 from .errors import ConfigError
-from .reply import Reply
+from .wire.reply import Reply
 
 __all__ = ["Filled", "fill_in", "near", "only_value"]
 

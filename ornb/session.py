@@ -10,20 +10,20 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from . import catalog
-from .bills import activity_to_frame, estimate_reply
-from .budget import settle_bill
 from .client import OPENROUTER, Client, Reply, Timeouts
 from .errors import ConfigError, Forbidden, OrnbError
-from .gate import Gate
-from .quota import FreeQuota, Quota
-from .usage import UsageTracker
-from .worst_case import Quote
+from .ledger.bills import activity_to_frame, estimate_reply
+from .ledger.budget import settle_bill
+from .ledger.gate import Gate
+from .ledger.quota import FreeQuota, Quota
+from .ledger.tracker import UsageTracker
+from .ledger.worst_case import Quote
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from .offline import OfflineServer
-    from .stream import Messages
+    from .wire.stream import Messages
 
 LIVE_DEFAULT = "openrouter/free"
 """Answers at no cost, by a free model that OpenRouter chooses."""
@@ -389,7 +389,8 @@ def activity(**query: str) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame, one row a UTC day, model and provider
-        The last 30 finished days; columns as in `ornb.bills.ACTIVITY_COLUMNS`. Empty offline.
+        The last 30 finished days; columns as in `ornb.ledger.bills.ACTIVITY_COLUMNS`. Offline,
+        empty.
 
     Raises
     ------

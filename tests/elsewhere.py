@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ornb.client import Client
-from ornb.reply import Reply
+from ornb.wire.reply import Reply
 
 
 def call(url: str, body: dict[str, Any]) -> Reply:

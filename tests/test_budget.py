@@ -16,11 +16,11 @@ from wire import DONE, END, STREAM, WireServer, delta, event, whole
 
 import ornb
 from ornb import errors, pricing, session
-from ornb.budget import Budget, active, admit, billed, settle_bill
-from ornb.price_book import PriceBook, allowed
-from ornb.reply import Reply, Timing, Usage
-from ornb.usage import UsageTracker
-from ornb.worst_case import IMAGE_TOKENS, TEMPLATE_TOKENS, prompt_tokens_at_most, quote
+from ornb.ledger.budget import Budget, active, admit, billed, settle_bill
+from ornb.ledger.price_book import PriceBook, allowed
+from ornb.ledger.tracker import UsageTracker
+from ornb.ledger.worst_case import IMAGE_TOKENS, TEMPLATE_TOKENS, prompt_tokens_at_most, quote
+from ornb.wire.reply import Reply, Timing, Usage
 
 RECORD = {
     "id": "acme/orbit",
@@ -78,7 +78,7 @@ def answered(cost=None, prompt=None, completion=None, **fields):
 
 @pytest.fixture(autouse=True)
 def _no_ceiling(monkeypatch):
-    monkeypatch.setattr(importlib.import_module("ornb.budget"), "_session", [])
+    monkeypatch.setattr(importlib.import_module("ornb.ledger.budget"), "_session", [])
     yield
     ornb.connect(offline=True)
 
@@ -579,7 +579,7 @@ def test_what_is_spent_held_and_left_always_adds_up(calls, limit):
 
 def test_a_call_that_ends_while_the_books_are_being_written_is_booked_after():
     """The garbage collector ends forgotten streams at any moment, in any thread."""
-    module = importlib.import_module("ornb.budget")
+    module = importlib.import_module("ornb.ledger.budget")
     with Budget(1) as budget:
         reservation = admit(ASKED, book())
         with module._lock:

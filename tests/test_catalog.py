@@ -25,8 +25,8 @@ from ornb.catalog import (
     to_frame,
 )
 from ornb.errors import CatalogError, ConfigError
+from ornb.ledger.tracker import SUMMARY_COLUMNS, USAGE_COLUMNS
 from ornb.pricing import TIERS
-from ornb.usage import SUMMARY_COLUMNS, USAGE_COLUMNS
 
 RECORDED = [
     *["2025-04-09", "2025-06-11", "2025-09-24", "2025-12-31"],

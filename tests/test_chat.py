@@ -30,10 +30,10 @@ from ornb.errors import (
     SchemaMismatch,
     ServerError,
 )
-from ornb.rendering import render
-from ornb.reply import Event, Reply
+from ornb.text.rendering import render
 from ornb.widgets.chat import Chat
 from ornb.widgets.live import LiveAnswer, Pacer, patch
+from ornb.wire.reply import Event, Reply
 from tests.lab import notebook_of, run_headless
 from tests.wire import DONE, FINISH, STREAM, WireServer, delta, event, whole
 

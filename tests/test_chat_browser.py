@@ -13,10 +13,10 @@ from playwright.sync_api import Page, expect
 
 from ornb.conversation import MIME_TRANSCRIPT, Conversation
 from ornb.errors import OrnbError
-from ornb.rendering import render, reply_html
-from ornb.reply import Event, Reply, Timing, Usage
+from ornb.text.rendering import render, reply_html
 from ornb.widgets.chat import Chat
 from ornb.widgets.exchange import Exchange
+from ornb.wire.reply import Event, Reply, Timing, Usage
 from tests.esm import Shown, show
 from tests.test_chat import Heard
 from tests.test_rendering import HOSTILE

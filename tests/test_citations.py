@@ -11,8 +11,8 @@ from cassettes import exchanges
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ornb.citations import LONGEST_TITLE, MOST_SOURCES, Footnote, footnotes
-from ornb.rendering import render
+from ornb.text.citations import LONGEST_TITLE, MOST_SOURCES, Footnote, footnotes
+from ornb.text.rendering import render
 
 URL = "https://example.org/a"
 

@@ -13,7 +13,7 @@ from wire import DONE, END, FINISH, STREAM, USAGE, WireServer, chunked, delta, e
 
 from ornb import errors
 from ornb.client import Client, Reply, Secret, Timeouts
-from ornb.reply import Usage
+from ornb.wire.reply import Usage
 
 KEY = "sk-or-v1-" + "5e" * 32
 MODEL = {"id": "acme/orbit", "name": "Acme: Orbit"}

@@ -22,11 +22,11 @@ from ornb.client import Client
 from ornb.comparison import COMPARISON_COLUMNS, MIME_COMPARISON, Answers, figures
 from ornb.conversation import Conversation
 from ornb.errors import ConfigError
-from ornb.rendering import render
-from ornb.reply import Reply, Timing, Usage
+from ornb.text.rendering import render
 from ornb.widgets import compare as module
 from ornb.widgets.chat import Chat
 from ornb.widgets.compare import Comparison, compare
+from ornb.wire.reply import Reply, Timing, Usage
 from tests.hostile import ANSWER
 from tests.lab import notebook_of, run_headless
 from tests.test_chat import Page, until

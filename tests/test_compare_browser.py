@@ -13,8 +13,8 @@ from playwright.sync_api import Page, expect
 
 from ornb.comparison import MIME_COMPARISON, Answers
 from ornb.errors import OrnbError
-from ornb.reply import Event, Reply, Timing, Usage
 from ornb.widgets.compare import _answers
+from ornb.wire.reply import Event, Reply, Timing, Usage
 from tests.esm import Shown, show
 from tests.hostile import ANSWER, Trap
 from tests.test_compare import Heard

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from ornb.conversation import COLUMNS, MIME_TRANSCRIPT, Conversation
 from ornb.errors import ConfigError
-from ornb.rendering import transcript
-from ornb.reply import Reply, Timing, Usage
+from ornb.text.rendering import transcript
+from ornb.wire.reply import Reply, Timing, Usage
 
 REPLY = Reply(
     text="A *cat*.",

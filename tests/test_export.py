@@ -16,9 +16,9 @@ from markdown_it import MarkdownIt
 from ornb import export
 from ornb.conversation import Conversation
 from ornb.errors import ConfigError
-from ornb.markdown import render
-from ornb.reply import Reply
-from ornb.writer import fenced, literal, rewritten
+from ornb.text.markdown import render
+from ornb.text.writer import fenced, literal, rewritten
+from ornb.wire.reply import Reply
 from tests import hostile
 from tests.lab import run_headless
 from tests.test_lasting import talk

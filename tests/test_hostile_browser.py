@@ -17,9 +17,9 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, Route, expect
 
 from ornb.conversation import Conversation
 from ornb.export import save
-from ornb.markdown import StreamRenderer, render
-from ornb.rendering import reply_html, transcript
-from ornb.reply import Reply
+from ornb.text.markdown import StreamRenderer, render
+from ornb.text.rendering import reply_html, transcript
+from ornb.wire.reply import Reply
 from tests.hostile import (
     ANSWER,
     AWAY,

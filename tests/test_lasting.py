@@ -12,9 +12,9 @@ import pytest
 
 from ornb.conversation import MIME_TRANSCRIPT, Conversation
 from ornb.errors import ConfigError
-from ornb.rendering import transcript
-from ornb.reply import Reply, Timing, Usage
+from ornb.text.rendering import transcript
 from ornb.widgets.chat import Chat
+from ornb.wire.reply import Reply, Timing, Usage
 from tests.lab import notebook_of
 
 

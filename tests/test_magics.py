@@ -500,8 +500,8 @@ def test_chat_refuses_what_is_no_conversation(shell: Any) -> None:
 
 
 def test_every_fact_has_the_name_that_the_usage_table_gives_it() -> None:
+    from ornb.ledger.tracker import USAGE_COLUMNS
     from ornb.magics.output import audit
-    from ornb.usage import USAGE_COLUMNS
 
     facts = audit(ornb.ask("Hi", seed=7), {"seed": 7})
     assert set(facts) - set(USAGE_COLUMNS) == {"params", "ornb_version"}

@@ -12,7 +12,14 @@ from hypothesis import strategies as st
 
 import ornb
 from ornb.errors import ConfigError
-from ornb.parameters import DOCUMENTED, Parameter, check, parameter_table, record_of, to_request
+from ornb.request.parameters import (
+    DOCUMENTED,
+    Parameter,
+    check,
+    parameter_table,
+    record_of,
+    to_request,
+)
 
 
 def row(*supported, **more):

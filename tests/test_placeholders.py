@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from ornb.errors import ConfigError
 from ornb.placeholders import LONGEST_JSON, MOST_COLUMNS, MOST_ROWS, fill_in, only_value
-from ornb.reply import Reply
+from ornb.wire.reply import Reply
 
 
 @dataclass

@@ -16,10 +16,10 @@ from wire import FINISH, STREAM, WireServer, delta, whole
 
 import ornb
 from ornb import errors
-from ornb.bills import ACTIVITY_COLUMNS, Bill, activity_to_frame, bills, estimate_reply
 from ornb.client import Client
-from ornb.reply import Assembly, Reply, Usage
-from ornb.usage import USAGE_COLUMNS, UsageTracker
+from ornb.ledger.bills import ACTIVITY_COLUMNS, Bill, activity_to_frame, bills, estimate_reply
+from ornb.ledger.tracker import USAGE_COLUMNS, UsageTracker
+from ornb.wire.reply import Assembly, Reply, Usage
 
 BOOKS = {
     "id": "gen-1",

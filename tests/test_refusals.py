@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ornb import errors
-from ornb.refusals import NEXT_STEP, refusal, retry_after
+from ornb.wire.refusals import NEXT_STEP, refusal, retry_after
 
 KINDS = {name: kind for name, kind in vars(errors).items() if inspect.isclass(kind)}
 

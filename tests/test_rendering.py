@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ornb.markdown import ATTRIBUTES, CLASSES, TAGS, StreamRenderer, render, web_link
-from ornb.rendering import facts, pictures_html, reply_html, sources_html, static_html
-from ornb.reply import Reply, Timing, Usage
+from ornb.text.markdown import ATTRIBUTES, CLASSES, TAGS, StreamRenderer, render, web_link
+from ornb.text.rendering import facts, pictures_html, reply_html, sources_html, static_html
+from ornb.wire.reply import Reply, Timing, Usage
 from tests import hostile
 
 FRAGMENTS = [
@@ -254,7 +254,7 @@ def test_source_that_cannot_be_parsed_is_shown_escaped(monkeypatch: pytest.Monke
     def explode(*_: object) -> None:
         raise RecursionError
 
-    monkeypatch.setattr("ornb.markdown._MARKDOWN.parse", explode)
+    monkeypatch.setattr("ornb.text.markdown._MARKDOWN.parse", explode)
     stream = StreamRenderer()
     assert "&lt;b&gt;" in stream.feed("<b>")[1]
     assert stream.finish() == render("<b>")

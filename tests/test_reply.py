@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ornb.reply import Assembly, Reply, Timing, Usage, format_usd
+from ornb.wire.reply import Assembly, Reply, Timing, Usage, format_usd
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=6),

@@ -13,8 +13,8 @@ from wire import DONE, END, FINISH, STREAM, USAGE, WireServer, chunked, delta, e
 import ornb
 from ornb.client import Client, Reply, Timing, Usage
 from ornb.errors import ConfigError, NotFound, OrnbError, StreamBroken
-from ornb.rounds import Rounds, loop, together
-from ornb.usage import UsageTracker
+from ornb.ledger.tracker import UsageTracker
+from ornb.request.rounds import Rounds, loop, together
 
 COST = event(choices=[], usage=USAGE)
 
@@ -238,7 +238,7 @@ def test_recorded_exchanges_are_gone_through(shared_data, tracker, name):
     ][:2]
     scripts = [[whole(e.body, content_type=e.headers["content-type"])] for e in tape]
     first, second = (exchange.request["messages"] for exchange in tape)
-    tool = ornb.tools.Tool.from_function(fixed[name], name=name, description="As recorded.")
+    tool = ornb.request.tools.Tool.from_function(fixed[name], name=name, description="As recorded.")
     with WireServer(*scripts) as server:
         client = Client("k", server.url, on_call=tracker.record)
         one = Rounds(client, first, tape[0].request["model"], [tool], auto=True)

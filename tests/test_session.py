@@ -140,8 +140,8 @@ def test_the_offline_default_is_started_again_when_its_process_ended() -> None:
     "code",
     [
         "import ornb, ornb.usage; ornb.usage.df",
-        "import ornb; from ornb.usage import UsageTracker; ornb.usage.df",
-        "import ornb; ornb.usage.df; import ornb.usage; ornb.usage.df",
+        "import ornb; from ornb.ledger.tracker import UsageTracker; ornb.usage.df",
+        "import ornb; ornb.usage.df; import ornb.ledger.tracker; ornb.usage.df",
         "import ornb; from ornb.client import Client; assert callable(ornb.client)",
     ],
 )

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ornb.errors import UnexpectedAnswer
-from ornb.sse import Decoder, ServerEvent
+from ornb.wire.sse import Decoder, ServerEvent
 
 
 def decode(*blocks: bytes) -> list[ServerEvent]:

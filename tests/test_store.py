@@ -23,10 +23,10 @@ from hypothesis import strategies as st
 
 import ornb
 from ornb.errors import ConfigError
-from ornb.reply import Reply, Timing, Usage
-from ornb.store import TABLE, Store, default_path
-from ornb.usage import HISTORY_COLUMNS, USAGE_COLUMNS, UsageTracker
-from ornb.usage_table import STORED
+from ornb.ledger.store import TABLE, Store, default_path
+from ornb.ledger.table import STORED
+from ornb.ledger.tracker import HISTORY_COLUMNS, USAGE_COLUMNS, UsageTracker
+from ornb.wire.reply import Reply, Timing, Usage
 
 START = datetime(2026, 8, 22, 12, 0, 0, 123456, tzinfo=UTC)
 KEY = "sk-or-v1-" + "5e" * 32
@@ -302,8 +302,8 @@ def test_64_threads_lose_no_row(tracker, path):
 WRITER = """
 import sys
 from datetime import UTC, datetime
-from ornb.reply import Reply, Timing, Usage
-from ornb.usage import UsageTracker
+from ornb.wire.reply import Reply, Timing, Usage
+from ornb.ledger.tracker import UsageTracker
 
 url, first, calls = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 tracker = UsageTracker()

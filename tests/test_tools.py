@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from ornb.errors import ConfigError, SchemaMismatch
-from ornb.tools import LONGEST_RESULT, Tool, ToolResult, as_text, run, toolbox
+from ornb.request.tools import LONGEST_RESULT, Tool, ToolResult, as_text, run, toolbox
 
 
 class Unit(enum.Enum):

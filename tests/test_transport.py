@@ -10,8 +10,9 @@ import pytest
 import trustme
 from wire import FINISH, STREAM, WireServer, delta
 
-from ornb import errors, transport
+from ornb import errors
 from ornb.client import Client
+from ornb.wire import transport
 
 
 @pytest.fixture(scope="module")

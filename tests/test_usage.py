@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ornb.errors import ConfigError
-from ornb.reply import Reply, Timing, Usage
-from ornb.usage import SUMMARY_COLUMNS, USAGE_COLUMNS, UsageTracker, exact_sum
-from ornb.usage_table import BOOKS, STORED, frame_of, rows_of
+from ornb.ledger.table import BOOKS, STORED, frame_of, rows_of
+from ornb.ledger.tracker import SUMMARY_COLUMNS, USAGE_COLUMNS, UsageTracker, exact_sum
+from ornb.wire.reply import Reply, Timing, Usage
 
 TEXT_TYPE = str(pd.Series(["a"]).dtype)  # "str" in pandas 3, "object" before
 START = datetime(2026, 8, 22, 12, 0, 0, 123456, tzinfo=UTC)
@@ -406,8 +406,8 @@ def test_a_misspelt_column_is_answered_with_the_right_one(tracker):
 
 
 def test_the_page_on_tables_describes_history_and_activity():
-    from ornb.bills import ACTIVITY_COLUMNS
-    from ornb.usage import HISTORY_COLUMNS
+    from ornb.ledger.bills import ACTIVITY_COLUMNS
+    from ornb.ledger.tracker import HISTORY_COLUMNS
 
     page = (DOCS / "tables.md").read_text(encoding="utf-8")
     more = {n: column for n, column in HISTORY_COLUMNS.items() if n not in USAGE_COLUMNS}
@@ -418,8 +418,8 @@ def test_the_page_on_tables_describes_history_and_activity():
 
 
 def test_the_page_on_costs_names_what_there_is():
-    from ornb.budget import Budget
-    from ornb.worst_case import Quote
+    from ornb.ledger.budget import Budget
+    from ornb.ledger.worst_case import Quote
 
     page = (DOCS / "costs.md").read_text(encoding="utf-8")
     names = set(re.findall(r"`(?:\w+\.)*(?:quote\(\.\.\.\)\.)?(\w+_usd)`", page))

@@ -16,15 +16,15 @@ from IPython.core.interactiveshell import InteractiveShell
 from IPython.core.magic import Magics, cell_magic, line_magic, magics_class, no_var_expand
 
 from ..errors import BadRequest, ConfigError, NotFound, OrnbError
-from ..parameters import to_request
 from ..placeholders import Filled, fill_in, only_value
+from ..request.parameters import to_request
 from .options import COMMANDS, OPTIONS, PARSER, Options, holds_key, read
 
 if TYPE_CHECKING:
-    from ..attachments import Attachment
     from ..conversation import Content, Conversation
-    from ..reply import Reply
+    from ..request.attachments import Attachment
     from ..widgets.chat import Chat
+    from ..wire.reply import Reply
     from .output import CellOutput, TerminalOutput
 
 __all__ = ["OrnbMagics", "Stopped", "register"]
@@ -252,7 +252,7 @@ class OrnbMagics(Magics):
         return {**self.params, **to_request(options.params)}
 
     def _attached(self, options: Options) -> list[Attachment]:
-        from ..attachments import Attachment
+        from ..request.attachments import Attachment
 
         return [Attachment.of(only_value(source, self.shell.user_ns)) for source in options.attach]
 
@@ -260,7 +260,8 @@ class OrnbMagics(Magics):
         """The prompt, with what is attached once it is known that each model takes it."""
         if not options.attach:
             return prompt
-        from .. import attachments, session
+        from .. import session
+        from ..request import attachments
 
         files, listed = self._attached(options), None
         with contextlib.suppress(OrnbError):  # a server of one's own need not list its models

@@ -10,7 +10,7 @@ from .. import session
 from ..errors import ConfigError, NotFound, OrnbError, UnexpectedAnswer
 from ..filters import filter_models
 from ..placeholders import near
-from ..reply import format_usd
+from ..wire.reply import format_usd
 from .options import COMMANDS, holds_key, overview, shown, words
 
 if TYPE_CHECKING:

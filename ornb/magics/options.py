@@ -327,6 +327,6 @@ def _refuse(word: str, model: str | None) -> NoReturn:
 
 
 def _documented() -> set[str]:
-    from ..parameters import DOCUMENTED
+    from ..request.parameters import DOCUMENTED
 
     return {name.partition(".")[0] for name in DOCUMENTED} | {"provider", "models", "tools"}

@@ -10,8 +10,8 @@ from typing import Any
 from IPython.display import DisplayHandle, display
 
 from ..conversation import MIME_TRANSCRIPT, Conversation
-from ..rendering import StreamRenderer, facts, reply_html, reply_text, static_html
-from ..reply import Event, Reply
+from ..text.rendering import StreamRenderer, facts, reply_html, reply_text, static_html
+from ..wire.reply import Event, Reply
 
 BYTES_PER_SECOND = 12_000
 """Of HTML into a cell's output while it streams; plain deltas at 30 Hz cost about as much."""

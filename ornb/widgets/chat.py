@@ -25,15 +25,16 @@ from urllib.parse import urlsplit
 import traitlets as t
 from IPython.display import DisplayHandle, display
 
-from .. import attachments, export, session
-from ..attachments import MAX_BYTES, Attachment
+from .. import export, session
 from ..client import OPENROUTER
 from ..conversation import MIME_TRANSCRIPT, Content, Conversation, Turn, well_formed
 from ..errors import ConfigError, ContextTooLong, OrnbError
-from ..parameters import Parameter, parameter_table
-from ..rendering import transcript
-from ..reply import Reply, Timing
-from ..tools import toolbox
+from ..request import attachments
+from ..request.attachments import MAX_BYTES, Attachment
+from ..request.parameters import Parameter, parameter_table
+from ..request.tools import toolbox
+from ..text.rendering import transcript
+from ..wire.reply import Reply, Timing
 from . import settings
 from .base import Widget, describe
 from .exchange import Exchange, explained
@@ -82,7 +83,7 @@ class Chat(Widget):
     label : str
         Your word for these calls in `ornb.usage`.
     tools : iterable
-        Python functions that the model may ask for, or `ornb.tools.Tool`.
+        Python functions that the model may ask for, or `ornb.request.tools.Tool`.
     confirm : bool
         Whether each call of a tool is shown and has to be allowed: by a button in the widget, or
         in the cell when `ask` waits there.

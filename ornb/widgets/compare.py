@@ -28,15 +28,15 @@ from .. import comparison, session
 from ..comparison import LETTERS, Answer, Answers
 from ..conversation import Conversation, well_formed
 from ..errors import ConfigError, OrnbError
-from ..rendering import SOURCES
-from ..reply import Reply
+from ..text.rendering import SOURCES
+from ..wire.reply import Reply
 from .base import BadValue, Widget, describe
 from .live import PACER, LiveAnswer
 
 if TYPE_CHECKING:
     from ..client import Client
     from ..conversation import Turn
-    from ..stream import Messages, Stream
+    from ..wire.stream import Messages, Stream
 
 HERE = Path(__file__)
 

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 from .. import session
 from ..conversation import Turn
 from ..errors import ConfigError, ContextTooLong
-from ..reply import Event, Reply
-from ..room import fits
-from ..rounds import Rounds
-from ..structured import parse, response_format
-from ..tools import ToolResult
+from ..request.room import fits
+from ..request.rounds import Rounds
+from ..request.structured import parse, response_format
+from ..request.tools import ToolResult
+from ..wire.reply import Event, Reply
 from .live import LiveAnswer
 from .shown import call_for_page
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from ..client import Client
     from ..errors import OrnbError
-    from ..stream import Stream
+    from ..wire.stream import Stream
 
 NOBODY = (
     "The model asks to run {name}, and nobody can be asked here whether it may, so the answer was "
@@ -42,11 +42,11 @@ class Exchange:
     blocking : bool
         Whether a cell waits for the answer.
     tools : sequence
-        As `ornb.rounds.Rounds` takes them.
+        As `ornb.request.rounds.Rounds` takes them.
     confirm : bool
         Whether each call of a tool has to be allowed.
     schema : Any, optional
-        The shape of the answer, see `ornb.structured`.
+        The shape of the answer, see `ornb.request.structured`.
     on_call : callable, optional
         Told what the page should show of a tool's call, each time that changes.
 
@@ -206,7 +206,7 @@ class Exchange:
         elif event.type == "reply":
             self._gap = True
         elif self._gap and event.type == "text":
-            # As `ornb.rounds.together` joins them.
+            # As `ornb.request.rounds.together` joins them.
             self._gap = False
             if self.answer.has_text:
                 self.answer.add(Event("text", "\n\n"))

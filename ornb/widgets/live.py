@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..conversation import well_formed
-from ..rendering import StreamRenderer
-from ..reply import Event
+from ..text.rendering import StreamRenderer
+from ..wire.reply import Event
 
 PER_SECOND = 30.0
 """Messages a second from this kernel to the page, all widgets' answers together."""

@@ -455,7 +455,7 @@ class ModelPicker(Widget):
 
 
 def _default_models() -> pd.DataFrame:
-    from .. import session  # only a picker without a frame needs a connection
+    from .. import session
 
     return session.models()
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping, MutableMapping, Sequence
 from typing import Any
 
 from ..errors import ConfigError
-from ..parameters import Parameter
+from ..request.parameters import Parameter
 
 LISTS = ("models", "provider.order")
 """Lists of names that the drawer has a field for: fallbacks, and providers to be tried in turn."""
@@ -25,7 +25,7 @@ def described(params: Mapping[str, Any], table: Sequence[Parameter]) -> dict[str
     params : mapping
         What is sent with each question.
     table : sequence of Parameter
-        The parameters that the model takes, from `ornb.parameters.parameter_table`.
+        The parameters that the model takes, from `ornb.request.parameters.parameter_table`.
 
     Returns
     -------

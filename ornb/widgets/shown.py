@@ -1,4 +1,4 @@
-"""A turn as a chat's page draws it: plain text, but for what `ornb.rendering` has made safe."""
+"""A turn as a chat's page draws it: plain text, but for what `ornb.text` has made safe."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..attachments import Attachment
-from ..citations import footnotes
 from ..conversation import Turn, shortened, thought_s, well_formed
-from ..rendering import facts, pictures_html, render
-from ..reply import Reply
+from ..request.attachments import Attachment
+from ..text.citations import footnotes
+from ..text.rendering import facts, pictures_html, render
+from ..wire.reply import Reply
 
 LONGEST_SHOWN = 10_000
 """Characters of a prompt, or of a tool's result, above which the page gets its two ends only."""
@@ -120,7 +120,7 @@ def body_html(reply: Reply, html: str | None = None) -> str:
     Returns
     -------
     str
-        As `ornb.rendering.render` gives it.
+        As `ornb.text.rendering.render` gives it.
 
     Examples
     --------

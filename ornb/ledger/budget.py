@@ -1,9 +1,9 @@
 """Ceilings: no call leaves that could cost more than is left.
 
-Before a call, the most that it can cost (`ornb.worst_case`) is set aside in every budget that is
-open, under one lock, so that calls side by side cannot jump a ceiling together. When it has ended,
-what was billed takes the place of what was set aside. What ended without a bill (stopped, broken
-off) stays set aside until `ornb.usage.reconcile` has found its bill.
+Before a call, the most that it can cost (`ornb.ledger.worst_case`) is set aside in every budget
+that is open, under one lock, so that calls side by side cannot jump a ceiling together. When it
+has ended, what was billed takes the place of what was set aside. What ended without a bill
+(stopped, broken off) stays set aside until `ornb.usage.reconcile` has found its bill.
 
 A budget counts the calls of the whole process, from every thread, since a `with` block that knew
 only its own thread would not see what its executor spends. Answers that are not billed (offline,
@@ -18,15 +18,15 @@ from contextlib import contextmanager
 from decimal import ROUND_DOWN, ROUND_UP, Context, Decimal, InvalidOperation, localcontext
 from typing import TYPE_CHECKING, Any
 
-from .errors import BudgetExceeded, ConfigError, OrnbError, PriceUnknown
+from ..errors import BudgetExceeded, ConfigError, OrnbError, PriceUnknown
 from .price_book import EXACT
 from .worst_case import quote
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from ..wire.reply import Reply
     from .price_book import PriceBook
-    from .reply import Reply
     from .worst_case import Quote
 
 __all__ = ["Budget", "Reservation", "active", "admit", "billed", "budget"]
@@ -164,10 +164,10 @@ class Reservation:
 
         Examples
         --------
-        >>> from ornb.reply import Reply
+        >>> from ornb.wire.reply import Reply
         >>> Reservation([], None).settle(Reply())
         """
-        del error  # the reply says it all: this is the shape of `ornb.stream.Settle`
+        del error  # the reply says it all: this is the shape of `ornb.wire.stream.Settle`
         _ended.append((self, reply))
         if _lock.acquire(blocking=False):  # else who has it, or looks next, books it
             try:
@@ -262,9 +262,9 @@ def budget(usd: float | str | Decimal | None, *, allow_unknown: bool = False) ->
 
     Notes
     -----
-    A ceiling holds as far as its prices do: `ornb.worst_case` says how a call is bounded. It binds
-    one process. Work for others is let through before it is handed out, and settled when it comes
-    back: ``settle = client.before_call(body, wait)``, later ``settle(reply, error)``.
+    A ceiling holds as far as its prices do: `ornb.ledger.worst_case` says how a call is bounded. It
+    binds one process. Work for others is let through before it is handed out, and settled when it
+    comes back: ``settle = client.before_call(body, wait)``, later ``settle(reply, error)``.
     """
     made = Budget(usd, allow_unknown=allow_unknown)
     with _lock:
@@ -317,7 +317,7 @@ def admit(body: Mapping[str, Any], book: PriceBook | None) -> Reservation | None
 
     Examples
     --------
-    >>> from ornb.price_book import PriceBook
+    >>> from ornb.ledger.price_book import PriceBook
     >>> with Budget("0.01"):
     ...     admit({"model": "nobody/nothing"}, PriceBook({}.get))
     Traceback (most recent call last):
@@ -353,7 +353,7 @@ def billed(reply: Reply) -> Decimal | None:
 
     Examples
     --------
-    >>> from ornb.reply import Reply, Timing, Usage
+    >>> from ornb.wire.reply import Reply, Timing, Usage
     >>> sent = Timing(queued_s=0.001)
     >>> billed(Reply(usage=Usage(cost_usd=0.000145), timing=sent))
     Decimal('0.000145')

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from .errors import (
+from ..errors import (
     ApiError,
     ConfigError,
     ConnectionFailed,

@@ -1,8 +1,8 @@
 """What stays of an answer in a notebook: safe HTML that reads well also without a style sheet.
 
 A widget is gone when its notebook is opened again, so everything of worth is in ordinary outputs.
-`ornb.markdown` makes an answer's text safe; what else an answer brings (names, errors, reasoning,
-sources, pictures) is escaped or checked here.
+`ornb.text.markdown` makes an answer's text safe; what else an answer brings (names, errors,
+reasoning, sources, pictures) is escaped or checked here.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ..conversation import MIME_TRANSCRIPT, thought_s, well_formed
 from .citations import footnotes
-from .conversation import MIME_TRANSCRIPT, thought_s, well_formed
 from .markdown import StreamRenderer, plain, render, web_link
 
 if TYPE_CHECKING:
-    from .conversation import Content, Conversation, Turn
-    from .reply import Reply
+    from ..conversation import Content, Conversation, Turn
+    from ..wire.reply import Reply
 
 __all__ = [
     "SOURCES",
@@ -111,7 +111,7 @@ def reply_html(reply: Reply) -> str:
 
     Examples
     --------
-    >>> from ornb.reply import Reply
+    >>> from ornb.wire.reply import Reply
     >>> "<p>A <em>cat</em>.</p>" in reply_html(Reply(text="A *cat*.", model="acme/orbit"))
     True
     """
@@ -135,7 +135,7 @@ def reply_text(reply: Reply, *, name: str = "") -> str:
 
     Examples
     --------
-    >>> from ornb.reply import Reply
+    >>> from ornb.wire.reply import Reply
     >>> print(reply_text(Reply(text="A cat.", model="acme/orbit")))
     A cat.
     [acme/orbit · live · cost not reported]
@@ -160,7 +160,7 @@ def pictures_html(reply: Reply) -> str:
 
     Examples
     --------
-    >>> from ornb.reply import Reply
+    >>> from ornb.wire.reply import Reply
     >>> pictures_html(Reply(images=("https://host.example/track.png",)))
     ''
     """
@@ -178,7 +178,7 @@ def sources_html(reply: Reply) -> str:
     ----------
     reply : Reply
         Its ``annotations`` of the type ``url_citation`` are listed, each address once, by the
-        numbers that `ornb.citations.footnotes` puts into the text.
+        numbers that `ornb.text.citations.footnotes` puts into the text.
 
     Returns
     -------
@@ -187,7 +187,7 @@ def sources_html(reply: Reply) -> str:
 
     Examples
     --------
-    >>> from ornb.reply import Reply
+    >>> from ornb.wire.reply import Reply
     >>> page = {"url": "https://a.example/", "title": "A"}
     >>> cited = {"type": "url_citation", "url_citation": page}
     >>> "(a.example)" in sources_html(Reply(annotations=(cited,)))
@@ -314,7 +314,7 @@ def facts(reply: Reply) -> Facts:
 
     Examples
     --------
-    >>> from ornb.reply import Reply
+    >>> from ornb.wire.reply import Reply
     >>> str(facts(Reply(model="ornb/canned", source="canned")))
     'ornb/canned · canned answer · cost not reported'
     """

@@ -12,13 +12,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from .errors import OrnbError
+from ..errors import OrnbError
 from .parameters import listed_count, record_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from .stream import Messages
+    from ..wire.stream import Messages
 
 TOKENS_A_MESSAGE = 4
 """What a message adds to its text, about."""
@@ -80,8 +80,8 @@ def suggest(
     >>> len(suggest(ornb.models(), accepts=["image", "file"]))
     3
     """
-    from .filters import filter_models
-    from .pricing import blended_usd_per_million
+    from ..filters import filter_models
+    from ..pricing import blended_usd_per_million
 
     able = filter_models(
         models,

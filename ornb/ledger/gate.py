@@ -11,17 +11,17 @@ from .worst_case import Quote, quote
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from .client import Client
-    from .errors import OrnbError
+    from ..client import Client
+    from ..errors import OrnbError
+    from ..wire.reply import Reply
+    from ..wire.stream import Settle
     from .quota import FreeQuota
-    from .reply import Reply
-    from .stream import Settle
 
 __all__ = ["Gate"]
 
 
 class Gate:
-    """The ``before_call`` of a client (`ornb.stream.BeforeCall`).
+    """The ``before_call`` of a client (`ornb.wire.stream.BeforeCall`).
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ class Gate:
 
     Examples
     --------
-    >>> from ornb.quota import FreeQuota
+    >>> from ornb.ledger.quota import FreeQuota
     >>> gate = Gate(ornb.connect(offline=True), {}.get, counter := FreeQuota())
     >>> settle = gate({"model": "acme/orbit:free"}, lambda seconds: False)
     >>> counter.facts().minute_used  # offline nothing is limited

@@ -30,7 +30,7 @@ from sqlalchemy.engine import URL, Connection, Engine, make_url
 from sqlalchemy.pool import StaticPool
 from sqlalchemy.schema import CreateColumn, CreateIndex, CreateTable
 
-from .errors import ConfigError
+from ..errors import ConfigError
 
 __all__ = ["TABLE", "Store", "default_path"]
 

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Mapping
 from decimal import Context, Decimal
 from typing import Any
 
-from .errors import OrnbError
-from .pricing import to_decimal
+from ..errors import OrnbError
+from ..pricing import to_decimal
 
 __all__ = [
     "EXACT",

@@ -21,7 +21,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
-from .errors import ConfigError
+from ..errors import ConfigError
 from .parameters import record_of
 from .room import in_words, suggest
 

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from urllib3.exceptions import InvalidHeader
 from urllib3.util.retry import Retry
 
-from .errors import (
+from ..errors import (
     BY_STATUS,
     BY_TYPE,
     ApiError,

@@ -14,7 +14,7 @@ import requests
 from requests.auth import AuthBase
 from urllib3.exceptions import HTTPError, ReadTimeoutError
 
-from .errors import ConfigError, ConnectionFailed, RequestTimedOut, StreamBroken, TransportError
+from ..errors import ConfigError, ConnectionFailed, RequestTimedOut, StreamBroken, TransportError
 from .refusals import refusal
 from .transport import Adapter, Wire
 

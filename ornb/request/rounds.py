@@ -11,13 +11,13 @@ import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from .errors import ConfigError, OrnbError
-from .reply import Event, Reply, Usage
+from ..errors import ConfigError, OrnbError
+from ..wire.reply import Event, Reply, Usage
 from .tools import Confirm, ToolResult, run, toolbox
 
 if TYPE_CHECKING:
-    from .client import Client
-    from .stream import Messages, Stream
+    from ..client import Client
+    from ..wire.stream import Messages, Stream
 
 
 class Rounds:
@@ -32,7 +32,7 @@ class Rounds:
     model : str, optional
         Id; without it the account's default answers.
     tools : iterable
-        Functions, `ornb.tools.Tool`, and dicts of tools that the service runs.
+        Functions, `ornb.request.tools.Tool`, and dicts of tools that the service runs.
     max_rounds : int
         Times that tools are run at most. Then the model is asked once more, to answer without.
     confirm : callable, optional

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from . import columns as c
-from .columns import Column
+from .. import columns as c
+from ..columns import Column
 
 __all__ = [
     "BOOKS",

@@ -21,10 +21,10 @@ from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Any, TypeVar, cast, overload
 
-from .errors import ConfigError, SchemaMismatch
+from ..errors import ConfigError, SchemaMismatch
+from ..wire.reply import Reply
 from .hints import has_pydantic_methods, inlined, of_hint
 from .matching import build, check_schema, validate
-from .reply import Reply
 
 T = TypeVar("T")
 

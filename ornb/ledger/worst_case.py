@@ -34,6 +34,7 @@ from dataclasses import dataclass
 from decimal import ROUND_FLOOR, Decimal, localcontext
 from typing import Any
 
+from ..wire.reply import format_usd
 from .price_book import (
     EXACT,
     PriceBook,
@@ -43,7 +44,6 @@ from .price_book import (
     integer,
     lists_zero,
 )
-from .reply import format_usd
 
 __all__ = [
     "IMAGE_TOKENS",

@@ -229,7 +229,7 @@ class Reply:
     def _repr_html_(self) -> str:
         # Imported here, against the order of the house: a reply that is the last value of a cell
         # must show itself safely, and most programs never show one.
-        from .rendering import reply_html
+        from ..text.rendering import reply_html
 
         return reply_html(self)
 

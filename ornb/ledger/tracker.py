@@ -24,11 +24,11 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from ..errors import ConfigError
+from ..filters import did_you_mean
 from .bills import bills
-from .errors import ConfigError
-from .filters import did_you_mean
-from .usage_display import html_table, text_table
-from .usage_table import (
+from .display import html_table, text_table
+from .table import (
     HISTORY_COLUMNS,
     SHALLOW,
     STORED,
@@ -43,9 +43,9 @@ from .usage_table import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from ..client import Client
+    from ..wire.reply import Reply
     from .bills import Bill
-    from .client import Client
-    from .reply import Reply
     from .store import Store
 
 __all__ = ["HISTORY_COLUMNS", "SUMMARY_COLUMNS", "USAGE_COLUMNS", "UsageTracker", "exact_sum"]
@@ -63,7 +63,7 @@ class UsageTracker:
 
     Examples
     --------
-    >>> from ornb.reply import Reply, Usage
+    >>> from ornb.wire.reply import Reply, Usage
     >>> tracker = UsageTracker()
     >>> used = Usage(prompt_tokens=22, completion_tokens=9, total_tokens=31, cost_usd=0.000145)
     >>> tracker.record(Reply(requested_model="lab/small", usage=used))
@@ -100,7 +100,7 @@ class UsageTracker:
 
         Examples
         --------
-        >>> from ornb.reply import Reply
+        >>> from ornb.wire.reply import Reply
         >>> tracker = UsageTracker()
         >>> tracker.record(Reply(status="error", error="no route to host"))
         >>> len(tracker)
@@ -191,7 +191,7 @@ class UsageTracker:
 
         Examples
         --------
-        >>> from ornb.reply import Reply
+        >>> from ornb.wire.reply import Reply
         >>> tracker = UsageTracker()
         >>> tracker.record(Reply(requested_model="lab/small"))
         >>> tracker.record(Reply(requested_model="lab/small", status="error"))
@@ -267,7 +267,7 @@ class UsageTracker:
 
         Examples
         --------
-        >>> from ornb.reply import Reply
+        >>> from ornb.wire.reply import Reply
         >>> tracker = UsageTracker()
         >>> tracker.record(Reply(generation_id="gen-1", status="stopped"))
         >>> class Books:
@@ -397,7 +397,7 @@ class UsageTracker:
 
         Examples
         --------
-        >>> from ornb.reply import Reply
+        >>> from ornb.wire.reply import Reply
         >>> tracker = UsageTracker()
         >>> store = tracker.persist("sqlite://")
         >>> tracker.record(Reply(requested_model="lab/small"))
@@ -433,7 +433,7 @@ class UsageTracker:
 
         Examples
         --------
-        >>> from ornb.reply import Reply
+        >>> from ornb.wire.reply import Reply
         >>> tracker = UsageTracker()
         >>> tracker.record(Reply())
         >>> tracker.to_sql("sqlite://")

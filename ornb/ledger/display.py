@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from .reply import format_usd
+from ..wire.reply import format_usd
 
 __all__ = ["html_table", "text_table"]
 

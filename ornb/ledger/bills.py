@@ -21,15 +21,15 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from . import columns as c
-from . import pricing as prices
-from .columns import Column
-from .errors import ConnectionFailed, NotFound, ProviderUnavailable, RateLimited
+from .. import columns as c
+from .. import pricing as prices
+from ..columns import Column
+from ..errors import ConnectionFailed, NotFound, ProviderUnavailable, RateLimited
 from .price_book import EXACT
-from .usage_table import BOOKS
+from .table import BOOKS
 
 if TYPE_CHECKING:
-    from .reply import Reply
+    from ..wire.reply import Reply
 
 __all__ = ["ACTIVITY_COLUMNS", "Bill", "activity_to_frame", "bills", "estimate_reply"]
 
@@ -245,7 +245,7 @@ def estimate_reply(pricing: Any, reply: Reply) -> Decimal | None:
 
     Examples
     --------
-    >>> from ornb.reply import Reply, Usage
+    >>> from ornb.wire.reply import Reply, Usage
     >>> listed = {"prompt": "0.0000025", "completion": "0.00001"}
     >>> print(estimate_reply(listed, Reply(usage=Usage(22, 9))))
     0.0001450

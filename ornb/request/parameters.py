@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from numbers import Integral, Real
 from typing import Any
 
-from .errors import ConfigError
+from ..errors import ConfigError
 
 EFFORTS = ("max", "xhigh", "high", "medium", "low", "minimal", "none")
 """Amounts of reasoning that the API knows, the greatest first."""

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
-from .errors import ConfigError, SchemaMismatch
+from ..errors import ConfigError, SchemaMismatch
 from .hints import evaluated, is_json, of_hint
 from .matching import build, shown, validate
 

@@ -1,7 +1,7 @@
 """Web citations as footnotes: numbers in the text, and a list of sources below it.
 
 Text, titles and addresses all come from the web and are hostile: titles are made plain text, and
-only http(s) addresses are kept. Put the marked text through `ornb.rendering` as any answer.
+only http(s) addresses are kept. Put the marked text through `ornb.text.rendering` as any answer.
 
 References
 ----------

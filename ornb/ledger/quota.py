@@ -22,11 +22,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from .errors import FreeQuotaReached, OrnbError, RateLimited
-from .refusals import retry_after
+from ..errors import FreeQuotaReached, OrnbError, RateLimited
+from ..wire.refusals import retry_after
 
 if TYPE_CHECKING:
-    from .reply import Reply
+    from ..wire.reply import Reply
 
 __all__ = [
     "PER_DAY",

@@ -119,8 +119,8 @@ def fenced(text: str, info: str = "") -> str:
     text : str
         Anything.
     info : str
-        Names the language; one not in `ornb.markdown.LANGUAGES` is "text", since some languages
-        are drawn and not shown (mermaid).
+        Names the language; one not in `ornb.text.markdown.LANGUAGES` is "text", since some
+        languages are drawn and not shown (mermaid).
 
     Returns
     -------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from .errors import UnexpectedAnswer
+from ..errors import UnexpectedAnswer
 
 BOM = b"\xef\xbb\xbf"
 

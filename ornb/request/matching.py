@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .errors import ConfigError, SchemaMismatch
+from ..errors import ConfigError, SchemaMismatch
 from .hints import MANY, has_members, has_pydantic_methods, members, of_hint, unwrapped
 
 SHOWN = 120

@@ -1,0 +1,1 @@
+"""What a chat request may hold, checked before it is sent: parameters, files, tools, schemas."""

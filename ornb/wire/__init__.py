@@ -1,0 +1,1 @@
+"""What happens between a request and its answer: sockets, server-sent events, refusals, streams."""

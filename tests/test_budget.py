@@ -774,6 +774,48 @@ def test_offline_calls_cost_a_budget_nothing():
     assert (budget.calls, budget.spent_usd, budget.held_usd) == (1, 0, 0)
 
 
+def test_practice_counts_offline_calls_at_the_prices_of_the_model_asked_for():
+    ornb.connect(offline=True)
+    with ornb.budget(1) as real, ornb.budget(1, practice=True) as practice:
+        reply = ornb.ask("Hi", "openai/gpt-4o-mini", max_tokens=50)
+    rates = ornb.session.quote("Hi", "openai/gpt-4o-mini", max_tokens=50)
+    tokens = reply.usage.prompt_tokens, reply.usage.completion_tokens
+    assert practice.spent_usd == rates.cost(*tokens) > 0
+    assert (real.spent_usd, real.calls, practice.reserved_usd) == (0, 1, 0)
+    assert "not charged" in repr(practice)
+    assert reply.cost_usd == 0  # the ledger has what was billed, and nothing was
+
+
+def test_practice_refuses_as_a_real_ceiling_does():
+    ornb.connect(offline=True)
+    before = len(session.usage)
+    with ornb.budget("0.0001", practice=True) as practice:
+        with pytest.raises(errors.BudgetExceeded) as caught:
+            ornb.ask("Hi", "openai/gpt-4o-mini", max_tokens=2000)
+        ornb.ask("Hi", "openai/gpt-4o-mini", max_tokens=caught.value.fits_max_tokens)
+    assert (practice.calls, practice.refused, len(session.usage) - before) == (1, 1, 2)
+    assert 0 < practice.spent_usd <= Decimal("0.0001")
+
+
+def test_practice_sets_nothing_aside_for_good():
+    """A stopped offline call has no bill to wait for."""
+    ornb.connect(offline=True)
+    with ornb.budget(1, practice=True) as practice:
+        with ornb.client().stream("Hi", "openai/gpt-4o-mini", max_tokens=50) as stream:
+            next(iter(stream))
+        assert stream.reply.status == "stopped"
+    assert (practice.reserved_usd, practice.held_usd) == (0, 0)
+    assert practice.spent_usd > 0
+
+
+def test_practice_counts_a_bill_as_any_budget_does():
+    with WireServer(answers()) as server:
+        ornb.connect(base_url=server.url)
+        with ornb.budget(1) as real, ornb.budget(1, practice=True) as practice:
+            ornb.ask("Hi", "acme/orbit")
+    assert practice.spent_usd == real.spent_usd > 0
+
+
 def test_a_stopped_stream_keeps_its_worst_case_until_its_bill_is_known():
     with WireServer(
         [whole({"data": [RECORD]})], [whole({}, 404)], [STREAM, delta("A"), 30.0]

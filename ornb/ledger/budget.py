@@ -7,7 +7,8 @@ has ended, what was billed takes the place of what was set aside. What ended wit
 
 A budget counts the calls of the whole process, from every thread, since a `with` block that knew
 only its own thread would not see what its executor spends. Answers that are not billed (offline,
-recorded, refused) cost it nothing.
+recorded, refused) cost it nothing, unless it practises: then an offline call counts as if the
+dearest provider allowed had been paid for its tokens, and the budget says so where it is shown.
 """
 
 from __future__ import annotations
@@ -52,6 +53,8 @@ class Budget:
         The ceiling, in USD; None only counts.
     allow_unknown : bool
         Whether calls pass whose cost nothing bounds.
+    practice : bool
+        Whether offline calls count as if they were paid for.
     calls : int
         Calls let through.
     refused : int
@@ -65,9 +68,16 @@ class Budget:
     Budget: $0 of $0.50 spent, $0.50 left, 1 call
     """
 
-    def __init__(self, usd: float | str | Decimal | None, *, allow_unknown: bool = False) -> None:
+    def __init__(
+        self,
+        usd: float | str | Decimal | None,
+        *,
+        allow_unknown: bool = False,
+        practice: bool = False,
+    ) -> None:
         self.limit_usd = None if usd is None else _amount(usd)
         self.allow_unknown = allow_unknown
+        self.practice = practice
         self.calls = self.refused = 0
         self._spent = self._held = self._reserved = _ZERO
         self._replaced: list[Budget] = []
@@ -129,7 +139,8 @@ class Budget:
         parts.append(f"{self.calls} call{'' if self.calls == 1 else 's'}")
         if self.refused:
             parts.append(f"{self.refused} refused")
-        return "Budget: " + ", ".join(parts)
+        name = "Practice budget (offline calls are not charged)" if self.practice else "Budget"
+        return f"{name}: " + ", ".join(parts)
 
 
 class Reservation:
@@ -141,16 +152,26 @@ class Reservation:
         Those open when the call was let through.
     quoted : Quote or None
         What it can cost; None where no budget has a ceiling.
+    offline : bool
+        Nothing is billed: only the budgets that practise count what it would cost.
     """
 
-    def __init__(self, budgets: list[Budget], quoted: Quote | None) -> None:
+    def __init__(
+        self, budgets: list[Budget], quoted: Quote | None, *, offline: bool = False
+    ) -> None:
         self._budgets = budgets
+        self._paying = [each for each in budgets if each.practice or not offline]
+        self._offline = offline
         self._quote = quoted
         self._amount = (quoted.worst_usd if quoted is not None else None) or _ZERO
         self._open = True
         for each in budgets:
             each.calls += 1
-            each._reserved = EXACT.add(each._reserved, self._amount)
+        self._reserve(self._amount)
+
+    def _reserve(self, amount: Decimal) -> None:
+        for each in self._paying:
+            each._reserved = EXACT.add(each._reserved, amount)
 
     def settle(self, reply: Reply, error: OrnbError | None = None) -> None:
         """Put what was billed in the place of what was set aside; once, later calls do nothing.
@@ -180,10 +201,11 @@ class Reservation:
         if not self._open:
             return
         self._open = False
-        for each in self._budgets:
-            each._reserved = EXACT.subtract(each._reserved, self._amount)
+        self._reserve(-self._amount)
         amount = billed(reply)
-        if amount is None:
+        if self._offline and reply.status != "error":
+            self._spend(self._tokens_cost(reply))
+        elif amount is None:
             self._hold(reply)
         else:
             self._spend(amount)
@@ -200,32 +222,37 @@ class Reservation:
                 self._open = False
                 for each in self._budgets:
                     each.calls -= 1
-                    each._reserved = EXACT.subtract(each._reserved, self._amount)
+                self._reserve(-self._amount)
 
     def _hold(self, reply: Reply) -> None:
         """No bill: keep what the tokens, where they were told, cost at most."""
-        used, at_most = reply.usage, self._amount
-        sent, made = used.prompt_tokens, used.completion_tokens
-        if self._quote is not None and sent is not None and made is not None:
-            at_most = self._quote.cost(max(sent, 0), max(made, 0)) or _ZERO
-        self._amount = at_most
-        for each in self._budgets:
-            each._held = EXACT.add(each._held, at_most)
+        self._amount = self._tokens_cost(reply)
+        for each in self._paying:
+            each._held = EXACT.add(each._held, self._amount)
         if reply.generation_id is not None:
             _unsettled[reply.generation_id] = self
 
+    def _tokens_cost(self, reply: Reply) -> Decimal:
+        """The most that an answer's tokens cost; all that was set aside where it told none."""
+        sent, made = reply.usage.prompt_tokens, reply.usage.completion_tokens
+        if self._quote is None or sent is None or made is None:
+            return self._amount
+        return self._quote.cost(max(sent, 0), max(made, 0)) or _ZERO
+
     def _spend(self, amount: Decimal) -> None:
-        for each in self._budgets:
+        for each in self._paying:
             each._spent = EXACT.add(each._spent, amount)
 
     def _bill(self, amount: Decimal) -> None:
         """Put a bill that came late in the place of what was kept for it; the lock is held."""
-        for each in self._budgets:
+        for each in self._paying:
             each._held = EXACT.subtract(each._held, self._amount)
         self._spend(amount)
 
 
-def budget(usd: float | str | Decimal | None, *, allow_unknown: bool = False) -> Budget:
+def budget(
+    usd: float | str | Decimal | None, *, allow_unknown: bool = False, practice: bool = False
+) -> Budget:
     """Set a ceiling on what may be spent, for the session, or in a ``with`` for a block.
 
     Each call of the kernel's default client is looked at before it leaves: if it could cost more
@@ -240,6 +267,10 @@ def budget(usd: float | str | Decimal | None, *, allow_unknown: bool = False) ->
     allow_unknown : bool
         True lets calls through whose cost nothing bounds (routers, web searches, servers that list
         no prices). They are counted once they are billed, so the ceiling may be passed by them.
+    practice : bool
+        True counts offline calls too, as if the dearest provider allowed had been paid for their
+        tokens: to learn, or to rehearse a lesson, before any money is spent. Live calls count as
+        ever.
 
     Returns
     -------
@@ -260,13 +291,21 @@ def budget(usd: float | str | Decimal | None, *, allow_unknown: bool = False) ->
     (1, 1, Decimal('0.10'))
     >>> _ = ornb.budget(None)  # no ceiling any more
 
+    Without a key nothing is billed; a ceiling can be tried all the same.
+
+    >>> with ornb.budget("0.0001", practice=True):
+    ...     ornb.ask("Hi", "openai/gpt-4o-mini", max_tokens=2000)
+    Traceback (most recent call last):
+        ...
+    ornb.errors.BudgetExceeded: openai/gpt-4o-mini was not sent: it can cost up to ...
+
     Notes
     -----
     A ceiling holds as far as its prices do: `ornb.ledger.worst_case` says how a call is bounded. It
     binds one process. Work for others is let through before it is handed out, and settled when it
     comes back: ``settle = client.before_call(body, wait)``, later ``settle(reply, error)``.
     """
-    made = Budget(usd, allow_unknown=allow_unknown)
+    made = Budget(usd, allow_unknown=allow_unknown, practice=practice)
     with _lock:
         made._replaced = _session[:]
         for each in made._replaced:
@@ -293,7 +332,9 @@ def active() -> tuple[Budget, ...]:
         return (*_session, *_blocks)
 
 
-def admit(body: Mapping[str, Any], book: PriceBook | None) -> Reservation | None:
+def admit(
+    body: Mapping[str, Any], book: PriceBook | None, *, offline: bool = False
+) -> Reservation | None:
     """Let a call through, or refuse it.
 
     Parameters
@@ -301,7 +342,9 @@ def admit(body: Mapping[str, Any], book: PriceBook | None) -> Reservation | None
     body : mapping
         The request as it will be sent.
     book : PriceBook or None
-        Knows the prices. None where nothing is billed, as offline.
+        Knows the prices. None where no price is of interest.
+    offline : bool
+        Nothing is billed for it: only budgets that practise hold it back.
 
     Returns
     -------
@@ -330,10 +373,12 @@ def admit(body: Mapping[str, Any], book: PriceBook | None) -> Reservation | None
             open_now = [*_session, *_blocks]
             if not open_now:
                 return None
-            if book is None:
-                return Reservation(open_now, None)
-            if quoted is not None or all(each.limit_usd is None for each in open_now):
-                return _reserve(open_now, quoted)
+            counting = [each for each in open_now if each.practice or not offline]
+            if book is None or not counting:
+                return Reservation(open_now, None, offline=offline)
+            unlimited = all(each.limit_usd is None for each in counting)
+            if quoted is not None or (unlimited and not offline):
+                return _reserve(open_now, counting, quoted, offline=offline)
         quoted = quote(body, book)  # may ask for prices, so not under the lock
 
 
@@ -405,9 +450,11 @@ def _book() -> None:
         reservation._close(reply)
 
 
-def _reserve(open_now: list[Budget], quoted: Quote | None) -> Reservation:
+def _reserve(
+    open_now: list[Budget], counting: list[Budget], quoted: Quote | None, *, offline: bool
+) -> Reservation:
     """Check and set aside; the lock is held."""
-    limited = [each for each in open_now if each.limit_usd is not None]
+    limited = [each for each in counting if each.limit_usd is not None]
     if limited and quoted is not None:
         tightest = min(limited, key=lambda each: each._left() or _ZERO)
         try:
@@ -416,7 +463,7 @@ def _reserve(open_now: list[Budget], quoted: Quote | None) -> Reservation:
             for each in open_now:
                 each.refused += 1
             raise
-    return Reservation(open_now, quoted)
+    return Reservation(open_now, quoted, offline=offline)
 
 
 def _check(quoted: Quote, tightest: Budget, limited: list[Budget]) -> None:

@@ -69,7 +69,7 @@ class Gate:
             It would have to wait for its turn too long.
         """
         if self._client.source == "offline":
-            reservation = admit(body, None)
+            reservation = admit(body, self._book, offline=True)
             return None if reservation is None else reservation.settle
         reservation = admit(body, self._book)
         try:

@@ -18,6 +18,7 @@ from .ledger.gate import Gate
 from .ledger.quota import FreeQuota, Quota
 from .ledger.tracker import UsageTracker
 from .ledger.worst_case import Quote
+from .wire.reply import format_usd
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -506,6 +507,36 @@ def _estimate(reply: Reply) -> float | None:
     record = frame.at[reply.requested_model, "raw"]
     amount = estimate_reply(record.get("pricing") if isinstance(record, dict) else None, reply)
     return None if amount is None else float(amount)
+
+
+def likely_cost(messages: Messages, model: Any = None, **params: Any) -> str:
+    """Tell what a call is likely to cost, from what is at hand: no request is made for it.
+
+    Parameters
+    ----------
+    messages, model, **params
+        As for `quote`.
+
+    Returns
+    -------
+    str
+        Such as "about $0.00006", at the model's listed price; empty where none is at hand.
+
+    Examples
+    --------
+    >>> likely_cost("Hi", "openai/gpt-4o-mini", max_tokens=100)
+    'about $0.0000... if it were live'
+    """
+    gate, offline = client().before_call, client().source == "offline"
+    if offline:
+        models()  # no further than this machine
+    if _default.catalogue is None or not isinstance(gate, Gate):
+        return ""
+    body = {"messages": messages, "model": model_id(model), **params}
+    likely = gate.quote(body, at_hand=True).likely_usd
+    if likely is None:
+        return ""
+    return f"about {format_usd(float(likely))}{' if it were live' if offline else ''}"
 
 
 def _record_of(model: str) -> Any:

@@ -21,6 +21,7 @@ from ornb import magics, session
 from ornb.conversation import MIME_TRANSCRIPT, Conversation
 from ornb.errors import ConfigError, OrnbError
 from ornb.magics import commands, options
+from ornb.wire.reply import format_usd
 from tests.lab import notebook_of, private_environment, run_headless
 from tests.wire import FINISH, STREAM, WireServer, delta, whole
 
@@ -336,6 +337,44 @@ def test_a_terminal_compares_one_by_one(
     assert "AuthenticationError: " in said
     assert [body(server, n)["model"] for n in (0, 1)] == ["a/b", "c/d"]
     assert [reply.status for reply in shell.user_ns["both"]] == ["ok", "error"]
+
+
+def test_the_likely_cost_is_said_before_the_answer(
+    shell: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shell.run_cell_magic("ornb", "openai/gpt-4o-mini --max-tokens 100", "Hi")
+    said = capsys.readouterr().out
+    first = next(line for line in said.splitlines() if line.startswith("Asking"))
+    quoted = ornb.quote("Hi", "openai/gpt-4o-mini", max_tokens=100)
+    likely = format_usd(float(quoted.likely_usd))
+    assert first == f"Asking openai/gpt-4o-mini: about {likely} if it were live …"
+    assert said.index("Asking") < said.index("canned answer")
+
+
+def test_quote_tells_the_cost_and_sends_nothing(
+    shell: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = len(ornb.usage)
+    shell.run_cell_magic("ornb", "openai/gpt-4o-mini --max-tokens 100 --quote", "Hi")
+    shell.run_cell_magic("ornb", "--compare openai/gpt-4o,openai/gpt-4o-mini --quote", "Hi")
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("Quote")]
+    assert lines[0] == repr(ornb.quote("Hi", "openai/gpt-4o-mini", max_tokens=100))
+    assert [line.rpartition(" ")[2] for line in lines[1:]] == [
+        "openai/gpt-4o",
+        "openai/gpt-4o-mini",
+    ]
+    assert len(ornb.usage) == before
+
+
+def test_a_cell_that_fails_leaves_no_quote_behind(tmp_path: Path) -> None:
+    setup = "import ornb\nornb.models()\nget_ipython().run_line_magic('load_ext', 'ornb')"
+    simulated = """--param 'ornb={"simulate": {"status": 401}}'"""
+    cells = [setup, f"%%ornb openai/gpt-4o-mini {simulated}\nHi"]
+    notebook = notebook_of(cells)
+    with pytest.raises(CellExecutionError, match="AuthenticationError"):
+        run_headless(notebook, tmp_path)
+    shown = [output for output in notebook.cells[1].outputs if output.output_type != "error"]
+    assert "Asking" not in str(shown)
 
 
 def test_thinking_is_said_once(wire: Any, shell: Any, capsys: pytest.CaptureFixture[str]) -> None:

@@ -44,6 +44,7 @@ class Gate:
     def __init__(self, client: Client, record: Callable[[str], Any], quota: FreeQuota) -> None:
         self._client = client
         self._book = PriceBook(record, lambda model: client.endpoints(model).get("endpoints") or [])
+        self._at_hand = PriceBook(record)
         self._quota = quota
 
     def __call__(self, body: Mapping[str, Any], pause: Callable[[float], bool]) -> Settle | None:
@@ -82,13 +83,15 @@ class Gate:
             return counted or (None if reservation is None else reservation.settle)
         return _both(counted, reservation.settle)
 
-    def quote(self, body: Mapping[str, Any]) -> Quote:
+    def quote(self, body: Mapping[str, Any], *, at_hand: bool = False) -> Quote:
         """Tell what a request can cost, and is likely to.
 
         Parameters
         ----------
         body : mapping
             The request.
+        at_hand : bool
+            True asks for no endpoints: at once, from the model's own listing.
 
         Returns
         -------
@@ -101,7 +104,7 @@ class Gate:
         >>> gate.quote({"model": "openai/gpt-4o-mini", "messages": [], "max_tokens": 9}).basis
         'endpoints'
         """
-        return quote(body, self._book)
+        return quote(body, self._at_hand if at_hand else self._book)
 
 
 def _both(first: Settle, second: Settle) -> Settle:

@@ -102,6 +102,9 @@ class OrnbMagics(Magics):
             )
         if options.system is not None:
             options.system = self._filled(options.system, options)
+        if options.quote:
+            self._quote(prompt, options)
+            return
         if options.compare:
             self._compare(prompt, options)
             return
@@ -151,6 +154,17 @@ class OrnbMagics(Magics):
             )
         return filled.text
 
+    def _quote(self, prompt: str, options: Options) -> None:
+        """Print what the cell would cost; nothing is sent."""
+        from .. import session
+
+        talk = self._talk(options)
+        so_far = getattr(talk, "conversation", talk).messages()
+        for model in options.compare or (session.model_id(self._model(options, talk)),):
+            content = self._content(prompt, options, model)
+            messages = [*so_far, {"role": "user", "content": content}]
+            print(session.quote(messages, model, **self._params(options)))
+
     def _answer(self, prompt: str, options: Options) -> tuple[Reply, BaseException | None]:
         talk = self._talk(options)
         if hasattr(talk, "conversation"):
@@ -171,6 +185,9 @@ class OrnbMagics(Magics):
         label = options.label or self.label
         stream = session.client().stream(talk.messages(), model, label=label, **params)
         output = self._output()
+        cost = session.likely_cost(talk.messages(), model, **params)
+        if cost:
+            output.wait(f"Asking {model}: {cost} …")
         news, leave = PACER.join(output.show)
         trouble: BaseException | None = None
         try:

@@ -53,6 +53,7 @@ class Options:
     """Paths, addresses, or placeholders of variables."""
     blind: bool = False
     raw: bool = False
+    quote: bool = False
     help: bool = False
 
 
@@ -111,6 +112,7 @@ def read(line: str) -> Options:
         given.attach or [],
         given.blind,
         given.raw,
+        given.quote,
         given.help,
     )
 
@@ -279,6 +281,7 @@ def _parser() -> _Parser:
         help="an image, PDF or sound: a path, an address, or {{variable}}",
     )
     add("--label", metavar="WORD", help="your word for the call in ornb.usage")
+    add("--quote", action="store_true", help="tell what the cell would cost, and send nothing")
     add("--raw", action="store_true", help="send the cell as it is, {{names}} too")
     add("--help", action="store_true", help="show this")
     return parser

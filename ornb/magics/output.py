@@ -87,7 +87,7 @@ class CellOutput:
         self._finished: list[str] = []
         self._renderer = StreamRenderer()
         self._handle: DisplayHandle | None = None
-        self._over = False
+        self._begun = self._over = False
 
     def wait(self, words: str) -> None:
         """Say, while nothing has come, what is going on.
@@ -116,7 +116,7 @@ class CellOutput:
         if event.type == "text":
             with self._lock:
                 self._new.append(event.text)
-        return event.type == "text" or (event.type == "reasoning" and self._handle is None)
+        return event.type == "text" or (event.type == "reasoning" and not self._begun)
 
     def show(self) -> float:
         """Update the output.
@@ -129,6 +129,7 @@ class CellOutput:
         with self._lock:
             if self._over:
                 return 0.0
+            self._begun = True
             finished, tail = self._renderer.feed("".join(self._new))
             self._new.clear()
             self._finished.append(finished)
@@ -150,7 +151,9 @@ class CellOutput:
         """
         with self._lock:
             self._over = True
-            if self._handle is None and reply.status != "ok" and not reply.text:
+            if not self._begun and reply.status != "ok" and not reply.text:
+                if self._handle is not None:
+                    self._put({"text/html": "", "text/plain": ""})
                 return
             data = {
                 "text/html": reply_html(reply),

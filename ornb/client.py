@@ -406,6 +406,8 @@ class Client:
             body = self._service.json(response, wire, model)
             source = response.headers.get("X-Ornb-Source", "live")
             snapshot = response.headers.get("X-Ornb-Snapshot")
+            if wire.recorded is not None:
+                return body, Origin("recorded", wire.recorded.at, url, snapshot)
             return body, Origin(source, datetime.now(UTC), url, snapshot)
 
     def _data(

@@ -11,23 +11,25 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pandas as pd
 
 from .columns import Column
 from .conversation import Conversation, well_formed
+from .conversation.transcript import chosen, outputs_in
 from .errors import ConfigError
+from .text.figures import NONE, Figure, figures
 from .text.rendering import (
-    SOURCES,
     content_html,
     pictures_html,
     render,
     reply_text,
+    source_words,
     sources_html,
     static_html,
 )
-from .wire.reply import Reply, format_usd
+from .wire.reply import Reply
 
 __all__ = ["COMPARISON_COLUMNS", "LETTERS", "MIME_COMPARISON", "TIE", "Answer", "Answers"]
 
@@ -40,9 +42,6 @@ VERSION = 1
 LETTERS = "ABCDEFGHIJKLMNOP"
 """Names of the places, left to right; so many models at most."""
 TIE = "tie"
-
-NONE = "\N{EN DASH}"
-"""Stands where there is no figure."""
 
 COMPARISON_COLUMNS: dict[str, Column] = {
     "model": Column("string", "the model asked for"),
@@ -74,19 +73,6 @@ _NO_ERROR_LINE = """<style>
 """
 
 _TOLD_BEFORE_THE_VOTE = frozenset({"text", "source", "status", "position", "vote"})
-
-
-class Figure(NamedTuple):
-    """One of the facts under an answer."""
-
-    key: str
-    name: str
-    value: str
-    """In a reader's words."""
-    remark: str = ""
-    """What the value is, where that is not plain: billed or estimated, over which time."""
-    number: float | None = None
-    """The value in USD, seconds or tokens a second, to be compared."""
 
 
 @dataclass
@@ -493,76 +479,6 @@ class Answers:
             yield f"Vote: {self.winner or TIE}"
 
 
-def figures(reply: Reply, estimate_usd: float | None) -> list[Figure]:
-    """Give the facts under an answer.
-
-    Parameters
-    ----------
-    reply : Reply
-        Whole, or as far as it came.
-    estimate_usd : float or None
-        USD by the listed prices; shown, and marked, where nothing was billed.
-
-    Returns
-    -------
-    list of Figure
-        Cost, time to first token, whole time, rate, tokens and ending; always all of them.
-
-    Examples
-    --------
-    >>> [figure.value for figure in figures(Reply(finish_reason="length"), 0.000145)][::5]
-    ['≈ $0.00015', 'cut at max_tokens']
-    """
-    used, timing = reply.usage, reply.timing
-    first, whole = timing.time_to_first_token_s, timing.duration_s
-    rate = timing.tokens_per_second(used.completion_tokens)
-    sent, made = _count(used.prompt_tokens), _count(used.completion_tokens)
-    over = f"over {_seconds(whole)}" if rate is not None else ""
-    return [
-        _cost(reply, estimate_usd),
-        Figure("first", "First token", _seconds(first), number=first),
-        Figure("whole", "Total time", _seconds(whole), number=whole),
-        Figure("rate", "Tokens/s", _rate(rate), over, rate),
-        Figure(
-            "tokens", "Tokens", NONE if sent == made == NONE else f"{sent} → {made}", "in → out"
-        ),
-        Figure("end", "Finish", _ending(reply)),
-    ]
-
-
-def _cost(reply: Reply, estimate_usd: float | None) -> Figure:
-    billed = reply.cost_usd
-    if billed is None and estimate_usd is not None:
-        return Figure("cost", "Cost", f"≈ {format_usd(estimate_usd)}", "estimated", estimate_usd)
-    if billed is None:
-        return Figure("cost", "Cost", NONE, "not reported")
-    if reply.source in ("local", "canned"):
-        return Figure("cost", "Cost", format_usd(0), "not billed")
-    remark = "when recorded" if reply.source == "recorded" else "billed"
-    return Figure("cost", "Cost", format_usd(billed), remark, billed)
-
-
-def _rate(rate: float | None) -> str:
-    if rate is None:
-        return NONE
-    return f"{rate:,.0f}" if rate >= 10 else f"{rate:.1f}"
-
-
-def _ending(reply: Reply) -> str:
-    if reply.status != "ok":
-        return reply.status
-    words = {"stop": "complete", "length": "cut at max_tokens", None: NONE}
-    return words.get(reply.finish_reason, str(reply.finish_reason))
-
-
-def _seconds(value: float | None) -> str:
-    return NONE if value is None else f"{value:.2f} s"
-
-
-def _count(value: int | None) -> str:
-    return NONE if value is None else f"{value:,}"
-
-
 def _dotted(*words: str | None) -> str:
     return " · ".join(filter(None, words))
 
@@ -586,7 +502,7 @@ def _source(reply: Reply | None) -> str:
     if reply is None:
         return NONE
     began = reply.timing.started_at
-    label = SOURCES.get(reply.source, reply.source)
+    label = source_words(reply)
     return f"{label}, {began:%Y-%m-%d %H:%M} UTC" if began else label
 
 
@@ -608,14 +524,16 @@ def _lines(text: str) -> str:
 # ------------------------------------------------------------------ what was saved
 
 
-def find(source: Any) -> Answers:
+def find(source: Any, which: int = -1) -> Answers:
     """Find the comparison in whatever a person has at hand.
 
     Parameters
     ----------
     source : str, Path or mapping
-        A notebook, whose last comparison is taken, or a JSON file; what `Answers.to_json` gave, or
-        an output that holds it.
+        A notebook or a JSON file; what `Answers.to_json` gave, or an output that holds it.
+    which : int
+        Of a notebook with several comparisons the place of the one to take, from 0; by default the
+        last.
 
     Returns
     -------
@@ -642,18 +560,15 @@ def find(source: Any) -> Answers:
         )
     path = Path(source)
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-        if path.suffix != ".ipynb":
-            return Answers.from_json(data)
-        outputs = [output for cell in data["cells"] for output in cell.get("outputs", ())]
-        found = [kept for o in outputs if (kept := o.get("data", {}).get(MIME_COMPARISON))]
-    except ConfigError:
-        raise
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        text = path.read_text(encoding="utf-8")
+        if path.suffix == ".ipynb":
+            found = outputs_in(text, MIME_COMPARISON)
+            return Answers.from_json(chosen(found, which, path, "comparison"))
+        return Answers.from_json(json.loads(text))
+    except (OSError, ValueError, RecursionError) as error:
+        if isinstance(error, ConfigError):
+            raise
         raise ConfigError(f"{path} cannot be read as a comparison: {error!r}.") from error
-    if not found:
-        raise ConfigError(f"{path} holds no comparison of ornb's.")
-    return Answers.from_json(found[-1])
 
 
 _KINDS: dict[str, Any] = {

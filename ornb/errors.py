@@ -6,6 +6,7 @@
     ├── ConfigError            (ValueError)       an argument or setting that cannot work
     ├── CatalogError           (ValueError)       a catalogue record or answer that cannot be used
     ├── OfflineError           (RuntimeError)     the embedded offline default cannot do it
+    ├── NotRecorded            (LookupError)      a recording that is replayed has no answer to it
     ├── SchemaMismatch         (ValueError)       an answer that is not of the form asked for
     ├── BudgetExceeded                            a ceiling of ornb.budget forbids it: not sent
     │   └── PriceUnknown                          no ceiling can be held, as the price is not known
@@ -77,6 +78,22 @@ class CatalogError(OrnbError, ValueError):
 
 class OfflineError(OrnbError, RuntimeError):
     """The embedded offline default cannot start, or lacks what was asked of it."""
+
+
+class NotRecorded(OrnbError, LookupError):
+    """A recording is replayed, and this was not asked when it was made; nothing was sent.
+
+    Parameters
+    ----------
+    message : str
+        For the person: how it differs from the nearest that was asked, and what to do.
+    differences : list of dict
+        One a value: ``path`` such as ``"messages[1].content"``, ``recorded`` and ``asked``.
+    """
+
+    def __init__(self, message: str, *, differences: list[dict[str, Any]] | None = None) -> None:
+        super().__init__(message)
+        self.differences = differences or []
 
 
 class SchemaMismatch(OrnbError, ValueError):

@@ -7,9 +7,12 @@ import os
 import threading
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from . import catalog
+from . import recording as tapes
 from .client import OPENROUTER, Client, Reply, Timeouts
 from .errors import ConfigError, Forbidden, OrnbError
 from .ledger.bills import activity_to_frame, estimate_reply
@@ -38,6 +41,15 @@ ornb is offline: no OPENROUTER_API_KEY is set. Nothing is billed.
   answers    {answers}
   go live    ornb.sign_in()"""
 LOCAL_WORDS = "SmolLM2-135M on this machine, a real but tiny model: often wrong"
+RECORDING_WORDS = """\
+ornb is offline: no key is used. Nothing is billed.
+  answers    recorded {day}, {made}: {name}
+  others     {answers}
+  catalogue  snapshot of {snapshot}
+  go live    ornb.sign_in()"""
+MADE_BY = {"live": "live", "local": "with a small local model", "canned": "with canned texts"}
+RECORD_VARIABLE = "ORNB_RECORD"
+"""With it set, ``connect(recording=...)`` makes the recording instead of playing it."""
 
 
 @dataclass
@@ -47,6 +59,10 @@ class _Default:
     client: Client | None = None
     catalogue: pd.DataFrame | None = None
     fetched_at: datetime | None = None
+    fetched_under: tuple[Any, ...] = ()
+    """The recordings that were open when the catalogue was fetched."""
+    recording: tapes.Recorder | tapes.Replay | None = None
+    """What `connect` was given."""
     announced: bool = False
     lock: threading.RLock = field(default_factory=threading.RLock)
 
@@ -63,6 +79,7 @@ def connect(
     base_url: str | None = None,
     *,
     offline: bool = False,
+    recording: str | os.PathLike[str] | None = None,
     timeouts: Timeouts | None = None,
     retries: int = 2,
     **attribution: str,
@@ -78,6 +95,9 @@ def connect(
         completions will do: Ollama, LM Studio, vLLM, a LiteLLM proxy.
     offline : bool
         True chooses the offline default, whatever the environment says.
+    recording : str or path-like, optional
+        What `ornb.record` has written: without a key it answers what it has, and the offline
+        default answers the rest. With a key it is left aside. Which of them it is, is printed.
     timeouts : Timeouts, optional
         Patience, in s.
     retries : int
@@ -129,6 +149,9 @@ def connect(
     with _default.lock:
         _default.client = client
         _default.catalogue = _default.fetched_at = None
+        if _default.recording is not None:
+            _default.recording.close()
+        _default.recording = None if recording is None else _with_recording(client, recording)
     return client
 
 
@@ -197,10 +220,11 @@ def models(*, refresh: bool = False, **filters: Any) -> pd.DataFrame:
         fresh = _default.fetched_at is not None and (
             service.source == "offline" or now - _default.fetched_at < CATALOGUE_LIFETIME
         )
+        fresh = fresh and _default.fetched_under == tapes.opened()
         if _default.catalogue is None or refresh or not fresh:
             records = service.models()
             _default.catalogue = catalog.to_frame(records, **records.origin._asdict())
-            _default.fetched_at = now
+            _default.fetched_at, _default.fetched_under = now, tapes.opened()
         frame = _default.catalogue
     return catalog.filter_models(frame, **filters) if filters else frame.copy()
 
@@ -464,6 +488,7 @@ def default_model() -> str | None:
     Returns
     -------
     str or None
+        Of a recording that is replayed, the one that was the default when it was made. Else
         ``ORNB_MODEL`` if set; else a free one at OpenRouter, this machine's offline, and the first
         listed of any other server.
 
@@ -472,9 +497,16 @@ def default_model() -> str | None:
     >>> default_model()
     'ornb/canned'
     """
-    chosen = os.environ.get("ORNB_MODEL", "").strip()
+    recorded = tapes.default_model(client().base_url) if tapes.opened() else None
+    if recorded:
+        return recorded
+    chosen = os.environ.get("ORNB_MODEL", "").strip() or _own_default()
     if chosen:
-        return chosen
+        tapes.note_default_model(chosen)
+    return chosen
+
+
+def _own_default() -> str | None:
     service = client()
     if service.source == "offline":
         return CANNED if _offline_server().why_canned else LOCAL
@@ -485,13 +517,27 @@ def default_model() -> str | None:
 
 
 def _record(reply: Reply) -> None:
-    usage.record(reply, estimate_usd=_estimate(reply))
+    usage.record(reply, estimate_usd=estimate(reply))
 
 
-def _estimate(reply: Reply) -> float | None:
-    """What the listed prices make of a call's tokens, in USD; None when they don't tell.
+def estimate(reply: Reply) -> float | None:
+    """Tell what the listed prices make of a call's tokens.
 
-    Offline that is what the chosen model would have cost, by the small model's count of tokens.
+    Parameters
+    ----------
+    reply : Reply
+        An answer. Offline it is as if the chosen model had given it, by the small model's count
+        of tokens.
+
+    Returns
+    -------
+    float or None
+        USD; None where the tokens or the prices are not known.
+
+    Examples
+    --------
+    >>> estimate(Reply(requested_model="openai/gpt-4o-mini")) is None
+    True
     """
     used = reply.usage
     if used.prompt_tokens is None or used.completion_tokens is None:
@@ -555,6 +601,45 @@ def _announce() -> None:
     """Say once, where it can be seen, that nothing here is the real service."""
     if not _default.announced:
         _default.announced = True
-        server = _offline_server()
-        answers = f"canned texts; {server.why_canned}" if server.why_canned else LOCAL_WORDS
-        print(OFFLINE_WORDS.format(snapshot=server.snapshot_date, answers=answers))
+        print(_offline_words())
+
+
+def _offline_words() -> str:
+    server = _offline_server()
+    return OFFLINE_WORDS.format(snapshot=server.snapshot_date, answers=_answers(server))
+
+
+def _answers(server: OfflineServer) -> str:
+    return f"canned texts; {server.why_canned}" if server.why_canned else LOCAL_WORDS
+
+
+def _with_recording(client: Client, path: str | os.PathLike[str]) -> Any:
+    """Play a recording beside a client, or make it; and say what answers from now on."""
+    if os.environ.get(RECORD_VARIABLE, "").strip():
+        print(f"ornb records the calls of this notebook to {path}.")
+        return tapes.record(path)
+    if client.source != "offline":
+        print(
+            f"ornb asks {urlsplit(client.base_url).netloc}: answers are live. The recording "
+            f"{Path(path).name} answers where there is no key."
+        )
+        return None
+    _default.announced = True
+    try:
+        played = tapes.stand_in(path, client.base_url)
+    except ConfigError as error:  # the notebook goes on without it
+        print(f"{error}\n{_offline_words()}")
+        return None
+    made = " and ".join(MADE_BY.get(source, source) for source in played.made_by)
+    day = f"{played.recorded_at:%Y-%m-%d}"
+    server = _offline_server()
+    print(
+        RECORDING_WORDS.format(
+            day=day,
+            made=made,
+            name=played.path.name,
+            answers=_answers(server),
+            snapshot=server.snapshot_date,
+        )
+    )
+    return played

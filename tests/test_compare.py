@@ -19,9 +19,10 @@ from hypothesis import strategies as st
 import ornb
 from ornb import catalog
 from ornb.client import Client
-from ornb.comparison import COMPARISON_COLUMNS, MIME_COMPARISON, Answers, figures
+from ornb.comparison import COMPARISON_COLUMNS, MIME_COMPARISON, Answers
 from ornb.conversation import Conversation
 from ornb.errors import ConfigError
+from ornb.text.figures import figures
 from ornb.text.rendering import render
 from ornb.widgets import compare as module
 from ornb.widgets.chat import Chat
@@ -654,6 +655,20 @@ def test_a_comparison_is_read_back_from_whatever_held_it(tmp_path: Path) -> None
         assert (again.vote, again.winner, again.models) == (done.vote, done.winner, done.models)
         assert (again.prompt, again.shuffle_seed) == (done.prompt, done.shuffle_seed)
     again._heard(again, {"type": "hello"}, [])
+
+
+def test_of_several_comparisons_any_can_be_taken(tmp_path: Path) -> None:
+    both = [compare(prompt, MODELS, max_tokens=2) for prompt in ("First", "Second")]
+    notebook = notebook_of(["1"])
+    notebook.cells[0].outputs = [
+        nbformat.v4.new_output("display_data", data=each._bundle()) for each in both
+    ]
+    path = tmp_path / "saved.ipynb"
+    nbformat.write(notebook, path)
+    assert Comparison.reopen(path).prompt == "Second"
+    assert Comparison.reopen(path, which=0).prompt == "First"
+    with pytest.raises(ConfigError, match="holds 2 comparisons; which=2 is none of 0 to 1"):
+        Comparison.reopen(path, which=2)
 
 
 def test_a_blind_one_can_be_voted_on_after_reopening() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from .. import recording
 from .budget import admit
 from .price_book import PriceBook
 from .worst_case import Quote, quote
@@ -69,7 +70,7 @@ class Gate:
         FreeQuotaReached
             It would have to wait for its turn too long.
         """
-        if self._client.source == "offline":
+        if self._client.source == "offline" or recording.answers(body, self._client.base_url):
             reservation = admit(body, self._book, offline=True)
             return None if reservation is None else reservation.settle
         reservation = admit(body, self._book)

@@ -179,11 +179,12 @@ def status(chosen_model: str | None) -> list[str]:
         where = f"{urlsplit(client.base_url).netloc}, {with_key}"
     calls = used.df
     failed = int((calls["status"] == "error").sum())
+    billed = calls.loc[calls["source"] == "live", "cost_usd"]
     return [
         f"Service        {where}",
         f"Default model  {chosen_model or _default_model()}",
         f"Calls so far   {len(calls)}" + (f", {failed} failed" if failed else ""),
-        f"Billed         {format_usd(float(calls['cost_usd'].sum()))}",
+        f"Billed         {format_usd(float(billed.sum()))}",
         "More           %ornb help",
     ]
 

@@ -42,6 +42,7 @@ class Chat(ApiHandler):
         self._pieces: list[bytes] = []
         self._size = 0
         self._sending = False
+        self._received = time.perf_counter()
         self._quiet_since = 0.0
         self._work: asyncio.Future[None] | None = None
         self._refusal = self.refusal()
@@ -113,12 +114,16 @@ class Chat(ApiHandler):
             if answer is None:
                 continue
             try:
-                await send(answer, Completion(answer.origin), wish)
+                await send(answer, self._completion(answer, question), wish)
             except Unavailable:
                 continue  # nothing was sent yet, else it had become a fault
             finally:
                 await answer.parts.aclose()
             return
+
+    def _completion(self, answer: Answer, question: Question) -> Completion:
+        clock = {"received_s": self._received} if question.clock else None
+        return Completion(answer.origin, clock=clock)
 
     async def _send_stream(self, answer: Answer, completion: Completion, wish: Simulation) -> None:
         async def beat() -> None:
@@ -135,7 +140,9 @@ class Chat(ApiHandler):
             await self._misbehave(wish, completion)
             while isinstance(part, Delta):
                 completion.add(part)
-                await self._send(sse(completion.chunk(part)))
+                data = sse(completion.chunk(part))
+                completion.stamp()
+                await self._send(data)
                 await self._misbehave(wish, completion)
                 part = await self._next(answer, beat)
             finish = part

@@ -60,6 +60,16 @@ class Question:
         return bool(self.body.get("stream"))
 
     @property
+    def clock(self) -> bool:
+        """Whether the last chunk is to say when the request came and the first token left.
+
+        Asked for by ``"ornb": {"clock": true}``. Seconds of ``time.perf_counter``, which on one
+        Linux or macOS machine is the same clock in every process.
+        """
+        ours = self.body.get("ornb")
+        return isinstance(ours, dict) and ours.get("clock") is True
+
+    @property
     def characters(self) -> int:
         """Length of all messages together."""
         return sum(len(message["content"]) for message in self.messages)

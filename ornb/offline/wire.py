@@ -139,6 +139,8 @@ class Completion:
     reasoning: list[str] = field(default_factory=list)
     logprobs: list[Any] = field(default_factory=list)
     failed: bool = False
+    clock: dict[str, float] | None = None
+    """When things happened, by this server's clock; None where the caller did not ask."""
 
     @property
     def pieces(self) -> int:
@@ -167,7 +169,15 @@ class Completion:
             "logprobs": delta.logprobs,
         }
         body = self._head("chat.completion.chunk", choice)
+        if usage and self.clock is not None:
+            body["ornb"] = {"clock": self.clock}
         return {**body, "usage": usage} if usage else body
+
+    def stamp(self) -> None:
+        """Note that a piece is about to be written."""
+        if self.clock is not None:
+            self.clock["last_token_s"] = now = time.perf_counter()
+            self.clock.setdefault("first_token_s", now)
 
     def error_chunk(self, fault: Fault) -> Json:
         """Give the event that ends a stream which had begun and then failed."""

@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC
 from typing import TYPE_CHECKING, Any, NamedTuple
+from unicodedata import bidirectional
 
 from ..conversation import MIME_TRANSCRIPT, thought_s, well_formed
 from .citations import footnotes
@@ -32,6 +33,7 @@ __all__ = [
     "render",
     "reply_html",
     "reply_text",
+    "source_words",
     "sources_html",
     "static_html",
     "steps_html",
@@ -59,14 +61,16 @@ _NO_TEX = "mathjax_ignore tex2jax_ignore"
 # JupyterLab writes "Error displaying widget: model not found" where the live chat was, and falls
 # back to no other form of that output. While it holds nothing but text it is hidden, and a line
 # below the conversation says how to go on. (That output has the class of a widget itself only when
-# there is none.) Style elements work in trusted notebooks only; in others JupyterLab shows the
-# widget's plain text, and of this the line alone.
+# there is none; one made of a stored state that no kernel fills hides itself.) Style elements work
+# in trusted notebooks only; in others JupyterLab shows the widget's plain text, and of this the
+# line alone.
 _REOPEN = """<p class="ornb-reopen" hidden><small>This conversation is saved in the notebook. \
 To go on with it: <code>chat = ornb.Chat.reopen("the notebook's name.ipynb")</code></small></p>
 <style>
 .jp-OutputArea-child:has(.{name}) + .jp-OutputArea-child > .jp-OutputArea-output:not(:has(*)) {{
   display: none }}
-.jp-OutputArea-child:has(.{name}):has(+ .jp-OutputArea-child > .jupyter-widgets)
+.jp-OutputArea-child:has(.{name}):has(+ .jp-OutputArea-child > .jupyter-widgets) .ornb-reopen,
+.jp-OutputArea-child:has(.{name}):has(+ .jp-OutputArea-child .unheard.jupyter-widgets-disconnected)
   .ornb-reopen {{ display: block }}
 </style>
 """
@@ -140,7 +144,7 @@ def reply_text(reply: Reply, *, name: str = "") -> str:
     A cat.
     [acme/orbit · live · cost not reported]
     """
-    line = _facts_line(reply, named=bool(name))
+    line = " · ".join(_facts_line(reply, named=bool(name)))
     said = "\n".join(piece for piece in (reply.text, reply.error, f"[{line}]") if piece)
     return well_formed(f"{name}: {said}" if name else said)
 
@@ -321,7 +325,36 @@ def facts(reply: Reply) -> Facts:
     named = sum(map(bool, (reply.model or reply.requested_model, reply.provider)))
     pieces = reply.facts
     pieces = [plain(piece) for piece in pieces]
-    return Facts(pieces[:named], SOURCES.get(reply.source, plain(reply.source)), pieces[named:])
+    return Facts(pieces[:named], source_words(reply), pieces[named:])
+
+
+def source_words(reply: Reply) -> str:
+    """Say where an answer comes from, and of a recorded one the day.
+
+    Parameters
+    ----------
+    reply : Reply
+        Whole, or as far as it came.
+
+    Returns
+    -------
+    str
+        Plain text, for a badge.
+
+    Examples
+    --------
+    >>> from datetime import datetime
+    >>> from ornb.wire.reply import Reply
+    >>> day = datetime(2026, 11, 22, tzinfo=UTC)
+    >>> source_words(Reply(source="recorded", recorded_at=day, recorded_from="local"))
+    'recorded (local demo model), 2026-11-22'
+    """
+    words = SOURCES.get(reply.source, plain(reply.source))
+    if reply.source != "recorded" or reply.recorded_at is None:
+        return words
+    before = reply.recorded_from or "live"
+    made = "" if before == "live" else f" ({SOURCES.get(before, plain(before))})"
+    return f"{words}{made}, {reply.recorded_at.astimezone(UTC):%Y-%m-%d}"
 
 
 def transcript(
@@ -385,22 +418,30 @@ def _answer(reply: Reply, body: str, *, named: bool = False) -> str:
     parts += [body, pictures_html(reply), sources_html(reply)]
     if reply.error:
         parts.append(f"<p><strong>{_escaped(reply.error)}</strong></p>")
-    line = html.escape(_facts_line(reply, named=named))
+    line = " · ".join(map(_isolated, _facts_line(reply, named=named)))
     note = f"<br>\n{_escaped(reply.note)}" if reply.note else ""
     return well_formed("".join([*parts, f"<p><small>{line}{note}</small></p>"]))
 
 
-def _facts_line(reply: Reply, *, named: bool = False) -> str:
+def _facts_line(reply: Reply, *, named: bool = False) -> list[str]:
     """Source, tokens, cost, time and day; the model too, unless it stands above already."""
     said = facts(reply)
+    served = said.served
     if named and (reply.model or reply.requested_model):
-        said = said._replace(served=said.served[1:])
-    pieces = [str(said)]
+        served = served[1:]
+    pieces = [*served, said.source, *said.numbers]
     if reply.model and reply.requested_model not in (None, reply.model):
         pieces.append(plain(f"asked for {reply.requested_model}"))
     if reply.timing.started_at:
         pieces.append(f"{reply.timing.started_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC")
-    return well_formed(" · ".join(pieces))
+    return [well_formed(piece) for piece in pieces]
+
+
+def _isolated(piece: str) -> str:
+    """A piece of the line, whose letters may run to the left: the numbers beside it stay put."""
+    shown = html.escape(piece)
+    foreign = any(bidirectional(letter) in ("R", "AL", "AN") for letter in piece)
+    return f"<bdi>{shown}</bdi>" if foreign else shown
 
 
 def _escaped(text: str) -> str:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlsplit
-
-from urllib3.exceptions import InvalidHeader
-from urllib3.util.retry import Retry
 
 from ..errors import (
     BY_STATUS,
@@ -103,7 +102,8 @@ def refusal(
     """
     error = _error_object(body)
     if error is None:
-        return _not_ours(status, body, urlsplit(url).netloc or "The server")
+        host = urlsplit(url).netloc or "The server"
+        return _not_ours(status, headers, body, host, model, retry_after(headers, now=now))
     metadata = _mapping(error.get("metadata"))
     availability = _mapping(error.get("availability"))
     effective = _status_of(error, status)
@@ -135,13 +135,14 @@ def retry_after(
     Parameters
     ----------
     headers : mapping of str to str
-        ``Retry-After`` (seconds or a date), or ``X-RateLimit-Reset`` (epoch milliseconds).
+        ``Retry-After`` (seconds or a date), or ``X-RateLimit-Reset`` (epoch milliseconds); and
+        ``Date``, the service's own clock.
     metadata : mapping, optional
         ``error.metadata``, whose ``headers`` may hold a copy of the limits.
     availability : mapping, optional
         ``error.availability``, whose ``retry_after`` is in s.
     now : datetime, optional
-        The present (UTC).
+        The present (UTC), by default the service's.
 
     Returns
     -------
@@ -156,53 +157,42 @@ def retry_after(
     ...             now=datetime(2025, 10, 27, 23, 59, 50, tzinfo=UTC))
     10.0
     """
-    now = now or datetime.now(UTC)
-    value = headers.get("Retry-After")
-    if value:
-        try:
-            return max(0.0, float(Retry().parse_retry_after(value)))
-        except (InvalidHeader, OverflowError):
-            pass  # neither seconds nor a date: the other signs may still tell
+    # Dates are the service's: its own clock beside them makes a wrong one here harmless.
+    now = now or _date(headers.get("Date")) or datetime.now(UTC)
     copied = _mapping(_mapping(metadata).get("headers"))
-    reset = headers.get("X-RateLimit-Reset") or copied.get("X-RateLimit-Reset")
+    reset = _number(headers.get("X-RateLimit-Reset") or copied.get("X-RateLimit-Reset"))
+    until = _date(headers.get("Retry-After"))
+    for pause in (
+        _number(headers.get("Retry-After")),
+        None if until is None else (until - now).total_seconds(),
+        None if reset is None else reset / 1000 - now.timestamp(),
+        _number(_mapping(availability).get("retry_after")),
+    ):
+        if pause is not None:
+            return max(0.0, pause)
+    return None
+
+
+def _number(value: Any) -> float | None:
     try:
-        if reset is not None:
-            return max(0.0, float(reset) / 1000 - now.timestamp())
-        pause = _mapping(availability).get("retry_after")
-        return None if pause is None else max(0.0, float(pause))
-    except (TypeError, ValueError):
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
         return None
+    return number if math.isfinite(number) else None
 
 
-def gave_up(choice: Any) -> bool:
-    """Tell a provider's failure that no ``error`` announces.
-
-    Parameters
-    ----------
-    choice : Any
-        ``choices[0]`` of a chunk or of an answer.
-
-    Returns
-    -------
-    bool
-        True when the finish reason says error.
-
-    Examples
-    --------
-    >>> gave_up({"finish_reason": None, "native_finish_reason": "network_error"})
-    True
-    """
-    choice = _mapping(choice)
-    return choice.get("finish_reason") == "error" or choice.get("native_finish_reason") in (
-        "error",
-        "network_error",
-    )
+def _date(value: Any) -> datetime | None:
+    try:
+        moment = parsedate_to_datetime(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _error_object(body: bytes) -> dict[str, Any] | None:
     try:
         value = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     error = value.get("error") if isinstance(value, dict) else None
     if isinstance(error, str):  # other OpenAI-compatible servers send a bare sentence
@@ -212,22 +202,42 @@ def _error_object(body: bytes) -> dict[str, Any] | None:
     return error if isinstance(error, dict) else None
 
 
-def _not_ours(status: int, body: bytes, host: str) -> ApiError | UnexpectedAnswer:
-    text = body.decode("utf-8", "replace").strip()
-    is_page = text[:1] == "<"
+def _not_ours(
+    status: int,
+    headers: Mapping[str, str],
+    body: bytes,
+    host: str,
+    model: str | None,
+    pause: float | None,
+) -> ApiError | UnexpectedAnswer:
+    if 300 <= status < 400 and headers.get("Location"):
+        return UnexpectedAnswer(
+            f"{host} points to {headers['Location'][:SHOWN]!r} instead (status {status}), which is "
+            "not followed: the key goes nowhere else. If that is right, set base_url to it."
+        )
+    what = _shown(body.decode("utf-8", "replace").strip())
+    message = f"{host} answered {what} with status {status}, where OpenRouter's JSON was expected. "
+    kind = BY_STATUS.get(status) or (ServerError if status >= 500 else None)
+    if kind is None or status == 404:
+        return UnexpectedAnswer(
+            message + "A proxy or a sign-in page may stand in between, or base_url is not right."
+        )
+    return kind(
+        message + _with_pause(kind, NEXT_STEP[kind.__name__], pause),
+        status_code=status,
+        model=model,
+        retry_after=pause,
+        generation_id=headers.get("X-Generation-Id"),
+    )
+
+
+def _shown(text: str) -> str:
     title = re.search(r"<title[^>]*>([^<]*)", text, re.IGNORECASE)
     shown = title.group(1) if title else re.sub(r"<[^>]*>", " ", text)
     shown = " ".join(shown.split())[:SHOWN]
-    what = f"a web page ({shown!r})" if is_page else f"{shown!r}" if shown else "nothing"
-    message = f"{host} answered {what} with status {status}, where OpenRouter's JSON was expected. "
-    kind = BY_STATUS.get(status) or (ServerError if status >= 500 else None)
-    if kind is not None and issubclass(kind, ServerError):
-        return kind(message + NEXT_STEP[kind.__name__], status_code=status)
-    if kind is not None and status != 404:
-        return kind(message + NEXT_STEP[kind.__name__], status_code=status)
-    return UnexpectedAnswer(
-        message + "A proxy or a sign-in page may stand in between, or base_url is not right."
-    )
+    if text[:1] == "<":
+        return f"a web page ({shown!r})"
+    return repr(shown) if shown else "nothing"
 
 
 def _status_of(error: Mapping[str, Any], status: int) -> int:
@@ -276,10 +286,14 @@ def _words(
         said = f"{said.rstrip('. ')} ({', '.join(map(str, reasons))})"
     who = _text(metadata.get("provider_name"))
     about = ", ".join(part for part in (str(status), model, who) if part)
-    step = _next_step(kind, said)
-    if pause is not None and kind in (RateLimited, ProviderUnavailable):
-        step = f"Try again in {_duration(pause)}. {step}"
+    step = _with_pause(kind, _next_step(kind, said), pause)
     return f"{said[:SHOWN].rstrip('. ')} [{about}]. {step}"
+
+
+def _with_pause(kind: type[ApiError], step: str, pause: float | None) -> str:
+    if pause is None or kind not in (RateLimited, ProviderUnavailable):
+        return step
+    return f"Try again in {_duration(pause)}. {step}"
 
 
 def _next_step(kind: type[ApiError], said: str) -> str:
@@ -311,7 +325,7 @@ def _raw_message(raw: Any) -> str | None:
     if isinstance(raw, str):
         try:
             raw = json.loads(raw)
-        except ValueError:
+        except (ValueError, RecursionError):
             return _text(raw)
     for key in ("error", "message", "detail"):
         if isinstance(raw, dict) and key in raw:

@@ -107,6 +107,10 @@ class Timing:
     duration_s: float | None = None
     """To the last byte."""
     connection_reused: bool | None = None
+    time_to_first_byte_s: float | None = None
+    """To the head of the answer, which may come long before the first token."""
+    time_to_first_reasoning_s: float | None = None
+    """To the read that held the first piece of reasoning; None if there was none."""
 
     def tokens_per_second(self, completion_tokens: int | None) -> float | None:
         """Give the rate over the whole duration, the wait for the first token included.
@@ -170,6 +174,10 @@ class Reply:
     """"live", "recorded", "local" (a small model on this machine) or "canned"."""
     note: str | None = None
     """What the source says of itself, in a line."""
+    recorded_at: datetime | None = None
+    """When it was recorded (UTC); None unless `source` is "recorded"."""
+    recorded_from: str | None = None
+    """The source it had then."""
     status: str = "ok"
     """"ok", "stopped" or "error"."""
     error: str | None = None
@@ -213,7 +221,7 @@ class Reply:
     def _cost(self) -> str:
         if self.cost_usd is None:
             return "cost not reported"
-        if self.source in ("local", "canned"):
+        if (self.recorded_from or self.source) in ("local", "canned"):
             return "not billed"
         amount = format_usd(self.cost_usd)
         return f"{amount} when recorded" if self.source == "recorded" else f"{amount} billed"
@@ -262,6 +270,12 @@ def format_usd(amount: float) -> str:
     return f"${amount:.{digits}f}"
 
 
+SERVED = ("id", "model", "provider")
+"""Fields of every chunk that say who answers; the last word counts."""
+FAILED = ("error", "network_error")
+"""Native finish reasons by which a provider fails without an ``error``."""
+
+
 class Assembly:
     """Puts an answer together from its pieces.
 
@@ -275,7 +289,10 @@ class Assembly:
         self.requested_model = requested_model
         self.first_token_at: float | None = None
         self.first_answer_at: float | None = None
+        self.first_reasoning_at: float | None = None
         self.finish_reason: str | None = None
+        self.fault: Any = None
+        """The error that the latest chunk carries, as the service put it."""
         self.outcome: dict[str, Any] = {}
         """Fields of the reply that others than the chunks decide: status, timing, source, ..."""
         self.served: dict[str, str] = {}
@@ -335,9 +352,11 @@ class Assembly:
             What is new in it.
         """
         self._chunks.append(text)
-        for key in ("id", "model", "provider"):
-            if isinstance(chunk.get(key), str):
-                self.served[key] = chunk[key]
+        self.fault = chunk.get("error")
+        for key in SERVED:
+            value = chunk.get(key)
+            if value and isinstance(value, str):  # some servers begin with a chunk of empty names
+                self.served[key] = value
         events: list[Event] = []
         usage = chunk.get("usage")
         choices = chunk.get("choices")
@@ -353,12 +372,15 @@ class Assembly:
         if isinstance(delta, dict):
             self._take_delta(delta, now, events)
         logprobs = choice.get("logprobs")
-        if isinstance(logprobs, dict) and isinstance(logprobs.get("content"), list):
+        if logprobs and isinstance(logprobs, dict) and isinstance(logprobs.get("content"), list):
             self._logprobs += logprobs["content"]
-        self._native_finish_reason = choice.get("native_finish_reason") or (
-            self._native_finish_reason
-        )
-        reason = choice.get("finish_reason")
+        native, reason = choice.get("native_finish_reason"), choice.get("finish_reason")
+        if native:
+            self._native_finish_reason = native
+        self.fault = self.fault or choice.get("error")
+        if (native in FAILED or reason == "error") and not self.fault:
+            self.fault = {"message": "The provider gave up without saying why", "code": 502}
+            self.fault["metadata"] = {"provider_name": self.served.get("provider")}
         if reason and self.finish_reason is None:  # it is often sent twice
             self.finish_reason = str(reason)
             events.append(Event("finish", data=self.finish_reason))
@@ -368,6 +390,7 @@ class Assembly:
         reasoning = delta.get("reasoning") or delta.get("reasoning_content")
         if reasoning and isinstance(reasoning, str):
             self.first_token_at = self.first_token_at or now
+            self.first_reasoning_at = self.first_reasoning_at or now
             self._reasoning.append(reasoning)
             events.append(Event("reasoning", reasoning))
         content = delta.get("content")

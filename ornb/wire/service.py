@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from http.client import HTTPException, RemoteDisconnected
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -14,12 +15,27 @@ import requests
 from requests.auth import AuthBase
 from urllib3.exceptions import HTTPError, ReadTimeoutError
 
-from ..errors import ConfigError, ConnectionFailed, RequestTimedOut, StreamBroken, TransportError
+from ..errors import (
+    ConfigError,
+    ConnectionFailed,
+    OrnbError,
+    RequestTimedOut,
+    StreamBroken,
+    UnexpectedAnswer,
+)
 from .refusals import refusal
-from .transport import Adapter, Wire
+from .transport import Adapter, Wire, reader
 
 BLOCK = 65_536
 """Bytes asked of the socket at once; a read gives what is there."""
+
+
+LONGEST_BODY = 256 * 2**20
+"""Bytes accepted of an answer that is not streamed; images come inside."""
+LONGEST_REFUSAL = 2**20
+"""Bytes read of a refusal."""
+REFUSAL_S = 5.0
+"""Silence allowed in the body of a refusal, whose headers have said the most already."""
 
 
 class Secret:
@@ -119,11 +135,28 @@ class Service:
         self.host = urlsplit(self.base_url).netloc
         self.timeouts = timeouts or Timeouts()
         self.key = Secret(_checked_key(api_key)) if api_key else None
+        self._headers = dict(headers or {})
         self._auth = _Bearer(self.key)
         self._http = requests.Session()
         self._http.mount("https://", Adapter())
         self._http.mount("http://", Adapter())
-        self._http.headers.update(headers or {})
+        self._http.headers.update(self._headers)
+
+    def twin(self) -> Service:
+        """Give the same service with connections of its own, none of them open yet.
+
+        Returns
+        -------
+        Service
+            Same address, key, patience and headers.
+
+        Examples
+        --------
+        >>> Service("http://127.0.0.1:11434/v1").twin().base_url
+        'http://127.0.0.1:11434/v1'
+        """
+        key = None if self.key is None else self.key.reveal()
+        return Service(self.base_url, key, timeouts=self.timeouts, headers=self._headers)
 
     @contextlib.contextmanager
     def open(
@@ -180,9 +213,11 @@ class Service:
         with contextlib.closing(response):
             if seen is not None:
                 seen(response)
-            wire.patience(self.timeouts.between_bytes)
             if response.status_code >= 300:
-                raise self.refusal(response, b"".join(self.blocks(response)), model)
+                wire.patience(min(REFUSAL_S, self.timeouts.between_bytes))
+                raise self.refusal(response, self._start_of(response), model)
+            self._check_encoding(response)
+            wire.patience(self.timeouts.between_bytes)
             yield response
 
     def refusal(self, response: requests.Response, body: bytes, model: str | None) -> Exception:
@@ -226,16 +261,16 @@ class Service:
         RequestTimedOut, StreamBroken
             It fell silent, or ended in the middle.
         """
-        read = response.raw.read1
+        read = reader(response)
         while True:
             try:
-                block = read(BLOCK, decode_content=True)
-            except ReadTimeoutError as error:
+                block = read(BLOCK)
+            except (ReadTimeoutError, TimeoutError) as error:
                 raise RequestTimedOut(
                     f"{self.host} fell silent in the middle of the answer. What had arrived is "
                     "kept; ask again, or allow more time with ornb.connect(timeouts=...)."
                 ) from error
-            except (HTTPError, OSError, ValueError) as error:
+            except (HTTPError, HTTPException, OSError, ValueError) as error:
                 raise StreamBroken(
                     f"The connection to {self.host} ended in the middle of the answer. "
                     "What had arrived is kept; ask again for the rest."
@@ -270,17 +305,45 @@ class Service:
         """
         # An answer that is not streamed may be silent until it is whole.
         wire.patience(self.timeouts.first_byte)
-        body = b"".join(self.blocks(response))
+        pieces, size = [], 0
+        for block in self.blocks(response):
+            pieces.append(block)
+            size += len(block)
+            if size > LONGEST_BODY:
+                raise UnexpectedAnswer(
+                    f"{self.host} sent more than {LONGEST_BODY // 2**20} MiB, which is not an "
+                    "answer of this API. Check base_url."
+                )
+        body = b"".join(pieces)
         try:
             return json.loads(body)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise self.refusal(response, body, model) from error
 
     def close(self) -> None:
         """Close the kept connections."""
         self._http.close()
 
-    def _no_answer(self, error: requests.RequestException, wire: Wire) -> TransportError:
+    def _start_of(self, response: requests.Response) -> bytes:
+        """As much of a refusal's body as comes soon; its status says enough without."""
+        body = b""
+        with contextlib.suppress(RequestTimedOut, StreamBroken):
+            for block in self.blocks(response):
+                body += block
+                if len(body) > LONGEST_REFUSAL:
+                    break
+        return body
+
+    def _check_encoding(self, response: requests.Response) -> None:
+        encoding = response.headers.get("Content-Encoding", "identity").lower()
+        known = {"identity", *response.raw.CONTENT_DECODERS}
+        if not {word.strip() for word in encoding.split(",")} <= known:
+            raise UnexpectedAnswer(
+                f"{self.host} answered in the encoding {encoding!r}, which was not asked for. "
+                "A proxy may stand in between; `pip install urllib3[brotli]` reads 'br'."
+            )
+
+    def _no_answer(self, error: requests.RequestException, wire: Wire) -> OrnbError:
         if isinstance(error, requests.ConnectTimeout):
             return ConnectionFailed(
                 f"{self.host} did not take the connection within {self.timeouts.connect:g} s. "
@@ -293,16 +356,27 @@ class Service:
             )
         if isinstance(error, requests.exceptions.SSLError):
             return ConnectionFailed(
-                f"{self.host} could not prove who it is (TLS: {_innermost(error)}). Behind a "
+                f"{self.host} could not prove who it is (TLS: {innermost(error)}). Behind a "
                 "company proxy, point REQUESTS_CA_BUNDLE at its certificate file."
             )
         if isinstance(error, requests.exceptions.ProxyError):
             return ConnectionFailed(
                 f"The proxy in HTTP(S)_PROXY does not lead to {self.host}. Check that setting."
             )
+        return self._broken_off(error, wire)
+
+    def _broken_off(self, error: requests.RequestException, wire: Wire) -> OrnbError:
+        told: BaseException = error
+        while told.args and isinstance(told.args[-1], BaseException):
+            told = told.args[-1]  # what urllib3 and requests have wrapped
+        if isinstance(told, HTTPException) and not isinstance(told, RemoteDisconnected):
+            return UnexpectedAnswer(
+                f"{self.host} answered, but not in HTTP ({str(told)[:60]!r}). Check base_url: "
+                "http or https, and the port."
+            )
         if wire.sent_at is None:
             return ConnectionFailed(
-                f"Nobody answers at {self.host} ({_innermost(error)}). Check the network and "
+                f"Nobody answers at {self.host} ({innermost(error)}). Check the network and "
                 "base_url; ornb.connect(offline=True) works without either."
             )
         return StreamBroken(
@@ -311,8 +385,24 @@ class Service:
         )
 
 
-def _innermost(error: BaseException) -> str:
-    """The operating system's word for it, without the layers of wrapping."""
+def innermost(error: BaseException) -> str:
+    """Find the operating system's word for a failure, below the layers of wrapping.
+
+    Parameters
+    ----------
+    error : BaseException
+        As requests raised it.
+
+    Returns
+    -------
+    str
+        In a few words.
+
+    Examples
+    --------
+    >>> innermost(OSError("('aborted', ConnectionRefusedError('[Errno 111] Connection refused'))"))
+    'Connection refused'
+    """
     found = re.findall(r"\[Errno -?\d+\] ([^'\")]+)|(certificate verify failed[^(\"]*)", str(error))
     return next((word.strip() for pair in found for word in pair if word), "connection failed")
 

@@ -14,12 +14,12 @@ from ..errors import (
     ApiError,
     ConfigError,
     ConnectionFailed,
+    NotRecorded,
     OrnbError,
     RequestTimedOut,
     StreamBroken,
     UnexpectedAnswer,
 )
-from .refusals import gave_up
 from .reply import Assembly, Event, Reply, Timing
 from .service import BLOCK, Service
 from .sse import Decoder
@@ -88,6 +88,10 @@ class Stream:
         self._wire = Wire()
         self._attempts = 0
         self._last_byte_at: float | None = None
+        self.read_at = 0.0
+        """``perf_counter`` of the read that held the latest event, in s."""
+        self.before_write: Callable[[], object] | None = None
+        """Called when a request is ready for its first write, and may hold it back."""
         self._final: Reply | None = None
         self._events: Generator[Event, None, None] | None = None
 
@@ -132,6 +136,8 @@ class Stream:
                 outcome["status"] = "stopped"
                 return
             outcome.update(status="error", error=str(error))
+            if isinstance(error, NotRecorded):
+                outcome["source"] = "recorded"
             if isinstance(error, ApiError):
                 outcome["http_status"] = error.status_code
                 if error.provider is not None:
@@ -154,6 +160,7 @@ class Stream:
     def _finished(self, began: float, started_at: datetime) -> Reply:
         """Take the times, once, and give the reply as it will stay."""
         if self._final is None:
+            self._note_recording()
             timing = self._timing(began, started_at)
             self._assembly.outcome.update(attempts=self._attempts, timing=timing)
             self._final = self._assembly.reply
@@ -172,9 +179,11 @@ class Stream:
             started_at=started_at,
             queued_s=sent - began,
             connect_s=wire.connect_s,
+            time_to_first_byte_s=None if wire.head_at is None else wire.head_at - sent,
+            time_to_first_reasoning_s=after_sent(assembly.first_reasoning_at),
             time_to_first_token_s=after_sent(assembly.first_token_at),
             time_to_first_answer_s=after_sent(assembly.first_answer_at),
-            duration_s=(self._last_byte_at or perf_counter()) - sent,
+            duration_s=(self._last_byte_at or wire.clock()) - sent,
             connection_reused=wire.connect_s is None,
         )
 
@@ -185,12 +194,14 @@ class Stream:
             self._settle = self._before_call(request, self._stop.wait)
         while not self._stop.is_set():
             self._wire = Wire()
+            self._wire.stopping = self._stop
+            self._wire.before_write = self.before_write
             self._attempts += 1
             try:
                 yield from self._attempt(body)
             except (ApiError, ConnectionFailed) as error:
                 pause = self._pause(error)
-                if pause is None or self._stop.wait(pause):
+                if pause is None or self._stop.wait(0 if self._wire.in_haste else pause):
                     raise
             else:
                 return
@@ -205,7 +216,7 @@ class Stream:
                 yield from self._read(response)
             else:
                 answer = service.json(response, wire, self._model)
-                self._last_byte_at = perf_counter()
+                self._last_byte_at = wire.clock()
                 yield from self._take(answer, json.dumps(answer), self._last_byte_at, response)
                 self._refuse_empty(answer, response)
 
@@ -213,28 +224,35 @@ class Stream:
         headers, outcome = response.headers, self._assembly.outcome
         outcome["http_status"] = response.status_code
         outcome["note"] = headers.get("X-Ornb-Note")
-        if headers.get("X-Ornb-Source") in SOURCES:
-            outcome["source"] = headers["X-Ornb-Source"]
+        told = headers.get("X-Ornb-Source")
+        outcome["source"] = told if told in SOURCES else self._source
+        self._note_recording()
         if headers.get("X-Generation-Id"):
             outcome["generation_id"] = headers["X-Generation-Id"]
 
+    def _note_recording(self) -> None:
+        recorded = self._wire.recorded
+        if recorded is not None:
+            at, source = recorded
+            self._assembly.outcome.update(source="recorded", recorded_at=at, recorded_from=source)
+
     def _read(self, response: requests.Response) -> Iterator[Event]:
-        decoder, stopped = Decoder(), self._stop.is_set
+        decoder, stopped, clock = Decoder(), self._stop.is_set, self._wire.clock
         blocks = self._service.blocks(response)
         for block in blocks:
-            now = perf_counter()
-            for server_event in decoder.feed(block):
-                if server_event.data == "[DONE]":
+            self.read_at = now = clock()
+            for data in decoder.feed(block):
+                if data == "[DONE]":
                     self._last_byte_at = now
                     self._drain(blocks)
                     return
-                yield from self._parse(server_event.data, now, response)
+                yield from self._parse(data, now, response)
             if stopped():
                 return
-        self._last_byte_at = now = perf_counter()
-        for server_event in decoder.close():
-            if server_event.data != "[DONE]":
-                yield from self._parse(server_event.data, now, response)
+        self.read_at = self._last_byte_at = now = clock()
+        for data in decoder.close():
+            if data != "[DONE]":
+                yield from self._parse(data, now, response)
         if self._assembly.finish_reason is None and not stopped():
             raise StreamBroken(
                 f"{self._service.host} ended the stream before the answer was finished. "
@@ -243,8 +261,8 @@ class Stream:
 
     def _parse(self, data: str, now: float, response: requests.Response) -> list[Event]:
         try:
-            chunk = json.loads(data)
-        except ValueError as error:
+            chunk = _json(data)
+        except (ValueError, RecursionError) as error:
             raise StreamBroken(
                 f"{self._service.host} sent a damaged piece ({data[:60]!r}) in the middle of the "
                 "answer. What had arrived is kept; ask again for the rest."
@@ -258,14 +276,8 @@ class Stream:
                 "Check base_url."
             )
         events = self._assembly.take(chunk, text, now)
-        choices = chunk.get("choices")
-        choice = choices[0] if isinstance(choices, list) and choices else {}
-        fault = chunk.get("error") or (choice.get("error") if isinstance(choice, dict) else None)
-        if not fault and gave_up(choice):
-            fault = {"message": "The provider gave up without saying why", "code": 502}
-            fault["metadata"] = {"provider_name": chunk.get("provider")}
-        if fault:
-            body = json.dumps({"error": fault}).encode()
+        if self._assembly.fault:
+            body = json.dumps({"error": self._assembly.fault}).encode()
             raise self._service.refusal(response, body, self._model)
         return events
 
@@ -321,3 +333,15 @@ class Stream:
             return json.dumps(body, allow_nan=False).encode()
         except (TypeError, ValueError) as error:
             raise ConfigError(f"The request cannot be written as JSON: {error}.") from error
+
+
+_scan = json.JSONDecoder().raw_decode
+
+
+def _json(text: str) -> Any:
+    """Parse, without the two searches for blanks that take `json.loads` as long as the parse."""
+    try:
+        value, end = _scan(text)
+    except ValueError:
+        end = -1
+    return value if end == len(text) else json.loads(text)

@@ -10,21 +10,39 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
-from functools import cache
+from functools import cache, partial
+from http.client import HTTPException, HTTPResponse, IncompleteRead
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
+import requests
 from requests.adapters import HTTPAdapter
 from requests.utils import DEFAULT_CA_BUNDLE_PATH
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.util.ssl_ import create_urllib3_context
 
+from .chunked import Unframed
+
 if TYPE_CHECKING:
     import ssl
+    from collections.abc import Callable
+    from datetime import datetime
+
+    Onward = Callable[[], requests.Response]
+    Between = Callable[[requests.PreparedRequest, Onward], requests.Response]
 
 POOL_SIZE = 64
 """Connections kept open a host: as many calls at once as ``measure`` and ``batch`` make."""
+
+
+class Recorded(NamedTuple):
+    """Where a replayed answer comes from."""
+
+    at: datetime
+    """When it was recorded (UTC)."""
+    source: str
+    """Where it came from then: "live", "local", "canned", "snapshot"."""
 
 
 class Wire:
@@ -36,6 +54,18 @@ class Wire:
         ``perf_counter`` when the request was first written, in s.
     connect_s : float or None
         Seconds spent connecting; None when a kept connection served.
+    head_at : float or None
+        ``perf_counter`` when the head of the answer had come, in s.
+    before_write : callable or None
+        Called when all is ready for the first write, and may hold it back.
+    recorded : Recorded or None
+        Set when a recording answers.
+    clock : callable
+        ``perf_counter``, or the clock of a recording that answers in its own time.
+    in_haste : bool
+        Whether a recording answers without waiting; then nothing else should wait either.
+    stopping : threading.Event or None
+        Set by a recording where whoever made it pressed stop.
     """
 
     _current = threading.local()
@@ -43,7 +73,13 @@ class Wire:
     def __init__(self) -> None:
         self.sent_at: float | None = None
         self.connect_s: float | None = None
-        self._socket: socket.socket | None = None
+        self.head_at: float | None = None
+        self.before_write: Callable[[], object] | None = None
+        self.recorded: Recorded | None = None
+        self.clock: Callable[[], float] = perf_counter
+        self.in_haste = False
+        self.stopping: threading.Event | None = None
+        self._socket: Any = None  # a socket, or what stands in for it in a replay
         self._cut = False
 
     @classmethod
@@ -61,13 +97,18 @@ class Wire:
         """Have this thread's next request report here."""
         Wire._current.wire = self
 
-    def writing(self, sock: socket.socket) -> None:
+    @property
+    def was_cut(self) -> bool:
+        """Whether it was `cut` from our side."""
+        return self._cut
+
+    def writing(self, sock: Any) -> None:
         """Note the moment of the first write, and the socket it goes to.
 
         Parameters
         ----------
         sock : socket.socket
-            The connected socket.
+            The connected socket, or what can be shut down in its place.
 
         Raises
         ------
@@ -75,6 +116,8 @@ class Wire:
             The call was cut while it was still connecting.
         """
         self._socket = sock
+        if self.sent_at is None and self.before_write is not None:
+            self.before_write()
         if self._cut:
             raise ConnectionAbortedError("cut before it was sent")
         if self.sent_at is None:
@@ -103,23 +146,113 @@ class Wire:
                 self._socket.shutdown(socket.SHUT_RDWR)
 
 
+class _Response(HTTPResponse):
+    """Reads a chunked body in whole blocks, as `Unframed` says why."""
+
+    def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
+        super().__init__(sock, *args, **kwargs)
+        self._socket = sock
+        self._body = Unframed()
+
+    def read1(self, n: int = -1) -> bytes:
+        if not self.chunked or self.length is not None or self.fp is None or n <= 0:
+            return super().read1(n)
+        while not self._body.ended:
+            if self._body.broken:
+                raise HTTPException(self._body.broken)
+            block = self.fp.read1(n)
+            if not block:
+                raise IncompleteRead(b"")
+            content = self._body.feed(block)
+            if self._body.ended:
+                self._end()
+            if content:
+                return content
+        return b""
+
+    def _end(self) -> None:
+        if self._body.beyond:  # an answer to nothing: the pool drops a connection that is shut
+            with contextlib.suppress(OSError):
+                self._socket.shutdown(socket.SHUT_RDWR)
+        self.close()
+
+
+def reader(response: requests.Response) -> Callable[[int], bytes]:
+    """Give the shortest way to the next bytes of an answer's body.
+
+    urllib3 puts a dozen calls around each read, which weigh as much as all that ornb does with
+    a piece of an answer. They are for compressed bodies, and for those that are not chunked.
+
+    Parameters
+    ----------
+    response : requests.Response
+        Unread.
+
+    Returns
+    -------
+    callable
+        Takes how many bytes to read at most, gives what is there; b"" is the end. It raises what
+        the socket, the standard library or urllib3 raise.
+    """
+    raw = response.raw
+    inner = getattr(raw, "_original_response", None)
+    if not isinstance(inner, _Response) or not inner.chunked or raw.headers.get("Content-Encoding"):
+        return partial(raw.read1, decode_content=True)
+
+    def read(n: int) -> bytes:
+        block = inner.read1(n)
+        if not block:
+            raw.release_conn()
+        return block
+
+    return read
+
+
 class _Stamped(HTTPConnection):
     """A connection that tells the current `Wire` when it connects and when it writes."""
 
+    response_class = _Response
+    _connecting = False
+    _head: bytes | None = None
+    """Of a request whose body follows: both leave in one write, which nothing can come between."""
+
     def connect(self) -> None:
         began = perf_counter()
-        super().connect()
+        self._connecting = True
+        try:
+            super().connect()
+        finally:
+            self._connecting = False
         wire = Wire.current()
         if wire is not None:
             wire.connect_s = perf_counter() - began
 
+    def request(self, method: str, url: str, body: Any = None, *args: Any, **kwargs: Any) -> None:
+        self._head = b"" if isinstance(body, bytes) and body else None
+        super().request(method, url, body, *args, **kwargs)
+
     def send(self, data: Any) -> None:
+        if self._connecting:  # a proxy is asked for a tunnel
+            super().send(data)
+            return
+        if self._head == b"":
+            self._head = data
+            return
+        if self._head:
+            data, self._head = self._head + data, None
         wire = Wire.current()
         if wire is not None:
             if self.sock is None:
                 self.connect()
             wire.writing(self.sock)
         super().send(data)
+
+    def getresponse(self) -> Any:
+        response = super().getresponse()
+        wire = Wire.current()
+        if wire is not None:
+            wire.head_at = perf_counter()
+        return response
 
 
 class _HTTPConnection(_Stamped):
@@ -161,8 +294,33 @@ class Adapter(HTTPAdapter):
     >>> requests.Session().mount("https://", Adapter())
     """
 
+    between: ClassVar[Between | None] = None
+    """Who stands between all requests and the network: `ornb.recording`, while one is open."""
+
     def __init__(self) -> None:
         super().__init__(pool_connections=4, pool_maxsize=POOL_SIZE)
+
+    def send(
+        self, request: requests.PreparedRequest, *args: Any, **kwargs: Any
+    ) -> requests.Response:
+        """Send a request, or let a recording answer it.
+
+        Parameters
+        ----------
+        request : requests.PreparedRequest
+            To be sent.
+        *args, **kwargs : Any
+            As requests calls it.
+
+        Returns
+        -------
+        requests.Response
+            Its body unread.
+        """
+        send = super().send
+        if Adapter.between is None:
+            return send(request, *args, **kwargs)
+        return Adapter.between(request, lambda: send(request, *args, **kwargs))
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         """Prepare the pools that requests will use.

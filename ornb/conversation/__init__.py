@@ -1,0 +1,37 @@
+"""Turns and their order: what was said, by whom, and what each answer was and cost.
+
+A conversation is a tree. Each turn knows its parent, and `Conversation.head` is the turn at the
+end of the *active path*, the one that a reader sees and the model is sent. Going on from an
+earlier turn makes a branch and loses nothing. A conversation goes to JSON and back; reading one
+only ever reads.
+"""
+
+from __future__ import annotations
+
+from .transcript import FORMAT, MIME_TRANSCRIPT, VERSION
+from .tree import Conversation
+from .turn import (
+    COLUMNS,
+    LARGEST_KEPT,
+    LONGEST_KEPT,
+    Content,
+    Turn,
+    shortened,
+    thought_s,
+    well_formed,
+)
+
+__all__ = [
+    "COLUMNS",
+    "FORMAT",
+    "LARGEST_KEPT",
+    "LONGEST_KEPT",
+    "MIME_TRANSCRIPT",
+    "VERSION",
+    "Content",
+    "Conversation",
+    "Turn",
+    "shortened",
+    "thought_s",
+    "well_formed",
+]

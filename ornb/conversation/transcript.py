@@ -1,0 +1,429 @@
+"""Turns and answers as JSON, and back; reading one only ever reads."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from ..errors import ConfigError
+from ..wire.reply import Reply, Timing, Usage
+from .turn import Turn, well_formed
+
+FORMAT = "ornb.transcript"
+VERSION = 1
+"""Of the JSON; a file of a later version is refused rather than half understood."""
+
+MIME_TRANSCRIPT = "application/vnd.ornb.transcript+json"
+"""Media type under which a conversation rests in a notebook, for a program to go on with."""
+
+
+def outputs_in(notebook: str, media_type: str) -> list[Any]:
+    """Find what a notebook holds under a media type.
+
+    Parameters
+    ----------
+    notebook : str
+        Its JSON text.
+    media_type : str
+        Such as `MIME_TRANSCRIPT`.
+
+    Returns
+    -------
+    list
+        The data of each such output, in their order.
+
+    Raises
+    ------
+    ConfigError
+        The text is no notebook.
+
+    Examples
+    --------
+    >>> outputs_in('{"cells": []}', MIME_TRANSCRIPT)
+    []
+    """
+    try:
+        return [
+            output["data"][media_type]
+            for cell in json.loads(notebook)["cells"]
+            for output in cell.get("outputs", [])
+            if media_type in output.get("data", {})
+        ]
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise ConfigError(f"The file is not a notebook: {error!r}.") from error
+
+
+def chosen(found: Sequence[Any], which: int, path: Path, noun: str = "conversation") -> Any:
+    """Take one of those that a file holds.
+
+    Parameters
+    ----------
+    found : sequence
+        All of them, in their order.
+    which : int
+        The place, counted from 0, or from the end if negative.
+    path : Path
+        The file.
+    noun : str
+        What they are.
+
+    Returns
+    -------
+    Any
+        One of `found`.
+
+    Raises
+    ------
+    ConfigError
+        There is none at that place; the message says how many there are.
+
+    Examples
+    --------
+    >>> chosen(["first", "second"], 2, Path("lesson.ipynb"))
+    Traceback (most recent call last):
+        ...
+    ornb.errors.ConfigError: lesson.ipynb holds 2 conversations; which=2 is none of 0 to 1.
+    """
+    if not found:
+        raise ConfigError(f"{path} holds no {noun} of ornb's.")
+    count = f"1 {noun}" if len(found) == 1 else f"{len(found)} {noun}s"
+    if isinstance(which, bool) or not isinstance(which, int):
+        raise ConfigError(f"{path} holds {count}; which is {which!r}, give a number from 0.")
+    if not -len(found) <= which < len(found):
+        places = "0" if len(found) == 1 else f"0 to {len(found) - 1}"
+        raise ConfigError(f"{path} holds {count}; which={which} is none of {places}.")
+    return found[which]
+
+
+def turn_to_json(turn: Turn) -> dict[str, Any]:
+    """Give a turn as a JSON value; what arrived on the wire is not in it.
+
+    Parameters
+    ----------
+    turn : Turn
+        Any.
+
+    Returns
+    -------
+    dict
+        For `turn_from_json`. Only what is known is written.
+
+    Examples
+    --------
+    >>> turn_to_json(Turn("1", None, "user", "Hi"))["content"]
+    'Hi'
+    """
+    data = {
+        **turn.unknown,
+        "id": turn.id,
+        "parent_id": turn.parent_id,
+        "role": turn.role,
+        "content": well_formed(turn.content) if isinstance(turn.content, str) else turn.content,
+    }
+    if turn.steps:
+        data["steps"] = [dict(step) for step in turn.steps]
+    if turn.reply is not None:
+        data["reply"] = _reply_to_json(turn.reply)
+    return data
+
+
+def _reply_to_json(reply: Reply) -> dict[str, Any]:
+    """The reply's facts; its text is the turn's content, and its chunks are not kept."""
+    made_otherwise = ("text", "usage", "timing", "raw_chunks", "logprobs", "recorded_at")
+    data = _said(reply, without=made_otherwise)
+    data["usage"] = _said(reply.usage, without=("raw",))
+    data["timing"] = _said(reply.timing, without=("started_at",))
+    if reply.timing.started_at is not None:
+        data["timing"]["started_at"] = reply.timing.started_at.isoformat()
+    if reply.recorded_at is not None:
+        data["recorded_at"] = reply.recorded_at.isoformat()
+    return data
+
+
+def _said(value: Any, *, without: tuple[str, ...]) -> dict[str, Any]:
+    """Fields of a dataclass that say something, tuples as lists."""
+    data = {f.name: getattr(value, f.name) for f in fields(value) if f.name not in without}
+    data = {name: list(v) if isinstance(v, tuple) else v for name, v in data.items()}
+    data = {name: well_formed(v) if isinstance(v, str) else v for name, v in data.items()}
+    return {name: v for name, v in data.items() if v not in (None, "", [])}
+
+
+def checked_head(data: Any) -> Mapping[str, Any]:
+    """Refuse what is no transcript, or one of a later version.
+
+    Parameters
+    ----------
+    data : Any
+        A JSON value.
+
+    Returns
+    -------
+    mapping
+        The same; its ``turns`` are a list.
+
+    Raises
+    ------
+    ConfigError
+        It is another thing, or damaged.
+
+    Examples
+    --------
+    >>> checked_head({"format": "ornb.transcript", "version": 1, "turns": []})["turns"]
+    []
+    """
+    if not isinstance(data, Mapping) or data.get("format") != FORMAT:
+        named = isinstance(data, Mapping) and "format" in data
+        found = f"is {data['format']!r:.40}" if named else "is missing"
+        raise ConfigError(f'This JSON is not a transcript of ornb: its "format" {found}.')
+    version = data.get("version")
+    if not isinstance(version, int) or version < 1:
+        raise ConfigError(f"The transcript is damaged: its version is {version!r}.")
+    if version > VERSION:
+        raise ConfigError(
+            f"The transcript is of version {version}; this ornb reads up to {VERSION}. Update ornb."
+        )
+    if not isinstance(data.get("turns"), list):
+        raise ConfigError('The transcript is damaged: "turns" is not a list.')
+    return data
+
+
+class Reader:
+    """Takes values out of a JSON object, each of the type it must have.
+
+    Parameters
+    ----------
+    data : Any
+        The object.
+    where : str
+        What to call it in a message.
+
+    Raises
+    ------
+    ConfigError
+        It is no object.
+
+    Examples
+    --------
+    >>> Reader({"head": "2"}, "its head").text("head")
+    '2'
+    """
+
+    def __init__(self, data: Any, where: str) -> None:
+        self.where = where
+        if not isinstance(data, Mapping):
+            raise self.damaged("it", data)
+        self.data = data
+
+    def damaged(self, name: str, value: Any) -> ConfigError:
+        """Say that a value is not what it must be.
+
+        Parameters
+        ----------
+        name : str
+            Its name.
+        value : Any
+            The value.
+
+        Returns
+        -------
+        ConfigError
+            To be raised.
+        """
+        shown = repr(value)[:40]
+        return ConfigError(f"The transcript is damaged: in {self.where}, {name} is {shown}.")
+
+    def take(self, name: str, *kinds: type) -> Any:
+        """Take a value.
+
+        Parameters
+        ----------
+        name : str
+            Its name.
+        *kinds : type
+            What it may be.
+
+        Returns
+        -------
+        Any
+            None if it is not there.
+
+        Raises
+        ------
+        ConfigError
+            It is of another type, or no finite number.
+        """
+        value = self.data.get(name)
+        good = value is None or isinstance(value, kinds)
+        if not good or (isinstance(value, bool) and bool not in kinds):
+            raise self.damaged(name, value)
+        if isinstance(value, float) and not math.isfinite(value):
+            raise self.damaged(name, value)
+        return value
+
+    def text(self, name: str) -> str | None:
+        """Take a text.
+
+        Parameters
+        ----------
+        name : str
+            Its name.
+
+        Returns
+        -------
+        str or None
+            None if it is not there.
+
+        Raises
+        ------
+        ConfigError
+            It is none.
+        """
+        found: str | None = self.take(name, str)
+        return found
+
+    def objects(self, name: str, kind: type = dict) -> tuple[Any, ...]:
+        """Take a list.
+
+        Parameters
+        ----------
+        name : str
+            Its name.
+        kind : type
+            What is in it.
+
+        Returns
+        -------
+        tuple
+            Empty if it is not there.
+
+        Raises
+        ------
+        ConfigError
+            It is no list of those.
+        """
+        found = self.take(name, list) or []
+        if not all(isinstance(item, kind) for item in found):
+            raise self.damaged(name, found)
+        return tuple(found)
+
+    def fill(self, names: str, *kinds: type) -> dict[str, Any]:
+        """Take those of several values that are there.
+
+        Parameters
+        ----------
+        names : str
+            Their names, with blanks between.
+        *kinds : type
+            What they may be.
+
+        Returns
+        -------
+        dict
+            Name to value.
+
+        Raises
+        ------
+        ConfigError
+            One is of another type.
+        """
+        found = {name: self.take(name, *kinds) for name in names.split()}
+        return {name: value for name, value in found.items() if value is not None}
+
+
+def turn_from_json(item: Any, where: str) -> Turn:
+    """Read what `turn_to_json` gave. Nothing in it is executed or fetched.
+
+    Parameters
+    ----------
+    item : Any
+        The JSON value.
+    where : str
+        What to call it in a message.
+
+    Returns
+    -------
+    Turn
+        Equal in all that was written.
+
+    Raises
+    ------
+    ConfigError
+        It is damaged.
+
+    Examples
+    --------
+    >>> turn_from_json({"id": "1", "role": "user", "content": "Hi"}, "turn number 1").text
+    'Hi'
+    """
+    reader = Reader(item, where)
+    turn_id, role, content = (reader.take(n, str, list) for n in ("id", "role", "content"))
+    if not isinstance(turn_id, str) or not turn_id:
+        raise reader.damaged("id", turn_id)
+    if role not in ("user", "assistant"):
+        raise reader.damaged("role", role)
+    if content is None or (isinstance(content, list) and not reader.objects("content")):
+        raise reader.damaged("content", content)
+    reply = None
+    if role == "assistant":
+        if not isinstance(content, str):
+            raise reader.damaged("content", content)
+        reply = _reply_from_json(reader.take("reply", dict) or {}, content, where)
+    known = ("id", "parent_id", "role", "content", "reply", "steps")
+    unknown = {key: value for key, value in reader.data.items() if key not in known}
+    steps = reader.objects("steps")
+    if any(step.get("role") not in ("assistant", "tool") for step in steps):
+        raise reader.damaged("steps", steps)
+    return Turn(turn_id, reader.text("parent_id"), role, content, reply, unknown, steps)
+
+
+def _reply_from_json(data: Any, text: str, where: str) -> Reply:
+    reader = Reader(data, f"the reply of {where}")
+    usage = Reader(data.get("usage") or {}, f"the usage of {where}")
+    timing = Reader(data.get("timing") or {}, f"the timing of {where}")
+    times = " ".join(each.name for each in fields(Timing) if each.name.endswith("_s"))
+    words = (
+        "reasoning requested_model model provider finish_reason native_finish_reason "
+        "generation_id source recorded_from note status error label"
+    )
+    return Reply(
+        text=text,
+        images=reader.objects("images", str),
+        annotations=reader.objects("annotations"),
+        tool_calls=reader.objects("tool_calls"),
+        reasoning_details=reader.objects("reasoning_details"),
+        usage=Usage(
+            **usage.fill(
+                "prompt_tokens completion_tokens total_tokens reasoning_tokens cached_tokens "
+                "cache_write_tokens",
+                int,
+            ),
+            **usage.fill("cost_usd", int, float),
+            **usage.fill("is_byok", bool),
+        ),
+        timing=Timing(
+            started_at=_moment(timing, "started_at"),
+            **timing.fill(times, int, float),
+            **timing.fill("connection_reused", bool),
+        ),
+        recorded_at=_moment(reader, "recorded_at"),
+        **reader.fill(words, str),
+        **reader.fill("http_status attempts", int),
+    )
+
+
+def _moment(reader: Reader, name: str) -> datetime | None:
+    text = reader.text(name)
+    if text is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise reader.damaged(name, text) from error
+    if moment.tzinfo is None:
+        raise reader.damaged(name, text)
+    return moment

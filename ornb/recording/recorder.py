@@ -1,0 +1,341 @@
+"""Writing exchanges down while they happen."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import warnings
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import requests
+from urllib3.exceptions import ReadTimeoutError
+
+from ..errors import ConfigError
+from ..wire.service import innermost
+from ..wire.transport import Wire
+from . import lines
+from .lines import Exchange, Question, Times
+from .matching import normal
+from .opened import Onward, Opened
+
+__all__ = ["Recorder"]
+
+CATALOGUE = ("/models", "/providers")
+"""Where the paths of the catalogue begin: large, and dated by themselves."""
+
+
+class Recorder(Opened):
+    """Writes what is asked, and what is answered, to a file; made by `ornb.record`.
+
+    May be used in a ``with``. Each exchange is in the file once it has ended.
+
+    Attributes
+    ----------
+    path : pathlib.Path
+        The file.
+    catalogue : bool
+        Whether the lists of models, providers and endpoints are written too.
+    calls : int
+        Exchanges written so far.
+
+    Parameters
+    ----------
+    path : str or path-like
+        A file that may be there: it is added to.
+    catalogue : bool
+        As above.
+
+    Raises
+    ------
+    ConfigError
+        The file cannot be written, or is something else than a recording of this format.
+    """
+
+    listens = True
+
+    def __init__(self, path: str | os.PathLike[str], *, catalogue: bool = False) -> None:
+        super().__init__()
+        self.path = Path(path)
+        self.catalogue = catalogue
+        self.calls = 0
+        self._default_model: str | None = None
+        self._headed = False
+        self._lock = threading.Lock()
+        _refuse_other_files(self.path)
+        lines.append(self.path)
+
+    def takes(self, url: str, question: Question) -> bool:
+        """Tell whether an exchange is to be written.
+
+        Parameters
+        ----------
+        url : str
+            Where the request goes.
+        question : Question
+            What it asks.
+
+        Returns
+        -------
+        bool
+            False for the catalogue, unless it was asked for.
+        """
+        del url
+        return self.catalogue or not question.path.startswith(CATALOGUE)
+
+    def excludes(self, other: Opened) -> bool:
+        """Tell whether another one must not be open at the same time.
+
+        Parameters
+        ----------
+        other : Opened
+            Open already.
+
+        Returns
+        -------
+        bool
+            True for one that writes to the same file: no exchange is written twice.
+        """
+        return isinstance(other, Recorder) and other.path.resolve() == self.path.resolve()
+
+    def between(
+        self, request: requests.PreparedRequest, question: Question, onward: Onward
+    ) -> requests.Response:
+        """Let a request go, and write down what comes of it.
+
+        Parameters
+        ----------
+        request : requests.PreparedRequest
+            About to leave.
+        question : Question
+            What it asks.
+        onward : callable
+            Gives the answer.
+
+        Returns
+        -------
+        requests.Response
+            Still unread: it is written down once it has been read, or is closed. What comes out of
+            another recording is not.
+        """
+        taking = _Taking(request, question, self)
+        try:
+            response = onward()
+        except requests.RequestException as error:
+            taking.failed(error)
+            raise
+        except KeyboardInterrupt:
+            taking.stopped()
+            raise
+        if not taking.is_replayed:
+            response.raw = _Heard(response.raw, taking.begin(response))
+        return response
+
+    def note_default_model(self, model: str) -> None:
+        """Keep the name of the model that answers where none is named.
+
+        Parameters
+        ----------
+        model : str
+            Its id.
+        """
+        with self._lock:
+            if model != self._default_model:
+                self._default_model, self._headed = model, False
+
+    def write(self, exchange: Exchange, keys: set[str]) -> None:
+        """Put an exchange into the file.
+
+        Parameters
+        ----------
+        exchange : Exchange
+            As it went.
+        keys : set of str
+            Those that were sent, which are taken out.
+
+        Raises
+        ------
+        ConfigError
+            The file cannot be written any more.
+        """
+        line = lines.exchange_line(exchange, keys)
+        with self._lock:
+            head = () if self._headed else (lines.head_line(exchange.source, self._default_model),)
+            lines.append(self.path, *head, line)
+            self._headed = True
+            self.calls += 1
+
+    def __repr__(self) -> str:
+        count = f"{self.calls} call{'' if self.calls == 1 else 's'}"
+        return (
+            f"<recording to {self.path}: {count} so far; ornb.replay({str(self.path)!r}) plays it>"
+        )
+
+
+def _refuse_other_files(path: Path) -> None:
+    """Add to nothing but a recording of our format."""
+    try:
+        with path.open("rb") as file:
+            begin = file.readline(100_000)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise ConfigError(f"The recording {path} cannot be read ({error.strerror}).") from error
+    try:
+        head = json.loads(begin) if begin.strip() else {"ornb_recording": lines.FORMAT}
+        known = head["ornb_recording"] == lines.FORMAT
+    except (KeyError, TypeError, ValueError):
+        known = False
+    if not known:
+        raise ConfigError(
+            f"{path} is there already and is no recording of format {lines.FORMAT}, so nothing is "
+            "added to it. Choose another name."
+        )
+
+
+class _Taking:
+    """One exchange while it is under way."""
+
+    def __init__(
+        self, request: requests.PreparedRequest, question: Question, recorder: Recorder
+    ) -> None:
+        self._question = question
+        self._recorder = recorder
+        self._keys = {
+            value.split(None, 1)[-1]
+            for name, value in request.headers.items()
+            if name.lower() in ("authorization", "proxy-authorization", "x-api-key") and value
+        }
+        self._wire = Wire.current() or Wire()
+        self._began = perf_counter()
+        self._pieces: list[tuple[float, bytes]] = []
+        self._response: requests.Response | None = None
+        self._head_s = 0.0
+        self._end: str | None = None
+        self._ended_s = 0.0
+        self._written = False
+
+    def _now(self) -> float:
+        return perf_counter() - (self._wire.sent_at or self._began)
+
+    @property
+    def is_replayed(self) -> bool:
+        return self._wire.recorded is not None
+
+    def begin(self, response: requests.Response) -> _Taking:
+        self._response = response
+        head_at, sent_at = self._wire.head_at, self._wire.sent_at
+        self._head_s = head_at - sent_at if head_at and sent_at else self._now()
+        return self
+
+    def heard(self, block: bytes) -> None:
+        self._ended_s = self._now()
+        if block:
+            self._pieces.append((self._ended_s, block))
+        elif self._end is None:
+            self._end = "stopped" if self._wire.was_cut and not self._is_complete() else "whole"
+
+    def broken(self, error: BaseException) -> None:
+        self._ended_s = self._now()
+        kind = "timeout" if isinstance(error, ReadTimeoutError | TimeoutError) else "closed"
+        by_us = self._wire.was_cut or not isinstance(error, Exception)
+        self._end = "stopped" if by_us else kind
+
+    def closed(self) -> None:
+        """The body was read, or nobody wants the rest."""
+        if self._response is not None and self._end is None:
+            self._ended_s = self._ended_s if self._is_complete() else self._now()
+            self._end = "whole" if self._is_complete() else "stopped"
+        self._write(self._end or "whole")
+
+    def failed(self, error: requests.RequestException) -> None:
+        self._ended_s = self._now()
+        kind = "stopped" if self._wire.was_cut else _kind(error, sent=bool(self._wire.sent_at))
+        self._write(kind, innermost(error) if kind == "unreachable" else "")
+
+    def stopped(self) -> None:
+        self._ended_s = self._now()
+        self._write("stopped")
+
+    def _is_complete(self) -> bool:
+        """Whether the last event of a stream has come: the end, or an error."""
+        last = b"".join(block for _, block in self._pieces[-2:])[-100_000:]
+        return b"data: [DONE]" in last or b'"error"' in last
+
+    def _write(self, end: str, why: str = "") -> None:
+        if self._written or self.is_replayed:
+            return
+        self._written = True
+        response, wire = self._response, self._wire
+        headers = {} if response is None else dict(response.headers)
+        source = headers.get("X-Ornb-Source", "live")
+        exchange = Exchange(
+            normal(self._question),
+            datetime.now(UTC),
+            source if source in lines.SOURCES else "live",
+            None if response is None else response.status_code,
+            headers,
+            tuple(self._pieces),
+            end,
+            why,
+            Times(
+                max(0.0, (wire.sent_at or self._began) - self._began),
+                wire.connect_s,
+                self._head_s,
+                self._ended_s,
+            ),
+        )
+        try:
+            self._recorder.write(exchange, self._keys)
+        except ConfigError as error:  # the answer is worth more than its recording
+            warnings.warn(f"A call was not recorded. {error}", stacklevel=2)
+
+
+class _Heard:
+    """A body that is written down as it is read."""
+
+    _original_response = None  # it would be read past us
+
+    def __init__(self, raw: Any, taking: _Taking) -> None:
+        self._raw = raw
+        self._taking = taking
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._raw, name)
+
+    def read1(self, *args: Any, **kwargs: Any) -> bytes:
+        try:
+            block: bytes = self._raw.read1(*args, **kwargs)
+        except BaseException as error:
+            self._taking.broken(error)
+            raise
+        self._taking.heard(block)
+        return block
+
+    def stream(self, amt: int = 65_536, decode_content: bool | None = None) -> Iterator[bytes]:
+        """As requests itself reads an answer that sends it elsewhere."""
+        while block := self.read1(amt, decode_content=decode_content):
+            yield block
+
+    def close(self) -> None:
+        self._raw.close()
+        self._taking.closed()
+
+    def release_conn(self) -> None:
+        self._raw.release_conn()
+        self._taking.closed()
+
+
+def _kind(error: requests.RequestException, *, sent: bool) -> str:
+    kinds = (
+        (requests.ConnectTimeout, "connect_timeout"),
+        (requests.Timeout, "timeout"),
+        (requests.exceptions.SSLError, "tls"),
+        (requests.exceptions.ProxyError, "proxy"),
+    )
+    known = next((name for kind, name in kinds if isinstance(error, kind)), None)
+    return known or ("closed" if sent else "unreachable")

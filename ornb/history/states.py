@@ -1,0 +1,161 @@
+"""A model at one moment: what of it counts as a change, and tables made of such."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pandas as pd
+
+from .. import columns as c
+from ..columns import Column
+from ..pricing import blended_usd_per_million
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["GONE", "State", "plain", "price_ratio", "states", "typed"]
+
+
+class State(NamedTuple):
+    """What of a model counts as a change when it differs. None is unknown, as NaN != NaN."""
+
+    prompt: float | None = None
+    """USD per million tokens."""
+    completion: float | None = None
+    """USD per million tokens."""
+    context_length: int | None = None
+    """Tokens."""
+    is_free: bool | None = None
+    """None only where it is not listed."""
+
+
+GONE = State()
+"""Not listed."""
+
+
+def states(models: pd.DataFrame) -> dict[str, State]:
+    """Give the state of each model of a frame.
+
+    Parameters
+    ----------
+    models : pandas.DataFrame
+        With ids in its index and two prices at least.
+
+    Returns
+    -------
+    dict of str to State
+        By id. Without `is_free`, two prices of 0 are free.
+
+    Examples
+    --------
+    >>> states(ornb.models())["openai/gpt-4o-mini"].prompt
+    0.15
+    """
+    prompt = _values(models, "prompt_usd_per_million")
+    completion = _values(models, "completion_usd_per_million")
+    free = [p == 0 and c == 0 for p, c in zip(prompt, completion, strict=True)]
+    if "is_free" in models.columns:
+        free = _values(models, "is_free")
+    fields = (prompt, completion, _values(models, "context_length"), free)
+    return dict(zip(map(str, models.index), map(State, *fields), strict=True))
+
+
+def _values(models: pd.DataFrame, name: str) -> list[Any]:
+    return plain(models[name]) if name in models.columns else [None] * len(models)
+
+
+def plain(column: pd.Series[Any]) -> list[Any]:
+    """Give a column as plain Python values, None where there is none.
+
+    Parameters
+    ----------
+    column : pandas.Series
+        Of any dtype.
+
+    Returns
+    -------
+    list
+        As long as the column.
+
+    Examples
+    --------
+    >>> plain(pd.Series([1.0, float("nan")]))
+    [1.0, None]
+    """
+    return [
+        None if missing else v for v, missing in zip(column.tolist(), column.isna(), strict=True)
+    ]
+
+
+def price_ratio(before: State, after: State) -> float | None:
+    """Divide two prices, each blended three prompt tokens to one completion token.
+
+    Parameters
+    ----------
+    before, after : State
+        Of a model.
+
+    Returns
+    -------
+    float or None
+        After / before; None where one is unknown, or the former 0.
+
+    Examples
+    --------
+    >>> price_ratio(State(1.0, 5.0), State(0.5, 2.5))
+    0.5
+    """
+    prices = (before.prompt, before.completion, after.prompt, after.completion)
+    if None in prices or not (before.prompt or before.completion):
+        return None
+    blended = [
+        blended_usd_per_million(prompt, completion)
+        for prompt, completion in (
+            (before.prompt, before.completion),
+            (after.prompt, after.completion),
+        )
+    ]
+    return float(blended[1] / blended[0])
+
+
+_MAKERS: dict[str, Any] = {
+    "str": c.strings,
+    "float64": c.floats,
+    "Int64": c.integers,
+    "boolean": c.booleans,
+    "bool": c.flags,
+}
+
+
+def typed(rows: Sequence[tuple[Any, ...]], columns: dict[str, Column]) -> pd.DataFrame:
+    """Make a frame of rows, each column with its dtype.
+
+    Parameters
+    ----------
+    rows : sequence of tuple
+        One value for each of `columns`; None is missing.
+    columns : dict of str to Column
+        Names and dtypes.
+
+    Returns
+    -------
+    pandas.DataFrame
+        The same dtypes also without a row.
+
+    Examples
+    --------
+    >>> typed([], {"id": Column("str", "the model")}).shape
+    (0, 1)
+    """
+    listed = zip(*rows, strict=True) if rows else [()] * len(columns)
+    made = {
+        name: _column(list(values), column.dtype)
+        for (name, column), values in zip(columns.items(), listed, strict=True)
+    }
+    return pd.DataFrame(made, copy=False)
+
+
+def _column(values: list[Any], dtype: str) -> Any:
+    if dtype == "datetime64[us, UTC]":
+        return pd.DatetimeIndex(values, dtype=dtype)
+    return _MAKERS[dtype](values)

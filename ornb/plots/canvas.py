@@ -1,0 +1,328 @@
+"""What all figures share: the sheet they are drawn on, axes with units, and an honest caption.
+
+A figure gets a title that asks its question, a caption that says where the rows come from, how many
+are shown and why the others are not, and marks that carry their own names, so that `twin.table`
+can give the figure back as rows.
+
+Names of models, labels and tokens come from elsewhere, and plotly reads tags and TeX in texts: all
+of them pass through `words.plain`. Money in texts is "USD"; "$" is for ticks alone, since two
+dollar signs in one text are TeX where a page has MathJax.
+"""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from typing import TYPE_CHECKING, Any
+
+from . import style, words
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    import plotly.graph_objects as go  # type: ignore[import-untyped, unused-ignore]
+
+    from .rows import Rows
+
+__all__ = ["named", "say_empty", "sheet"]
+
+WIDTH = 780
+"""Pixels assumed where something has to be placed: a cell's output in JupyterLab."""
+_PER_LINE = 110  # characters of a caption, at 11 px
+_LEFT, _RIGHT, _LINE = 68, 24, 15
+
+
+# ---- the sheet -----------------------------------------------------------------------------------
+
+
+def sheet(
+    title: str,
+    subtitle: str,
+    caption: str,
+    *,
+    theme: str | None = None,
+    height: int = 480,
+    left: int = _LEFT,
+    right: int = _RIGHT,
+    below: int = 54,
+    legend_rows: int = 1,
+) -> go.Figure:
+    """Empty figure with title, subtitle and caption in their places.
+
+    Parameters
+    ----------
+    title, subtitle : str
+        The question; how to read it.
+    caption : str
+        As `Rows.caption` gives it; it is made plain and wrapped here.
+    theme : str, optional
+        See `style.use_theme`.
+    height : int
+        Pixels.
+    left, right : int
+        Margins in pixels.
+    below : int
+        Pixels that the ticks and the title of the x axis need.
+    legend_rows : int
+        Rows that the legend needs above the plot; 0 for no legend.
+
+    Returns
+    -------
+    plotly.graph_objects.Figure
+    """
+    import plotly.graph_objects as go  # type: ignore[import-untyped, unused-ignore]
+
+    of = style.theme_of(theme)
+    lines = textwrap.wrap(caption, _PER_LINE)
+    figure = go.Figure()
+    figure.update_layout(
+        template=style.template(theme),
+        height=height,
+        margin={
+            "l": left,
+            "r": right,
+            "t": 70 + 22 * legend_rows,
+            "b": below + 12 + _LINE * len(lines),
+        },
+        title={
+            "text": f"<b>{title}</b><br>{_small(subtitle, of)}",
+            "font": {"size": 17},
+            "x": 0,
+            "xref": "container",
+            "xanchor": "left",
+            "y": 1,
+            "yref": "container",
+            "yanchor": "top",
+            "pad": {"l": 12, "t": 20},
+        },
+        showlegend=legend_rows > 0,
+        legend={
+            "orientation": "h",
+            "x": 0,
+            "xref": "paper",
+            "xanchor": "left",
+            "y": 1.01,
+            "yanchor": "bottom",
+            "tracegroupgap": 0,
+        },
+        meta={"caption": caption},
+    )
+    figure.add_annotation(
+        text="<br>".join(map(words.plain, lines)),
+        **_corner(left),
+        y=0,
+        yanchor="top",
+        yshift=-below,
+        font={"size": 11, "color": of.quiet},
+    )
+    return figure
+
+
+def _small(text: str, of: style.Theme) -> str:
+    return f'<span style="font-size:13px;font-weight:normal;color:{of.quiet}">{text}</span>'
+
+
+def _corner(left: int) -> dict[str, Any]:
+    return {
+        "x": 0,
+        "xref": "paper",
+        "xanchor": "left",
+        "xshift": 12 - left,
+        "yref": "paper",
+        "align": "left",
+        "showarrow": False,
+    }
+
+
+def say_empty(figure: go.Figure, rows: Rows) -> go.Figure:
+    """Say in the middle of a figure why it is empty.
+
+    Parameters
+    ----------
+    figure : plotly.graph_objects.Figure
+        A figure without marks.
+    rows : Rows
+        Whose frame has no rows left.
+
+    Returns
+    -------
+    plotly.graph_objects.Figure
+        The same figure.
+    """
+    left_out = f"Left out: {', '.join(rows.aside)}." if rows.aside else "No row was given."
+    text = words.plain(f"Nothing to draw. {left_out}")
+    figure.update_xaxes(showticklabels=False, ticks="", showgrid=False, minor={"ticks": ""})
+    figure.update_yaxes(showticklabels=False, ticks="", showgrid=False, minor={"ticks": ""})
+    figure.add_annotation(
+        text="<br>".join(textwrap.wrap(text, 70)),
+        x=0.5,
+        y=0.5,
+        xref="paper",
+        yref="paper",
+        showarrow=False,
+        font={"size": 14},
+    )
+    return figure
+
+
+# ---- marks ---------------------------------------------------------------------------------------
+
+
+def named(
+    texts: Iterable[Any], x: str, y: str, hover: Mapping[str, Sequence[Any]], *, head: str = ""
+) -> dict[str, Any]:
+    """What every trace is given so that its marks say who they are.
+
+    Parameters
+    ----------
+    texts : iterable
+        Name of each mark.
+    x, y : str
+        Columns that the positions are, for `table`.
+    hover : mapping of str to sequence
+        Line of the hover text to its values, as they are to be read.
+    head : str
+        Further text under the name.
+
+    Returns
+    -------
+    dict
+        ``text``, ``customdata``, ``hovertemplate`` and ``meta`` of a trace.
+    """
+    columns = {name: [words.plain(value) for value in values] for name, values in hover.items()}
+    lines = [f"{words.plain(name)}: %{{customdata[{n}]}}" for n, name in enumerate(columns)]
+    return {
+        "text": [words.plain(text) for text in texts],
+        "customdata": [list(row) for row in zip(*columns.values(), strict=True)],
+        "hovertemplate": "<br>".join(["<b>%{text}</b>", *filter(None, [head]), *lines])
+        + "<extra></extra>",
+        "meta": {"x": x, "y": y, "columns": list(columns)},
+    }
+
+
+# ---- axes ----------------------------------------------------------------------------------------
+
+
+def log_axis(values: Any, title: str, *, prefix: str = "", free: bool = False) -> dict[str, Any]:
+    """Logarithmic axis with a plain number at each decade.
+
+    Parameters
+    ----------
+    values : array_like of float
+        What will stand on it; missing and 0 are ignored.
+    title : str
+        With the unit.
+    prefix : str
+        Before each number: ``"$"`` for money.
+    free : bool
+        Leave room for a place below the numbers, named "free"; see `free_place`.
+
+    Returns
+    -------
+    dict
+        For ``figure.update_xaxes(**...)``.
+    """
+    low, high = _bounds(values)
+    first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
+    decades = list(range(first, last + 1))
+    ticks = [float(10.0**n) for n in decades]
+    said = [prefix + words.short(tick) for tick in ticks]
+    lower, upper = math.log10(low), math.log10(high)
+    room = max(0.04 * (upper - lower), 0.12)
+    if free:
+        ticks, said = [free_place(values), *ticks], ["free", *said]
+        lower = math.log10(ticks[0])
+    if len(decades) <= 3:  # a decade alone is no scale
+        between = [m * 10.0**n for n in decades for m in (2, 5)]
+        ticks, said = ticks + between, said + [prefix + words.short(tick) for tick in between]
+    kept = [
+        (tick, word)
+        for tick, word in sorted(zip(ticks, said, strict=True))
+        if lower - room <= math.log10(tick) <= upper + room
+    ]
+    return {
+        "type": "log",
+        "title": {"text": title},
+        "tickvals": [tick for tick, _ in kept],
+        "ticktext": [word for _, word in kept],
+        "range": [lower - room, upper + room],
+        "minor": {"ticks": "outside", "dtick": "D1"} if not free else {},
+    }
+
+
+def free_place(values: Any) -> float:
+    """Where on a logarithmic axis that which costs nothing stands: apart, below the cheapest.
+
+    Parameters
+    ----------
+    values : array_like of float
+        As for `log_axis`.
+
+    Returns
+    -------
+    float
+    """
+    low, _ = _bounds(values)
+    return float(low * 10**-0.45)
+
+
+def _bounds(values: Any) -> tuple[float, float]:
+    known = [v for v in words.numbers(values) if v is not None and v > 0]
+    return (min(known), max(known)) if known else (0.1, 10.0)
+
+
+def padded(values: Any, share: float = 0.08) -> list[float]:
+    """Range of a linear axis, with room for names at both ends.
+
+    Parameters
+    ----------
+    values : array_like of float
+        What will stand on it.
+    share : float
+        Room at each end, as a share of the whole.
+
+    Returns
+    -------
+    list of float
+    """
+    known = [v for v in words.numbers(values) if v is not None] or [0.0]
+    room = share * (max(known) - min(known)) or 1.0
+    return [min(known) - room, max(known) + room]
+
+
+def seconds_axis(values: Any, title: str) -> dict[str, Any]:
+    """Axis of times or rates: logarithmic where they span more than a factor of 30.
+
+    Parameters
+    ----------
+    values : array_like of float
+        What will stand on it.
+    title : str
+        With the unit.
+
+    Returns
+    -------
+    dict
+        For ``figure.update_xaxes(**...)``.
+    """
+    known = [v for v in words.numbers(values) if v is not None]
+    if known and min(known) > 0 and max(known) / min(known) > 30:
+        return log_axis(known, title)
+    top = max(known, default=1.0) or 1.0
+    return {"type": "linear", "title": {"text": title}, "range": [0, 1.08 * top]}
+
+
+def room_for(names: Iterable[str]) -> int:
+    """Left margin in which the names of rows have room.
+
+    Parameters
+    ----------
+    names : iterable of str
+        Tick labels at 12 px.
+
+    Returns
+    -------
+    int
+        Pixels.
+    """
+    return max(96, round(7.3 * max(map(len, names), default=0)) + 22)

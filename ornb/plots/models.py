@@ -1,0 +1,230 @@
+"""What the figures of the models table share: which rows count, their dots and their names."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ..errors import ConfigError
+from . import canvas, labels, style, words
+from .rows import Rows
+from .words import count, usd
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import pandas as pd
+    import plotly.graph_objects as go  # type: ignore[import-untyped, unused-ignore]
+
+PROMPT, COMPLETION = "prompt_usd_per_million", "completion_usd_per_million"
+BLENDED = "blended_usd_per_million"
+MIX = "blended 3 prompt : 1 completion"
+INDICES = ("intelligence_index", "coding_index", "agentic_index")
+MAKER_NAMES = {
+    "google": "Google",
+    "anthropic": "Anthropic",
+    "openai": "OpenAI",
+    "x-ai": "xAI",
+    "deepseek": "DeepSeek",
+    "mistralai": "Mistral",
+    "qwen": "Qwen",
+    "meta-llama": "Llama",
+}
+OTHERS = "others"
+
+
+def model_rows(
+    models: pd.DataFrame, needs: Iterable[str], *, highlight: Iterable[str] = ()
+) -> tuple[Rows, list[str]]:
+    """Rows of models that a person can chat with, each once.
+
+    Aliases stand for models that are there anyway, and ``:batch`` rows are for another API at half
+    the price: both are set aside, unless they are asked for by name.
+
+    Parameters
+    ----------
+    models : pandas.DataFrame
+        The models table.
+    needs : iterable of str
+        Columns that are needed.
+    highlight : iterable of str
+        Ids asked for by name.
+
+    Returns
+    -------
+    Rows
+        The rows.
+    list of str
+        The ids asked for, each once.
+
+    Raises
+    ------
+    ConfigError
+        A column or one of the ids is missing.
+    """
+    rows = Rows.of(models, "models", ["id", *needs], unique="id")
+    wanted = [highlight] if isinstance(highlight, str) else list(dict.fromkeys(highlight))
+    unknown = [name for name in wanted if name not in set(rows.frame["id"])]
+    if unknown:
+        raise ConfigError(f"highlight: {unknown[0]!r} is not among the {rows.total} models given")
+    for flag, why in (("is_alias", "aliases"), ("is_batch", "batch variants")):
+        if flag in rows.frame:
+            asked = rows.frame["id"].isin(wanted)
+            rows.leave_out(rows.frame[flag].astype("boolean").fillna(False) & ~asked, why)
+    return rows, wanted
+
+
+def without_price(rows: Rows) -> None:
+    """Set aside what has no price per token, by the reason.
+
+    Parameters
+    ----------
+    rows : Rows
+        Of models.
+    """
+    if "is_router" in rows.frame:
+        missing = rows.frame[[PROMPT, COMPLETION]].isna().any(axis=1)
+        rows.leave_out(
+            missing & rows.frame["is_router"].astype(bool),
+            "routers (the model they choose sets the price)",
+        )
+    rows.leave_out(rows.frame[[PROMPT, COMPLETION]].isna().any(axis=1), "without a price")
+    if "is_free" in rows.frame:
+        zero = (rows.frame[[PROMPT, COMPLETION]] == 0).all(axis=1)
+        rows.leave_out(zero & ~rows.frame["is_free"].astype(bool), "not billed by the token")
+
+
+def blended_axis(figure: go.Figure, frame: pd.DataFrame) -> None:
+    """Give a figure a price axis, with a place for what is free.
+
+    Parameters
+    ----------
+    figure : plotly.graph_objects.Figure
+        The figure.
+    frame : pandas.DataFrame
+        With the blended price.
+    """
+    has_free = bool((frame[BLENDED] == 0).any())
+    title = f"price (USD per million tokens, {MIX})"
+    figure.update_xaxes(**canvas.log_axis(frame[BLENDED], title, prefix="$", free=has_free))
+
+
+def free_aside(figure: go.Figure, values: Any) -> list[float | None]:
+    """Positions of prices: those of 0 at the place that the axis keeps for them.
+
+    Parameters
+    ----------
+    figure : plotly.graph_objects.Figure
+        With its x axis set.
+    values : array_like of float
+        Prices.
+
+    Returns
+    -------
+    list of float or None
+    """
+    free = figure.layout.xaxis.tickvals[0] if figure.layout.xaxis.tickvals else 0.0
+    return [free if value == 0 else value for value in words.numbers(values)]
+
+
+def dots(figure: go.Figure, frame: pd.DataFrame, x: str, y: str, wanted: list[str]) -> None:
+    """Draw a trace a maker; or the models asked for, over all others in grey.
+
+    Parameters
+    ----------
+    figure : plotly.graph_objects.Figure
+        With its axes set.
+    frame : pandas.DataFrame
+        Models.
+    x, y : str
+        Columns.
+    wanted : list of str
+        Ids asked for.
+    """
+    if wanted:
+        _trace(figure, frame[~frame["id"].isin(wanted)], x, y, "other models")
+        for model in wanted:
+            one = frame[frame["id"] == model]
+            if len(one):
+                look = {"color": style.color_of(model), "symbol": style.symbol_of(model)}
+                _trace(figure, one, x, y, model, **look)
+        return
+    authors = frame["author"] if "author" in frame else frame["id"].str.partition("/")[0]
+    group = authors.where(authors.isin(list(MAKER_NAMES)), OTHERS)
+    for name in [OTHERS, *MAKER_NAMES]:
+        part = frame[group == name]
+        if len(part):
+            color = None if name == OTHERS else style.maker_color(name)
+            _trace(figure, part, x, y, MAKER_NAMES.get(name, name), color)
+
+
+def _trace(
+    figure: go.Figure,
+    frame: pd.DataFrame,
+    x: str,
+    y: str,
+    name: str,
+    color: str | None = None,
+    symbol: str = "circle",
+) -> None:
+    listed = frame.reindex(columns=[PROMPT, COMPLETION, "context_length"])
+    hover: dict[str, Any] = {
+        "prompt": [usd(v) for v in listed[PROMPT]],
+        "completion": [usd(v) for v in listed[COMPLETION]],
+        "context": [count(v) for v in listed["context_length"]],
+    }
+    if y in INDICES:
+        hover[y.replace("_", " ")] = [words.short(v) for v in frame[y]]
+    figure.add_scatter(
+        **canvas.named(frame["id"], x, y, hover),
+        x=free_aside(figure, frame[x]),
+        y=words.numbers(frame[y]),
+        mode="markers",
+        name=words.plain(name),
+        legendrank=1000 if color else 2000,
+        marker={
+            "color": color or style.OTHER,
+            "symbol": symbol,
+            "size": 9 if color else 6,
+            "opacity": 1 if color else 0.75,
+            "line": style.RIM,
+        },
+    )
+
+
+def name_some(
+    figure: go.Figure,
+    frame: pd.DataFrame,
+    x: str,
+    y: str,
+    wanted: list[str],
+    notable: list[str],
+) -> None:
+    """Write the names of some models beside their dots, as far as there is room.
+
+    Parameters
+    ----------
+    figure : plotly.graph_objects.Figure
+        With its axes set.
+    frame : pandas.DataFrame
+        Models.
+    x, y : str
+        Columns.
+    wanted : list of str
+        Ids asked for; they are named from afar where it is crowded.
+    notable : list of str
+        Ids to name where none is asked for, the most important first.
+    """
+    present = frame.set_index("id")
+    rows = present.loc[[name for name in wanted or notable if name in present.index]]
+    named = zip(rows.index, _positions(figure, rows, x, y), strict=True)
+    labels.place(
+        figure,
+        [labels.Label(*at, name.partition("/")[2] or name) for name, at in named],
+        marks=_positions(figure, frame, x, y),
+        far=bool(wanted),
+    )
+
+
+def _positions(figure: go.Figure, frame: pd.DataFrame, x: str, y: str) -> list[tuple[float, float]]:
+    pairs = zip(free_aside(figure, frame[x]), words.numbers(frame[y]), strict=True)
+    return [(a, b) for a, b in pairs if a is not None and b is not None]

@@ -1,0 +1,154 @@
+"""Figure of the usage table: what was spent, by whose word, and what failed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from . import canvas, style, words
+from .rows import Rows
+from .words import usd
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go  # type: ignore[import-untyped, unused-ignore]
+
+__all__ = ["spend"]
+
+_BILLED, _ESTIMATED = style.PALETTE[0], style.PALETTE[1]
+_ENDS = {
+    "ok": ("circle-open", style.OTHER),
+    "stopped": ("square-open", style.PALETTE[4]),
+    "error": ("x", style.PALETTE[5]),
+}
+
+
+def spend(usage: pd.DataFrame, *, theme: str | None = None) -> go.Figure:
+    """What calls cost, added up over time: what was billed apart from what was estimated.
+
+    The two lines are not two parts of one sum: the estimate is that of the listed prices for every
+    call that has one, and stands beside the bill to be compared.
+
+    Parameters
+    ----------
+    usage : pandas.DataFrame
+        As `ornb.usage.df` gives it: ``started_at``, ``model``, ``cost_usd``, ``estimate_usd``,
+        ``status``.
+    theme : {"auto", "light", "dark"}, optional
+        See `use_theme`.
+
+    Returns
+    -------
+    plotly.graph_objects.Figure
+        UTC time against USD. Below, one mark a call, in a row for how it ended.
+
+    Raises
+    ------
+    ConfigError
+        A column is missing.
+
+    Examples
+    --------
+    >>> _ = ornb.ask("Hello!")
+    >>> [trace.name.partition(":")[0] for trace in spend(ornb.usage.df).data[:2]]
+    ['billed', 'estimated']
+    """
+    needs = ["started_at", "model", "cost_usd", "estimate_usd", "status"]
+    rows = Rows.of(usage, "calls", needs)
+    rows.leave_out(rows.frame["started_at"].isna(), "without a time")
+    frame = rows.frame = rows.frame.sort_values("started_at", kind="stable", ignore_index=True)
+    _say_unknown(rows)
+    figure = canvas.sheet(
+        "What did the calls cost?",
+        "Added up over time. Billed: what the service charged. Estimated: by the listed prices.",
+        rows.caption(),
+        theme=theme,
+        height=500,
+        left=84,
+        below=72,
+    )
+    figure.update_xaxes(title={"text": "time (UTC)"}, type="date")
+    figure.update_yaxes(title={"text": "added up (USD)"}, rangemode="tozero", domain=[0.3, 1])
+    if frame.empty:
+        return canvas.say_empty(figure, rows)
+    for column, name, color, dash in (
+        ("cost_usd", "billed", _BILLED, "solid"),
+        ("estimate_usd", "estimated", _ESTIMATED, "dash"),
+    ):
+        _running_sum(figure, frame, column, name, color, dash)
+    _how_they_ended(figure, frame)
+    return figure
+
+
+def _say_unknown(rows: Rows) -> None:
+    frame = rows.frame
+    for status, word in (("error", "failed"), ("stopped", "stopped")):
+        if number := int((frame["status"] == status).sum()):
+            rows.notes.append(f"{number} {word}.")
+    if number := int(frame["cost_usd"].isna().sum()):
+        rows.notes.append(f"{number} without a bill, so not in that line.")
+    if number := int(frame["estimate_usd"].isna().sum()):
+        rows.notes.append(f"{number} without an estimate.")
+
+
+def _running_sum(
+    figure: go.Figure, frame: pd.DataFrame, column: str, name: str, color: str, dash: str
+) -> None:
+    known = frame[frame[column].notna()]
+    costs = words.numbers(known[column])
+    total = sum(cost or 0 for cost in costs)
+    hover: dict[str, Any] = {
+        "model": known["model"].fillna("not known"),
+        "this call": [usd(c) if c else "0 USD" for c in costs],
+        "source": known["source"] if "source" in known else ["not stated"] * len(known),
+    }
+    said = f"{name}: {usd(total) if total else '0 USD'} ({len(known)} calls)"
+    figure.add_scatter(
+        **canvas.named([name] * len(known), "started_at", f"{name}_usd_so_far", hover),
+        x=_times(known),
+        y=pd.Series(costs, dtype="float64").cumsum().tolist(),
+        mode="lines+markers" if len(known) <= 40 else "lines",
+        name=said,
+        line={"color": color, "dash": dash, "shape": "hv", "width": 2},
+        marker={"size": 5},
+    )
+
+
+def _how_they_ended(figure: go.Figure, frame: pd.DataFrame) -> None:
+    """Rows of marks under the sums, one for each way to end."""
+    ends = [end for end in _ENDS if (frame["status"] == end).any()]
+    for end in ends:
+        part = frame[frame["status"] == end]
+        symbol, color = _ENDS[end]
+        errors = part["error"] if "error" in part else pd.Series([None] * len(part))
+        hover = {"why": [words.cut(str(e), 90) if pd.notna(e) else "-" for e in errors]}
+        figure.add_scatter(
+            **canvas.named(part["model"].fillna("not known"), "started_at", "status", hover),
+            x=_times(part),
+            y=[end] * len(part),
+            mode="markers",
+            name=end,
+            showlegend=False,
+            marker={
+                "symbol": symbol,
+                "color": color,
+                "size": 8,
+                "line": {"width": 1.5, "color": color},
+            },
+            yaxis="y2",
+        )
+    figure.update_layout(
+        yaxis2={
+            "domain": [0, 0.2],
+            "type": "category",
+            "categoryorder": "array",
+            "categoryarray": ends[::-1],
+            "range": [-0.7, len(ends) - 0.3],
+            "ticks": "",
+        },
+        xaxis={"anchor": "y2"},
+    )
+
+
+def _times(frame: pd.DataFrame) -> list[Any]:
+    return list(pd.to_datetime(frame["started_at"], utc=True).dt.strftime("%Y-%m-%d %H:%M:%S.%f"))

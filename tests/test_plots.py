@@ -1,0 +1,641 @@
+"""Figures: they hold the frame's numbers, say what is missing, and can be seen by everyone."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+import pytest
+
+import ornb
+from ornb import plots
+from ornb.errors import ConfigError
+from ornb.plots import style, words
+from ornb.plots.catalogue import front
+from tests.figures import ALL, CALLS, TOLD, history, models
+
+ROOT = Path(__file__).parents[1]
+WHITE, BLACK = "#FFFFFF", "#111111"
+
+
+def caption(figure: go.Figure) -> str:
+    return str(figure.layout.meta["caption"])
+
+
+def marks(figure: go.Figure) -> pd.DataFrame:
+    return plots.table(figure)
+
+
+@pytest.fixture
+def fresh_colors(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No model has been drawn yet."""
+    monkeypatch.setattr(style, "_places", {})
+
+
+# ---- every figure --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("theme", ["auto", "light", "dark"])
+@pytest.mark.parametrize("name", ALL)
+def test_every_figure_is_a_plain_one_that_json_can_hold(name: str, theme: str) -> None:
+    figure = ALL[name](theme=theme)
+    assert type(figure) is go.Figure
+    told = json.loads(figure.to_json())
+    assert told["data"]
+    assert "NaN" not in figure.to_json()
+    assert figure.layout.paper_bgcolor is None, "the template's"
+    assert told["layout"]["template"]["layout"]["paper_bgcolor"] == style.THEMES[theme].paper
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_every_figure_has_title_units_and_source(name: str) -> None:
+    figure = ALL[name]()
+    title = figure.layout.title.text
+    assert title.startswith("<b>")
+    assert "?" in title
+    axes = [axis.title.text or "" for axis in figure.select_xaxes()]
+    axes += [axis.title.text or "" for axis in figure.select_yaxes()]
+    units = (
+        r"\(USD|\(s\)|\(points\)|\(tokens\)|\(%\)|UTC|per second|^models$|^changes$|before|order"
+    )
+    assert any(re.search(units, text) for text in axes), axes
+    assert caption(figure).startswith("Source: ")
+    drawn = " ".join(note.text or "" for note in figure.layout.annotations)
+    assert caption(figure)[:40] in drawn, "the caption is in the figure"
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_every_figure_can_be_read_as_a_table(name: str) -> None:
+    rows = marks(ALL[name]())
+    assert len(rows) > 0
+    assert rows["name"].notna().all()
+    assert rows.attrs["caption"]
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_no_text_of_a_figure_has_two_dollar_signs(name: str) -> None:
+    """Where a page has MathJax, plotly takes what is between them for TeX."""
+    figure = ALL[name]()
+    texts = [figure.layout.title.text, *(note.text for note in figure.layout.annotations)]
+    texts += [axis.title.text for axis in (figure.layout.xaxis, figure.layout.yaxis)]
+    for axis in [*figure.select_xaxes(), *figure.select_yaxes()]:
+        texts += list(axis.ticktext or ())
+    for trace in figure.data:
+        texts += [*(trace.text or ()), trace.name, trace.hovertemplate]
+        texts += [text for text in (*trace.x, *trace.y) if isinstance(text, str)]
+    assert [text for text in texts if text and text.count("$") > 1] == []
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_figures_stay_small(name: str) -> None:
+    assert len(ALL[name]().to_json()) < 60_000
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_no_figure_offers_to_upload_itself(name: str) -> None:
+    """Plotly 7 has a button that sends a figure to its maker's servers."""
+    modebar = ALL[name]().layout.template.layout.modebar
+    assert "sendChartToCloud" in modebar.remove
+
+
+def test_figures_are_not_changed_by_another_call() -> None:
+    first = plots.price_map(models()).to_json()
+    plots.price_map(models(), highlight="openai/gpt-5.4")
+    assert plots.price_map(models()).to_json() == first
+
+
+def test_frames_are_left_as_they_were() -> None:
+    frame = models()
+    before = list(frame.columns), len(frame), dict(frame.attrs)
+    plots.price_quality(frame)
+    plots.families(frame)
+    assert (list(frame.columns), len(frame), dict(frame.attrs)) == before
+
+
+def test_plots_is_reached_without_an_import_and_loads_plotly_only_for_a_figure() -> None:
+    code = (
+        "import sys, ornb; assert 'ornb.plots' not in sys.modules; ornb.plots.price_map;"
+        "assert 'plotly' not in sys.modules; ornb.plots.template(); assert 'plotly' in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+# ---- colours and themes --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("color", [*style.PALETTE, style.OTHER])
+def test_marks_stand_out_on_white_and_on_black(color: str) -> None:
+    """WCAG 2.2, 1.4.11: 3:1 for graphics."""
+    assert style.contrast(color, WHITE) >= 3
+    assert style.contrast(color, BLACK) >= 3
+
+
+@pytest.mark.parametrize(("theme", "least"), [("light", 7), ("dark", 7)])
+def test_text_of_a_theme_has_high_contrast(theme: str, least: float) -> None:
+    of = style.THEMES[theme]
+    assert style.contrast(of.text, of.paper) >= least
+    assert style.contrast(of.quiet, of.paper) >= least
+
+
+def test_text_of_the_default_theme_is_the_best_one_grey_for_both() -> None:
+    """No colour has more than 4.35 against white and JupyterLab's #111111 at once."""
+    grey = style.THEMES["auto"].text
+    least = min(style.contrast(grey, WHITE), style.contrast(grey, BLACK))
+    greys = [f"#{n:02x}{n:02x}{n:02x}" for n in range(256)]
+    best = max(min(style.contrast(g, WHITE), style.contrast(g, BLACK)) for g in greys)
+    assert least == best > 4.3
+
+
+DEUTERANOPIA = [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413],
+                [-0.011820, 0.042940, 0.968881]]  # fmt: skip
+PROTANOPIA = [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216],
+              [-0.003882, -0.048116, 1.051998]]  # fmt: skip
+"""Machado, Oliveira and Fernandes 2009, severity 1, for linear RGB."""
+
+
+def oklab(color: str, seen: Any) -> Any:
+    parts = np.array([int(color[n : n + 2], 16) / 255 for n in (1, 3, 5)])
+    linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
+    lms = np.cbrt(
+        np.array(
+            [
+                [0.4122214708, 0.5363325363, 0.0514459929],
+                [0.2119034982, 0.6806995451, 0.1073969566],
+                [0.0883024619, 0.2817188376, 0.6299787005],
+            ]
+        )
+        @ np.clip(np.array(seen) @ linear, 0, 1)
+    )
+    return np.array([[0.2104542553, 0.7936177850, -0.0040720468],
+                     [1.9779984951, -2.4285922050, 0.4505937099],
+                     [0.0259040371, 0.7827717662, -0.8086757660]]) @ lms  # fmt: skip
+
+
+@pytest.mark.parametrize("seen", [np.eye(3), DEUTERANOPIA, PROTANOPIA], ids=["all", "deut", "prot"])
+def test_colors_are_told_apart_by_the_colour_blind(seen: Any) -> None:
+    far = [
+        float(np.linalg.norm(oklab(a, seen) - oklab(b, seen)))
+        for a, b in combinations(style.PALETTE, 2)
+    ]
+    assert min(far) > 0.06
+
+
+def test_a_model_has_one_color_in_every_figure(fresh_colors: None) -> None:
+    model = "openai/gpt-5.4-nano"
+    mapped = plots.price_map(models(), highlight=[model]).data[-1].marker.color
+    line = next(t for t in plots.latency_ecdf(CALLS).data if t.name.startswith(model)).line.color
+    dot = next(t for t in plots.first_token_and_rate(CALLS).data if t.legendgroup == model)
+    assert mapped == line == dot.marker.color == plots.color_of(model)
+
+
+def test_first_of_a_makers_models_has_the_makers_color(fresh_colors: None) -> None:
+    assert plots.color_of("openai/gpt-5.4") == style.maker_color("openai")
+    assert plots.color_of("openai/gpt-5.4-nano") != style.maker_color("openai")
+
+
+def test_eight_models_have_eight_colors_then_other_symbols(fresh_colors: None) -> None:
+    names = [f"openai/m{n}" for n in range(80)]
+    looks = [(plots.color_of(n), style.symbol_of(n)) for n in names]
+    assert len({color for color, _ in looks[:8]}) == 8
+    assert len(set(looks[:64])) == 64
+    assert len(looks) == 80, "and more do no harm"
+
+
+def test_use_theme_holds_until_the_next_choice() -> None:
+    try:
+        plots.use_theme("dark")
+        assert plots.price_map(models()).layout.template.layout.paper_bgcolor == "#111111"
+        light = plots.price_map(models(), theme="light")
+        assert light.layout.template.layout.paper_bgcolor == "#FFFFFF"
+    finally:
+        plots.use_theme("auto")
+
+
+def test_unknown_theme_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(ConfigError, match="'auto', 'light', 'dark'"):
+        plots.price_map(models(), theme="solarized")
+    with pytest.raises(ConfigError, match="solarized"):
+        plots.use_theme("solarized")  # type: ignore[arg-type]
+
+
+# ---- figures hold the frame's numbers ------------------------------------------------------------
+
+
+def test_price_map_has_the_prices_of_the_frame() -> None:
+    frame = models()
+    rows = marks(plots.price_map(frame)).set_index("name")
+    priced = frame.loc[rows.index]
+    for column in ("prompt_usd_per_million", "completion_usd_per_million"):
+        assert np.allclose(rows[column].astype(float), priced[column])
+    paid = frame[(frame["prompt_usd_per_million"] > 0) & (frame["completion_usd_per_million"] > 0)]
+    usual = paid[~paid["is_alias"] & ~paid["is_batch"]]
+    assert set(rows.index) == set(usual.index)
+
+
+def test_price_map_counts_all_that_it_leaves_out() -> None:
+    frame = models()
+    said = caption(plots.price_map(frame))
+    shown, total = map(int, re.search(r"(\d+) of (\d+) models shown", said).groups())
+    aside = [
+        int(n) for n in re.findall(r"(\d+) (?=aliases|batch|routers|not billed|free|with)", said)
+    ]
+    assert total == len(frame)
+    assert shown + sum(aside) == total
+    assert "snapshot of 2026-08-22" in said
+
+
+def test_highlighted_models_are_drawn_even_if_batch_or_alias() -> None:
+    frame = models()
+    batch = frame.index[frame["is_batch"]][0]
+    figure = plots.price_map(frame, highlight=batch)
+    assert figure.data[-1].text == (batch,)
+    assert [t.name for t in figure.data] == ["other models", batch]
+
+
+def test_front_has_no_model_that_another_beats() -> None:
+    frame = models()
+    scored = frame[frame["intelligence_index"].notna()].copy()
+    scored["usd"] = scored["prompt_usd_per_million"]
+    scored = scored[scored["usd"].notna()]
+    best = scored.loc[front(scored, "usd", "intelligence_index")]
+    for row in best.itertuples():
+        better = scored[
+            (scored["usd"] <= row.usd) & (scored["intelligence_index"] > row.intelligence_index)
+        ]
+        assert better.empty
+    others = scored.drop(best.index)
+    for row in others.itertuples():
+        assert (
+            (best["usd"] <= row.usd) & (best["intelligence_index"] >= row.intelligence_index)
+        ).any()
+
+
+def test_free_models_stand_apart_and_keep_their_price() -> None:
+    figure = plots.price_quality(models())
+    axis = figure.layout.xaxis
+    assert axis.ticktext[0] == "free"
+    at_free = [
+        name
+        for trace in figure.data
+        if trace.meta
+        for name, x in zip(trace.text, trace.x, strict=True)
+        if x == axis.tickvals[0]
+    ]
+    assert at_free
+    assert models().loc[at_free, "is_free"].all()
+
+
+def test_models_without_a_score_are_counted() -> None:
+    frame = models()
+    usual = frame[~frame["is_alias"] & ~frame["is_batch"]]
+    missing = int(usual["coding_index"].isna().sum())
+    assert f"{missing} without a score in coding_index" in caption(
+        plots.price_quality(frame, "coding_index")
+    )
+
+
+def test_tiers_are_those_of_the_table() -> None:
+    frame = models()
+    table = ornb.tiers(frame)
+    for trace, scheme in zip(plots.price_tiers(frame).data, ("per_token", "blended"), strict=True):
+        part = table[table["scheme"] == scheme]
+        assert list(trace.x) == part["models"].tolist()
+        assert list(trace.text) == [words.plain(tier) for tier in part["tier"]]
+
+
+def test_families_count_what_they_show() -> None:
+    figure = plots.families(models(), most=5)
+    numbers = [int(note.text) for note in figure.layout.annotations if note.text.isdigit()]
+    assert len(numbers) == 5
+    assert sum(numbers) == len(figure.data[0].x)
+
+
+def test_provider_spread_has_every_endpoint_in_order_of_price() -> None:
+    frame = ornb.endpoints("openai/gpt-oss-120b")
+    figure = plots.provider_spread(frame)
+    prompt, completion = (t for t in figure.data if t.name in ("prompt", "completion"))
+    assert sorted(prompt.x) == sorted(frame["prompt_usd_per_million"])
+    blended = [3 * p + c for p, c in zip(prompt.x, completion.x, strict=True)]
+    assert blended == sorted(blended)
+    assert len(set(prompt.y)) == len(frame), "one row each"
+
+
+def test_price_by_length_steps_where_the_listing_says() -> None:
+    line = plots.price_by_length(models(), "openai/gpt-5.4").data[0]
+    entry = models().loc["openai/gpt-5.4", "raw"]["pricing"]["overrides"][0]
+    threshold = entry["min_prompt_tokens"]
+    before = [y for x, y in zip(line.x, line.y, strict=True) if x <= threshold]
+    after = [y for x, y in zip(line.x, line.y, strict=True) if x > threshold]
+    assert np.allclose(before, (3 * 2.5 + 15) / 4)
+    dear = (3 * float(entry["prompt"]) + float(entry["completion"])) / 4 * 1e6
+    assert np.allclose(after, dear)
+
+
+def test_price_by_hour_has_the_hours_of_the_listing() -> None:
+    frame = ornb.endpoints("deepseek/deepseek-v4-pro-0813")
+    line = plots.price_by_hour(frame).data[0]
+    day = dict(zip(line.x, line.y, strict=True))
+    assert {0.0, 14.0, 24.0} <= set(day)
+    assert day[0.0] > day[24.0]
+    said = caption(plots.price_by_hour(frame))
+    assert "12 whose listed price does not depend on the hour" in said
+
+
+def test_price_history_draws_what_was_seen_and_where_it_ended() -> None:
+    figure = plots.price_history(history())
+    seen = next(t for t in figure.data if t.name == "lab/old")
+    assert list(zip(seen.x, seen.y, strict=True)) == [("2025-04-09", 1.0), ("2025-09-24", 2.0)]
+    crosses = [t for t in figure.data if t.marker.symbol == "x"]
+    assert [(t.x[0], t.y[0]) for t in crosses] == [("2025-12-31", 2.0)]
+    assert "1 without a price" in caption(figure)
+
+
+def test_price_history_is_dotted_only_where_the_price_changed() -> None:
+    def dots(frame: pd.DataFrame) -> list[Any]:
+        drawn = plots.price_history(frame[frame["id"] == "lab/old"]).data
+        return [x for trace in drawn if trace.line.dash == "dot" for x in trace.x if x]
+
+    seen = history()
+    assert dots(seen)
+    for price in ("prompt_usd_per_million", "completion_usd_per_million"):
+        seen.loc[seen["id"] == "lab/old", price] = 1.0  # only the context changed, say
+    assert dots(seen) == []
+
+
+def test_price_history_does_without_the_dates_in_between() -> None:
+    lean = history()[["id", "date", "prompt_usd_per_million", "completion_usd_per_million"]]
+    assert len(marks(plots.price_history(lean))) == 4
+
+
+def test_catalog_changes_counts_each_kind() -> None:
+    changes = ornb.catalog_changes("2025-04-09", "2025-06-11")
+    figure = plots.catalog_changes(changes)
+    drawn = dict(zip(figure.data[0].y, figure.data[0].x, strict=True))
+    assert drawn == changes["change"].value_counts().to_dict()
+    factors = dict(zip(figure.data[1].text, figure.data[1].x, strict=True))
+    ratios = changes.drop_duplicates("id").set_index("id")["price_ratio"]
+    assert all(math.isclose(ratios[name] - 1, x) for name, x in factors.items() if name in ratios)
+
+
+def test_ecdf_ends_at_all_calls_and_leaves_out_what_failed() -> None:
+    figure = plots.latency_ecdf(CALLS)
+    steps = [trace for trace in figure.data if trace.meta]
+    assert all(trace.y[-1] == 100 for trace in steps)
+    counted = CALLS[~CALLS["warmup"] & (CALLS["status"] == "ok")]
+    assert sum(len(trace.x) for trace in steps) == len(counted)
+    said = caption(figure)
+    assert f"{int((CALLS['status'] == 'error').sum())} failed" in said
+    assert "to warm up" in said
+    assert "canned" in said
+
+
+def test_intervals_are_those_of_the_summary() -> None:
+    summary = ornb.latency_summary(CALLS)
+    figure = plots.latency_intervals(summary)
+    for trace in (t for t in figure.data if t.meta):
+        row = summary.loc[trace.text[0]]
+        assert trace.x[0] == row["median"]
+        assert math.isclose(trace.x[0] + trace.error_x.array[0], row["median_high"])
+        assert math.isclose(trace.x[0] - trace.error_x.arrayminus[0], row["median_low"])
+
+
+def test_intervals_say_where_there_are_too_few_calls() -> None:
+    summary = ornb.latency_summary(CALLS.groupby("model").head(4), by=["model", "concurrency"])
+    figure = plots.latency_intervals(summary)
+    dots = [t for t in figure.data if t.meta]
+    assert {t.marker.symbol for t in dots} == {"circle-open"}
+    assert f"Open dot: too few calls for an interval ({len(summary)})." in caption(figure)
+    assert any("· 1" in t.name for t in dots), "both levels of the index are in the names"
+
+
+def test_spend_keeps_bills_and_estimates_apart_and_marks_failures() -> None:
+    figure = plots.spend(CALLS)
+    billed, estimated = figure.data[0], figure.data[1]
+    assert math.isclose(billed.y[-1], CALLS["cost_usd"].sum())
+    assert math.isclose(estimated.y[-1], CALLS["estimate_usd"].sum())
+    assert billed.line.dash != estimated.line.dash
+    failed = next(t for t in figure.data if t.name == "error")
+    assert len(failed.x) == (CALLS["status"] == "error").sum()
+    assert "without a bill, so not in that line" in caption(figure)
+
+
+def test_token_probabilities_are_exponentials_and_show_what_was_likelier() -> None:
+    figure = plots.token_probabilities(TOLD)
+    taken, surprise, others = figure.data
+    assert math.isclose(taken.y[0], 62)
+    assert surprise.name == "taken, another was likelier"
+    assert math.isclose(surprise.y[0], 31)
+    assert all(0 <= y <= 100 for trace in (taken, surprise, others) for y in trace.y)
+
+
+def test_token_probabilities_take_a_reply() -> None:
+    reply = ornb.Reply(text="Hi", logprobs=tuple(TOLD), source="local", model="lab/small")
+    assert caption(plots.token_probabilities(reply)).startswith("Source: local, lab/small.")
+
+
+# ---- bad input -----------------------------------------------------------------------------------
+
+EMPTY: dict[str, Callable[[], go.Figure]] = {
+    "price_map": lambda: plots.price_map(models().head(0)),
+    "price_quality": lambda: plots.price_quality(models().head(0)),
+    "context_price": lambda: plots.context_price(models().head(0)),
+    "price_tiers": lambda: plots.price_tiers(models().head(0)),
+    "families": lambda: plots.families(models().head(0)),
+    "provider_spread": lambda: plots.provider_spread(ornb.endpoints("openai/gpt-4o").head(0)),
+    "price_by_length": lambda: plots.price_by_length(models().head(0)),
+    "price_by_hour": lambda: plots.price_by_hour(models()),
+    "price_history": lambda: plots.price_history(history().head(0)),
+    "catalog_changes": lambda: plots.catalog_changes(
+        ornb.catalog_changes("2025-04-09", "2025-06-11").head(0)
+    ),
+    "latency_ecdf": lambda: plots.latency_ecdf(CALLS[CALLS["status"] == "error"]),
+    "latency_intervals": lambda: plots.latency_intervals(
+        ornb.latency_summary(CALLS[CALLS["status"] == "error"])
+    ),
+    "first_token_and_rate": lambda: plots.first_token_and_rate(CALLS.head(0)),
+    "spend": lambda: plots.spend(CALLS.head(0)),
+    "token_probabilities": lambda: plots.token_probabilities([]),
+}
+
+
+@pytest.mark.parametrize("name", EMPTY)
+def test_a_figure_of_nothing_says_why(name: str) -> None:
+    figure = EMPTY[name]()
+    drawn = " ".join(note.text for note in figure.layout.annotations)
+    assert "Nothing to draw." in drawn
+    assert len(marks(figure)) == 0
+    json.loads(figure.to_json())
+
+
+ONE: dict[str, Callable[[], go.Figure]] = {
+    "price_map": lambda: plots.price_map(models().loc[["openai/gpt-4o"]]),
+    "price_quality": lambda: plots.price_quality(models().loc[["openai/gpt-5.4"]]),
+    "context_price": lambda: plots.context_price(models().loc[["openai/gpt-4o"]]),
+    "families": lambda: plots.families(models().loc[["openai/gpt-4o"]]),
+    "provider_spread": lambda: plots.provider_spread(ornb.endpoints("openai/gpt-4o").head(1)),
+    "price_history": lambda: plots.price_history(history().head(1)),
+    "latency_ecdf": lambda: plots.latency_ecdf(CALLS[~CALLS["warmup"]].head(1)),
+    "spend": lambda: plots.spend(CALLS.head(1)),
+    "token_probabilities": lambda: plots.token_probabilities(TOLD[:1]),
+}
+
+
+@pytest.mark.parametrize("name", ONE)
+def test_one_row_is_enough(name: str) -> None:
+    assert len(marks(ONE[name]())) >= 1
+
+
+def test_missing_columns_are_named() -> None:
+    with pytest.raises(ConfigError, match="'completion_usd_per_million'"):
+        plots.price_map(models().drop(columns="completion_usd_per_million"))
+    with pytest.raises(ConfigError, match="'tokens_per_second'"):
+        plots.first_token_and_rate(CALLS.drop(columns="tokens_per_second"))
+    with pytest.raises(ConfigError, match="'nothing_s'"):
+        plots.latency_ecdf(CALLS, "nothing_s")
+
+
+@pytest.mark.parametrize("wrong", [None, [1, 2], {"a": 1}, "models"])
+def test_what_is_no_frame_is_refused(wrong: Any) -> None:
+    with pytest.raises(ConfigError, match=f"not {type(wrong).__name__}"):
+        plots.price_map(wrong)
+    with pytest.raises(ConfigError, match=f"not {type(wrong).__name__}"):
+        plots.latency_intervals(wrong)
+
+
+@pytest.mark.parametrize("wrong", [None, 3, "text", pd.DataFrame()])
+def test_what_is_no_answer_is_refused(wrong: Any) -> None:
+    with pytest.raises(ConfigError, match="logprobs=True"):
+        plots.token_probabilities(wrong)
+
+
+def test_unknown_ids_and_choices_are_refused() -> None:
+    with pytest.raises(ConfigError, match="'lab/none' is not among the 421"):
+        plots.price_map(models(), highlight=["lab/none"])
+    with pytest.raises(ConfigError, match="lab/none"):
+        plots.price_by_length(models(), ["lab/none"])
+    with pytest.raises(ConfigError, match="intelligence_index, coding_index"):
+        plots.price_quality(models(), "elo")
+    with pytest.raises(ConfigError, match="blended, prompt"):
+        plots.price_history(history(), price="cheap")
+    with pytest.raises(ConfigError, match="weekday"):
+        plots.price_by_hour(models(), day="someday")
+    with pytest.raises(ConfigError, match="0 to 23"):
+        plots.price_by_length(models(), hour=24)
+    with pytest.raises(ConfigError, match='"author" or "family"'):
+        plots.families(models(), by="color")
+    with pytest.raises(ConfigError, match="1 or more"):
+        plots.token_probabilities(TOLD, most=0)
+
+
+def test_doubled_ids_are_shown_once_and_counted() -> None:
+    frame = models().loc[["openai/gpt-4o", "openai/gpt-4o", "openai/gpt-5.4"]]
+    figure = plots.price_map(frame)
+    assert len(marks(figure)) == 2
+    assert "1 listed twice by id" in caption(figure)
+
+
+def test_all_scores_missing_is_said() -> None:
+    frame = models().assign(intelligence_index=float("nan"))
+    figure = plots.price_quality(frame)
+    assert "Nothing to draw" in " ".join(note.text for note in figure.layout.annotations)
+    assert "without a score" in caption(figure)
+
+
+def test_missing_and_infinite_times_are_left_out() -> None:
+    calls = pd.DataFrame(
+        {"model": list("aabb"), "time_to_first_token_s": [0.5, None, float("nan"), 1.0]}
+    )
+    figure = plots.latency_ecdf(calls)
+    assert len(marks(figure)) == 2
+    assert "2 without time_to_first_token_s" in caption(figure)
+    assert "Source: not stated." in caption(figure)
+
+
+def test_damaged_logprobs_are_counted() -> None:
+    told = [TOLD[0], None, {"token": "x"}, {"token": "y", "logprob": "high"}, {"logprob": -9999.0}]
+    figure = plots.token_probabilities(told)
+    assert len(figure.data[0].x) == 2
+    assert "3 without a probability" in caption(figure)
+
+
+HOSTILE = '<img src=x onerror=alert(1)><a href="javascript:1">$x$</a> %{meta.caption} &lt;'
+
+
+def test_text_from_elsewhere_is_shown_as_text() -> None:
+    told = [{"token": HOSTILE, "logprob": -0.1, "top_logprobs": []}]
+    frame = models().head(2).rename(index={models().index[0]: HOSTILE})
+    calls = CALLS.head(3).assign(model=HOSTILE, warmup=False, error=HOSTILE, status="error")
+    figures = [
+        plots.token_probabilities(told),
+        plots.price_map(frame, highlight=HOSTILE),
+        plots.spend(calls),
+        plots.latency_ecdf(calls.assign(status="ok", source=HOSTILE)),
+    ]
+    for figure in figures:
+        figure.update_layout(meta=None)  # the caption as it is, which is not drawn
+        text = figure.to_json().replace("\\u003c", "<").replace("\\u0026", "&")
+        assert "<img" not in text
+        assert "<a" not in text
+        assert "$x$" not in text
+        assert "%{meta" not in text
+
+
+def test_table_gives_hostile_text_back_as_it_was() -> None:
+    frame = models().head(2).rename(index={models().index[0]: HOSTILE})
+    assert HOSTILE in marks(plots.price_map(frame, highlight=HOSTILE))["name"].tolist()
+
+
+def test_four_thousand_models_are_drawn() -> None:
+    frame = pd.concat([models()] * 10)
+    frame.index = pd.Index([f"lab/m{n}" for n in range(len(frame))], name="id")
+    figure = plots.price_map(frame)
+    assert len(marks(figure)) > 3000
+    assert len(figure.to_json()) < 500_000
+
+
+# ---- twins ---------------------------------------------------------------------------------------
+
+
+def test_with_table_brings_figure_table_and_text() -> None:
+    shown = plots.with_table(plots.price_map(models()), rows=5)
+    bundle = shown._repr_mimebundle_()
+    assert set(bundle) == {"application/vnd.plotly.v1+json", "text/html", "text/plain"}
+    json.dumps(bundle["application/vnd.plotly.v1+json"])
+    assert bundle["text/html"].count("<tr") == 6
+    assert "further rows are in the figure" in bundle["text/html"]
+    assert "snapshot of 2026-08-22" in bundle["text/plain"]
+
+
+def test_tables_of_hostile_text_are_harmless_html() -> None:
+    frame = models().head(2).rename(index={models().index[0]: HOSTILE})
+    text = plots.with_table(plots.price_map(frame, highlight=HOSTILE)).to_html()
+    assert "<img" not in text
+    assert "<a" not in text
+
+
+def test_figures_of_others_have_no_table() -> None:
+    with pytest.raises(ConfigError, match=r"no figure of ornb\.plots"):
+        plots.table(go.Figure())
+    with pytest.raises(ConfigError, match="1 or more"):
+        plots.with_table(plots.price_map(models()), rows=0)
+
+
+def test_code_of_the_gallery_runs() -> None:
+    page = (ROOT / "docs" / "plots.md").read_text(encoding="utf-8")
+    names: dict[str, Any] = {}
+    blocks = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    assert blocks
+    for block in blocks:
+        exec(compile(block, "docs/plots.md", "exec"), names)
+    for name in plots.__all__:
+        assert f"`{name}" in page or f"plots.{name}" in page, f"docs/plots.md does not name {name}"

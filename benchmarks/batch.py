@@ -1,0 +1,73 @@
+"""What `ornb.batch` adds: 64 calls at once beside the slowest of them, and the work a row.
+
+Run: ``python benchmarks/batch.py``. Bar: the whole batch takes at most 1.15 x its slowest call, at
+64 at once. The offline server answers each call after the same pause, so what is beyond one call is
+ours: checking, hashing, pricing, handing out, booking.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+os.environ["ORNB_OFFLINE_MODEL"] = "off"
+
+import ornb
+
+AT_ONCE, ROUNDS, ROWS = 64, 5, 20_000
+PAUSES_S = (1.0, 3.0)
+
+
+def main() -> None:
+    """Print the figures, ratios made within one run."""
+    ornb.connect(offline=True)
+    _batch("warm up", 4, 0.0)  # pandas, tqdm, the catalogue
+    for pause_s in PAUSES_S:
+        for stored in (False, True):
+            _at_once(pause_s, stored=stored)
+    _a_row()
+
+
+def _at_once(pause_s: float, *, stored: bool) -> None:
+    walls, ratios = [], []
+    with tempfile.TemporaryDirectory() as folder:
+        for n in range(ROUNDS):
+            store = Path(folder) / "answers.sqlite3" if stored else None
+            began = time.perf_counter()
+            frame = _batch(f"{pause_s} {n}", AT_ONCE, pause_s, store=store)
+            wall = time.perf_counter() - began
+            walls.append(wall)
+            ratios.append(wall / frame["duration_s"].max())
+    print(
+        f"{AT_ONCE} calls of {pause_s:g} s at once, {'with' if stored else 'without'} a store: "
+        f"{statistics.median(walls):.2f} s, {statistics.median(ratios):.3f} x the slowest "
+        f"({min(ratios):.3f} to {max(ratios):.3f}; bar 1.15)"
+    )
+
+
+def _a_row() -> None:
+    """What one row costs before its call: filled in, hashed, priced."""
+    data = [f"Row {n}: {'a few more words ' * (n % 9)}" for n in range(ROWS)]
+    began = time.process_time()
+    plan = ornb.batch(data, "Sum up: {{text}}", "openai/gpt-4o-mini", max_tokens=9, dry_run=True)
+    spent = time.process_time() - began
+    print(f"the plan of {plan.calls:,} rows: {1e6 * spent / ROWS:.0f} us a row")
+
+
+def _batch(words: str, rows: int, pause_s: float, **options: object):  # noqa: ANN202
+    return ornb.batch(
+        [f"{words}: {n}" for n in range(rows)],
+        model="openai/gpt-4o-mini",
+        concurrency=AT_ONCE,
+        max_tokens=5,
+        progress=False,
+        ornb={"simulate": {"first_token_s": pause_s, "chunk_s": 0}},
+        **options,
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The parts of `ornb.batch`: rows in, calls out, answers kept, a table back."""

@@ -1,0 +1,356 @@
+"""From answers to columns beside the data: texts, fields of a schema, tokens, money, times."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import pandas as pd
+
+from .. import columns as c
+from ..columns import Column
+from ..errors import ConfigError, SchemaMismatch
+from ..request.hints import has_pydantic_methods
+from ..request.structured import parse, schema_of
+from ..wire.reply import Reply
+
+__all__ = ["BATCH_COLUMNS", "Answer", "Shape", "check_names", "with_answers"]
+
+BATCH_COLUMNS: dict[str, Column] = {
+    "answer": Column("str", "the text, whole or as far as it came; missing if there is none"),
+    "status": Column(
+        "str",
+        "ok; cached (from an earlier run or an identical row, not asked again); stopped; error; "
+        "skipped (not sent)",
+    ),
+    "error": Column("str", "what went wrong, or why it was not sent; else missing"),
+    "finish_reason": Column("str", "stop, length, content_filter, ..."),
+    "source": Column("str", "live, recorded, local (a small model on this machine) or canned"),
+    "served_model": Column("str", "the model that answered; routers and fallbacks change it"),
+    "provider": Column("str", "who ran it"),
+    "prompt_tokens": Column("Int64", "tokens sent; missing for the repeats of an identical row"),
+    "completion_tokens": Column("Int64", "tokens answered; missing for repeats"),
+    "cost_usd": Column(
+        "float64",
+        "USD charged when it was asked; 0 for repeats and skipped rows, missing is unknown",
+    ),
+    "cost_source": Column("str", "the best figure there is: billed, estimated or unknown"),
+    "estimate_usd": Column("float64", "USD by the listed prices of the model asked for"),
+    "time_to_first_token_s": Column("float64", "seconds to the first text, reasoning included"),
+    "duration_s": Column("float64", "seconds from sending to the last byte"),
+    "attempts": Column("Int64", "requests sent in this run; 0 if none had to be"),
+    "generation_id": Column("str", "id to look the call up by, as in the usage table"),
+}
+"""Columns that `ornb.batch` adds; a schema's own stand after ``answer``."""
+
+PARSED = "parsed"
+"""The one column of a schema without properties at its top: a dict a row."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came of one request, as far as a row needs it."""
+
+    text: str = ""
+    status: str = "ok"
+    error: str | None = None
+    finish_reason: str | None = None
+    source: str | None = None
+    served_model: str | None = None
+    provider: str | None = None
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    cost_usd: float | None = None
+    estimate_usd: float | None = None
+    time_to_first_token_s: float | None = None
+    duration_s: float | None = None
+    attempts: int = 0
+    generation_id: str | None = None
+    fields: Mapping[str, Any] | None = None
+    """The answer read by the schema."""
+
+    @classmethod
+    def of(cls, reply: Reply, estimate_usd: float | None) -> Answer:
+        """Take from a reply what a row needs.
+
+        Parameters
+        ----------
+        reply : Reply
+            What came of the call.
+        estimate_usd : float or None
+            What the listed prices make of it, in USD.
+
+        Returns
+        -------
+        Answer
+            Without ``fields``.
+
+        Examples
+        --------
+        >>> Answer.of(Reply(text="Yes."), None).text
+        'Yes.'
+        """
+        used, timing = reply.usage, reply.timing
+        return cls(
+            text=reply.text,
+            status=reply.status,
+            error=reply.error,
+            finish_reason=reply.finish_reason,
+            source=reply.source,
+            served_model=reply.model,
+            provider=reply.provider,
+            prompt_tokens=used.prompt_tokens,
+            completion_tokens=used.completion_tokens,
+            cost_usd=used.cost_usd,
+            estimate_usd=estimate_usd,
+            time_to_first_token_s=timing.time_to_first_token_s,
+            duration_s=timing.duration_s,
+            attempts=reply.attempts,
+            generation_id=reply.generation_id,
+        )
+
+    def as_repeat(self) -> Answer:
+        """Give the same for a further row that asks the same: nothing more was used for it.
+
+        Returns
+        -------
+        Answer
+            Sums and means over the rows are then those of the calls.
+
+        Examples
+        --------
+        >>> Answer("Yes.", cost_usd=0.25).as_repeat().cost_usd
+        0.0
+        """
+        return replace(
+            self,
+            status="cached" if self.status == "ok" else self.status,
+            prompt_tokens=None,
+            completion_tokens=None,
+            cost_usd=0.0,
+            estimate_usd=0.0,
+            time_to_first_token_s=None,
+            duration_s=None,
+            attempts=0,
+        )
+
+
+class Shape:
+    """A schema's columns.
+
+    Parameters
+    ----------
+    shape : type or mapping
+        A dataclass, a TypedDict, a pydantic model class or a JSON schema.
+
+    Examples
+    --------
+    >>> shape = Shape({"type": "object", "properties": {"year": {"type": "integer"}}})
+    >>> shape.dtypes, shape.read(Answer('{"year": 1815}')).fields
+    ({'year': 'Int64'}, {'year': 1815})
+    """
+
+    def __init__(self, shape: Any) -> None:
+        self._schema = schema_of(shape)
+        self._model = shape if has_pydantic_methods(shape) else None
+        properties = self._schema.get("properties")
+        self._properties: Mapping[str, Any] = properties if isinstance(properties, dict) else {}
+
+    @property
+    def dtypes(self) -> dict[str, str]:
+        """The columns and their dtypes; a list of texts to choose from becomes a category."""
+        if not self._properties:
+            return {PARSED: "object"}
+        return {name: _dtype(node) for name, node in self._properties.items()}
+
+    def read(self, answer: Answer) -> Answer:
+        """Read an answer's text.
+
+        Parameters
+        ----------
+        answer : Answer
+            Other than ``ok`` ones are left as they are.
+
+        Returns
+        -------
+        Answer
+            With ``fields``; an ``error`` where the text is not of this shape.
+
+        Examples
+        --------
+        >>> Shape({"type": "object"}).read(Answer("Sorry.")).status
+        'error'
+        """
+        if answer.status != "ok":
+            return answer
+        said = Reply(text=answer.text, finish_reason=answer.finish_reason)
+        try:
+            if self._model is not None:
+                found = parse(said, self._model).model_dump(mode="json")
+            else:
+                found = parse(said, self._schema)
+        except SchemaMismatch as error:
+            return replace(answer, status="error", error=str(error))
+        return replace(answer, fields=found if self._properties else {PARSED: found})
+
+    def columns(self, answers: Sequence[Answer]) -> dict[str, Any]:
+        """Make the columns.
+
+        Parameters
+        ----------
+        answers : sequence of Answer
+            As `read` gives them, one a row.
+
+        Returns
+        -------
+        dict of str to array
+            Missing where an answer has no such field.
+
+        Examples
+        --------
+        >>> shape = Shape({"type": "object", "properties": {"mood": {"enum": ["good", "bad"]}}})
+        >>> shape.columns([Answer(fields={"mood": "bad"}), Answer()])["mood"].tolist()
+        ['bad', nan]
+        """
+        made = {}
+        for name, dtype in self.dtypes.items():
+            values = [None if a.fields is None else a.fields.get(name) for a in answers]
+            node = self._properties.get(name, {})
+            made[name] = (
+                pd.Categorical(values, categories=_choices(node))
+                if dtype == "category"
+                else _ARRAYS[dtype](values)
+            )
+        return made
+
+
+_ARRAYS: dict[str, Callable[[list[Any]], Any]] = {
+    "str": c.strings,
+    "Int64": c.integers,
+    "float64": c.floats,
+    "boolean": c.booleans,
+    "object": c.objects,
+}
+_BY_TYPE = {"string": "str", "integer": "Int64", "number": "float64", "boolean": "boolean"}
+
+
+def _dtype(node: Any) -> str:
+    node = _without_null(node)
+    choices = _choices(node)
+    if choices:
+        return "category"
+    kind = node.get("type")
+    return _BY_TYPE.get(kind, "object") if isinstance(kind, str) else "object"
+
+
+def _choices(node: Any) -> list[str]:
+    """The texts that a property may be, if it is one of a list."""
+    listed = _without_null(node).get("enum") or []
+    texts = [value for value in listed if value is not None]
+    return texts if all(isinstance(value, str) for value in texts) else []
+
+
+def _without_null(node: Any) -> Mapping[str, Any]:
+    """A property that may be null, as if it might not: missing is what null becomes."""
+    if not isinstance(node, Mapping):
+        return {}
+    for key in ("anyOf", "oneOf"):
+        kept = [each for each in node.get(key) or [] if each != {"type": "null"}]
+        if len(kept) == 1 and isinstance(kept[0], Mapping):
+            return kept[0]
+    kind = node.get("type")
+    if isinstance(kind, list):
+        rest = [each for each in kind if each != "null"]
+        return {**node, "type": rest[0] if len(rest) == 1 else rest}
+    return node
+
+
+# --- the table ------------------------------------------------------------------------------------
+
+
+def check_names(frame: pd.DataFrame, shape: Shape | None, prefix: str) -> None:
+    """Refuse column names that would be there twice.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        The data.
+    shape : Shape or None
+        Of the answers.
+    prefix : str
+        Put before every name that is added.
+
+    Raises
+    ------
+    ConfigError
+        Names them, and says what helps.
+
+    Examples
+    --------
+    >>> check_names(pd.DataFrame({"status": [1]}), None, "")
+    Traceback (most recent call last):
+        ...
+    ornb.errors.ConfigError: data has a column 'status' already, ...
+    """
+    own = [] if shape is None else list(shape.dtypes)
+    both = [name for name in own if name in BATCH_COLUMNS]
+    if both:
+        raise ConfigError(
+            f"The schema's property {both[0]!r} would be a column that every batch has. Give the "
+            f"property another name, such as {both[0] + '_given'!r}."
+        )
+    there = [name for name in (*BATCH_COLUMNS, *own) if prefix + name in frame.columns]
+    if there:
+        named = ", ".join(repr(prefix + name) for name in there)
+        raise ConfigError(
+            f"data has a column {named} already, which the answers would get too. Pass "
+            'prefix="llm_", or rename it.'
+        )
+
+
+def with_answers(
+    frame: pd.DataFrame, answers: Sequence[Answer], shape: Shape | None, prefix: str
+) -> pd.DataFrame:
+    """Put the answers beside the data.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        The data; left as it is.
+    answers : sequence of Answer
+        One a row.
+    shape : Shape or None
+        Of the answers.
+    prefix : str
+        Put before every name that is added.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Index and columns of the data as they were, then those of `BATCH_COLUMNS`.
+
+    Examples
+    --------
+    >>> with_answers(pd.DataFrame({"n": [1]}), [Answer("One.")], None, "")["answer"].tolist()
+    ['One.']
+    """
+    known = {each.name for each in fields(Answer)}
+    made: dict[str, Any] = {}
+    for name, (dtype, _) in BATCH_COLUMNS.items():
+        if name in known:
+            made[name] = _ARRAYS[dtype]([getattr(each, name) for each in answers])
+        if name == "answer":
+            made[name] = c.strings([each.text or None for each in answers])
+            made.update({} if shape is None else shape.columns(answers))
+        if name == "cost_source":
+            made[name] = c.strings([_cost_source(each) for each in answers])
+    return frame.assign(**{prefix + name: column for name, column in made.items()})
+
+
+def _cost_source(answer: Answer) -> str | None:
+    if answer.status == "skipped":
+        return None
+    if answer.cost_usd is not None:
+        return "billed"
+    return "unknown" if answer.estimate_usd is None else "estimated"

@@ -1,0 +1,239 @@
+"""From a table and a template to requests: one a row, made when it is needed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from .. import columns as c
+from ..errors import ConfigError
+from ..placeholders import fill_in, near
+
+__all__ = ["Row", "Rows", "table_of"]
+
+TEXT = "text"
+"""Name of the column that a list, or a Series without a name, becomes."""
+_PLACE = re.compile(r"\{\{\s*([^{}]+?)\s*\}\}")
+_PATH = re.compile(r"([^\W\d]\w*)\s*(?:[.\[].*)?")
+_MOST_NAMES = 12  # columns named in an error
+
+
+class Row(NamedTuple):
+    """What a row asks for."""
+
+    digest: str | None
+    """Content hash of the request; rows that ask the same have the same. None: not to be asked."""
+    why_not: str | None
+    """Why it is not to be asked."""
+    size: tuple[int, int]
+    """Length of the request as JSON, escaped and in UTF-8: what its price depends on."""
+
+
+class Rows:
+    """The rows of a table as requests. The template is checked here, before anything is sent.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        The data.
+    template : str or None
+        The prompt, with columns in double braces. None: the only column is the prompt.
+    system : str, optional
+        A system message that goes first; columns may stand in it too.
+    request : mapping
+        The other fields of each request: ``model``, ``max_tokens``, ...
+    service : str
+        Who is asked; part of the content hash.
+
+    Raises
+    ------
+    ConfigError
+        The template names a column that there is not, or none at all.
+
+    Examples
+    --------
+    >>> frame = pd.DataFrame({"word": ["cat", None, "cat"]})
+    >>> rows = Rows(frame, "Translate {{word}}", None, {"model": "a/b"}, "here")
+    >>> rows.body(0)["messages"]
+    [{'role': 'user', 'content': 'Translate cat'}]
+    >>> first, second, third = rows
+    >>> first == third, second.why_not
+    (True, 'word is missing')
+    """
+
+    def __init__(
+        self,
+        frame: pd.DataFrame,
+        template: str | None,
+        system: str | None,
+        request: Mapping[str, Any],
+        service: str,
+    ) -> None:
+        self._frame = frame
+        self._labels = _labels(frame)
+        self._request = dict(request)
+        self._service = service
+        self._used: dict[str, Any] = {}
+        self._prompt = self._checked(template or self._only_column(template))
+        if not self._used:
+            raise ConfigError(
+                "The template names no column, so every row would ask the same. Put one in double "
+                f"braces, such as {{{{{next(iter(self._labels), 'column')}}}}}."
+            )
+        self._system = None if system is None else self._checked(system)
+        used = {name: frame[label] for name, label in self._used.items()}
+        self._values = {name: column.tolist() for name, column in used.items()}
+        self._missing = {name: column.isna().tolist() for name, column in used.items()}
+
+    def __len__(self) -> int:
+        return len(self._frame)
+
+    def __iter__(self) -> Iterator[Row]:
+        return map(self._row, range(len(self)))
+
+    def body(self, position: int) -> dict[str, Any]:
+        """Make the request of a row.
+
+        Parameters
+        ----------
+        position : int
+            Its number, from 0.
+
+        Returns
+        -------
+        dict
+            ``messages`` and all that was given.
+
+        Raises
+        ------
+        ConfigError
+            A value has not what the template asks of it.
+        """
+        messages = [{"role": "user", "content": self._filled(self._prompt, position)}]
+        if self._system is not None:
+            first = {"role": "system", "content": self._filled(self._system, position)}
+            messages.insert(0, first)
+        return {"messages": messages, **self._request}
+
+    def _row(self, position: int) -> Row:
+        gone = [name for name, missing in self._missing.items() if missing[position]]
+        if gone:
+            named = ", ".join(str(self._used[name]) for name in gone)
+            return Row(None, f"{named} {'is' if len(gone) == 1 else 'are'} missing", (0, 0))
+        body = self.body(position)
+        if not body["messages"][-1]["content"].strip():
+            return Row(None, "the prompt is empty", (0, 0))
+        try:
+            text = json.dumps(body, sort_keys=True, allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise ConfigError(f"The request cannot be written as JSON: {error}.") from error
+        digest = hashlib.sha256(f"{self._service}\n{text}".encode()).hexdigest()
+        size = len(text)
+        if not all(message["content"].isascii() for message in body["messages"]):
+            size = len(json.dumps(body, ensure_ascii=False).encode("utf-8", "surrogatepass"))
+        return Row(digest, None, (len(text), size))
+
+    def _filled(self, text: str, position: int) -> str:
+        values = {name: column[position] for name, column in self._values.items()}
+        try:
+            return fill_in(text, values).text
+        except ConfigError as error:
+            label = self._frame.index[[position]].tolist()[0]
+            raise ConfigError(f"Row {label!r}: {error}") from error
+
+    def _only_column(self, template: str | None) -> str:
+        if template is None and len(self._labels) == 1:
+            return f"{{{{{next(iter(self._labels))}}}}}"
+        raise ConfigError(
+            "There is no template. Write a prompt with columns in double braces, such as "
+            '"Is this positive? {{review}}".'
+        )
+
+    def _checked(self, template: str) -> str:
+        """The template, with each column under a name that a placeholder can have."""
+        return _PLACE.sub(self._place, template)
+
+    def _place(self, found: re.Match[str]) -> str:
+        inner = found[1]
+        if inner in self._labels:  # a name with blanks is fine as long as it is the whole
+            name = inner if inner.isidentifier() else f"ornb_column_{len(self._used)}"
+            self._use(name, inner, found[0])
+            return f"{{{{{name}}}}}"
+        path = _PATH.fullmatch(inner)
+        if path is not None and path[1] in self._labels:
+            self._use(path[1], path[1], found[0])
+        elif path is not None or near(inner, self._labels):
+            raise ConfigError(
+                f"{found[0]}: data has no column {path[1] if path else inner!r}, so nothing was "
+                f"sent.{near(path[1] if path else inner, self._labels)} {self._known()}"
+            )
+        return found[0]
+
+    def _use(self, name: str, column: str, shown: str) -> None:
+        if len(self._labels[column]) > 1:
+            raise ConfigError(f"{shown}: data has {len(self._labels[column])} columns {column!r}.")
+        self._used[name] = self._labels[column][0]
+
+    def _known(self) -> str:
+        names = list(self._labels)
+        rest = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+        return f"Its columns: {', '.join(names[:_MOST_NAMES])}{rest}."
+
+
+def table_of(data: Any) -> pd.DataFrame:
+    """Give what a person hands over as a table.
+
+    Parameters
+    ----------
+    data : pandas.DataFrame, pandas.Series or iterable of str
+        The index is kept; a list gets one that counts. A Series is a column of its name, else of
+        the name ``text``, as is a list.
+
+    Returns
+    -------
+    pandas.DataFrame
+        The frame itself where it is one.
+
+    Raises
+    ------
+    ConfigError
+        It is none of these.
+
+    Examples
+    --------
+    >>> table_of(["a", "b"]).columns.tolist()
+    ['text']
+    """
+    if isinstance(data, pd.DataFrame):
+        if data.columns.nlevels > 1:
+            raise ConfigError(
+                "data has columns of several levels, which a template cannot name. Flatten them, "
+                'such as with data.columns = ["_".join(names) for names in data.columns].'
+            )
+        return data
+    if isinstance(data, pd.Series):
+        return data.to_frame(TEXT if data.name is None else data.name)
+    listed = None if isinstance(data, str | bytes | Mapping) else _listed(data)
+    if listed is None or not all(text is None or isinstance(text, str) for text in listed):
+        raise ConfigError(
+            f"data is of type {type(data).__name__}; give a DataFrame, a Series or a list of texts."
+        )
+    return pd.DataFrame({TEXT: c.strings(listed)})
+
+
+def _listed(data: Any) -> list[Any] | None:
+    return list(data) if isinstance(data, Iterable) else None
+
+
+def _labels(frame: pd.DataFrame) -> dict[str, list[Any]]:
+    """How columns are written in a template, to their labels."""
+    found: dict[str, list[Any]] = {}
+    for label in frame.columns:
+        found.setdefault(str(label), []).append(label)
+    # frame["a"] gives all columns "a", however often the label stands there.
+    return found

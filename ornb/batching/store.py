@@ -1,0 +1,268 @@
+"""Answers kept by the content of their request, so that none is paid for twice.
+
+A store has one row an answer that ended well: its text, tokens, cost and times, under the SHA-256
+of the request. Prompts and keys are not in it. Each answer is committed before its row is counted
+as done, in the thread that received it.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import deque
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import exc
+from sqlalchemy.engine import URL, make_url
+
+from ..errors import ConfigError
+
+# Private names, as both are about this package's databases: who may read the file, which engine.
+from ..ledger.store import _engine, _sqlite
+from .answers import Answer
+
+__all__ = ["TABLE", "AnswerStore", "Memory", "default_path"]
+
+TABLE = "ornb_batch"
+"""Name of the table."""
+_AT_ONCE = 500  # digests in one query: databases bound their number
+_WHOLE = frozenset({"prompt_tokens", "completion_tokens", "attempts"})
+_REAL = frozenset({"cost_usd", "estimate_usd", "time_to_first_token_s", "duration_s"})
+_NAMES = tuple(each.name for each in fields(Answer) if each.name not in ("fields", "error"))
+_table = sa.Table(
+    TABLE,
+    sa.MetaData(),
+    sa.Column("request", sa.String(64), primary_key=True),
+    sa.Column("answered_at", sa.DateTime(timezone=True)),
+    *(
+        sa.Column(
+            name, sa.BigInteger if name in _WHOLE else sa.Double if name in _REAL else sa.Text
+        )
+        for name in _NAMES
+    ),
+)
+
+
+class Memory:
+    """Answers kept in this process.
+
+    Examples
+    --------
+    >>> kept = Memory()
+    >>> kept.put("ab", Answer("Yes."))
+    >>> kept.read(["ab", "cd"])["ab"].text
+    'Yes.'
+    """
+
+    def __init__(self) -> None:
+        self._answers: dict[str, Answer] = {}
+
+    def read(self, digests: Iterable[str]) -> dict[str, Answer]:
+        """Give what is known of these requests.
+
+        Parameters
+        ----------
+        digests : iterable of str
+            Their content hashes.
+
+        Returns
+        -------
+        dict of str to Answer
+            Those that are there.
+        """
+        return {one: self._answers[one] for one in digests if one in self._answers}
+
+    def put(self, digest: str, answer: Answer) -> None:
+        """Keep an answer.
+
+        Parameters
+        ----------
+        digest : str
+            Content hash of the request.
+        answer : Answer
+            What came of it.
+        """
+        self._answers[digest] = answer
+
+    def forget(self, digests: Iterable[str]) -> None:
+        """Let go of these.
+
+        Parameters
+        ----------
+        digests : iterable of str
+            Content hashes.
+        """
+        for one in digests:
+            self._answers.pop(one, None)
+
+    def close(self) -> None:
+        """Nothing to let go of."""
+
+
+class AnswerStore:
+    """Answers kept in a database. May be used from any thread.
+
+    Parameters
+    ----------
+    url : str, path-like or True
+        A URL of SQLAlchemy's, the path of a SQLite file, or True for `default_path`.
+
+    Raises
+    ------
+    ConfigError
+        The URL is none, its driver is not installed, or the database cannot be opened.
+
+    Examples
+    --------
+    >>> store = AnswerStore("sqlite://")
+    >>> store.put("ab", Answer("Yes.", cost_usd=0.25))
+    >>> store.read(["ab"])["ab"].cost_usd
+    0.25
+    >>> store.close()
+    """
+
+    def __init__(self, url: str | os.PathLike[str] | bool) -> None:
+        address = _address(url)
+        self.url = address.render_as_string(hide_password=True)
+        self._late: deque[dict[str, Any]] = deque()
+        self._lock = threading.Lock()
+        try:
+            self._engine = _engine(address)
+            with self._engine.begin() as connection:
+                if address.get_backend_name() == "sqlite":
+                    connection.exec_driver_sql("PRAGMA journal_mode=WAL")
+            _table.create(self._engine, checkfirst=True)
+        except (exc.SQLAlchemyError, ImportError, OSError) as error:
+            raise ConfigError(
+                f"The store {self.url} cannot be opened ({_first_line(error)}). Give another path "
+                "or URL, or install the driver that it names."
+            ) from error
+
+    def __repr__(self) -> str:
+        return f"AnswerStore({self.url!r})"
+
+    def read(self, digests: Iterable[str]) -> dict[str, Answer]:
+        """Give what is known of these requests.
+
+        Parameters
+        ----------
+        digests : iterable of str
+            Their content hashes.
+
+        Returns
+        -------
+        dict of str to Answer
+            Those that are there.
+
+        Raises
+        ------
+        ConfigError
+            The database cannot be read.
+        """
+        wanted, found = list(digests), {}
+        columns = [_table.c.request, *(_table.c[name] for name in _NAMES)]
+        try:
+            with self._engine.connect() as connection:
+                for first in range(0, len(wanted), _AT_ONCE):
+                    some = _table.c.request.in_(wanted[first : first + _AT_ONCE])
+                    for digest, *values in connection.execute(sa.select(*columns).where(some)):
+                        found[digest] = Answer(**dict(zip(_NAMES, values, strict=True)))
+        except exc.SQLAlchemyError as error:
+            raise ConfigError(
+                f"The store {self.url} cannot be read: {_first_line(error)}."
+            ) from error
+        return found
+
+    def put(self, digest: str, answer: Answer) -> None:
+        """Keep an answer, and commit; it takes the place of an earlier one.
+
+        Parameters
+        ----------
+        digest : str
+            Content hash of the request.
+        answer : Answer
+            What came of it.
+
+        Raises
+        ------
+        ConfigError
+            The database cannot be written to.
+        """
+        self._late.append({"request": digest, "answered_at": datetime.now(UTC), **_row(answer)})
+        with self._lock:  # who waited for it may find that the one before has written both
+            rows = [self._late.popleft() for _ in range(len(self._late))]
+            try:
+                self._write(rows)
+            except (exc.SQLAlchemyError, OSError) as error:
+                raise ConfigError(
+                    f"The store {self.url} cannot be written to: {_first_line(error)}."
+                ) from error
+
+    def _write(self, rows: list[dict[str, Any]]) -> None:
+        """Commit rows together; one by one if somebody else has written one of them meanwhile."""
+        if not rows:
+            return
+        older = _table.c.request.in_([row["request"] for row in rows])
+        try:
+            with self._engine.begin() as connection:
+                connection.execute(_table.delete().where(older))
+                connection.execute(_table.insert(), rows)
+        except exc.IntegrityError:
+            if len(rows) > 1:  # of one alone, the other process's answer is as good
+                for row in rows:
+                    self._write([row])
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self._engine.dispose()
+
+
+def default_path() -> Path:
+    """Give the place of the store that ``store=True`` means.
+
+    Returns
+    -------
+    pathlib.Path
+        ``batch.sqlite3`` in the user's data folder for ornb, whether it exists or not.
+
+    Examples
+    --------
+    >>> default_path().name
+    'batch.sqlite3'
+    """
+    import platformdirs
+
+    return platformdirs.user_data_path("ornb") / "batch.sqlite3"
+
+
+def _row(answer: Answer) -> Mapping[str, Any]:
+    values = {name: getattr(answer, name) for name in _NAMES}
+    return {
+        # What no database takes: NUL, and half a surrogate pair.
+        name: value.replace("\x00", "").encode("utf-8", "replace").decode()
+        if isinstance(value, str)
+        else value
+        for name, value in values.items()
+    }
+
+
+def _address(url: Any) -> URL:
+    if url is True:
+        return _sqlite(default_path())
+    if isinstance(url, os.PathLike) or (isinstance(url, str) and url and "://" not in url):
+        return _sqlite(Path(url).expanduser())
+    try:
+        return make_url(url)
+    except (exc.ArgumentError, TypeError) as error:
+        raise ConfigError(
+            f"store={url!r} is no path and no URL such as sqlite:///answers.sqlite3."
+        ) from error
+
+
+def _first_line(error: BaseException) -> str:
+    return str(getattr(error, "orig", None) or error).strip().partition("\n")[0]

@@ -11,6 +11,8 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from . import plots
+    from .batch import batch
     from .client import (
         Client,
         Event,
@@ -21,9 +23,13 @@ if TYPE_CHECKING:
     )
     from .conversation import Conversation
     from .errors import OrnbError
+    from .history import catalog_at, catalog_changes, price_at, price_history
+    from .latency import latency_beside_listed, latency_differences, latency_summary
     from .ledger.budget import budget
     from .ledger.tracker import UsageTracker
+    from .measure import measure
     from .pricing import tiers
+    from .recording import record, replay
     from .session import (
         activity,
         ask,
@@ -59,15 +65,27 @@ __all__ = [
     "__version__",
     "activity",
     "ask",
+    "batch",
     "budget",
+    "catalog_at",
+    "catalog_changes",
     "client",
     "compare",
     "connect",
     "endpoints",
+    "latency_beside_listed",
+    "latency_differences",
+    "latency_summary",
+    "measure",
     "models",
+    "plots",
+    "price_at",
+    "price_history",
     "providers",
     "quota",
     "quote",
+    "record",
+    "replay",
     "sign_in",
     "tiers",
     "usage",
@@ -87,17 +105,28 @@ _HOME = {
     "UsageTracker": "ledger.tracker",
     "activity": "session",
     "ask": "session",
+    "batch": "batch",
     "budget": "ledger.budget",
+    "catalog_at": "history",
+    "catalog_changes": "history",
     "client": "session",
     "Comparison": "widgets.compare",
     "compare": "widgets.compare",
     "connect": "session",
     "endpoints": "session",
+    "latency_beside_listed": "latency",
+    "latency_differences": "latency",
+    "latency_summary": "latency",
+    "measure": "measure",
     "models": "session",
+    "price_at": "history",
+    "price_history": "history",
     "providers": "session",
     "sign_in": "widgets.key",
     "quota": "session",
     "quote": "session",
+    "record": "recording",
+    "replay": "recording",
     "tiers": "pricing",
     "usage": "session",
 }
@@ -105,6 +134,8 @@ _HOME = {
 
 
 def __getattr__(name: str) -> Any:
+    if name == "plots":  # a package of functions, reached by its own name
+        return importlib.import_module("ornb.plots")
     home = _HOME.get(name)
     if home is None:
         raise AttributeError(f"module 'ornb' has no attribute {name!r}")

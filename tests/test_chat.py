@@ -133,6 +133,21 @@ def test_the_whole_conversation_and_the_parameters_are_sent(server: Any) -> None
     assert (body["model"], body["temperature"], body["max_tokens"]) == ("acme/orbit", 0, 5)
 
 
+def test_fallbacks_and_routing_are_sent_and_who_served_is_kept(server: Any) -> None:
+    wire = server(answer("A"))
+    routing = {"models": ["acme/comet"], "provider": {"order": ["NorthCloud"]}}
+    chat = Heard("acme/first", client=Client(None, wire.url), **routing)
+    chat.ask("a")
+    body = sent(wire, 0)
+    assert body["model"] == "acme/first"
+    assert {name: body[name] for name in routing} == routing
+    shown = chat.said("done")[0]["turn"]
+    assert (shown["who"], shown["asked_model"]) == ("acme/orbit-20260302", "acme/first")
+    assert shown["provider"] == "NorthCloud"
+    (row,) = chat.df.to_dict("records")[1:]
+    assert (row["model"], row["served_model"]) == ("acme/first", "acme/orbit-20260302")
+
+
 @pytest.mark.parametrize("prompt", ["", " \n", None])
 def test_an_empty_prompt_is_refused_and_nothing_sent(chat_with: Any, prompt: Any) -> None:
     chat = chat_with(answer("A"))
@@ -826,16 +841,26 @@ def test_a_patch_makes_the_new_text(old: str, new: str, shared: str) -> None:
     assert page.shown == shared + new + shared
 
 
-def test_four_thousand_tokens_cost_few_bytes() -> None:
-    """At 20 tokens a message: 200 messages of some 600 bytes of envelope are 120 kB."""
+ENVELOPE = 600
+"""Bytes of a message to the page before it says anything, as measured on the wire."""
+
+
+def test_four_thousand_tokens_cost_few_bytes_and_little_time() -> None:
+    """At 100 tokens a second and 12 messages: beside plain-text deltas at the same rate."""
     words = ["tokens ", "are *pieces* ", "of `text`, ", "and so on. "] * 4 + ["\n\n"]
-    live, sent = LiveAnswer(), 0
+    live, sent, plain, piece = LiveAnswer(), 0, 0, ""
+    began = time.process_time()
     for i in range(4000):
+        piece += words[i % len(words)]
         live.add(Event("text", words[i % len(words)]))
-        if i % 20 == 19:
-            sent += len(json.dumps(live.patch()))
-    sent += len(json.dumps(live.finish()))
-    assert sent < 2.5 * len(live.html)
+        if i % 8 == 7:
+            sent += ENVELOPE + len(json.dumps(live.patch()))
+            plain += ENVELOPE + len(json.dumps({"add": piece}))
+            piece = ""
+    sent += ENVELOPE + len(json.dumps(live.finish()))
+    assert time.process_time() - began < 1
+    assert sent < 1.5 * plain
+    assert sent - 501 * ENVELOPE < 2.5 * len(live.html)
 
 
 def test_all_streams_together_keep_to_the_limit_and_none_is_forgotten() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import time
@@ -9,7 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
 
 from ornb.conversation import MIME_TRANSCRIPT, Conversation
 from ornb.errors import OrnbError
@@ -170,6 +171,7 @@ def test_stop_is_a_click_or_escape_and_does_not_move(stage: Any, page: Page) -> 
     expect(page.get_by_role("status")).to_have_text("Stopping …")
     one.box.press("Escape")
     assert len(one.sent("stop")) == 1
+    expect(page.get_by_role("status")).to_contain_text("interrupting it stops", timeout=3000)
 
 
 # ------------------------------------------------------------------ the answer
@@ -496,6 +498,27 @@ def test_a_tool_asks_with_its_name_and_arguments(stage: Any, page: Page) -> None
     assert page.locator("#widget img").count() == 0
     call.calls.clear()
     one.end(call, reply("Done."))
+
+
+def test_a_picture_that_the_model_made_is_shown(stage: Any, page: Page) -> None:
+    one = stage()
+    call = one.begin()
+    made = "data:image/png;base64," + base64.b64encode(bytes(png(page))).decode()
+    remote = "https://localhost:8/track.png"
+    one.end(call, reply("", images=(made, remote)))
+    picture = page.get_by_label("Answer").get_by_role("img")
+    expect(picture).to_have_count(1)
+    assert picture.evaluate("image => [image.naturalWidth, image.naturalHeight]") == [4, 4]
+
+
+def test_names_of_any_script_leave_the_numbers_in_their_place(stage: Any, page: Page) -> None:
+    one = stage()
+    call = one.begin()
+    one.end(call, reply("A", provider="\u05e2\u05e0\u05df \u202e"))
+    pieces = page.locator(".facts > span:not(.badge, .actions)")
+    assert pieces.first.evaluate("piece => getComputedStyle(piece).unicodeBidi") == "isolate"
+    places = [box["x"] for box in map(Locator.bounding_box, pieces.all()) if box]
+    assert places == sorted(places)
 
 
 def test_a_remote_picture_waits_for_a_click(stage: Any, page: Page) -> None:

@@ -473,6 +473,19 @@ def test_code_can_be_copied(stage: Any, page: Page) -> None:
     assert page.evaluate("navigator.clipboard.readText()") == "x = '<b>'\n"
 
 
+def test_a_remote_picture_waits_for_a_click(stage: Any, page: Page) -> None:
+    one = stage()
+    one.say("![a cat](https://localhost:8/cat.png)\n\nMore.\n\n")
+    expect(page.get_by_role("button", name="Load image")).to_be_visible()
+    assert one.shown.refused == []
+    page.get_by_role("button", name="Load image").click()
+    expect(page.get_by_role("img", name="Image from localhost:8")).to_be_attached()
+    page.wait_for_timeout(300)
+    assert one.shown.refused == ["https://localhost:8/cat.png"]
+    one.shown.refused.clear()
+    one.shown.complaints.clear()
+
+
 # ------------------------------------------------------------------ hostile text
 
 

@@ -9,12 +9,17 @@ import subprocess
 import sys
 import types
 import urllib.parse
+from collections.abc import Iterator
 from typing import Any
 
+import keyring as real
 import pytest
 import requests
 from hypothesis import given
 from hypothesis import strategies as st
+from keyring.backend import KeyringBackend
+from keyring.backends.fail import Keyring as NoKeyring
+from keyring.errors import PasswordDeleteError
 
 from ornb import keys
 from ornb.client import OPENROUTER, Secret
@@ -379,9 +384,49 @@ def test_a_computer_without_a_keyring_is_said(
     assert "5entine1" not in str(caught.value)
 
 
-def test_the_real_package_has_the_calls_that_are_used() -> None:
-    ring = pytest.importorskip("keyring")
-    errors = pytest.importorskip("keyring.errors")
-    assert issubclass(errors.KeyringError, Exception)
-    for name in ("get_password", "set_password", "delete_password"):
-        assert callable(getattr(ring, name))
+@pytest.fixture
+def real_keyring() -> Iterator[dict[tuple[str, str], str]]:
+    """The true package, with a backend that keeps what it is given for this test alone."""
+    kept: dict[tuple[str, str], str] = {}
+
+    class Memory(KeyringBackend):  # type: ignore[misc]
+        priority = 1
+
+        def get_password(self, service: str, username: str) -> str | None:
+            return kept.get((service, username))
+
+        def set_password(self, service: str, username: str, password: str) -> None:
+            kept[service, username] = password
+
+        def delete_password(self, service: str, username: str) -> None:
+            if kept.pop((service, username), None) is None:
+                raise PasswordDeleteError("There is no such password.")
+
+    before = real.get_keyring()
+    real.set_keyring(Memory())
+    yield kept
+    real.set_keyring(before)
+
+
+def test_the_real_package_keeps_a_key_and_forgets_it(
+    real_keyring: dict[tuple[str, str], str],
+) -> None:
+    assert keys.recall() is None
+    keys.remember(Secret(SENTINEL))
+    assert real_keyring == {("ornb", "openrouter.ai"): SENTINEL}
+    found = keys.recall()
+    assert found is not None
+    assert found.reveal() == SENTINEL
+    assert (keys.forget(), keys.forget(), keys.recall()) == (True, False, None)
+
+
+def test_a_real_computer_without_a_keyring_is_said() -> None:
+    before = real.get_keyring()
+    real.set_keyring(NoKeyring())
+    try:
+        for attempt in (keys.recall, lambda: keys.remember(Secret(SENTINEL))):
+            with pytest.raises(ConfigError, match=r"cannot be used \(NoKeyringError\)") as caught:
+                attempt()
+            assert "5entine1" not in str(caught.value)
+    finally:
+        real.set_keyring(before)

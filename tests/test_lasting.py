@@ -76,6 +76,29 @@ def test_of_several_conversations_the_last_is_taken(tmp_path: Path) -> None:
     assert words(Chat.reopen(path))[0] == "second?"
 
 
+@pytest.mark.parametrize(("which", "first"), [(0, "first?"), (1, "second?"), (-2, "first?")])
+def test_of_several_conversations_any_can_be_taken(tmp_path: Path, which: int, first: str) -> None:
+    path = notebook_with(tmp_path / "a.ipynb", talk("first?"), talk("second?"))
+    assert words(Chat.reopen(path, which=which))[0] == first
+    assert Conversation.load(path, which).path[0].text == first
+
+
+@pytest.mark.parametrize("which", [2, -3, 0.0, True, "first"])
+def test_a_conversation_that_is_not_there_is_refused_with_how_many_there_are(
+    tmp_path: Path, which: Any
+) -> None:
+    path = notebook_with(tmp_path / "a.ipynb", talk("first?"), talk("second?"))
+    with pytest.raises(ConfigError, match=r"a\.ipynb holds 2 conversations; which"):
+        Chat.reopen(path, which=which)
+
+
+def test_a_json_file_holds_one_conversation(tmp_path: Path) -> None:
+    path = talk("first?").save(tmp_path / "talk.json")
+    assert words(Chat.reopen(path, which=0))[0] == "first?"
+    with pytest.raises(ConfigError, match="holds 1 conversation; which=1 is none of 0"):
+        Chat.reopen(path, which=1)
+
+
 def test_what_is_reopened_is_a_copy() -> None:
     source = talk()
     Chat.reopen(source).ask("And then?")

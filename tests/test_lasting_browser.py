@@ -115,21 +115,45 @@ def test_a_strangers_notebook_shows_the_conversation(lab: Lab, saved: LabNoteboo
     expect(out).to_contain_text("needs a running kernel")
 
 
+def trusted(lab: Lab, notebook: nbformat.NotebookNode, name: str) -> LabNotebook:
+    """Open a notebook that was run elsewhere, and trust it."""
+    folder = lab.root / name
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    nbformat.write(notebook, folder / f"{name}.ipynb")
+    lab.close_all()
+    shown = lab.show(f"{name}/{name}.ipynb")
+    shown.page.evaluate("() => { jupyterapp.commands.execute('notebook:trust'); }")
+    shown.page.locator(".jp-Dialog .jp-mod-accept").click()
+    return shown
+
+
 def test_a_notebook_with_stored_widgets_shows_the_conversation(
     lab: Lab, executed: nbformat.NotebookNode
 ) -> None:
     assert "widgets" in executed.metadata
-    folder = lab.root / "executed"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
-    nbformat.write(executed, folder / "executed.ipynb")
-    lab.close_all()
-    notebook = lab.show("executed/executed.ipynb")
-    notebook.page.evaluate("() => { jupyterapp.commands.execute('notebook:trust'); }")
-    notebook.page.locator(".jp-Dialog .jp-mod-accept").click()
+    notebook = trusted(lab, executed, "executed")
     shown = notebook.locator(".jp-mod-trusted .ornb-static")
     expect(shown).to_have_count(1)
     assert_whole(shown)
+    frame = notebook.locator(".ornb-chat")  # drawn from the stored state, with nothing in it
+    expect(frame).to_have_count(1)
+    expect(frame).to_be_hidden()
+    expect(notebook.output(0).get_by_text(GO_ON)).to_be_visible()
+    lab.console_errors.clear()
+
+
+def test_a_comparison_with_stored_widgets_shows_its_table_alone(
+    lab: Lab, service: str, tmp_path: Path
+) -> None:
+    cell = f"import ornb\nornb.connect(base_url={service!r})\nornb.compare('Hi', ['acme/orbit'])"
+    executed = run_headless(notebook_of([cell]), tmp_path)
+    assert "widgets" in executed.metadata
+    notebook = trusted(lab, executed, "compared")
+    shown = notebook.locator(".jp-mod-trusted .ornb-static")
+    expect(shown).to_contain_text("It costs from $5 to $10, and")
+    expect(notebook.locator(".ornb-compare")).to_have_count(1)
+    expect(notebook.locator(".ornb-compare")).to_be_hidden()
     lab.console_errors.clear()
 
 

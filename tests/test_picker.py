@@ -415,11 +415,3 @@ def test_the_table_without_a_front_end_is_short(shared_data):
     assert markup.count("<tr>") == 15
     assert "and 345 more" in markup
     assert len(markup) < 10_000
-
-
-def test_every_rule_of_the_style_sheet_is_about_the_picker():
-    css = Path(picker_module.__file__).with_suffix(".css").read_text(encoding="utf-8")
-    css = re.sub(r"/\*.*?\*/", "", css, flags=re.S)
-    selectors = [s for rule in re.findall(r"([^{}]+)\{", css) for s in rule.split(",")]
-    strangers = [s.strip() for s in selectors if ".ornb-picker" not in s and "@" not in s]
-    assert strangers == []

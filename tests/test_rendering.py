@@ -290,6 +290,11 @@ def test_a_model_cannot_turn_the_line_of_facts_around() -> None:
     assert "⟨U+202E⟩" in str(facts(Reply(model="a\u202e0$", provider="b")))
 
 
+def test_a_name_that_is_read_from_right_to_left_leaves_the_numbers_in_their_place() -> None:
+    html = reply_html(Reply(provider="\u05e2\u05e0\u05df", model="a", usage=Usage(2, 3)))
+    assert "a · <bdi>\u05e2\u05e0\u05df</bdi> · live · 2 → 3 tokens" in html
+
+
 @pytest.mark.parametrize(
     "url",
     [

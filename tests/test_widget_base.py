@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 import traitlets as t
 
+import ornb.widgets
 from ornb.errors import ConfigError
-from ornb.widgets.base import BadValue, Widget, describe, suggest
+from ornb.widgets.base import BadValue, Widget, describe, module, sheet, suggest
 
 
 class Counter(Widget):
@@ -122,3 +126,67 @@ def test_the_bundle_has_a_text_that_a_reader_understands():
     data, _metadata = Counter()._repr_mimebundle_()
     assert data["text/plain"] == "Counter (needs a running kernel)"
     assert "application/vnd.jupyter.widget-view+json" in data
+
+
+# ------------------------------------------------------------------ sheets and scripts of parts
+
+FOLDER = Path(ornb.widgets.__file__).parent
+DRAWN = [p for p in sorted(FOLDER.glob("*.js")) if "export default" in p.read_text("utf-8")]
+
+
+@pytest.mark.parametrize("place", DRAWN, ids=lambda place: place.stem)
+def test_every_rule_of_a_sheet_is_about_its_widget(place):
+    css = re.sub(r"/\*.*?\*/", "", sheet(place), flags=re.DOTALL)
+    assert "@import" not in css
+    css = re.sub(r"@keyframes [\w-]+ \{(?:[^{}]*\{[^{}]*\})*[^{}]*\}", "", css)
+    selectors = [s for rule in re.findall(r"([^{}]+)\{", css) for s in _split(rule)]
+    own = re.compile(rf"\.ornb-{place.stem}(?![\w-])")
+    assert [s for s in selectors if not own.search(s) and "@" not in s] == []
+
+
+def _split(selectors: str) -> list[str]:
+    """Selectors between commas that stand in no brackets."""
+    return [s.strip() for s in re.split(r",(?![^(]*\))", selectors) if s.strip()]
+
+
+@pytest.mark.parametrize("place", DRAWN, ids=lambda place: place.stem)
+def test_a_script_is_one_module_in_one_scope(place):
+    script = module(place)
+    assert re.findall(r"^import ", script, re.MULTILINE) == []
+    assert len(re.findall(r"^export ", script, re.MULTILINE)) == 1
+    names = re.findall(r"^(?:async )?(?:function|class|const|let) (\w+)", script, re.MULTILINE)
+    assert sorted(set(names)) == sorted(names), "two parts have a name in common"
+
+
+@pytest.mark.parametrize("place", sorted(FOLDER.glob("*.js")), ids=lambda place: place.stem)
+def test_a_script_imports_what_it_uses_under_its_own_name(place):
+    """Joining does not rename, so neither may an import; and each name is used."""
+    text = place.read_text("utf-8")
+    for names, part in re.findall(r'^import \{([^}]*)\} from "\./([^"]+)"', text, re.MULTILINE):
+        exported = (FOLDER / part).read_text("utf-8")
+        for name in (each.strip() for each in names.split(",")):
+            assert re.search(rf"^export .*\b{name}\b", exported, re.MULTILINE), (name, part)
+            assert len(re.findall(rf"\b{name}\b", text)) > 1, f"{name} is not used"
+
+
+def test_a_part_that_several_need_is_there_once(tmp_path):
+    (tmp_path / "base.js").write_text("export const one = 1;\n")
+    (tmp_path / "two.js").write_text(
+        'import { one } from "./base.js";\n\nexport const two = 2 * one;\n'
+    )
+    (tmp_path / "toy.js").write_text(
+        'import {\n  one,\n} from "./base.js";\nimport { two } from "./two.js";\n'
+        "export default { render: () => one + two };\n"
+    )
+    assert module(tmp_path / "toy.py").split("\n") == [
+        *("const one = 1;", "", "", "const two = 2 * one;", ""),
+        *("export default { render: () => one + two };", ""),
+    ]
+
+
+def test_a_shared_sheet_is_dressed_for_its_widget(tmp_path):
+    (tmp_path / "look.css").write_text(".ornb .ornb-text { color: red }\n")
+    (tmp_path / "toy.css").write_text('@import "./look.css";\n.ornb-toy { margin: 0 }\n')
+    assert sheet(tmp_path / "toy.py") == (
+        ".ornb-toy .ornb-text { color: red }\n\n.ornb-toy { margin: 0 }\n"
+    )

@@ -9,7 +9,7 @@ import pandas as pd
 
 from ..wire.reply import format_usd
 
-__all__ = ["html_table", "text_table"]
+__all__ = ["CLASSES", "STYLE", "html_table", "text_table"]
 
 
 def text_table(frame: pd.DataFrame) -> str:
@@ -86,7 +86,8 @@ def _cells(row: Any) -> dict[str, str]:
         "model": _shown(row.model),
         "source": _shown(row.source),
         "tokens": f"{_count(row.prompt_tokens)} → {_count(row.completion_tokens)}",
-        "cost": _cost(row),
+        "billed": _billed(row),
+        "estimated": "" if pd.isna(row.estimate_usd) else format_usd(row.estimate_usd),
         "first token": _seconds(row.time_to_first_token_s),
         "duration": _seconds(row.duration_s),
         "end": _end(row),
@@ -99,12 +100,13 @@ def _end(row: Any) -> str:
     return str(row.status) if row.status != "ok" else _shown(row.finish_reason)
 
 
-def _cost(row: Any) -> str:
+def _billed(row: Any) -> str:
+    """What was charged, and nothing else: an estimate has a column of its own."""
     if row.source in ("local", "canned"):
         return "not billed"
     if row.cost_source == "billed":
-        return format_usd(row.cost_usd) + (" when recorded" if row.source == "recorded" else "")
-    return f"about {format_usd(row.estimate_usd)}" if row.cost_source == "estimated" else "unknown"
+        return ("was " if row.source == "recorded" else "") + format_usd(row.cost_usd)
+    return "unknown"
 
 
 def _shown(value: Any) -> str:
@@ -119,24 +121,29 @@ def _seconds(value: float) -> str:
     return "" if pd.isna(value) else f"{value:.2f} s"
 
 
-_RIGHT = ("tokens", "cost", "first token", "duration")
+CLASSES = "ornb-usage mathjax_ignore tex2jax_ignore"
+"""Of the element around: Jupyter would typeset "$0.03 billed, $0.01 estimated" as a formula."""
+_RIGHT = ("tokens", "billed", "estimated", "first token", "duration")
 # Colours are JupyterLab's where it is there; elsewhere they follow the text around.
-_STYLE = """<style>
+STYLE = """<style>
 .ornb-usage { font-size: var(--jp-ui-font-size1, 13px); color: var(--jp-ui-font-color1, inherit) }
 .ornb-usage { overflow-x: auto }
 .ornb-usage table { border-collapse: collapse; margin: 0 0 6px; font-size: inherit;
   color: inherit }
-.ornb-usage th, .ornb-usage td { padding: 3px 12px 3px 0; text-align: left; border: 0;
+.ornb-usage.ornb-usage tr { background: none }
+.ornb-usage.ornb-usage :is(th, td) { padding: 3px 12px 3px 0; text-align: left; border: 0;
   border-bottom: 1px solid var(--jp-border-color2, rgba(128, 128, 128, .3)); background: none;
   white-space: nowrap; max-width: 22em; overflow: hidden; text-overflow: ellipsis }
-.ornb-usage th { font-weight: 500; color: var(--jp-ui-font-color2, inherit) }
-.ornb-usage .ornb-right { text-align: right; font-variant-numeric: tabular-nums }
+.ornb-usage.ornb-usage th { font-weight: 500; color: var(--jp-ui-font-color2, inherit) }
+.ornb-usage.ornb-usage .ornb-right { text-align: right; font-variant-numeric: tabular-nums }
+.ornb-usage.ornb-usage .ornb-words { white-space: normal; max-width: 60em }
 .ornb-usage .ornb-badge { padding: 0 6px; border-radius: 8px; border: 1px solid currentColor;
   font-size: .85em; opacity: .8 }
 .ornb-usage .ornb-live { color: var(--jp-success-color1, #388e3c) }
 .ornb-usage .ornb-error { color: var(--jp-error-color1, #d32f2f) }
 .ornb-usage p { margin: 0; color: var(--jp-ui-font-color2, inherit) }
 </style>"""
+"""Of all tables of usage that stand in a page as they are."""
 
 
 def html_table(frame: pd.DataFrame) -> str:
@@ -159,7 +166,7 @@ def html_table(frame: pd.DataFrame) -> str:
     """
     total = escape(_total_line(frame))
     if frame.empty:
-        return f'{_STYLE}<div class="ornb-usage"><p>Usage: {total}.</p></div>'
+        return f'{STYLE}<div class="{CLASSES}"><p>Usage: {total}.</p></div>'
     last = [_cells(row) for row in frame.tail(10).itertuples(index=False)]
     names = [name for name in last[0] if any(cells[name] for cells in last)]
     head = "".join(f'<th scope="col"{_class(name)}>{escape(name)}</th>' for name in names)
@@ -168,7 +175,7 @@ def html_table(frame: pd.DataFrame) -> str:
     )
     shown = f"Last {len(last)} of " if len(frame) > len(last) else ""
     return (
-        f'{_STYLE}<div class="ornb-usage"><table><thead><tr>{head}</tr></thead>'
+        f'{STYLE}<div class="{CLASSES}"><table><thead><tr>{head}</tr></thead>'
         f"<tbody>{body}</tbody></table><p>{shown}{total}</p></div>"
     )
 

@@ -39,14 +39,17 @@ from .table import (
     rows_of,
     with_books,
 )
+from .totals import Running
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from ..client import Client
+    from ..widgets.panel import UsagePanel
     from ..wire.reply import Reply
     from .bills import Bill
     from .store import Store
+    from .totals import Totals
 
 __all__ = ["HISTORY_COLUMNS", "SUMMARY_COLUMNS", "USAGE_COLUMNS", "UsageTracker", "exact_sum"]
 
@@ -87,6 +90,8 @@ class UsageTracker:
         # the tail is changed in place only, by steps that nothing can come between.
         self._lock = threading.RLock()
         self._freezing = threading.Lock()
+        self._running = Running()
+        self._summing = threading.Lock()  # guards it; taken between the other two
 
     def record(self, reply: Reply, *, estimate_usd: float | None = None) -> None:
         """Add a row for a call that ended, in whatever way.
@@ -216,6 +221,51 @@ class UsageTracker:
         table = table.sort_values(["cost_usd", "calls"], ascending=False, kind="stable")
         return table[list(SUMMARY_COLUMNS)]
 
+    def totals(self) -> Totals:
+        """Give the sums of all calls, at the price of reading those that are new.
+
+        Returns
+        -------
+        Totals
+            By model and source, with exact decimals.
+
+        Examples
+        --------
+        >>> from ornb.wire.reply import Reply, Usage
+        >>> tracker = UsageTracker()
+        >>> tracker.record(Reply(usage=Usage(22, 9, cost_usd=0.000145)))
+        >>> tracker.totals().of("live").cost_usd
+        Decimal('0.000145')
+        """
+        with self._summing:
+            running = self._running
+            with self._lock:
+                kept = self._kept
+                frozen = 0 if kept is None else len(kept)
+                late = self._tail[max(0, running.read - frozen) :]
+            if kept is not None and running.read < frozen:
+                running.take_frame(kept.iloc[running.read :])
+            running.take(late)
+            return running.totals()
+
+    def panel(self) -> UsagePanel:
+        """Show the sums in a small live dashboard.
+
+        Returns
+        -------
+        UsagePanel
+            A widget: spend and budgets, tokens, calls, times, free calls, models. Asked for again,
+            the same one; its ``close()`` ends it.
+
+        Examples
+        --------
+        >>> UsageTracker().panel()
+        Usage: no calls yet
+        """
+        from ..widgets.panel import UsagePanel
+
+        return UsagePanel.of(self)
+
     def clear(self) -> None:
         """Forget all calls.
 
@@ -226,8 +276,9 @@ class UsageTracker:
         >>> len(tracker)
         0
         """
-        with self._freezing, self._lock:
+        with self._freezing, self._summing, self._lock:
             self._tail, self._kept, self._words = [], None, {}
+            self._running = Running()
         self._notify()
 
     def reconcile(
@@ -310,8 +361,9 @@ class UsageTracker:
                 news = found[row["generation_id"]].news_for(row)
                 changes[position] = {"reconciled_at": now, **news}
             after = with_books(before, changes) if changes else before
-            with self._lock:
+            with self._summing, self._lock:
                 self._kept, store = after, self._store
+                self._running.correct(rows, after.loc[rows.index])
             filled = after.loc[rows.index].assign(cost_before_usd=rows["cost_usd"])
         for bill in found.values():
             if bill.cost_usd is not None:
@@ -508,7 +560,7 @@ class UsageTracker:
         return stop
 
     def on_change(self, callback: Callable[[], object]) -> Callable[[], None]:
-        """Have a function called after each new row, and after `clear`.
+        """Have a function called after each new row, and after `reconcile` and `clear`.
 
         Parameters
         ----------

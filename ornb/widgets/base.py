@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import re
 import traceback
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -19,6 +20,69 @@ import anywidget
 import traitlets as t
 
 from ..errors import ConfigError, OrnbError
+
+_CSS_PART = re.compile(r'^@import "\./([\w-]+\.css)";\n', re.MULTILINE)
+_JS_PART = re.compile(r'^import \{[^}]*\} from "\./([\w-]+\.js)";\n', re.MULTILINE)
+_EXPORT = re.compile(r"^export (?=(?:async )?(?:function|class|const|let)\b)", re.MULTILINE)
+
+
+def sheet(place: Path) -> str:
+    """Join the style sheet of a widget with the parts it imports.
+
+    Parameters
+    ----------
+    place : Path
+        The module of the widget; its sheet stands beside it under the same name. In the parts,
+        such as ``theme.css``, the class ``.ornb`` becomes that of the widget: each widget brings
+        its own copy, so that two of them in one page don't depend on which came last.
+
+    Returns
+    -------
+    str
+        One sheet. anywidget takes text, and a page can't follow an import to the kernel's disk.
+
+    Examples
+    --------
+    >>> import ornb.widgets.key as key
+    >>> ".ornb-key [hidden] { display: none !important; }" in sheet(Path(key.__file__))
+    True
+    """
+    joined = "\n".join(_parts(place.with_suffix(".css"), _CSS_PART, {}).values())
+    return re.sub(r"\.ornb(?![\w-])", f".ornb-{place.stem}", joined)
+
+
+def module(place: Path) -> str:
+    """Join the script of a widget with the parts it imports.
+
+    Parameters
+    ----------
+    place : Path
+        The module of the widget; its script stands beside it under the same name. It may import
+        names from scripts of the same folder; those are put before it, each once, in one scope.
+
+    Returns
+    -------
+    str
+        One ECMAScript module with the widget's default export.
+
+    Examples
+    --------
+    >>> import ornb.widgets.key as key
+    >>> "import {" in module(Path(key.__file__))
+    False
+    """
+    parts = _parts(place.with_suffix(".js"), _JS_PART, {})
+    return "\n".join(_EXPORT.sub("", text) for text in parts.values())
+
+
+def _parts(path: Path, pattern: re.Pattern[str], found: dict[str, str]) -> dict[str, str]:
+    """Collect a file and what it imports, what is imported first."""
+    if path.name not in found:
+        text = path.read_text(encoding="utf-8")
+        for name in pattern.findall(text):
+            _parts(path.with_name(name), pattern, found)
+        found[path.name] = pattern.sub("", text)
+    return found
 
 
 class BadValue(ConfigError, t.TraitError):
@@ -161,6 +225,16 @@ class Widget(anywidget.AnyWidget):
             super().set_state(sync_data)
             return
         self.send_state([name for name in sync_data if name in self.keys])
+
+    def _stay_reachable(self) -> None:
+        """Keep clicks from being brought to the thread of the cell, which may be waiting.
+
+        ipykernel 7.4 brings them to where the widget spoke last, and one that waits in a cell
+        speaks for it. Without a note of that they come in where the page sends them, beside the
+        cell. To be called after whatever was sent; where there is no such note, nothing is lost.
+        """
+        with contextlib.suppress(AttributeError):
+            del self.comm._reply_subshell_id
 
     def _static_html(self) -> str:
         """Give the HTML for where no kernel runs: safe, complete, read once."""

@@ -5,13 +5,7 @@
  * message out of turn makes the page ask for everything. HTML comes only from the kernel's
  * sanitiser, all else goes in as text.
  *
- * @typedef {object} Model  anywidget's model
- * @property {(name: string) => any} get
- * @property {(name: string, value: any) => void} set
- * @property {() => void} save_changes
- * @property {(event: string, callback: (content?: any) => void) => void} on
- * @property {(event: string, callback: (content?: any) => void) => void} off
- * @property {(content: object) => void} send
+ * @typedef {import("./kernel.js").Model} Model
  *
  * @typedef {{ key: string, name: string, value: string, remark: string, number: number | null }} Figure
  *
@@ -41,8 +35,10 @@
  * @property {Set<(what?: string) => void>} views
  */
 
-/** Names this load of the page: an output shown by an earlier load can't be updated any more. */
-const PAGE = (globalThis.ornbPage ??= Math.random().toString(36).slice(2));
+import { hideStatic, make, say } from "./elements.js";
+import { PAGE, SLOW_MS, hello, listen, tell, tellViews } from "./kernel.js";
+import { grow, safe } from "./text.js";
+
 const LETTERS = "ABCDEFGHIJKLMNOP";
 const TIE = "tie";
 /** When to greet again until the kernel answers: the first greeting may wait behind its own cell. */
@@ -56,8 +52,6 @@ const BEST = {
 };
 const FIGURES = { cost: "Cost", first: "First token", whole: "Total time", rate: "Tokens/s",
   tokens: "Tokens", end: "Finish" };
-/** After so long without an effect, Stop says what else there is. */
-const SLOW_MS = 1500;
 
 /** anywidget hands `initialize` and `render` different models over one state. @type {Map<string, State>} */
 const STATES = new Map();
@@ -104,86 +98,7 @@ function take(state, message) {
   return "delta";
 }
 
-/** Apply one change. @param {Answer} answer @param {any} change */
-function grow(answer, change) {
-  answer.think += change.think ?? "";
-  if (change.replace !== undefined) {
-    answer.html = change.replace;
-    answer.tail = "";
-    return;
-  }
-  const { tail } = answer;
-  const next = tail.slice(0, change.keep) + change.add + tail.slice(tail.length - change.end);
-  answer.html += next.slice(0, change.done);
-  answer.tail = next.slice(change.done);
-}
-
-/** Say something to the kernel, if there is one. @param {Model} model @param {object} content */
-function tell(model, content) {
-  try {
-    model.send(content);
-  } catch {
-    // The kernel is gone; what is shown stays.
-  }
-}
-
-/** @param {State} state @param {Model} model */
-function hello(state, model) {
-  state.asked = performance.now();
-  tell(model, { type: "hello", page: PAGE });
-}
-
 // --- elements ------------------------------------------------------------------------------------
-
-/**
- * @param {string} tag @param {Record<string, any>} [props] @param {...(Node | string)} children
- * @returns {any}
- */
-function make(tag, props = {}, ...children) {
-  const element = document.createElement(tag);
-  for (const [name, value] of Object.entries(props)) {
-    if (name in element) element[name] = value;
-    else element.setAttribute(name, value);
-  }
-  element.append(...children);
-  return element;
-}
-
-/** @param {HTMLElement} element @param {string} text */
-function say(element, text) {
-  if (element.textContent !== text) element.textContent = text;
-}
-
-/** Safe HTML from the kernel's sanitiser, with a Copy button on its code. @param {string} html */
-function safe(html) {
-  const template = document.createElement("template");
-  template.innerHTML = html;
-  for (const code of template.content.querySelectorAll("pre.ornb-code")) {
-    const language = /language-(\S+)/.exec(code.firstElementChild?.className ?? "")?.[1] ?? "";
-    const copy = make("button", { type: "button", className: "copy", textContent: "Copy" });
-    const box = make("div", { className: "codebox" }, make("div", { className: "codebar" },
-      make("span", { textContent: language }), copy));
-    code.replaceWith(box);
-    box.append(code);
-    copy.onclick = async () => {
-      const done = await copied(code.textContent ?? "");
-      copy.textContent = done ? "Copied" : "Press Ctrl+C";
-      if (!done) getSelection()?.selectAllChildren(code);
-      setTimeout(() => { copy.textContent = "Copy"; }, 1600);
-    };
-  }
-  return template.content;
-}
-
-/** The clipboard is closed to pages without TLS. @param {string} text */
-async function copied(text) {
-  try {
-    await navigator.clipboard.writeText(text);
-    return true;
-  } catch {
-    return false;
-  }
-}
 
 /**
  * Text of an answer, and how to bring it up to date. It stays where it is while it grows: several
@@ -340,14 +255,6 @@ function columnElement(place, halt, choose) {
   return { root, update, vote, fade: text.fade };
 }
 
-/** Hide the ordinary output of this comparison while the live one is shown. @param {string} id */
-function hideStatic(id) {
-  const style = make("style", { textContent:
-    `.jp-OutputArea-child:has(.ornb-static-${id}), .ornb-static-${id} { display: none }` });
-  document.head.append(style);
-  return () => style.remove();
-}
-
 /**
  * Of each figure, the place of the one best value, if there is one as far as it is shown.
  * @param {Answer[]} answers @returns {Record<string, string>[]} for each answer, figure to mark
@@ -431,6 +338,7 @@ function render({ model, el }) {
 
   const draw = () => {
     frameRequest = 0;
+    el.classList.toggle("unheard", state.seq < 0);
     const { answers } = state;
     const names = model.get("_names");
     const [sealed, vote, open] = [model.get("_sealed"), model.get("vote"), isOpen()];
@@ -532,30 +440,16 @@ function render({ model, el }) {
   };
 }
 
-/** @param {State} state @param {string} [what] */
-function tellViews(state, what) {
-  for (const view of state.views) view(what);
-}
-
 /** @param {{ model: Model }} context */
 function initialize({ model }) {
   const state = stateOf(model);
-  /** @param {any} message */
-  const heard = (message) => {
-    const what = take(state, message);
-    if (what === "gap") {
-      if (performance.now() - state.asked > 500) hello(state, model);
-    } else if (what) {
-      tellViews(state, what);
-    }
-  };
-  model.on("msg:custom", heard);
+  const leave = listen(state, model, (message) => take(state, message));
   const timers = GREETINGS_MS.map((ms) => setTimeout(() => {
     if (!state.heard) hello(state, model);
   }, ms));
   return () => {
     timers.forEach(clearTimeout);
-    model.off("msg:custom", heard);
+    leave();
     STATES.delete(model.get("_comparison_id"));
   };
 }

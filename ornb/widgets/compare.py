@@ -7,7 +7,6 @@ in the notebook, updated when the last answer has ended, and the live widget, wh
 
 from __future__ import annotations
 
-import contextlib
 import contextvars
 import dataclasses
 import random
@@ -28,9 +27,9 @@ from .. import comparison, session
 from ..comparison import LETTERS, Answer, Answers
 from ..conversation import Conversation, well_formed
 from ..errors import ConfigError, OrnbError
-from ..text.rendering import SOURCES
+from ..text.rendering import source_words
 from ..wire.reply import Reply
-from .base import BadValue, Widget, describe
+from .base import BadValue, Widget, describe, module, sheet
 from .live import PACER, LiveAnswer
 
 if TYPE_CHECKING:
@@ -86,8 +85,8 @@ class Comparison(Widget):
     Comparison of 2 models (needs a running kernel)
     """
 
-    _esm = HERE.with_suffix(".js")
-    _css = HERE.with_suffix(".css")
+    _esm = module(HERE)
+    _css = sheet(HERE)
 
     vote = Vote().tag(sync=True)
     """Of a blind comparison: the place voted for ("A", "B", ...), or "tie"; None before the vote.
@@ -209,14 +208,16 @@ class Comparison(Widget):
             return self._answers.to_json()
 
     @classmethod
-    def reopen(cls, source: Any) -> Comparison:
+    def reopen(cls, source: Any, which: int = -1) -> Comparison:
         """Take up a comparison that was saved. Nothing is asked again.
 
         Parameters
         ----------
         source : str, Path or mapping
-            A notebook, whose last comparison is taken, or a JSON file; what `to_json` gave, or an
-            output that holds it.
+            A notebook or a JSON file; what `to_json` gave, or an output that holds it.
+        which : int
+            Of a notebook with several comparisons the place of the one to take, from 0; by default
+            the last.
 
         Returns
         -------
@@ -234,7 +235,7 @@ class Comparison(Widget):
         >>> Comparison.reopen(saved).replies["openai/gpt-4o-mini"].source
         'canned'
         """
-        return cls(comparison.find(source))
+        return cls(comparison.find(source, which))
 
     # ------------------------------------------------------------------ asking
 
@@ -274,7 +275,7 @@ class Comparison(Widget):
         if call.answer.reply is not None:
             return
         reply = _reply_of(call)
-        estimate_usd = _estimated(reply)
+        estimate_usd = session.estimate(reply)
         with self._lock:
             if call.answer.reply is not None:
                 return
@@ -460,16 +461,6 @@ class Comparison(Widget):
             self.send({"type": kind, "seq": self._sequence, **content})
             self._stay_reachable()
 
-    def _stay_reachable(self) -> None:
-        """Keep clicks from being brought to the thread of the cell, which may be waiting.
-
-        ipykernel 7.4 brings them to where the widget spoke last, and this one speaks for its cell.
-        Without a note of that they come in where the page sends them, beside the cell. Where there
-        is no such note, nothing is lost but that.
-        """
-        with contextlib.suppress(AttributeError):
-            del self.comm._reply_subshell_id
-
     def _tell_state(self) -> None:
         """Send the page everything."""
         with self._lock:
@@ -492,7 +483,7 @@ class Comparison(Widget):
             "live": False,
             "status": reply.status,
             "source": reply.source,
-            "source_label": SOURCES.get(reply.source, reply.source),
+            "source_label": source_words(reply),
             "note": reply.note or "",
             "appendix": answer.appendix,
             "can_win": answer.can_win,
@@ -719,13 +710,6 @@ def _reply_of(call: _Call) -> Reply:
     error = str(call.error) if status == "error" else None
     model = call.answer.model
     return dataclasses.replace(reply or Reply(), requested_model=model, status=status, error=error)
-
-
-def _estimated(reply: Reply) -> float | None:
-    try:
-        return session._estimate(reply)
-    except OrnbError:  # the catalogue cannot be had: then there is no estimate
-        return None
 
 
 def _shown(turn: Turn) -> str:

@@ -13,36 +13,9 @@
  * @property {(content: object) => void} send
  */
 
-const SLOW_MS = 1500;
+import { icon, make } from "./elements.js";
+import { SLOW_MS } from "./kernel.js";
 
-/**
- * @param {string} what  tag and classes: "div.a.b"
- * @param {Record<string, string | boolean | null>} [attributes]
- * @param {...(string | Node | null)} children
- * @returns {any}
- */
-const make = (what, attributes = {}, ...children) => {
-  const [tag, ...classes] = what.split(".");
-  const element = document.createElement(tag);
-  if (classes.length) element.className = classes.join(" ");
-  for (const [name, value] of Object.entries(attributes)) {
-    if (value !== null && value !== false) element.setAttribute(name, value === true ? "" : value);
-  }
-  for (const child of children) if (child !== null) element.append(child);
-  return element;
-};
-
-/** @param {string} paths  the d of an icon on a 16 by 16 grid */
-const icon = (paths) => {
-  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-  const path = document.createElementNS("http://www.w3.org/2000/svg", "path");
-  for (const [name, value] of [["viewBox", "0 0 16 16"], ["aria-hidden", "true"], ["class", "icon"]]) {
-    svg.setAttribute(name, value);
-  }
-  path.setAttribute("d", paths);
-  svg.append(path);
-  return svg;
-};
 const ICONS = {
   key: "M10.3 2.5a3.2 3.2 0 1 1-2.2 5.5L6.6 9.5v1.6H5v1.6H2.6v-2.4L7.4 5.6a3.2 3.2 0 0 1 2.9-3.1ZM11.2 4.9h.01",
   tick: "M3.5 8.5 6.5 11.5 12.5 5",
@@ -55,11 +28,14 @@ const link = (/** @type {string} */ what, /** @type {string} */ href, /** @type 
   make(what, { href, target: "_blank", rel: "noopener noreferrer" }, text, icon(ICONS.out));
 
 /** A box for a secret; password managers are asked not to offer to keep it. @param {string} id */
-const secretBox = (id) => make("input.box", {
-  id, type: "password", autocomplete: "off", autocapitalize: "off", autocorrect: "off",
-  spellcheck: "false", "aria-describedby": `${id}-hint`,
-  "data-1p-ignore": true, "data-lpignore": "true", "data-bwignore": true, "data-form-type": "other",
-});
+const secretBox = (id) => {
+  const box = make("input.box", { id, type: "password", autocomplete: "off" });
+  const wishes = { autocapitalize: "off", autocorrect: "off", spellcheck: "false",
+    "aria-describedby": `${id}-hint`, "data-1p-ignore": "", "data-lpignore": "true",
+    "data-bwignore": "", "data-form-type": "other" };
+  for (const [name, value] of Object.entries(wishes)) box.setAttribute(name, value);
+  return box;
+};
 
 /**
  * Draw one view.

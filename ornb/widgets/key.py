@@ -23,7 +23,7 @@ import traitlets as t
 from .. import keys, session
 from ..client import Client, Secret
 from ..errors import ConfigError, OrnbError
-from .base import Widget
+from .base import Widget, module, sheet
 
 __all__ = ["KeyForm", "sign_in"]
 
@@ -71,8 +71,8 @@ class KeyForm(Widget):
     ('openrouter.ai', False)
     """
 
-    _esm = HERE.with_suffix(".js")
-    _css = HERE.with_suffix(".css")
+    _esm = module(HERE)
+    _css = sheet(HERE)
 
     service = t.Unicode("", read_only=True).tag(sync=True)
     """Host that the key is for. Set when made."""

@@ -27,6 +27,8 @@
  * @typedef {{ key: string, label: string, unit: string, kind: string }} Column
  */
 
+import { copied, icon, make } from "./elements.js";
+
 const MOST_ROWS = 200;
 
 const FILTERS = [
@@ -188,55 +190,11 @@ class Catalogue {
 
 // --- elements --------------------------------------------------------------------------------------
 
-/**
- * Make an element: `make("b.total", { title: "..." }, "text", child)`. Strings become text, never HTML.
- * @param {string} what  tag name and classes
- * @param {Record<string, any>} [attributes]
- * @param {...(string | Node | null)} children
- */
-const make = (what, attributes = {}, ...children) => {
-  const [tag, ...classes] = what.split(".");
-  const element = document.createElement(tag);
-  if (classes.length) element.className = classes.join(" ");
-  for (const [name, value] of Object.entries(attributes)) {
-    if (value !== null && value !== false) element.setAttribute(name, value === true ? "" : value);
-  }
-  for (const child of children) if (child !== null) element.append(child);
-  return element;
-};
-
-/** @param {string} paths  the d of an icon on a 16 by 16 grid */
-const icon = (paths) => {
-  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-  const path = document.createElementNS("http://www.w3.org/2000/svg", "path");
-  for (const [name, value] of [["viewBox", "0 0 16 16"], ["aria-hidden", "true"], ["class", "icon"]]) {
-    svg.setAttribute(name, value);
-  }
-  path.setAttribute("d", paths);
-  svg.append(path);
-  return svg;
-};
 const ICONS = {
   search: "M7 2.5a4.5 4.5 0 1 0 0 9 4.5 4.5 0 0 0 0-9ZM10.4 10.4 14 14",
   tick: "M3.5 8.5 6.5 11.5 12.5 5",
   cross: "M4.5 4.5 11.5 11.5M11.5 4.5 4.5 11.5",
   copy: "M5.5 5.5V3.2c0-.4.3-.7.7-.7h6.6c.4 0 .7.3.7.7v6.6c0 .4-.3.7-.7.7h-2.3M3.2 5.5h6.6c.4 0 .7.3.7.7v6.6c0 .4-.3.7-.7.7H3.2a.7.7 0 0 1-.7-.7V6.2c0-.4.3-.7.7-.7Z",
-};
-
-/** Copy text, also where the page is no secure context. @param {string} text */
-const copy = async (text) => {
-  try {
-    await navigator.clipboard.writeText(text);
-    return;
-  } catch { /* not allowed or not there: the old way below works from a click */ }
-  const area = make("textarea", { readonly: true, style: "position:fixed;opacity:0" });
-  const focused = /** @type {HTMLElement | null} */ (document.activeElement);
-  /** @type {HTMLTextAreaElement} */ (area).value = text;
-  document.body.append(area);
-  /** @type {HTMLTextAreaElement} */ (area).select();
-  document.execCommand("copy");
-  area.remove();
-  focused?.focus({ preventScroll: true });
 };
 
 /** Say for a moment that a button has done its work. @param {HTMLElement} button @param {string} said */
@@ -276,7 +234,7 @@ function render({ model, el }) {
   // --- controls
   const search = /** @type {HTMLInputElement} */ (make("input.search", {
     type: "search", placeholder: "Search models", "aria-label": "Search models", autocomplete: "off",
-    spellcheck: "false", "aria-controls": `${prefix}-grid`, "aria-describedby": `${prefix}-keys`,
+    spellcheck: false, "aria-controls": `${prefix}-grid`, "aria-describedby": `${prefix}-keys`,
   }));
   search.addEventListener("input", () => put({ search: search.value }));
 
@@ -531,7 +489,7 @@ function render({ model, el }) {
     const { id } = catalogue.table;
     const button = make("button.icon-button", { type: "button", "aria-label": `Copy id ${id[i]}`, title: "Copy id" },
       icon(ICONS.copy), make("span.says", {}, "Copy id"));
-    button.addEventListener("click", async () => { await copy(id[i]); confirm(button, "Copied"); });
+    button.addEventListener("click", async () => { await copied(id[i]); confirm(button, "Copied"); });
     details.replaceChildren(
       make("div.heading", {}, make("strong", {}, ...nameOf(i)), make("code", {}, id[i]), button),
       facts(i), tags(i),
@@ -615,7 +573,7 @@ function render({ model, el }) {
   const copyCode = async () => {
     waiting = !fresh();
     if (waiting) { say("The code comes when the kernel is free."); return; }
-    await copy(model.get("_code").text);
+    await copied(model.get("_code").text);
     say("");
     confirm(pandas, "Copied");
   };

@@ -19,7 +19,7 @@ import traitlets as t
 
 from .. import catalog
 from ..errors import ConfigError
-from .base import BadValue, Widget, suggest
+from .base import BadValue, Widget, module, sheet, suggest
 
 __all__ = ["COLUMNS", "FILTERS", "ModelPicker"]
 
@@ -181,8 +181,8 @@ class ModelPicker(Widget):
     ].sort_values("created", ascending=False, kind="stable")
     """
 
-    _esm = HERE.with_suffix(".js")
-    _css = HERE.with_suffix(".css")
+    _esm = module(HERE)
+    _css = sheet(HERE)
 
     value = Choice().tag(sync=True)
     """The id picked, or None; with `multiple` a tuple of ids in the order picked."""
@@ -549,7 +549,7 @@ def _source(attrs: Mapping[Any, Any]) -> dict[str, Any]:
     day = attrs.get("snapshot") or str(attrs.get("fetched_at") or "")[:16].replace("T", " ")
     return {
         "live": source == "live",
-        "label": {"live": "live", "snapshot": "offline snapshot"}.get(
+        "label": {"live": "live", "snapshot": "offline snapshot", "recorded": "recorded"}.get(
             str(source), "source unknown"
         ),
         "date": f"catalogue of {day}" if day else "catalogue, undated",

@@ -1,0 +1,241 @@
+/**
+ * Questions and answers in the page.
+ *
+ * @typedef {import("./chat-state.js").Answer} Answer
+ * @typedef {import("./chat-state.js").Attached} Attached
+ * @typedef {import("./chat-state.js").Question} Question
+ * @typedef {import("./chat-state.js").Step} Step
+ */
+
+import { copyButton, iconButton } from "./chat-buttons.js";
+import { make } from "./elements.js";
+import { safe } from "./text.js";
+
+/**
+ * "2 / 3" between two arrows, where a turn has siblings.
+ * @param {Question | Answer} turn @param {(content: object) => void} say
+ */
+function switcher(turn, say) {
+  const ids = turn.branches ?? [];
+  const here = ids.indexOf(turn.id ?? "");
+  if (here < 0) return [];
+  const go = (/** @type {number} */ to) => () => say({ type: "go", turn: ids[to] });
+  const back = iconButton("back", "Version before", go(here - 1), "change");
+  const on = iconButton("on", "Next version", go(here + 1), "change");
+  back.dataset.end = String(here === 0);
+  on.dataset.end = String(here === ids.length - 1);
+  back.disabled = here === 0;
+  on.disabled = here === ids.length - 1;
+  return [make("span", { className: "versions", role: "group", ariaLabel: "Versions" }, back,
+    make("span", { textContent: `${here + 1} / ${ids.length}` }), on)];
+}
+
+/** A picture, or the name of a file. @param {Attached} file @param {Node[]} more */
+export function fileElement(file, ...more) {
+  const drawn = file.url && file.kind === "image";
+  const label = file.extent ? `${file.name}, ${file.extent}` : file.name;
+  return make("span", { className: drawn ? "file picture" : "file", title: label },
+    drawn ? make("img", { src: file.url, alt: file.name })
+      : make("span", { className: "label" }, make("b", { textContent: file.name }),
+        make("small", { textContent: file.extent })), ...more);
+}
+
+/** @param {Question} turn @param {(content: object) => void} say */
+export function questionElement(turn, say) {
+  const bubble = make("div", { className: "bubble", textContent: turn.text, hidden: !turn.text });
+  const edit = iconButton("edit", "Edit, and go on from here", () => editing(), "change");
+  edit.hidden = Boolean(turn.cut);
+  const actions = make("div", { className: "actions" }, edit,
+    copyButton(() => turn.text, "Copy text"), ...switcher(turn, say));
+  const files = make("div", { className: "files" }, ...(turn.files ?? []).map((f) => fileElement(f)));
+  files.hidden = !turn.files?.length;
+  const root = make("article", { className: "turn asked", ariaLabel: "You" }, files,
+    make("div", { className: "line" }, actions, bubble));
+
+  const editing = () => {
+    const box = make("textarea", { value: turn.text, ariaLabel: "New wording" });
+    const send = make("button", { type: "submit", className: "send small", textContent: "Send" });
+    const cancel = make("button", { type: "button", className: "plain small", textContent: "Cancel" });
+    const form = make("form", { className: "edit" }, box,
+      make("div", { className: "row" }, make("small", { textContent: "The conversation goes on "
+        + "from here; what was said before is kept." }), cancel, send));
+    const end = () => {
+      form.remove();
+      bubble.hidden = !turn.text;
+      actions.hidden = false;
+      edit.focus();
+    };
+    cancel.onclick = end;
+    form.onsubmit = (/** @type {Event} */ event) => {
+      event.preventDefault();
+      if (box.value.trim() || turn.files?.length) {
+        say({ type: "edit", turn: turn.id, text: box.value });
+        end();
+      }
+    };
+    box.onkeydown = (/** @type {KeyboardEvent} */ event) => {
+      event.stopPropagation();
+      if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
+        event.preventDefault();
+        form.requestSubmit();
+      } else if (event.key === "Escape") {
+        end();
+      }
+    };
+    bubble.hidden = actions.hidden = true;
+    root.append(form);
+    box.style.height = `${Math.min(box.scrollHeight + 2, 260)}px`;
+    box.focus();
+  };
+  return root;
+}
+
+const ENDS = { ok: "done", refused: "not allowed", failed: "failed", invalid: "wrong arguments",
+  unknown: "no such tool", stopped: "stopped", running: "running …", asking: "may it run?" };
+
+/** One call of a tool. @param {Step} step @param {boolean} blocking @param {(c: object) => void} say */
+function stepElement(step, blocking, say) {
+  const asking = step.state === "asking";
+  const state = step.state ?? "ok";
+  const line = make("summary", {}, make("code", { textContent: step.name }),
+    make("span", { className: "args", textContent: step.arguments.replace(/^\{\}$/, "") }),
+    make("span", { className: "end", textContent: ENDS[/** @type {"ok"} */ (state)] ?? state }));
+  const body = make("div", { className: "inside" });
+  if (step.arguments && step.arguments !== "{}") {
+    body.append(make("small", { textContent: "Arguments" }),
+      make("pre", { textContent: step.arguments }));
+  }
+  if (step.result) {
+    body.append(make("small", { textContent: "Result" }), make("pre", { textContent: step.result }));
+  }
+  const root = make("details", { className: `step ${state}`, open: asking }, line, body);
+  if (asking && blocking) {
+    body.append(make("p", { textContent: "Answer in the cell that asks." }));
+  } else if (asking) {
+    const answer = (/** @type {boolean} */ yes) => () => {
+      run.disabled = refuse.disabled = true;
+      say({ type: "allow", id: step.id, yes });
+    };
+    const run = make("button", { type: "button", className: "send small", textContent: "Run" });
+    const refuse = make("button", { type: "button", className: "plain small",
+      textContent: "Refuse" });
+    run.onclick = answer(true);
+    refuse.onclick = answer(false);
+    body.append(make("div", { className: "row" },
+      make("span", { textContent: "The model asks to run this function of yours." }), refuse, run));
+  }
+  return root;
+}
+
+/** @param {{ number: number, title: string, url: string, host: string }[]} sources */
+const sourceElements = (sources) => sources.filter(({ url }) => /^https?:/i.test(url)).map((one) =>
+  make("li", { value: one.number }, make("a", { href: one.url, target: "_blank",
+    rel: "noopener noreferrer nofollow", textContent: one.title }),
+  make("small", { textContent: ` ${one.host}` })));
+
+/**
+ * An answer's element, and how to bring it up to date.
+ * @param {Answer} first @param {(content: object) => void} say
+ */
+export function answerElement(first, say) {
+  const who = make("span", { className: "name" });
+  const thought = make("div", { className: "thought" });
+  const summary = make("summary");
+  const reasoning = make("details", { className: "reasoning", hidden: true }, summary, thought);
+  const done = make("div", { className: "done" });
+  const tail = make("div", { className: "tail" });
+  const wait = make("div", { className: "wait", ariaLabel: "Waiting for the first word" },
+    make("i"), make("i"), make("i"));
+  const error = make("p", { className: "trouble", hidden: true });
+  const foot = make("footer", { className: "facts", hidden: true });
+  const sources = make("ol", { className: "sources", ariaLabel: "Sources", hidden: true });
+  const steps = make("div", { className: "steps", hidden: true });
+  /** @type {string[]} */
+  const drawnSteps = [];
+  const root = make("article", { className: "turn answer", ariaLabel: "Answer" },
+    make("header", {}, who), reasoning, steps,
+    make("div", { className: "ornb-text" }, done, tail, wait), sources, error, foot);
+  let version = -1;
+  let drawn = 0;
+  let shownTail = "";
+  let over = false;
+
+  /** @param {Answer} answer @param {boolean} live */
+  const update = (answer, live) => {
+    if (over) return;
+    if (version !== answer.version) {
+      done.replaceChildren();
+      drawn = 0;
+      version = answer.version;
+    }
+    if (answer.html.length > drawn) {
+      done.append(safe(answer.html.slice(drawn)));
+      drawn = answer.html.length;
+    }
+    if (shownTail !== answer.tail) {
+      tail.replaceChildren(safe(answer.tail));
+      shownTail = answer.tail;
+    }
+    const missing = answer.think.slice(thought.textContent.length);
+    if (missing) thought.append(missing);
+    reasoning.hidden = !answer.think;
+    const speaks = Boolean(answer.html || answer.tail);
+    const thinks = live && !speaks;
+    root.classList.toggle("thinking", thinks && Boolean(answer.think));
+    const known = answer.thought ?? (answer.began && answer.spoke && answer.spoke > answer.began
+      ? `${((answer.spoke - answer.began) / 1000).toFixed(1)} s` : "");
+    const title = thinks ? "Thinking …" : known ? `Thought for ${known}` : "Reasoning";
+    if (summary.textContent !== title) summary.textContent = title;
+    drawSteps(answer);
+    const open = (answer.steps ?? []).some(({ state }) => state === "asking" || state === "running");
+    wait.hidden = !live || speaks || Boolean(answer.think) || open;
+    who.textContent = answer.who || "Model";
+    root.classList.toggle("live", live);
+    root.ariaBusy = String(live);
+    if (!live) {
+      over = true;
+      finish(answer);
+    }
+  };
+
+  /** @param {Answer} answer */
+  const drawSteps = (answer) => {
+    (answer.steps ?? []).forEach((step, place) => {
+      const now = JSON.stringify(step);
+      if (drawnSteps[place] === now) return;
+      const element = stepElement(step, Boolean(answer.blocking), say);
+      if (place < drawnSteps.length) steps.children[place].replaceWith(element);
+      else steps.append(element);
+      drawnSteps[place] = now;
+    });
+    steps.hidden = drawnSteps.length === 0;
+  };
+
+  /** @param {Answer} answer */
+  const finish = (answer) => {
+    sources.replaceChildren(...sourceElements(answer.sources ?? []));
+    sources.hidden = sources.children.length === 0;
+    if (answer.pictures) done.append(safe(answer.pictures));
+    error.textContent = answer.error ?? "";
+    error.hidden = !answer.error;
+    // Offline the badge says who answered, and the note says it again.
+    const provider = ["live", "recorded"].includes(answer.source ?? "") ? answer.provider : "";
+    const pieces = [provider, ...(answer.facts ?? [])].filter(Boolean);
+    foot.replaceChildren(
+      make("span", { className: `badge ${answer.source === "live" ? "live" : "other"}`,
+        textContent: answer.source_label ?? "", hidden: !answer.source_label }),
+      ...pieces.map((piece) => make("span", { textContent: piece })),
+    );
+    const again = iconButton("again", "Try again", () => say({ type: "again", turn: answer.id }),
+      "change again");
+    again.dataset.model = answer.asked_model ?? "";
+    foot.append(make("span", { className: "actions" },
+      copyButton(() => answer.source_text ?? "", "Copy text"), again,
+      ...switcher(answer, say)));
+    if (answer.note) foot.append(make("span", { className: "note", textContent: answer.note }));
+    foot.hidden = false;
+  };
+
+  update(first, true);
+  return { root, update };
+}

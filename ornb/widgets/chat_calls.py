@@ -1,0 +1,413 @@
+"""From a question to its answer: put into the conversation, sent, read, stopped.
+
+The network is read by a thread of the chat's own, so the kernel stays free and Stop works at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import dataclasses
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from .. import session
+from ..conversation import Content, Conversation, Turn, well_formed
+from ..errors import ConfigError, ContextTooLong, OrnbError
+from ..request import attachments
+from ..request.attachments import Attachment
+from ..request.tools import toolbox
+from ..wire.reply import Reply, Timing
+from .base import describe
+from .chat_page import KEPT_EVERY_S, ChatPage
+from .exchange import Exchange, explained
+from .live import PACER
+from .shown import body_html
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ..client import Client
+
+PATIENCE_S = 0.4
+"""How long Stop waits for the network to let go, before it goes on without it."""
+
+
+class ChatCalls(ChatPage):
+    """The half of `ornb.Chat` that asks.
+
+    Parameters
+    ----------
+    model : str, ModelPicker or None
+        As for `ornb.Chat`, like all that follows.
+    client : Client, optional
+    system : str, optional
+    label : str
+    tools : iterable
+    confirm : bool
+    params : mapping
+
+    Raises
+    ------
+    ConfigError
+        `model` is neither an id nor something that has one, or a tool cannot be one.
+
+    Examples
+    --------
+    >>> ChatCalls("acme/orbit", label="lesson").label
+    'lesson'
+    """
+
+    _picker: Any = None
+
+    def __init__(
+        self,
+        model: Any = None,
+        *,
+        client: Client | None = None,
+        system: str | None = None,
+        label: str = "chat",
+        tools: Iterable[Any] = (),
+        confirm: bool = True,
+        params: Mapping[str, Any] | None = None,
+    ) -> None:
+        tools = tuple(tools)
+        toolbox(tools)
+        self._picker = model if hasattr(model, "observe") else None
+        chosen = None if self._picker is not None or model is None else session.model_id(model)
+        super().__init__(Conversation(system), client=client, model=chosen)
+        self._label = label
+        self._params = dict(params or {})
+        self._tools, self._confirm = tools, confirm
+        self._catalogue_of_client: pd.DataFrame | None = None
+        self._value: Any = None
+        if self._picker is not None:
+            self._picker.observe(self._follow, names=["value"])
+            self._follow()
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """What is sent with each question; change it for the questions to come."""
+        return self._params
+
+    @property
+    def label(self) -> str:
+        """Your word for these calls in `ornb.usage`."""
+        return self._label
+
+    @property
+    def busy(self) -> bool:
+        """Whether an answer is being written."""
+        return self._call is not None
+
+    def stop(self) -> None:
+        """Stop the answer that is being written, at once, and keep what has arrived.
+
+        Examples
+        --------
+        >>> ornb.Chat().stop()
+        """
+        with self._lock:
+            call = self._call
+            if call is None or call.stopping:
+                return
+            call.stop()
+        # A connection that is only being made cannot be cut; the chat goes on without it.
+        late = threading.Timer(PATIENCE_S, self._end, (call,))
+        late.daemon = True
+        late.start()
+
+    def close(self) -> None:
+        """End the widget: stop the answer, let go of the picker.
+
+        Examples
+        --------
+        >>> ornb.Chat().close()
+        """
+        if self._call is not None:
+            self.stop()
+        if self._picker is not None:
+            with contextlib.suppress(ValueError):
+                self._picker.unobserve(self._follow, names=["value"])
+        if self._leave_conversation is not None:
+            self._leave_conversation()
+        super().close()
+
+    def _follow(self, _: Any = None) -> None:
+        """Take over what is chosen in the picker."""
+        with self.guard():
+            chosen = getattr(self._picker, "value", None)
+            if isinstance(chosen, tuple):
+                if len(chosen) > 1:
+                    self.model = None
+                    raise ConfigError("Several models are chosen; choose one to chat with.")
+                chosen = chosen[0] if chosen else None
+            self.model = chosen
+
+    def _replace(self, conversation: Conversation) -> None:
+        if self._call is not None:
+            self.stop()
+            self._call.ended.wait(5)
+        with self._lock:
+            self._take_conversation(conversation)
+            self._html.clear()
+            self._tell_state()
+        self._update_kept()
+
+    # ------------------------------------------------------------------ a question
+
+    def _begin(
+        self,
+        prompt: Any,
+        params: Mapping[str, Any],
+        *,
+        attach: Any = (),
+        schema: Any = None,
+        blocking: bool = False,
+    ) -> Exchange:
+        files = [Attachment.of(one) for one in _listed(attach)]
+        content = self._content(prompt, files, params)
+        talk = self._conversation
+
+        def put() -> tuple[Turn, str | None, list[Turn]]:
+            before = talk.head
+            question = talk.add_user(content)
+            return question, before.id if before else None, [question]
+
+        return self._set_off(put, params, schema=schema, blocking=blocking)
+
+    def _again(self, answer: Any, params: Mapping[str, Any], *, blocking: bool = False) -> Exchange:
+        talk = self._conversation
+
+        def put() -> tuple[Turn, str | None, list[Turn]]:
+            last = talk.head if answer is None else _turn_of(talk, answer)
+            if last is not None and last.role == "assistant" and last.parent_id is not None:
+                last = _turn_of(talk, last.parent_id)
+            if last is None or last.role != "user":
+                raise ConfigError("Nothing was asked yet, so there is nothing to answer again.")
+            talk.go_to(last)
+            return last, last.id, []
+
+        return self._set_off(put, params, blocking=blocking)
+
+    def _reworded(
+        self, turn: Any, text: Any, params: Mapping[str, Any], *, blocking: bool = False
+    ) -> Exchange:
+        talk = self._conversation
+        old = _turn_of(talk, turn)
+        if old.role != "user":
+            raise ConfigError(f"Turn {old.id!r} is an answer; only a question can be edited.")
+        parts = [] if isinstance(old.content, str) else list(old.content)
+        kept = [dict(part) for part in parts if part.get("type") != "text"]
+        content: Content = self._content(text, [], params, free=bool(kept))
+        if kept:
+            content = [*([{"type": "text", "text": content}] if content else []), *kept]
+
+        def put() -> tuple[Turn, str | None, list[Turn]]:
+            question = talk.add_user(content, parent_id=old.parent_id)
+            return question, old.parent_id, [question]
+
+        return self._set_off(put, params, blocking=blocking)
+
+    def _content(
+        self, prompt: Any, files: list[Attachment], params: Mapping[str, Any], *, free: bool = False
+    ) -> Content:
+        """The question as it will be sent, once all of it can be."""
+        empty = not isinstance(prompt, str) or not prompt.strip()
+        if empty and not files and not free:
+            refused = ConfigError("The prompt is empty, so nothing was sent. Write a prompt first.")
+            self._note_refused(refused)
+            raise refused
+        text = "" if empty else well_formed(prompt)
+        if not files:
+            return text
+        self._check(files, params)
+        return attachments.content(text, files)
+
+    def _note_refused(self, error: OrnbError) -> None:
+        """Have the call that was not made in the ledger, as `ornb.ask` has it."""
+        client = self._client or session.client()
+        if client.on_call is not None:
+            began = Timing(started_at=datetime.now(UTC))
+            client.on_call(
+                Reply(
+                    requested_model=self.model,
+                    status="error",
+                    error=str(error),
+                    label=self._label,
+                    timing=began,
+                )
+            )
+
+    def _check(self, files: list[Attachment], params: Mapping[str, Any]) -> None:
+        """Refuse what the model cannot take; a service that lists nothing may take anything."""
+        params = {**self._params, **params}
+        model = session.model_id(params.get("model", self.model))
+        plugins = params.get("plugins") or ()
+        attachments.check(files, model, self._catalogue(), plugins=plugins)
+
+    def _catalogue(self) -> pd.DataFrame | None:
+        """The models of the service; None where it does not say."""
+        from ..catalog import to_frame
+
+        with contextlib.suppress(OrnbError):
+            if self._client is None:
+                return session.models()
+            if self._catalogue_of_client is None:
+                records = self._client.models()
+                self._catalogue_of_client = to_frame(records, **records.origin._asdict())
+        return self._catalogue_of_client
+
+    def _set_off(
+        self,
+        put: Callable[[], tuple[Turn, str | None, list[Turn]]],
+        params: Mapping[str, Any],
+        *,
+        schema: Any = None,
+        blocking: bool = False,
+    ) -> Exchange:
+        """Put the question where it belongs, and have a thread read the answer."""
+        several = self._picker is not None and self.model is None
+        own = {"model": self._picker if several else self.model, "label": self._label}
+        with self._lock:
+            if self._call is not None:
+                raise ConfigError(
+                    "An answer is still being written, so nothing was sent. Stop it or wait for it."
+                )
+            call = Exchange(
+                Turn("", None, "user", ""),
+                {**own, **self._params, **params},
+                blocking=blocking,
+                tools=self._tools,
+                confirm=self._confirm,
+                schema=schema,
+                on_call=lambda shown: self._tell("tool", call=shown),
+            )
+            with self._own_change():
+                call.question, after, turns = put()
+            messages = self._conversation.messages()
+            long = self._kept_wait > KEPT_EVERY_S
+            self._kept_due = monotonic() + self._kept_wait * long  # a short one is kept at once
+            self._call = call
+            if self._page is None:
+                self._tell_state()
+            else:
+                shown = [self._for_page(turn) for turn in turns]
+                self._tell("asked", after=after, turns=shown, live=self._live(call))
+        run = contextvars.copy_context().run
+        threading.Thread(
+            target=run, args=(self._work, call, messages), name="ornb-chat", daemon=True
+        ).start()
+        return call
+
+    # ------------------------------------------------------------------ its answer
+
+    def _work(self, call: Exchange, messages: list[dict[str, Any]]) -> None:
+        """Read the answer to its end. Runs in a thread of its own."""
+        news, leave = PACER.join(lambda: self._flush(call))
+        try:
+            call.read(self._meet(), messages, news)
+        except ContextTooLong as error:
+            call.error = error
+            asked = call.params["model"]
+            with contextlib.suppress(OrnbError):
+                model = session.model_id(asked)
+                call.error = explained(error, messages, model, self._catalogue())
+        except OrnbError as error:
+            call.error = error
+        except Exception as error:  # noqa: BLE001 - a thread's errors are seen by nobody
+            call.error = OrnbError(describe(error))
+        finally:
+            leave()
+            self._end(call)
+
+    def _flush(self, call: Exchange) -> float:
+        """Send what is new of an answer. Runs on the pacer's thread.
+
+        When "Run all" asks right below the cell that shows the chat, the page's greeting waits
+        behind that question, and its script may load in the middle of the answer. So a page that
+        has not been heard gets the whole now and then, and need not ask for it.
+        """
+        with self._lock:
+            change = None if self._call is not call else call.answer.patch()
+            if change is not None and self._page is None and monotonic() >= self._whole_due:
+                self._tell_state()
+            elif change is not None:
+                self._tell("delta", **change)
+            if change is not None and self._handle is not None and monotonic() >= self._kept_due:
+                self._keep_part(call)
+        return call.answer.wait_s
+
+    def _end(self, call: Exchange) -> None:
+        """Put the answer into the conversation, once, whoever comes first."""
+        if call.reply is None:
+            PACER.turn()
+        with self._lock:
+            if call.reply is not None:
+                return
+            call.reply = self._reply_of(call)
+            try:
+                change = call.answer.finish()
+                talk, here = self._conversation, self._conversation.head
+                with self._own_change():
+                    turn = talk.add_reply(call.reply, parent_id=call.question.id, steps=call.steps)
+                self._value = call.value
+                html = body_html(call.reply, call.answer.html)
+                self._html[turn.id] = html
+                if html != call.answer.html:
+                    change = {**change, "replace": html}
+                if here is not None and here.id != call.question.id:
+                    self._call = None  # somebody went to another branch meanwhile
+                    self._tell_state()
+                else:
+                    self._tell("done", turn=self._for_page(turn), change=change)
+                self._update_kept()
+            finally:  # whatever happens, nobody waits for ever
+                self._call = None
+                call.ended.set()
+
+    def _reply_of(self, call: Exchange) -> Reply:
+        status = "stopped" if call.stopping else "error" if call.error else "ok"
+        reply = call.error.reply if call.error else None
+        if reply is None and call.stream is not None:
+            reply = call.stream.reply
+        if reply is None:
+            reply = Reply(requested_model=self.model, label=self._label)
+        error = str(call.error) if status == "error" else None
+        return dataclasses.replace(reply, status=status, error=error)
+
+    def _outcome(self, call: Exchange) -> Reply:
+        if call.error is not None and not call.stopping:
+            call.error.reply = call.error.reply or call.reply
+            raise call.error
+        assert call.reply is not None  # noqa: S101 - set before `ended` is
+        return call.reply
+
+    def _waited(self, call: Exchange) -> Reply:
+        try:
+            while not call.ended.wait(0.2):  # a bare wait cannot be interrupted on Windows
+                call.ask_person()
+        except KeyboardInterrupt:
+            self.stop()
+            call.ended.wait(2 * PATIENCE_S)
+            raise
+        return self._outcome(call)
+
+
+def _listed(attach: Any) -> list[Any]:
+    """One attachment, or several, as a list."""
+    if isinstance(attach, str | bytes | bytearray | memoryview | Path | Attachment):
+        return [attach]
+    return list(attach or ())
+
+
+def _turn_of(talk: Conversation, turn: Any) -> Turn:
+    wanted = turn.id if isinstance(turn, Turn) else turn
+    found = next((one for one in talk.turns if one.id == wanted), None)
+    if found is None:
+        raise ConfigError(f"There is no turn {wanted!r} in this conversation.")
+    return found

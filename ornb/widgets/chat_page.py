@@ -1,0 +1,214 @@
+"""What a chat shows: its messages to the page, and the output that stays in the notebook.
+
+All messages to the page carry one sequence number; a page that misses one asks for the whole.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import secrets
+import threading
+from collections.abc import Callable, Iterator
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import traitlets as t
+from IPython.display import DisplayHandle, display
+
+from .. import session
+from ..client import OPENROUTER
+from ..conversation import Conversation, Turn
+from ..text.rendering import transcript
+from .base import Widget
+from .exchange import Exchange
+from .shown import body_html, turn_for_page
+
+if TYPE_CHECKING:
+    from ..client import Client
+
+WHOLE_EVERY_S = 1.0
+"""How often a page that has not been heard yet gets the whole conversation."""
+
+KEPT_EVERY_S = 5.0
+"""How often the output that stays is brought up to date while an answer is being written, so that
+a kernel that ends takes little with it."""
+KEPT_BYTES_PER_S = 1_500
+"""And what that may cost: a longer conversation is brought up to date less often."""
+
+
+class ChatPage(Widget):
+    """The half of `ornb.Chat` that shows; what is asked is up to those who build on it.
+
+    Parameters
+    ----------
+    talk : Conversation
+        What is shown.
+    client : Client, optional
+        Who is asked; by default the client of `ornb.connect`.
+    model : str, optional
+        Id of the model.
+
+    Examples
+    --------
+    >>> page = ChatPage(Conversation())
+    >>> page.model is None, len(page.conversation)
+    (True, 0)
+    """
+
+    model = t.Unicode(None, allow_none=True).tag(sync=True)
+    """Id of the model that is asked next; None for the service's default."""
+
+    service = t.Unicode("").tag(sync=True)
+    """Who is asked: "offline", or the host of a live service; empty before it is known."""
+
+    _default_model = t.Unicode("").tag(sync=True)
+    _chat_id = t.Unicode().tag(sync=True)
+
+    # Also there when __init__ refused its arguments: Python closes what it throws away.
+    _call: Exchange | None = None
+    _leave_conversation: Callable[[], None] | None = None
+
+    def __init__(
+        self, talk: Conversation, *, client: Client | None = None, model: str | None = None
+    ) -> None:
+        super().__init__(model=model, _chat_id=secrets.token_hex(6))
+        self._client = client
+        self._lock = threading.RLock()
+        self._html: dict[str, str] = {}
+        self._mine = False
+        self._take_conversation(talk)
+        self._sequence = 0
+        self._whole_due = self._kept_due = self._kept_wait = 0.0
+        self._handle: DisplayHandle | None = None
+        self._page: str | None = None
+
+    @property
+    def conversation(self) -> Conversation:
+        """The turns so far, with the facts of each answer."""
+        return self._conversation
+
+    def _take_conversation(self, conversation: Conversation) -> None:
+        if self._leave_conversation is not None:
+            self._leave_conversation()
+        self._conversation = conversation
+        self._leave_conversation = conversation.on_change(self._on_change)
+
+    @contextlib.contextmanager
+    def _own_change(self) -> Iterator[None]:
+        """Change the conversation without being told of it."""
+        self._mine = True
+        try:
+            yield
+        finally:
+            self._mine = False
+
+    def _on_change(self) -> None:
+        """Show what code did with the conversation."""
+        with self._lock:
+            if self._mine:
+                return
+            self._tell_state()
+        self._update_kept()
+
+    def _meet(self) -> Client:
+        """Give the client, and tell the page who that is."""
+        client = self._client or session.client()
+        offline = client.source == "offline"
+        self.service = "offline" if offline else urlsplit(client.base_url).netloc
+        if (
+            self.model is None
+            and self._client is None
+            and (offline or client.base_url == OPENROUTER)
+        ):
+            self._default_model = session.default_model() or ""
+        return client
+
+    # ------------------------------------------------------------------ the page
+
+    def _tell(self, kind: str, **content: Any) -> None:
+        """Send the page a message, numbered, so that it notices when one was lost."""
+        with self._lock:
+            self._sequence += 1
+            message = {"type": kind, "seq": self._sequence, **content}
+            self.send(message)
+            self._stay_reachable()
+
+    def _tell_state(self) -> None:
+        """Send the page everything."""
+        with self._lock:
+            live = self._call and {**self._live(self._call), **self._call.answer.snapshot()}
+            turns = [self._for_page(turn, whole=True) for turn in self._conversation.path]
+            self._tell("state", turns=turns, live=live, page=self._page if self._handle else None)
+            self._whole_due = monotonic() + WHOLE_EVERY_S
+
+    def _live(self, call: Exchange) -> dict[str, Any]:
+        """What the page says of an answer before anything has come."""
+        asked = call.params["model"]
+        return {
+            "who": asked if isinstance(asked, str) else "",
+            "blocking": call.blocking,
+            "steps": list(call.calls),
+        }
+
+    def _for_page(self, turn: Turn, *, whole: bool = False) -> dict[str, Any]:
+        """A turn as the page draws it; all of it text, but for what `rendering` made safe."""
+        html = None
+        if whole and turn.reply is not None:
+            if turn.id not in self._html:
+                self._html[turn.id] = body_html(turn.reply)
+            html = self._html[turn.id]
+        return turn_for_page(turn, html=html, branches=self._conversation.branches(turn))
+
+    # ------------------------------------------------------------------ the output that stays
+
+    def _ipython_display_(self) -> None:
+        with self.guard():
+            self._meet()
+        self.keep()
+        bundle = self._repr_mimebundle_()
+        if bundle is not None:
+            display(bundle[0], metadata=bundle[1], raw=True)  # type: ignore[no-untyped-call]
+
+    def keep(self) -> None:
+        """Show, here, the output that stays; it is brought up to date when an answer ends.
+
+        Showing a chat by itself does this. Call it for a chat inside a box with other widgets.
+
+        Examples
+        --------
+        >>> chat = ornb.Chat()
+        >>> chat.keep()  # doctest: +SKIP
+        """
+        self._page = None  # the next page to say hello is the one that shows this output
+        self._handle = display(  # type: ignore[no-untyped-call]
+            self._bundle(), raw=True, display_id=True
+        )
+
+    def _bundle(self, talk: Conversation | None = None) -> dict[str, Any]:
+        name = f"ornb-static-{self._chat_id}"
+        talk = talk or self._conversation.light()
+        return transcript(talk, css_class=name, rendered=self._html)
+
+    def _update_kept(self) -> None:
+        """Bring the output that stays up to date."""
+        if self._handle is not None:
+            self._handle.update(self._bundle(), raw=True)  # type: ignore[no-untyped-call]
+
+    def _keep_part(self, call: Exchange) -> None:
+        """Bring the output that stays up to date in mid-answer."""
+        talk = self._conversation.light()
+        if call.stream is not None and call.answer.has_text:
+            part = dataclasses.replace(call.stream.reply, status="stopped")
+            talk.add_reply(part, parent_id=call.question.id, steps=call.steps)
+        bundle = self._bundle(talk)
+        size = 2 * len(bundle["text/html"]) + len(bundle["text/plain"])  # the JSON is about one
+        self._kept_wait = max(KEPT_EVERY_S, size / KEPT_BYTES_PER_S)
+        self._kept_due = monotonic() + self._kept_wait
+        if self._handle is not None:
+            self._handle.update(bundle, raw=True)  # type: ignore[no-untyped-call]
+
+    def _static_text(self) -> str:
+        # Saved as it was when the chat was shown, so it must hold for later as well.
+        return "Live chat (needs a running kernel); what was said is in the output above."

@@ -67,6 +67,8 @@ class Client:
         Address up to and including the version, by default OpenRouter's.
     source : {"live", "offline"}
         What stands behind the address; "offline" is the embedded default.
+    answers : {"live", "local", "canned"}, optional
+        `Reply.source` of a call that its server told nothing of, since it was never sent or failed.
     before_call : callable, optional
         Asked before each chat call leaves, and may forbid it; see `ornb.wire.stream.BeforeCall`.
     on_call : callable, optional
@@ -99,6 +101,7 @@ class Client:
         base_url: str | None = None,
         *,
         source: str = "live",
+        answers: str | None = None,
         before_call: BeforeCall | None = None,
         on_call: Callable[[Reply], object] | None = None,
         timeouts: Timeouts | None = None,
@@ -113,6 +116,7 @@ class Client:
             headers={"HTTP-Referer": referer, "X-OpenRouter-Title": title},
         )
         self.source = source
+        self._answers = answers or ("live" if source == "live" else "canned")
         self.before_call = before_call
         self.on_call = on_call
         self.retries = retries
@@ -393,7 +397,7 @@ class Client:
             params,
             streamed=streamed,
             retries=self.retries,
-            source="live" if self.source == "live" else "canned",
+            source=self._answers,
             before_call=self.before_call,
             on_call=self.on_call,
         )

@@ -131,14 +131,16 @@ def connect(
             api_key = api_key or os.environ.get("OPENROUTER_API_KEY", "").strip() or None
             base_url = os.environ.get("OPENROUTER_BASE_URL", "").strip() or None
         offline = api_key is None and base_url is None
-    source = "live"
+    source = answers = "live"
     if offline:
         server = _offline_server()
         api_key, base_url, source = server.token, server.base_url, "offline"
+        answers = "canned" if server.why_canned else "local"
     client = Client(
         api_key,
         base_url,
         source=source,
+        answers=answers,
         on_call=_record,
         timeouts=timeouts,
         retries=retries,

@@ -505,3 +505,20 @@ def test_every_recorded_exchange_is_understood(shared_data, client, calls) -> No
         assert b'"cost"' not in tape.body or reply.cost_usd is not None, tape.name
         assert reply.generation_id.startswith("gen-"), tape.name
     assert len(calls) == len(tapes)
+
+
+@pytest.mark.parametrize(
+    ("given", "source"),
+    [({}, "live"), ({"source": "offline"}, "canned"), ({"answers": "local"}, "local")],
+)
+def test_a_call_that_was_never_sent_is_counted_where_it_would_have_gone(given, source):
+    def forbid(body, pause):
+        raise errors.BudgetExceeded("No.")
+
+    ended = []
+    client = Client(
+        base_url="http://127.0.0.1:9/v1", before_call=forbid, on_call=ended.append, **given
+    )
+    with pytest.raises(errors.BudgetExceeded):
+        client.chat("Hi", "acme/orbit")
+    assert [reply.source for reply in ended] == [source]

@@ -1,9 +1,11 @@
 # make lab     install everything and open JupyterLab on notebooks/
 # make test    install everything, a browser too, and run every check: what CI runs
 # make check   the quick half of it, without a browser; writes the formatting
+# make record  run the notebooks on the local model, and keep its answers in notebooks/recordings
+# make bench   run every benchmark, beside what others do; the table goes to benchmarks/README.md
 # make clean   remove the environment and the caches
 #
-# ARGS goes to JupyterLab or pytest:  make lab ARGS="--no-browser --port=8890"
+# ARGS goes to what is run:         make lab ARGS="--no-browser --port=8890"
 # PYTHON chooses the interpreter:     make lab PYTHON=/opt/python3.12/bin/python
 
 VENV := .venv
@@ -12,7 +14,7 @@ PIP := $(PY) -m pip install -qq --disable-pip-version-check
 PYTHON ?= python3 python python3.14 python3.13 python3.12 python3.11
 ARGS ?=
 
-.PHONY: lab test check clean
+.PHONY: lab test check record bench clean
 .DELETE_ON_ERROR:
 
 lab: $(VENV)/.lab
@@ -35,8 +37,16 @@ check: $(VENV)/.test
 	$(PY) -m mypy
 	$(PY) -m pytest -m "not browser and not slow" $(ARGS)
 
+record: $(VENV)/.test
+	$(fetch-model)
+	$(PY) tools/record.py $(ARGS)
+
+bench: $(VENV)/.test
+	@$(PY) tools/system.py browser
+	$(PY) benchmarks/run.py $(ARGS)
+
 clean:
-	rm -rf $(VENV) build dist test-results .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-peers build dist test-results .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Fetched once into the user's cache, and looked at each time: it may have been cleared.

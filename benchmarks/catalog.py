@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from _table import row
 
 from ornb.catalog import to_frame
 
@@ -65,7 +66,9 @@ def main() -> None:
             parses.append(_seconds(json.loads, body))
             floors.append(_seconds(_floor, body))
             ours.append(_seconds(_ours, body))
-        ratio = statistics.median(o / f for o, f in zip(ours, floors, strict=True))
+        ratios = [o / f for o, f in zip(ours, floors, strict=True)]
+        row(f"{count:,} models to a typed table, CPU over lists and DataFrame", ratios, bar=1.5)
+        ratio = statistics.median(ratios)
         print(
             f"{count:5d} models, {len(body) / 1e6:.2f} MB: json.loads "
             f"{1e3 * statistics.median(parses):.1f} ms, floor {1e3 * statistics.median(floors):.1f}"

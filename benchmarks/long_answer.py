@@ -4,20 +4,28 @@ Run: ``python benchmarks/long_answer.py`` (a minute and a half). A real kernel s
 over 20 s to nobody, and every message it publishes is weighed. Beside `ornb.Chat`: plain text
 deltas at 30 and at 12 a second, which is the least that shows the same; and what people use today,
 an ``HTML`` widget or ``display(Markdown)`` with the whole text for each token (those two as fast as
-they go, since only their number counts). Bars: the page's part of a chat at most 1.3 x the deltas
+they go, since only their number counts), and the chat of Panel, from the environment of `peers.py`
+where that is there. Bars: the page's part of a chat at most 1.3 x the deltas
 at 30 a second, and at most 3 x those at 12.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-import sys
-from typing import Any
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from _table import QUICK, row
 from jupyter_client.manager import start_new_kernel
+from peers import PYTHON, installed
 
-TOKENS, SECONDS = 4000, 20.0
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+TOKENS, SECONDS = (400, 2.0) if QUICK else (4000, 20.0)
 SETUP = f"""
 import time, ornb, ipywidgets
 from comm import create_comm
@@ -59,22 +67,67 @@ for word in words:
 }
 
 
+PANEL_TOKENS = 300 if QUICK else 1000
+PANEL = """
+import time
+import panel as pn
+pn.extension()
+chat, message = pn.chat.ChatInterface(), None
+display(chat)
+"""
+PANEL_SHOWS = f"""
+for n in range({PANEL_TOKENS}):
+    message = chat.stream(f"word{{n % 97}} ", message=message)
+"""
+
+
 def main() -> None:
     """Stream the same answer in each way, and print what it took."""
-    environment = {**os.environ, "ORNB_OFFLINE_MODEL": "off"}
-    manager, client = start_new_kernel(env=environment)
-    try:
+    sizes: dict[str, float] = {}
+    times: dict[str, float] = {}
+    with _kernel("python3") as client:
         _run(client, SETUP)
         _run(client, WAYS["deltas at 30 Hz"].replace("30", "300"))  # warm
-        floor = 0
         for name, code in WAYS.items():
             to_page, kept, count, cpu = _run(client, code)
-            floor = floor or to_page
+            sizes[name], times[name] = to_page, 1e6 * cpu / TOKENS
             print(
                 f"{name:30} {count:6,} messages, {to_page / 1000:9,.0f} kB to the page "
-                f"({to_page / floor:6.2f} x 30 Hz), {kept / 1000:5,.0f} kB kept, {cpu:5.2f} s CPU"
+                f"({to_page / sizes['deltas at 30 Hz']:6.2f} x 30 Hz), "
+                f"{kept / 1000:5,.0f} kB kept, {cpu:5.2f} s CPU",
+                flush=True,
             )
-            sys.stdout.flush()
+    floor = sizes["deltas at 30 Hz"]
+    what = f"bytes to the page for an answer of {TOKENS:,} tokens, over plain deltas at 30 Hz"
+    ratios = {name: size / floor for name, size in sizes.items()}
+    row(what, ratios.pop("ornb.Chat"), bar=1.3, beside=ratios)
+    ours = times.pop("ornb.Chat")
+    beside = {name: f"{took:.0f} us" for name, took in times.items()}
+    row("CPU of the kernel for a token shown", ours, "us", beside={**beside, "Panel": _panel()})
+
+
+def _panel() -> str:
+    """CPU of Panel's chat for a token; it draws all of the answer again for each."""
+    if not PYTHON.exists() or not installed("panel", "ipykernel", "ipywidgets"):
+        return "missing"
+    with tempfile.TemporaryDirectory() as folder:
+        spec = Path(folder) / "kernels" / "peers" / "kernel.json"
+        spec.parent.mkdir(parents=True)
+        argv = [str(PYTHON), "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+        spec.write_text(json.dumps({"argv": argv, "display_name": "peers", "language": "python"}))
+        os.environ["JUPYTER_PATH"] = folder
+        with _kernel("peers") as client:
+            _run(client, PANEL)
+            cpu = _run(client, PANEL_SHOWS)[3]
+    return f"{1e6 * cpu / PANEL_TOKENS:,.0f} us (of {PANEL_TOKENS})"
+
+
+@contextlib.contextmanager
+def _kernel(name: str) -> Iterator[Any]:
+    environment = {**os.environ, "ORNB_OFFLINE_MODEL": "off"}
+    manager, client = start_new_kernel(kernel_name=name, env=environment)
+    try:
+        yield client
     finally:
         client.stop_channels()
         manager.shutdown_kernel(now=True)
@@ -83,7 +136,7 @@ def main() -> None:
 def _run(client: Any, code: str) -> tuple[int, int, int, float]:
     """Bytes to the page, bytes of outputs that are kept, messages, seconds of CPU."""
     timed = f"_began = time.process_time()\n{code}\nprint('CPU', time.process_time() - _began)"
-    asked = client.execute(timed if code is not SETUP else code)
+    asked = client.execute(timed if code not in (SETUP, PANEL) else code)
     to_page, kept, count, cpu = 0, 0, 0, 0.0
     while True:
         message = client.get_iopub_msg(timeout=120)

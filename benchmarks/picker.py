@@ -10,6 +10,7 @@ import statistics
 import sys
 from pathlib import Path
 
+from _table import row
 from playwright.sync_api import sync_playwright
 
 ROOT = Path(__file__).parents[1]
@@ -59,6 +60,8 @@ def main() -> None:
             page = browser.new_page()
             show(page, ModelPicker(many(count)))
             times = sorted(total for _, total in page.evaluate(KEYSTROKES, WORDS))
+            frames = [total * 60 / 1000 for total in times]
+            row(f"picker of {count:,} models, key press to painted list", frames, "frames", bar=2)
             print(
                 f"{count:5,} models, {len(times)} keys: median {statistics.median(times):.0f} ms "
                 f"({statistics.median(times) * 60 / 1000:.1f} frames, bar 2), "

@@ -16,6 +16,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
+from _table import row
 
 from ornb.ledger.tracker import USAGE_COLUMNS, UsageTracker
 from ornb.wire.reply import Reply, Timing, Usage
@@ -37,13 +38,15 @@ def main() -> None:
 
 def _append(replies: list[Reply]) -> None:
     floors, ours, late = [], [], []
-    row = dict.fromkeys(USAGE_COLUMNS, 1)
+    entry = dict.fromkeys(USAGE_COLUMNS, 1)
     tracker = UsageTracker()
     for _ in range(10):
-        floors.append(_per_row(lambda: _floor(row)))
+        floors.append(_per_row(lambda: _floor(entry)))
         ours.append(_per_row(lambda: _record(UsageTracker(), replies)))
         late.append(_per_row(lambda: _record(tracker, replies)))  # to row 1,000,000
-    ratio = statistics.median(o / f for o, f in zip(ours, floors, strict=True))
+    ratios = [o / f for o, f in zip(ours, floors, strict=True)]
+    row("append a usage row, over a list append under a lock", ratios, bar=10)
+    ratio = statistics.median(ratios)
     print(
         f"append: list under a lock {1e6 * statistics.median(floors):.2f} us, record "
         f"{1e6 * statistics.median(ours):.2f} us, ratio {ratio:.1f} "
@@ -62,6 +65,9 @@ def _read(replies: list[Reply]) -> None:
         ours.append(_seconds(lambda: tracker.df))
         again.append(_seconds(lambda: tracker.df))
     rebuild = statistics.median(rebuilds)
+    what = f"`.df` of {ROWS:,} usage rows"
+    row(f"{what} after one more, over a rebuild", [t / rebuild for t in ours], bar=0.08)
+    row(f"{what} unchanged, over a rebuild", [t / rebuild for t in again], bar=0.001)
     print(
         f"df at {ROWS:,} rows: rebuild {1e3 * rebuild:.0f} ms, after one more row "
         f"{1e3 * statistics.median(ours):.1f} ms, ratio {statistics.median(ours) / rebuild:.3f} "
@@ -92,6 +98,7 @@ def _memory() -> None:
         return tracker, len(tracker.df)
 
     plain, ours, after = (_bytes(make) / ROWS for make in (dicts, track, read))
+    row("memory of a usage row, over a dict in a list", ours / plain, bar=0.6)
     print(
         f"memory: dicts {plain:.0f} B a row, tracker {ours:.0f} B, after .df {after:.0f} B, "
         f"ratio {ours / plain:.2f} (bar 0.6)"

@@ -8,16 +8,17 @@ ours: checking, hashing, pricing, handing out, booking.
 from __future__ import annotations
 
 import os
-import statistics
 import tempfile
 import time
 from pathlib import Path
 
 os.environ["ORNB_OFFLINE_MODEL"] = "off"
 
+from _table import QUICK, row
+
 import ornb
 
-AT_ONCE, ROUNDS, ROWS = 64, 5, 20_000
+AT_ONCE, ROUNDS, ROWS = 64, 2 if QUICK else 5, 20_000
 PAUSES_S = (1.0, 3.0)
 
 
@@ -32,20 +33,17 @@ def main() -> None:
 
 
 def _at_once(pause_s: float, *, stored: bool) -> None:
-    walls, ratios = [], []
+    ratios = []
     with tempfile.TemporaryDirectory() as folder:
         for n in range(ROUNDS):
             store = Path(folder) / "answers.sqlite3" if stored else None
             began = time.perf_counter()
             frame = _batch(f"{pause_s} {n}", AT_ONCE, pause_s, store=store)
             wall = time.perf_counter() - began
-            walls.append(wall)
-            ratios.append(wall / frame["duration_s"].max())
-    print(
-        f"{AT_ONCE} calls of {pause_s:g} s at once, {'with' if stored else 'without'} a store: "
-        f"{statistics.median(walls):.2f} s, {statistics.median(ratios):.3f} x the slowest "
-        f"({min(ratios):.3f} to {max(ratios):.3f}; bar 1.15)"
-    )
+            ratios.append(wall / float(frame["duration_s"].max()))
+    kept = "with" if stored else "without"
+    what = f"batch of {AT_ONCE} calls of {pause_s:g} s at once, {kept} a store, over the slowest"
+    row(what, ratios, bar=1.15)
 
 
 def _a_row() -> None:
@@ -54,7 +52,7 @@ def _a_row() -> None:
     began = time.process_time()
     plan = ornb.batch(data, "Sum up: {{text}}", "openai/gpt-4o-mini", max_tokens=9, dry_run=True)
     spent = time.process_time() - began
-    print(f"the plan of {plan.calls:,} rows: {1e6 * spent / ROWS:.0f} us a row")
+    row(f"plan of a batch of {plan.calls:,} rows, a row", 1e6 * spent / ROWS, "us")
 
 
 def _batch(words: str, rows: int, pause_s: float, **options: object):  # noqa: ANN202

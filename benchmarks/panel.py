@@ -12,6 +12,7 @@ import time
 import tracemalloc
 from typing import TYPE_CHECKING, Any
 
+from _table import row
 from tracker import ROWS, _record, _reply, _seconds
 
 from ornb.ledger.totals import Running
@@ -50,10 +51,12 @@ def _looks(replies: list[Reply]) -> None:
             panel._tracker.record(replies[n])
             spent.append(_seconds(panel.look))
     of_few, of_many = map(statistics.median, times)
-    print(
-        f"update after one more call: {1e3 * of_few:.2f} ms at 1,000 calls, {1e3 * of_many:.2f} ms "
-        f"at {MANY:,}, ratio {of_many / of_few:.2f} (bar 2); {MANY:,} calls read once: "
-        f"{opened:.1f} s, {1e6 * opened / MANY:.1f} us a call"
+    opening = f"{1e3 * of_many:.2f} ms; opening reads all, {1e6 * opened / MANY:.1f} us a call"
+    row(
+        f"panel: update after one more call, at {MANY:,} over at 1,000",
+        of_many / of_few,
+        bar=2,
+        beside=opening,
     )
     for panel in panels:
         panel.close()
@@ -67,11 +70,8 @@ def _listening(replies: list[Reply]) -> None:
         panel = UsagePanel(tracker)
         heard.append(_thread_s(tracker, replies))
         panel.close()
-    ratio = statistics.median(h / a for h, a in zip(heard, alone, strict=True))
-    print(
-        f"a call recorded, in its thread: {1e6 * statistics.median(alone):.2f} us alone, "
-        f"{1e6 * statistics.median(heard):.2f} us beside a panel, ratio {ratio:.2f} (bar 2)"
-    )
+    ratios = [h / a for h, a in zip(heard, alone, strict=True)]
+    row("panel: recording a call while it listens, over alone", ratios, bar=2)
 
 
 def _thread_s(tracker: UsageTracker, replies: list[Reply]) -> float:
@@ -92,10 +92,9 @@ def _messages(replies: list[Reply], seconds: float = 5.0) -> None:
         calls += 1
         time.sleep(0.001)
     used = time.process_time() - used
-    print(
-        f"{calls:,} calls in {seconds:.0f} s: {len(sizes) / seconds:.1f} messages a second (bar 3),"
-        f" the largest of {max(sizes) / 1000:.1f} kB (bar 8), {used / seconds:.1%} of a core"
-    )
+    said = f"{calls:,} calls in {seconds:.0f} s, {used / seconds:.1%} of a core"
+    row("panel: messages a second", len(sizes) / seconds, "/s", bar=3, beside=said)
+    row("panel: largest message", max(sizes) / 1000, "kB", bar=8)
     panel.close()
 
 
@@ -107,8 +106,8 @@ def _memory(replies: list[Reply]) -> None:
     running.take(tracker._tail)
     size = tracemalloc.get_traced_memory()[0]
     tracemalloc.stop()
-    print(f"memory of the sums of {ROWS:,} calls of {len(running.totals().groups)} models: "
-          f"{size / 1000:.0f} kB")  # fmt: skip
+    models = len(running.totals().groups)
+    row(f"panel: memory of the sums of {ROWS:,} calls of {models} models", size / 1000, "kB")
 
 
 def _quiet(panel: Any) -> None:

@@ -1,0 +1,93 @@
+"""The facts under an answer, one by one, for where they stand apart: in columns and tables."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from ..wire.reply import Reply, format_usd
+
+NONE = "\N{EN DASH}"
+"""Stands where there is no figure."""
+
+
+class Figure(NamedTuple):
+    """One of the facts under an answer."""
+
+    key: str
+    name: str
+    value: str
+    """In a reader's words."""
+    remark: str = ""
+    """What the value is, where that is not plain: billed or estimated, over which time."""
+    number: float | None = None
+    """The value in USD, seconds or tokens a second, to be compared."""
+
+
+def figures(reply: Reply, estimate_usd: float | None) -> list[Figure]:
+    """Give the facts under an answer.
+
+    Parameters
+    ----------
+    reply : Reply
+        Whole, or as far as it came.
+    estimate_usd : float or None
+        USD by the listed prices; shown, and marked, where nothing was billed.
+
+    Returns
+    -------
+    list of Figure
+        Cost, time to first token, whole time, rate, tokens and ending; always all of them.
+
+    Examples
+    --------
+    >>> [figure.value for figure in figures(Reply(finish_reason="length"), 0.000145)][::5]
+    ['≈ $0.00015', 'cut at max_tokens']
+    """
+    used, timing = reply.usage, reply.timing
+    first, whole = timing.time_to_first_token_s, timing.duration_s
+    rate = timing.tokens_per_second(used.completion_tokens)
+    sent, made = _count(used.prompt_tokens), _count(used.completion_tokens)
+    over = f"over {_seconds(whole)}" if rate is not None else ""
+    return [
+        _cost(reply, estimate_usd),
+        Figure("first", "First token", _seconds(first), number=first),
+        Figure("whole", "Total time", _seconds(whole), number=whole),
+        Figure("rate", "Tokens/s", _rate(rate), over, rate),
+        Figure(
+            "tokens", "Tokens", NONE if sent == made == NONE else f"{sent} → {made}", "in → out"
+        ),
+        Figure("end", "Finish", _ending(reply)),
+    ]
+
+
+def _cost(reply: Reply, estimate_usd: float | None) -> Figure:
+    billed = reply.cost_usd
+    if billed is None and estimate_usd is not None:
+        return Figure("cost", "Cost", f"≈ {format_usd(estimate_usd)}", "estimated", estimate_usd)
+    if billed is None:
+        return Figure("cost", "Cost", NONE, "not reported")
+    if reply.source in ("local", "canned"):
+        return Figure("cost", "Cost", format_usd(0), "not billed")
+    remark = "when recorded" if reply.source == "recorded" else "billed"
+    return Figure("cost", "Cost", format_usd(billed), remark, billed)
+
+
+def _rate(rate: float | None) -> str:
+    if rate is None:
+        return NONE
+    return f"{rate:,.0f}" if rate >= 10 else f"{rate:.1f}"
+
+
+def _ending(reply: Reply) -> str:
+    if reply.status != "ok":
+        return reply.status
+    words = {"stop": "complete", "length": "cut at max_tokens", None: NONE}
+    return words.get(reply.finish_reason, str(reply.finish_reason))
+
+
+def _seconds(value: float | None) -> str:
+    return NONE if value is None else f"{value:.2f} s"
+
+
+def _count(value: int | None) -> str:
+    return NONE if value is None else f"{value:,}"

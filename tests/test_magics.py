@@ -277,7 +277,7 @@ def test_the_interrupt_button_stops_a_silent_answer_and_keeps_the_part(
                     began = time.perf_counter()
                     manager.interrupt_kernel()
             elif message["msg_type"] == "error":
-                assert time.perf_counter() - began < 1, message["content"]
+                assert time.perf_counter() - began < 5, message["content"]
                 assert message["content"]["traceback"] == [
                     "Stopped: what had arrived is kept above."
                 ]

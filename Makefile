@@ -3,6 +3,7 @@
 # make check   the quick half of it, without a browser; writes the formatting
 # make record  run the notebooks on the local model, and keep its answers in notebooks/recordings
 # make bench   run every benchmark, beside what others do; the table goes to benchmarks/README.md
+# make docs    build the site of docs in site/, and check its links
 # make clean   remove the environment and the caches
 #
 # ARGS goes to what is run:         make lab ARGS="--no-browser --port=8890"
@@ -14,7 +15,7 @@ PIP := $(PY) -m pip install -qq --disable-pip-version-check
 PYTHON ?= python3 python python3.14 python3.13 python3.12 python3.11
 ARGS ?=
 
-.PHONY: lab test check record bench clean
+.PHONY: lab test check record bench docs clean
 .DELETE_ON_ERROR:
 
 lab: $(VENV)/.lab
@@ -22,7 +23,7 @@ lab: $(VENV)/.lab
 	$(PY) -m jupyterlab notebooks --LabApp.default_url=/lab/tree/01-start-here.ipynb \
 	  $(if $(filter 0,$(shell id -u)),--allow-root) $(ARGS)
 
-test: $(VENV)/.test
+test: $(VENV)/.test $(VENV)/.docs
 	$(fetch-model)
 	@echo "Looking for a browser ..."
 	@$(PY) tools/system.py browser
@@ -45,8 +46,11 @@ bench: $(VENV)/.test
 	@$(PY) tools/system.py browser
 	$(PY) benchmarks/run.py $(ARGS)
 
+docs: $(VENV)/.docs
+	$(PY) tools/docs.py $(ARGS)
+
 clean:
-	rm -rf $(VENV) .venv-peers build dist test-results .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-peers build dist site test-results .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Fetched once into the user's cache, and looked at each time: it may have been cleared.
@@ -58,7 +62,7 @@ endef
 
 # One stamp for each set of extras, made again when the dependencies change. A machine for which
 # the local model's runtime has no wheel (it is never compiled here) goes without it.
-$(VENV)/.lab $(VENV)/.test: $(VENV)/.%: $(VENV)/.made pyproject.toml
+$(VENV)/.docs $(VENV)/.lab $(VENV)/.test: $(VENV)/.%: $(VENV)/.made pyproject.toml
 	@echo "Installing ornb with its $* tools into $(VENV) (some minutes the first time) ..."
 	@$(PIP) --only-binary xllamacpp --editable ".[$*,local]" || \
 	  { echo "That failed: trying without the local model ..."; $(PIP) --editable ".[$*]"; }

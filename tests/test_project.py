@@ -50,7 +50,7 @@ def test_dependencies_are_the_decided_ones() -> None:
 
 
 def test_extras_are_the_documented_ones() -> None:
-    assert set(PROJECT["optional-dependencies"]) == {"lab", "local", "test"}
+    assert set(PROJECT["optional-dependencies"]) == {"docs", "lab", "local", "test"}
 
 
 def test_the_models_package_is_never_a_dependency() -> None:

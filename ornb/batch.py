@@ -177,6 +177,11 @@ def batch(
             return plan
         if not isinstance(concurrency, int) or concurrency < 1:
             raise ConfigError(f"concurrency is {concurrency!r}; give a number of calls from 1 on.")
+        if executor is not None and not callable(getattr(executor, "submit", None)):
+            raise ConfigError(
+                f"executor is {executor!r}; give one of concurrent.futures, or for Dask its "
+                "Client's get_executor(pure=False)."
+            )
         billed = plan.source != "offline" and plan.calls > 0
         if cap_usd is not None and plan.worst_usd is None and billed:
             raise PriceUnknown(
@@ -209,7 +214,7 @@ class _Batch:
         check_names(self.frame, self.shape, prefix)
         self.client = session.client() if client is None else client
         self.is_default = client is None
-        self.cap = None if cap_usd is None else Budget(cap_usd)
+        self.cap = None if cap_usd is None else _cap(cap_usd)
         self.request = self._request(model, schema, params)
         service = self._service()
         self.rows = Rows(self.frame, template, system, self.request, service)
@@ -357,6 +362,13 @@ class _Batch:
         return with_answers(self.frame, rows, self.shape, self.prefix)
 
 
+def _cap(usd: Any) -> Budget:
+    try:
+        return Budget(usd)
+    except ConfigError as error:
+        raise ConfigError(f"cap_usd is {usd!r}; give an amount in USD such as 0.50.") from error
+
+
 def _remembered(look_up: Callable[[str], Any]) -> Callable[[str], Any]:
     """Ask once for each model, also where nothing is known of it."""
     found: dict[str, Any] = {}
@@ -375,13 +387,13 @@ def _remembered(look_up: Callable[[str], Any]) -> Callable[[str], Any]:
 @contextlib.contextmanager
 def _spaced() -> Iterator[None]:
     """Free calls wait for their turn."""
-    counter = session._free_quota
-    before = counter.wait
+    before = session.quota(ask=False).waits
     session.quota(wait=True)
     try:
         yield
     finally:
-        counter.wait = before
+        with contextlib.suppress(OrnbError):  # the answers count for more than a count
+            session.quota(wait=before, ask=False)
 
 
 @contextlib.contextmanager

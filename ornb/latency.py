@@ -6,6 +6,7 @@ the order of the rows. docs/latency.md has the formulae.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
@@ -279,7 +280,8 @@ def latency_differences(
     Returns
     -------
     pandas.DataFrame, one row a pair
-        Columns as in `DIFFERENCE_COLUMNS`; `a` has the smaller median. Largest difference first.
+        Columns as in `DIFFERENCE_COLUMNS`; `a` has the smaller median. Largest difference first;
+        pairs of which one gave no time come last, and say so.
 
     Raises
     ------
@@ -304,10 +306,11 @@ def latency_differences(
         str(name[0]): _values(group, metric)
         for name, group in timed.groupby(keys, dropna=False, observed=True)
     }
-    samples = {name: sample for name, sample in samples.items() if len(sample[0])}
-    medians = {name: float(np.median(values)) for name, (values, _) in samples.items()}
-    pairs = list(combinations(sorted(samples, key=lambda name: (medians[name], name)), 2))
-    each = 1 - (1 - confidence) / max(1, len(pairs))
+    silent = sorted(name for name, (values, _) in samples.items() if not len(values))
+    medians = {name: float(np.median(v)) for name, (v, _) in samples.items() if len(v)}
+    ranked = sorted(medians, key=lambda name: (medians[name], name))
+    each = 1 - (1 - confidence) / max(1, math.comb(len(ranked), 2))
+    pairs = combinations([*ranked, *silent], 2)
     drawn = {
         name: resampled(values, bursts, [0.5], resamples, generator_of(seed, (name,)))[0]
         for name, (values, bursts) in samples.items()
@@ -335,7 +338,10 @@ def _difference_row(
     unit: str,
 ) -> dict[str, Any]:
     row: dict[str, Any] = {"a": a, "b": b, "n_a": len(samples[a][0]), "n_b": len(samples[b][0])}
-    row |= {"median_a": medians[a], "median_b": medians[b]}
+    row |= {"median_a": medians.get(a), "median_b": medians.get(b)}
+    silent = [name for name in (a, b) if name not in medians]
+    if silent:
+        return {**row, "verdict": f"cannot tell: {' and '.join(silent)} gave no such time"}
     row["difference"] = medians[b] - medians[a]
     low = high = real = None
     if a in drawn and b in drawn:

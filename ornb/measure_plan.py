@@ -202,12 +202,14 @@ class Price:
         about = f"about {format_usd(float(self.likely_usd))}"
         most = f"{format_usd(float(self.worst_usd))} at most"
         limit = "" if cap is None else format_usd(float(cap))
-        lines = []
-        if offline:
-            lines = [f"Offline nothing is billed; live it would cost {about}, {most}."]
-        elif self.worst_usd or not self.unknown:
+        lines = ["Offline nothing is billed."] if offline else []
+        missing = "What it can cost is not known"
+        if self.worst_usd or self.free_calls or not self.unknown:
+            missing = "Not in that"
             lines = [f"It is likely to cost {about}, {most}{limit and f'; the limit is {limit}'}."]
-        lines += [f"Not in that: {reason}." for reason in dict.fromkeys(self.unknown.values())]
+            if offline:
+                lines = [f"Offline nothing is billed; live it would cost {about}, {most}."]
+        lines += [f"{missing}: {reason}." for reason in dict.fromkeys(self.unknown.values())]
         if self.unknown and limit and not offline:
             lines.append(f"No further call is sent once {limit} was billed.")
         return "\n".join((*lines, *self.hints))

@@ -372,7 +372,7 @@ def quote(prompt: Messages, model: Any = None, **params: Any) -> Quote:
     return gate.quote({"messages": messages, "model": model_id(model), **params})
 
 
-def quota(*, wait: bool | None = None) -> Quota:
+def quota(*, wait: bool | None = None, ask: bool = True) -> Quota:
     """Tell how many calls of free models are left, for the minute and the day.
 
     Parameters
@@ -380,28 +380,36 @@ def quota(*, wait: bool | None = None) -> Quota:
     wait : bool, optional
         True makes free calls wait for their turn from now on, instead of being refused by the
         service; False lets them go at once again.
+    ask : bool
+        True asks the service for the key's own figures, where there is a key. False tells what is
+        known already, and sends nothing.
 
     Returns
     -------
     Quota
-        Shows itself. The key is asked for its own figures where there is one.
+        Shows itself.
 
     Raises
     ------
+    ConfigError
+        `wait` is neither True nor False.
     OrnbError
-        The client cannot be made.
+        The client cannot be made, or the database of `ornb.usage.persist` cannot be read.
 
     Examples
     --------
     >>> ornb.quota().minute_limit
     20
     """
-    service = client()
     if wait is not None:
+        if not isinstance(wait, bool):
+            raise ConfigError(f"wait is {wait!r}; give True or False.")
         _free_quota.wait = wait
-    if service.source == "live" and service.has_key:
-        with contextlib.suppress(OrnbError):  # the documented limits stand
-            _free_quota.believe(service.key())
+    if ask:
+        service = client()
+        if service.source == "live" and service.has_key:
+            with contextlib.suppress(OrnbError):  # the documented limits stand
+                _free_quota.believe(service.key())
     return _free_quota.facts()
 
 

@@ -25,7 +25,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from wire import DONE, END, STREAM, WireServer, delta, event, whole
 
@@ -321,6 +321,7 @@ def test_the_cost_is_shown_before_the_first_call(serve, capsys):
 
 
 @given(st.lists(st.text(max_size=30), max_size=12))
+@example(["\x1b", "\x7f"])
 def test_a_plan_is_the_sum_of_its_calls(asked):
     plan = ornb.batch(asked, None, "openai/gpt-4o-mini", max_tokens=50, dry_run=True)
     sent = [text for text in dict.fromkeys(asked) if text.strip()]

@@ -522,9 +522,9 @@ def test_each_change_says_which_observations_were_compared():
     assert {str(day.date()) for day in changes["not_before"]} == {"2025-06-11"}
     assert {str(day.date()) for day in changes["date"]} == {"2026-08-22"}
     assert len(changes.attrs["notes"]) == 2
-    assert changes.attrs["source"] == "recorded of 2025-06-11, recorded of 2026-08-22"
+    assert changes.attrs["source"] == "recorded on 2025-06-11, recorded on 2026-08-22"
     changes = catalog_changes("2025-06-11")
-    assert changes.attrs["source"] == "recorded of 2025-06-11, snapshot of 2026-08-22"
+    assert changes.attrs["source"] == "recorded on 2025-06-11, snapshot of 2026-08-22"
 
 
 def test_two_dates_of_one_observation_have_no_change_and_say_why():

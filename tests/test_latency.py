@@ -247,8 +247,13 @@ def test_too_few_cannot_tell():
     assert row["verdict"] == "cannot tell: each needs 6 requests, at 6 moments or more"
 
 
-def test_a_model_without_a_time_is_in_no_pair():
-    assert len(ornb.latency_differences(frame(a=[0.1], b=[None]))) == 0
+def test_a_model_without_a_time_is_named_and_disturbs_no_other_pair():
+    quick, slow = skewed(20, 0.3), skewed(20, 0.6, seed=1)
+    alone = ornb.latency_differences(frame(a=quick, b=slow))
+    table = ornb.latency_differences(frame(a=quick, b=slow, c=[None] * 3))
+    pd.testing.assert_frame_equal(table.head(1), alone)
+    assert table["verdict"].tolist()[1:] == ["cannot tell: c gave no such time"] * 2
+    assert table.loc[1:, ["median_b", "difference", "is_real"]].isna().all(axis=None)
 
 
 def test_differences_are_along_one_column():

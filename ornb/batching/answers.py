@@ -11,6 +11,7 @@ import pandas as pd
 from .. import columns as c
 from ..columns import Column
 from ..errors import ConfigError, SchemaMismatch
+from ..ledger.bills import charged
 from ..request.hints import has_pydantic_methods
 from ..request.structured import parse, schema_of
 from ..wire.reply import Reply
@@ -102,7 +103,7 @@ class Answer:
             provider=reply.provider,
             prompt_tokens=used.prompt_tokens,
             completion_tokens=used.completion_tokens,
-            cost_usd=used.cost_usd,
+            cost_usd=charged(reply),
             estimate_usd=estimate_usd,
             time_to_first_token_s=timing.time_to_first_token_s,
             duration_s=timing.duration_s,

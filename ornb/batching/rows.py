@@ -134,7 +134,8 @@ class Rows:
             raise ConfigError(f"The request cannot be written as JSON: {error}.") from error
         digest = hashlib.sha256(f"{self._service}\n{text}".encode()).hexdigest()
         size = len(text)
-        if not all(message["content"].isascii() for message in body["messages"]):
+        said = "".join(message["content"] for message in body["messages"])
+        if not said.isascii() or "\x7f" in said:  # both are escaped above, and not when sent
             size = len(json.dumps(body, ensure_ascii=False).encode("utf-8", "surrogatepass"))
         return Row(digest, None, (len(text), size))
 

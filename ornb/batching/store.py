@@ -18,12 +18,9 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import exc
-from sqlalchemy.engine import URL, make_url
 
 from ..errors import ConfigError
-
-# Private names, as both are about this package's databases: who may read the file, which engine.
-from ..ledger.store import _engine, _sqlite
+from ..ledger.database import data_path, engine_of, first_line, url_of
 from .answers import Answer
 
 __all__ = ["TABLE", "AnswerStore", "Memory", "default_path"]
@@ -127,19 +124,19 @@ class AnswerStore:
     """
 
     def __init__(self, url: str | os.PathLike[str] | bool) -> None:
-        address = _address(url)
+        address = url_of(default_path() if url is True else url, name="store")
         self.url = address.render_as_string(hide_password=True)
         self._late: deque[dict[str, Any]] = deque()
         self._lock = threading.Lock()
         try:
-            self._engine = _engine(address)
+            self._engine = engine_of(address)
             with self._engine.begin() as connection:
                 if address.get_backend_name() == "sqlite":
                     connection.exec_driver_sql("PRAGMA journal_mode=WAL")
             _table.create(self._engine, checkfirst=True)
         except (exc.SQLAlchemyError, ImportError, OSError) as error:
             raise ConfigError(
-                f"The store {self.url} cannot be opened ({_first_line(error)}). Give another path "
+                f"The store {self.url} cannot be opened ({first_line(error)}). Give another path "
                 "or URL, or install the driver that it names."
             ) from error
 
@@ -174,7 +171,7 @@ class AnswerStore:
                         found[digest] = Answer(**dict(zip(_NAMES, values, strict=True)))
         except exc.SQLAlchemyError as error:
             raise ConfigError(
-                f"The store {self.url} cannot be read: {_first_line(error)}."
+                f"The store {self.url} cannot be read: {first_line(error)}."
             ) from error
         return found
 
@@ -200,7 +197,7 @@ class AnswerStore:
                 self._write(rows)
             except (exc.SQLAlchemyError, OSError) as error:
                 raise ConfigError(
-                    f"The store {self.url} cannot be written to: {_first_line(error)}."
+                    f"The store {self.url} cannot be written to: {first_line(error)}."
                 ) from error
 
     def _write(self, rows: list[dict[str, Any]]) -> None:
@@ -235,9 +232,7 @@ def default_path() -> Path:
     >>> default_path().name
     'batch.sqlite3'
     """
-    import platformdirs
-
-    return platformdirs.user_data_path("ornb") / "batch.sqlite3"
+    return data_path("batch.sqlite3")
 
 
 def _row(answer: Answer) -> Mapping[str, Any]:
@@ -249,20 +244,3 @@ def _row(answer: Answer) -> Mapping[str, Any]:
         else value
         for name, value in values.items()
     }
-
-
-def _address(url: Any) -> URL:
-    if url is True:
-        return _sqlite(default_path())
-    if isinstance(url, os.PathLike) or (isinstance(url, str) and url and "://" not in url):
-        return _sqlite(Path(url).expanduser())
-    try:
-        return make_url(url)
-    except (exc.ArgumentError, TypeError) as error:
-        raise ConfigError(
-            f"store={url!r} is no path and no URL such as sqlite:///answers.sqlite3."
-        ) from error
-
-
-def _first_line(error: BaseException) -> str:
-    return str(getattr(error, "orig", None) or error).strip().partition("\n")[0]

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from ..client import Client, Timeouts
 from ..errors import ConfigError, OrnbError
 from ..wire.reply import Reply
+from ..wire.service import Secret
 
 if TYPE_CHECKING:
     from ..wire.stream import Stream
@@ -32,8 +33,8 @@ __all__ = ["Address", "Calls", "InTurn", "Task", "Travelling", "address_of", "as
 Outcome = tuple[Reply, OrnbError | None]
 
 
-class Travelling:
-    """A key on its way to a process of one's own; unlike `ornb.wire.service.Secret`, it may go.
+class Travelling(Secret):
+    """A key on its way to a process of one's own: unlike others, it may go.
 
     Parameters
     ----------
@@ -46,20 +47,7 @@ class Travelling:
     Travelling(…)
     """
 
-    __slots__ = ("_value",)
-
-    def __init__(self, value: str) -> None:
-        self._value = value
-
-    def reveal(self) -> str:
-        """Give the key itself.
-
-        Returns
-        -------
-        str
-            The key.
-        """
-        return self._value
+    __slots__ = ()
 
     def __repr__(self) -> str:
         return "Travelling(…)"

@@ -66,7 +66,9 @@ class _Catalogue(NamedTuple):
     notes: list[str]
 
     def __str__(self) -> str:
-        return self.source if self.at is None else f"{self.source} of {self.at.date()}"
+        if self.at is None:
+            return self.source
+        return f"{self.source} {'on' if self.source == 'recorded' else 'of'} {self.at.date()}"
 
 
 def catalog_changes(a: Any, b: Any = None) -> pd.DataFrame:

@@ -9,7 +9,7 @@ import pandas as pd
 from .. import columns as c
 from ..columns import Column
 from ..errors import ConfigError
-from .seen import catalog_at, known_ids, moment, observations
+from .seen import catalog_at, ids_of, moment, observations
 from .states import GONE, State, price_ratio, states, typed
 
 if TYPE_CHECKING:
@@ -71,7 +71,8 @@ def price_history(
     Parameters
     ----------
     ids : str, iterable of str or ModelPicker, optional
-        By default every model that was ever seen, some 830.
+        By default every model that was ever seen, some 830. Of several, those that never were are
+        named in the notes.
     since, until : str, datetime.date or datetime.datetime, optional
         Keep what was so at some time between these two, both included (UTC). The row that holds
         the price on `since` is older than it.
@@ -90,7 +91,7 @@ def price_history(
     Raises
     ------
     ConfigError
-        A model that was never listed, no date, or `until` before the first observation.
+        The only model asked for was never listed; no date; or `until` before the first observation.
     CatalogError
         The history's file is damaged.
 
@@ -105,7 +106,8 @@ def price_history(
     OpenRouter API, ``GET /models``, as answered on the days in ``.attrs["observed"]``.
     """
     looks, notes = observations(live)
-    wanted = known_ids(ids, looks)
+    wanted, unknown = ids_of(ids, looks)
+    notes += unknown.values()
     first, last = _bounds(since, until, looks)
     listed = [states(look.models) for look in looks]
     created = _created(looks)
@@ -203,7 +205,7 @@ def price_at(ids: Any, date: Any, *, live: bool | pd.DataFrame = True) -> pd.Dat
     Raises
     ------
     ConfigError
-        A model that was never listed, no date, or one before the first observation.
+        The only model asked for was never listed; no date; or one before the first observation.
     CatalogError
         The history's file is damaged.
 
@@ -215,7 +217,7 @@ def price_at(ids: Any, date: Any, *, live: bool | pd.DataFrame = True) -> pd.Dat
     """
     past = catalog_at(date)
     looks, notes = observations(live)
-    wanted = list(past.index) if ids is None else known_ids(ids, looks)
+    wanted, unknown = (list(past.index), {}) if ids is None else ids_of(ids, looks)
     observed = moment(past.attrs["snapshot"])
     then, now = states(past), states(looks[-1].models)
     rows = [
@@ -227,7 +229,7 @@ def price_at(ids: Any, date: Any, *, live: bool | pd.DataFrame = True) -> pd.Dat
     frame.attrs = {
         "source": looks[-1].source,
         "observed": observed.isoformat(),
-        "notes": [*past.attrs["notes"], *notes],
+        "notes": [*past.attrs["notes"], *notes, *unknown.values()],
     }
     return frame
 
@@ -250,6 +252,8 @@ def _seen_on(model_id: str, looks: Sequence[Observation]) -> list[pd.Timestamp]:
 
 def _note(observed: pd.Timestamp, then: State, now: State, seen: Sequence[pd.Timestamp]) -> str:
     words = []
+    if not seen:
+        return "never listed"
     if then == GONE:
         later = [at for at in seen if at > observed]
         words.append(

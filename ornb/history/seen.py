@@ -21,7 +21,7 @@ from . import journal
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-__all__ = ["CATALOG_COLUMNS", "Observation", "catalog_at", "known_ids", "moment", "observations"]
+__all__ = ["CATALOG_COLUMNS", "Observation", "catalog_at", "ids_of", "moment", "observations"]
 
 CATALOG_COLUMNS = {
     name: MODEL_COLUMNS[name]
@@ -251,8 +251,8 @@ def moment(value: Any, *, end_of_day: bool = False) -> pd.Timestamp:
     return at
 
 
-def known_ids(ids: Any, looks: Sequence[Observation]) -> list[str]:
-    """Turn what a person asks about into ids that were listed at some time.
+def ids_of(ids: Any, looks: Sequence[Observation]) -> tuple[list[str], dict[str, str]]:
+    """Turn what a person asks about into ids, and tell those that were never listed.
 
     Parameters
     ----------
@@ -265,26 +265,28 @@ def known_ids(ids: Any, looks: Sequence[Observation]) -> list[str]:
     -------
     list of str
         Each once, in the order asked; by name for None.
+    dict of str to str
+        Of them those that were never listed, and a sentence that proposes the nearest.
 
     Raises
     ------
     ConfigError
-        One that was never listed; the message proposes the nearest.
+        The only one was never listed. Of several, the others can be shown.
 
     Examples
     --------
-    >>> known_ids("openai/gpt-4o", observations()[0])
-    ['openai/gpt-4o']
+    >>> ids_of("openai/gpt-4o", observations()[0])
+    (['openai/gpt-4o'], {})
     """
     known = set().union(*(look.models.index for look in looks))
     if ids is None:
-        return sorted(known)
+        return sorted(known), {}
     asked = getattr(ids, "value", ids)
-    wanted = [asked] if isinstance(asked, str) else _listed(asked)
-    for model_id in wanted:
-        if model_id not in known:
-            raise ConfigError(_unknown(model_id, known))
-    return list(dict.fromkeys(wanted))
+    wanted = list(dict.fromkeys([asked] if isinstance(asked, str) else _listed(asked)))
+    unknown = {each: _unknown(each, known) for each in wanted if each not in known}
+    if isinstance(asked, str) and unknown:
+        raise ConfigError(unknown[asked])
+    return wanted, unknown
 
 
 def _listed(ids: Iterable[Any] | None) -> list[str]:

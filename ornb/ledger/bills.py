@@ -31,12 +31,15 @@ from .table import BOOKS
 if TYPE_CHECKING:
     from ..wire.reply import Reply
 
-__all__ = ["ACTIVITY_COLUMNS", "Bill", "activity_to_frame", "bills", "estimate_reply"]
+__all__ = ["ACTIVITY_COLUMNS", "Bill", "activity_to_frame", "bills", "charged", "estimate_reply"]
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 8.0
 """Pauses between two rounds of asking, doubled each time."""
 AT_ONCE = 8
 """Bills asked for side by side."""
+
+# The provider may have worked, and be paid, although a gateway on the way gave up.
+_MAYBE_BILLED = frozenset({408, 504, 524})
 
 ACTIVITY_COLUMNS: dict[str, Column] = {
     "date": Column("datetime64[us, UTC]", "the UTC day"),
@@ -225,6 +228,35 @@ def _look_up(ask: Callable[[str], Mapping[str, Any]], one: str) -> Bill | Except
 def _in_time(error: Exception) -> bool:
     """Whether the same question may be answered later."""
     return isinstance(error, NotFound | RateLimited | ProviderUnavailable | ConnectionFailed)
+
+
+def charged(reply: Reply) -> float | None:
+    """Tell what a call was charged, as far as its answer tells.
+
+    Parameters
+    ----------
+    reply : Reply
+        What came of it.
+
+    Returns
+    -------
+    float or None
+        USD: what the answer said; 0 where the service refused, or nothing was sent, since nothing
+        was generated. None where only the books can tell.
+
+    Examples
+    --------
+    >>> from ornb.wire.reply import Reply
+    >>> charged(Reply(status="error", http_status=429)), charged(Reply(status="stopped"))
+    (0.0, None)
+    """
+    told, status = reply.cost_usd, reply.http_status or 0
+    if told is not None or reply.status == "ok":
+        return told
+    # A call that ended has a duration, and one that left was written at some moment.
+    never_left = reply.timing.duration_s is not None and reply.timing.queued_s is None
+    refused = reply.status == "error" and status >= 400 and status not in _MAYBE_BILLED
+    return 0.0 if refused or (never_left and not reply.attempts) else None
 
 
 def estimate_reply(pricing: Any, reply: Reply) -> Decimal | None:

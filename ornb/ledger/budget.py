@@ -20,6 +20,7 @@ from decimal import ROUND_DOWN, ROUND_UP, Context, Decimal, InvalidOperation, lo
 from typing import TYPE_CHECKING, Any
 
 from ..errors import BudgetExceeded, ConfigError, OrnbError, PriceUnknown
+from .bills import charged
 from .price_book import EXACT
 from .worst_case import quote
 
@@ -40,8 +41,6 @@ _session: list[Budget] = []
 _blocks: list[Budget] = []
 _unsettled: dict[str, Reservation] = {}
 _ZERO, _CENT = Decimal(0), Decimal("0.01")
-# The provider may have worked, and be paid, although a gateway on the way gave up.
-_MAYBE_BILLED = frozenset({408, 504, 524})
 
 
 class Budget:
@@ -407,13 +406,8 @@ def billed(reply: Reply) -> Decimal | None:
     """
     if reply.source != "live" or reply.timing.queued_s is None:
         return _ZERO
-    cost = reply.cost_usd
-    if cost is not None and cost >= 0:
-        return Decimal(repr(float(cost)))
-    status = reply.http_status or 0
-    if reply.status == "error" and status >= 400 and status not in _MAYBE_BILLED:
-        return _ZERO
-    return None
+    cost = charged(reply)
+    return Decimal(repr(float(cost))) if cost is not None and cost >= 0 else None
 
 
 def settle_bill(generation_id: str, cost_usd: float) -> None:

@@ -66,11 +66,12 @@ def _money(frame: pd.DataFrame) -> list[str]:
     if len(estimated):
         amount = float(estimated["estimate_usd"].sum())
         parts.append(f"about {format_usd(amount)} estimated for {_number(len(estimated), 'call')}")
-    unknown = int((frame["cost_source"] == "unknown").sum())
+    unknown = int(((frame["cost_source"] == "unknown") & ~here).sum())
     if unknown:
         parts.append(f"{_number(unknown, 'call')} of unknown cost")
-    if here.any():
-        parts.append(f"{_number(int(here.sum()), 'answer')} from this machine, not billed")
+    answers = int((here & (frame["status"] != "error")).sum())
+    if answers:
+        parts.append(f"{_number(answers, 'answer')} from this machine, not billed")
     return parts
 
 
@@ -134,7 +135,8 @@ STYLE = """<style>
 .ornb-usage.ornb-usage :is(th, td) { padding: 3px 12px 3px 0; text-align: left; border: 0;
   border-bottom: 1px solid var(--jp-border-color2, rgba(128, 128, 128, .3)); background: none;
   white-space: nowrap; max-width: 22em; overflow: hidden; text-overflow: ellipsis }
-.ornb-usage.ornb-usage th { font-weight: 500; color: var(--jp-ui-font-color2, inherit) }
+.ornb-usage.ornb-usage th { font-weight: 500;
+  color: color-mix(in srgb, currentColor 75%, transparent) }
 .ornb-usage.ornb-usage .ornb-right { text-align: right; font-variant-numeric: tabular-nums }
 .ornb-usage.ornb-usage .ornb-words { white-space: normal; max-width: 60em }
 .ornb-usage .ornb-badge { padding: 0 6px; border-radius: 8px; border: 1px solid currentColor;

@@ -18,11 +18,12 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from ..errors import FreeQuotaReached, OrnbError, RateLimited
+from ..errors import ConfigError, FreeQuotaReached, OrnbError, RateLimited
 from ..wire.refusals import retry_after
 
 if TYPE_CHECKING:
@@ -47,8 +48,6 @@ PER_DAY_WITH_CREDITS = 1000
 """The same after."""
 LONGEST_WAIT_S = 120.0
 """A call that would have to wait longer than this is refused instead."""
-KEY_LIFETIME_S = 60.0
-"""As long as the figures of ``GET /key`` are used again."""
 _MINUTE_S, _DAY_S = 60.0, 86_400.0
 _ELSEWHERE_LIFETIME_S = 5.0
 
@@ -97,7 +96,7 @@ class Quota:
 
     Examples
     --------
-    >>> ornb.quota()  # offline nothing is counted
+    >>> FreeQuota().facts()  # as ornb.quota() gives it
     Free calls: 0 of 20 this minute, 0 of 50 today (documented limits); resets at 00:00 UTC
     """
 
@@ -301,7 +300,8 @@ class FreeQuota:
     def _turn(self, model: str, pause: Callable[[float], bool]) -> float | None:
         """Wait until there is room, and count the call in the same moment."""
         while True:
-            self._look_elsewhere()
+            with suppress(ConfigError):  # no call is lost over a database
+                self._look_elsewhere()
             with self._lock:
                 self._book()
                 now = self._clock()

@@ -18,26 +18,24 @@ import time
 import warnings
 import weakref
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import exc
-from sqlalchemy.engine import URL, Connection, Engine, make_url
-from sqlalchemy.pool import StaticPool
+from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.schema import CreateColumn, CreateIndex, CreateTable
 
 from ..errors import ConfigError
+from .database import data_path, engine_of, first_line, url_of
 
 __all__ = ["TABLE", "Store", "default_path"]
 
 TABLE = "ornb_usage"
 """Name of the table."""
-PATIENCE_S = 30.0
-"""Longest wait for other processes that write."""
 _RACES, _RACE_S = 40, 0.05  # tries to make the table, while others make it too
 _KEY = re.compile(r"\bsk-[\w-]{8,}")
 _LARGEST = 2**63
@@ -83,9 +81,7 @@ def default_path() -> Path:
     >>> default_path().name
     'usage.sqlite3'
     """
-    import platformdirs
-
-    return platformdirs.user_data_path("ornb") / "usage.sqlite3"
+    return data_path("usage.sqlite3")
 
 
 class Store:
@@ -120,7 +116,7 @@ class Store:
         self, columns: Mapping[str, str], url: str | os.PathLike[str] | None = None
     ) -> None:
         self.columns = dict(columns)
-        self._url = _full_url(url)
+        self._url = url_of(default_path() if url is None else url, name="ornb.usage.persist(url)")
         self._table = _table(self.columns)
         self._writing = False
         self._late: deque[tuple[str, int, Sequence[Any]]] = deque()
@@ -336,7 +332,9 @@ class Store:
             self._engine.dispose()
 
     def _is_one_of(self, name: str, value: str | Sequence[str]) -> Any:
-        wanted = [value] if isinstance(value, str) else list(value)
+        wanted = [value] if isinstance(value, str) else value
+        if not isinstance(wanted, Collection) or not all(isinstance(one, str) for one in wanted):
+            raise ConfigError(f"{name} is {value!r}; give a text, or several.")
         is_one = self._table.c[name].in_(wanted)
         return is_one | self._table.c.served_model.in_(wanted) if name == "model" else is_one
 
@@ -361,7 +359,7 @@ class Store:
                 raise
             except (exc.SQLAlchemyError, OSError) as error:
                 raise ConfigError(
-                    f"The usage database {self.url} cannot be used: {_first_line(error)}."
+                    f"The usage database {self.url} cannot be used: {first_line(error)}."
                 ) from error
             finally:
                 self._writing = outer
@@ -369,13 +367,13 @@ class Store:
     def _opened(self) -> Engine:
         engine = None
         try:
-            engine = _engine(self._url)
+            engine = engine_of(self._url)
             _prepare(engine, self._table)
         except (exc.SQLAlchemyError, ImportError, OSError) as error:
             if engine is not None:
                 engine.dispose()
             raise ConfigError(
-                f"The usage database {self.url} cannot be opened ({_first_line(error)}). Give "
+                f"The usage database {self.url} cannot be opened ({first_line(error)}). Give "
                 "another URL or path to ornb.usage.persist(...), or install the driver it names."
             ) from error
         return engine
@@ -394,43 +392,6 @@ def _table(columns: Mapping[str, str]) -> sa.Table:
         if name in columns:
             sa.Index(f"{TABLE}_{name}", table.c[name])
     return table
-
-
-def _full_url(url: str | os.PathLike[str] | None) -> URL:
-    if url is None:
-        return _sqlite(default_path())
-    if isinstance(url, os.PathLike) or "://" not in url:
-        return _sqlite(Path(url).expanduser())
-    try:
-        return make_url(url)
-    except exc.ArgumentError as error:
-        raise ConfigError(
-            f"persist(url) takes a path or a URL such as sqlite:///usage.sqlite3; {error}"
-        ) from error
-
-
-def _sqlite(path: Path) -> URL:
-    return URL.create("sqlite", database=str(path.absolute()))
-
-
-def _engine(url: URL) -> Engine:
-    if url.get_backend_name() != "sqlite":
-        return sa.create_engine(url, pool_pre_ping=True)
-    if url.database in (None, "", ":memory:"):
-        return sa.create_engine(
-            url, poolclass=StaticPool, connect_args={"check_same_thread": False}
-        )
-    path = Path(str(url.database))
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with suppress(FileExistsError):  # what somebody asked of whom is nobody else's business
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-    engine = sa.create_engine(url, connect_args={"timeout": PATIENCE_S})
-
-    @sa.event.listens_for(engine, "connect")
-    def _settings(connection: Any, _: Any) -> None:
-        connection.execute("PRAGMA synchronous=NORMAL")
-
-    return engine
 
 
 def _let_go(engine: Engine, process: int) -> None:
@@ -499,7 +460,3 @@ def _moment(value: Any) -> datetime:
         raise ConfigError(f"{value!r} is no moment such as '2026-11-01'.")
     when: datetime = moment.to_pydatetime()
     return when
-
-
-def _first_line(error: BaseException) -> str:
-    return str(getattr(error, "orig", None) or error).strip().partition("\n")[0]

@@ -39,7 +39,7 @@ USAGE_COLUMNS: dict[str, Column] = {
     "cached_tokens": Column("Int64", "tokens read from a cache, a part of prompt_tokens"),
     "total_tokens": Column("Int64", "prompt and completion together"),
     "cost_usd": Column(
-        "float64", "USD charged, as the service said; 0 is free, missing is unknown"
+        "float64", "USD charged, as the service said; 0 is free or refused, missing is unknown"
     ),
     "cost_source": Column("str", "the best figure there is: billed, estimated or unknown"),
     "estimate_usd": Column("float64", "USD by the listed prices of the model asked for"),

@@ -5,10 +5,10 @@ A call is recorded as one tuple at the end of a list, which costs the same at ro
 of the memory of dicts) and joins them to the frame made before, so that a table of 100,000 calls
 and one more is not built anew.
 
-Money is kept honest: `cost_usd` is only what the service said it charged, `estimate_usd` is what
-the listed prices make of the tokens, and they are never added up together. 0 is free, missing is
-unknown. Sums are those of the decimals, in whatever order the calls ended. docs/costs.md says which
-figure is which.
+Money is kept honest: `cost_usd` is only what the service said it charged (0 for a call that
+it refused), `estimate_usd` is what the listed prices make of the tokens, and they are never added
+up together. 0 is free, missing is unknown. Sums are those of the decimals, in whatever order the
+calls ended. docs/costs.md says which figure is which.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ import pandas as pd
 
 from ..errors import ConfigError
 from ..filters import did_you_mean
-from .bills import bills
+from .bills import bills, charged
 from .display import html_table, text_table
 from .table import (
     HISTORY_COLUMNS,
@@ -124,7 +124,7 @@ class UsageTracker:
             used.reasoning_tokens,
             used.cached_tokens,
             used.total_tokens,
-            used.cost_usd,
+            charged(reply),
             estimate_usd,
             timing.time_to_first_token_s,
             timing.time_to_first_answer_s,
@@ -203,7 +203,7 @@ class UsageTracker:
         >>> tracker.summary().loc["lab/small", ["calls", "errors"]].tolist()
         [2, 1]
         """
-        names = [by] if isinstance(by, str) else list(by)
+        names: list[Any] = list(by) if isinstance(by, list | tuple) else [by]
         frame = self.df if calls is None else calls.copy(deep=not SHALLOW)
         _check_columns(names, frame)
         frame["errors"] = frame["status"] == "error"
@@ -614,7 +614,7 @@ class UsageTracker:
                 )
 
 
-def _check_columns(names: list[str], frame: pd.DataFrame) -> None:
+def _check_columns(names: list[Any], frame: pd.DataFrame) -> None:
     if not names:
         raise ConfigError("by is empty; name a column, such as by='model'")
     for name in names:

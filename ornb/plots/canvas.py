@@ -149,7 +149,7 @@ def say_empty(figure: go.Figure, rows: Rows) -> go.Figure:
     plotly.graph_objects.Figure
         The same figure.
     """
-    left_out = f"Left out: {', '.join(rows.aside)}." if rows.aside else "No row was given."
+    left_out = f"Left out: {', '.join(rows.aside)}." if rows.aside else f"There are no {rows.noun}."
     text = words.plain(f"Nothing to draw. {left_out}")
     figure.update_xaxes(showticklabels=False, ticks="", showgrid=False, minor={"ticks": ""})
     figure.update_yaxes(showticklabels=False, ticks="", showgrid=False, minor={"ticks": ""})

@@ -46,7 +46,8 @@ def price_map(
     models : pandas.DataFrame
         As `ornb.models` gives it, or some of its rows.
     highlight : iterable of str
-        Ids that are named and drawn in their own colours, the others in grey.
+        Ids that are named and drawn in their own colours, the others in grey. The caption tells
+        which of them are not in the frame.
     theme : {"auto", "light", "dark"}, optional
         See `use_theme`.
 
@@ -59,7 +60,7 @@ def price_map(
     Raises
     ------
     ConfigError
-        A column is missing, or an id of `highlight` is not in the frame.
+        A column is missing.
 
     Examples
     --------
@@ -133,7 +134,8 @@ def price_quality(
     index : {"intelligence_index", "coding_index", "agentic_index"}
         Which score: Artificial Analysis's indices, in points.
     highlight : iterable of str
-        Ids that are named and drawn in their own colours, the others in grey.
+        Ids that are named and drawn in their own colours, the others in grey. The caption tells
+        which of them are not in the frame.
     theme : {"auto", "light", "dark"}, optional
         See `use_theme`.
 
@@ -147,7 +149,7 @@ def price_quality(
     Raises
     ------
     ConfigError
-        A column is missing, or an id of `highlight` is not in the frame.
+        A column is missing.
 
     Examples
     --------
@@ -234,7 +236,8 @@ def context_price(
     models : pandas.DataFrame
         As `ornb.models` gives it, or some of its rows.
     highlight : iterable of str
-        Ids that are named and drawn in their own colours, the others in grey.
+        Ids that are named and drawn in their own colours, the others in grey. The caption tells
+        which of them are not in the frame.
     theme : {"auto", "light", "dark"}, optional
         See `use_theme`.
 
@@ -246,7 +249,7 @@ def context_price(
     Raises
     ------
     ConfigError
-        A column is missing, or an id of `highlight` is not in the frame.
+        A column is missing.
 
     Examples
     --------

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..errors import ConfigError
 from . import canvas, labels, style, words
 from .rows import Rows
 from .words import count, usd
@@ -47,25 +46,24 @@ def model_rows(
     needs : iterable of str
         Columns that are needed.
     highlight : iterable of str
-        Ids asked for by name.
+        Ids asked for by name; those that are not there are named in the caption.
 
     Returns
     -------
     Rows
         The rows.
     list of str
-        The ids asked for, each once.
+        The ids asked for that are there, each once.
 
     Raises
     ------
     ConfigError
-        A column or one of the ids is missing.
+        A column is missing.
     """
     rows = Rows.of(models, "models", ["id", *needs], unique="id")
     wanted = [highlight] if isinstance(highlight, str) else list(dict.fromkeys(highlight))
-    unknown = [name for name in wanted if name not in set(rows.frame["id"])]
-    if unknown:
-        raise ConfigError(f"highlight: {unknown[0]!r} is not among the {rows.total} models given")
+    rows.note_unknown(wanted, rows.frame["id"])
+    wanted = [name for name in wanted if name in set(rows.frame["id"])]
     for flag, why in (("is_alias", "aliases"), ("is_batch", "batch variants")):
         if flag in rows.frame:
             asked = rows.frame["id"].isin(wanted)

@@ -318,9 +318,7 @@ def _conditional(
     if ids is not None:
         wanted = [ids] if isinstance(ids, str) else list(dict.fromkeys(ids))
         known = rows.frame["model_id" if noun == "endpoints" else "id"]
-        unknown = [name for name in wanted if name not in set(known)]
-        if unknown:
-            raise ConfigError(f"{unknown[0]!r} is not among the {rows.total} {noun} given")
+        rows.note_unknown(wanted, known)
         rows.leave_out(~known.isin(wanted), "not asked for")
         return rows
     for flag, why in (("is_alias", "aliases"), ("is_batch", "batch variants")):

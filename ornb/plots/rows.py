@@ -13,6 +13,16 @@ from ..errors import ConfigError
 
 __all__ = ["Rows", "source_of"]
 
+_MAKERS = {
+    "calls": "ornb.measure(...) and ornb.usage.df",
+    "changes": "ornb.catalog_changes(a, b)",
+    "endpoints": "ornb.endpoints(id)",
+    "groups": "ornb.latency_summary(calls)",
+    "models": "ornb.models()",
+    "observed prices": "ornb.price_history(ids)",
+}
+"""What makes a frame of such rows."""
+
 
 @dataclass
 class Rows:
@@ -71,10 +81,12 @@ class Rows:
         missing = [name for name in needs if name not in flat.columns]
         if missing:
             raise ConfigError(
-                f"the frame of {noun} has no column {', '.join(map(repr, missing))}; it has "
+                f"the frame of {noun} has no column {', '.join(map(repr, missing))}, as those of "
+                f"{_MAKERS[noun]} have; it has "
                 f"{', '.join(map(repr, list(map(str, flat.columns))[:8]))} ..."
             )
-        rows = cls(flat.reset_index(drop=True), noun, source_of(frame), len(frame))
+        told = [str(note) for note in frame.attrs.get("notes") or ()]
+        rows = cls(flat.reset_index(drop=True), noun, source_of(frame), len(frame), notes=told)
         if unique is not None:
             rows.leave_out(rows.frame[unique].duplicated(), f"listed twice by {unique}")
         return rows
@@ -101,6 +113,21 @@ class Rows:
             self.frame = self.frame[~out.to_numpy()].reset_index(drop=True)
         return gone
 
+    def note_unknown(self, ids: Iterable[str], known: Iterable[str]) -> None:
+        """Say which of the ids asked for are not there: models come and go.
+
+        Parameters
+        ----------
+        ids : iterable of str
+            Those asked for.
+        known : iterable of str
+            Those that are there.
+        """
+        there = set(known)
+        unknown = [str(name) for name in ids if name not in there]
+        if unknown:
+            self.notes.append(f"Not among the {self.noun} given: {', '.join(unknown)}.")
+
     def caption(self) -> str:
         """Source, how many rows are shown, and what is missing.
 
@@ -112,7 +139,7 @@ class Rows:
         if self.total == 0:
             said = f"No {self.noun} were given."
         elif shown == self.total:
-            said = f"All {shown} {self.noun} shown." if shown > 1 else f"1 row of {self.noun}."
+            said = f"All {shown} {self.noun} shown." if shown > 1 else f"1 of 1 {self.noun} shown."
         else:
             said = f"{shown} of {self.total} {self.noun} shown; left out: {', '.join(self.aside)}."
         return " ".join([f"Source: {self.source}.", said, *self.notes])

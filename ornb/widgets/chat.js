@@ -26,6 +26,7 @@ function render({ model, el }) {
   const name = make("span", { className: "model" });
   const service = make("span", { className: "badge" });
   const status = make("span", { className: "status", role: "status" });
+  const spoken = make("span", { className: "unseen", ariaLive: "polite" });
   const box = make("textarea", {
     rows: 1, ariaLabel: "Message to the model", placeholder: "Ask anything", spellcheck: true,
   });
@@ -48,8 +49,10 @@ function render({ model, el }) {
       "Run the cell that shows this chat once more: it comes back with all its messages, and "
       + "saves again. Or keep a copy with chat.conversation.save(\"chat.json\"), which "
       + "Chat.reopen(\"chat.json\") goes on with." }));
+  // Not live itself: a screen reader would read every piece. `status` tells it of the start of an
+  // answer, and `spoken` of its end.
   const log = make("div", {
-    className: "log", role: "log", tabIndex: 0, ariaLabel: "Conversation", ariaLive: "polite",
+    className: "log", role: "log", tabIndex: 0, ariaLabel: "Conversation", ariaLive: "off",
   });
   /** @type {string | null} */
   let pressed = null;
@@ -71,7 +74,7 @@ function render({ model, el }) {
   }, "gear");
   gear.ariaExpanded = "false";
   const frame = make("section", { className: "frame", ariaLabel: "Chat" },
-    make("header", { className: "top" }, name, service, status, gear), composer, waiting, banner,
+    make("header", { className: "top" }, name, service, status, spoken, gear), composer, waiting, banner,
     drawer.root, stale, log);
   el.classList.add("ornb-chat");
   el.dataset.lmSuppressShortcuts = "true";   // JupyterLab: keys typed here are not its shortcuts
@@ -114,8 +117,13 @@ function render({ model, el }) {
 
   const drawStatus = () => {
     const running = state.live !== null;
+    const focused = /** @type {Document} */ (el.getRootNode()).activeElement;
     send.disabled = running || Boolean(state.sending);
     stop.disabled = !running || state.stopping;
+    // A button that can't be pressed any more would drop the focus of who pressed it by key.
+    if ([send, stop].some((button) => button === focused && button.disabled)) {
+      box.focus({ preventScroll: true });
+    }
     for (const button of log.querySelectorAll("button.change")) {
       if (button.disabled !== (running || button.dataset.end === "true")) {
         button.disabled = running || button.dataset.end === "true";
@@ -187,7 +195,9 @@ function render({ model, el }) {
   const changed = (what) => {
     if (what === "state") reveal ??= hideStatic(model.get("_chat_id"));
     if (what === "settings") drawer.draw();
+    if (what === "done") spoken.textContent = endInWords(state.turns.at(-1));
     if (what === "asked") {
+      spoken.textContent = "";
       if (state.turns.at(-1)?.text?.trim() === box.value.trim()) box.value = "";
       toEnd = true;
       fit();
@@ -274,7 +284,12 @@ function render({ model, el }) {
   }
   frame.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => {
     const typing = /** @type {HTMLElement} */ (event.target).matches("input, textarea, select");
-    if (typing) event.stopPropagation();
+    if (saves(event)) {                      // the one shortcut that is meant for the notebook
+      delete el.dataset.lmSuppressShortcuts;
+      setTimeout(() => { el.dataset.lmSuppressShortcuts = "true"; });
+    } else if (typing) {
+      event.stopPropagation();
+    }
     if (event.key === "Escape" && drawer.root.contains(/** @type {Node} */ (event.target))) {
       gear.click();
       gear.focus();
@@ -289,7 +304,7 @@ function render({ model, el }) {
     }
   };
   box.onkeydown = (event) => {
-    event.stopPropagation();
+    if (!saves(event)) event.stopPropagation();
     if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
       event.preventDefault();
       ask();
@@ -310,6 +325,20 @@ function render({ model, el }) {
     clearTimeout(slowTimer);
     reveal?.();
   };
+}
+
+/** @param {KeyboardEvent} event */
+const saves = (event) => (event.ctrlKey || event.metaKey) && event.key === "s";
+
+/**
+ * How an answer ended, for those who hear the page.
+ * @param {any} answer
+ */
+function endInWords(answer) {
+  if (answer.status === "stopped") return "Stopped. What had arrived is kept.";
+  if (answer.status === "error") return `The answer failed. ${answer.error ?? ""}`;
+  const words = (answer.source_text ?? "").split(/\s+/).filter(Boolean).length;
+  return `The answer is complete: ${words} word${words === 1 ? "" : "s"}.`;
 }
 
 /**

@@ -93,7 +93,7 @@ def shown(totals: Totals, budgets: Sequence[Budget], quota: Quota | None) -> dic
 def _billed(totals: Totals) -> tuple[str, str, list[str]]:
     live, recorded, offline = (totals.of(*of) for of in (("live",), ("recorded",), _OFFLINE))
     value = "$0" if not live.calls else _usd(live.cost_usd)
-    unknown = live.unknown + recorded.unknown
+    unknown, answers = live.unknown + recorded.unknown, offline.calls - offline.errors
     return (
         "Billed",
         value,
@@ -101,7 +101,7 @@ def _billed(totals: Totals) -> tuple[str, str, list[str]]:
             f"{_n(live.unbilled, 'call')} without a bill" if live.unbilled else "",
             f"{_n(unknown, 'call')} of unknown cost" if unknown else "",
             f"{_usd(recorded.cost_usd)} when recorded" if recorded.calls else "",
-            f"{_n(offline.calls, 'answer')} offline, free" if offline.calls else "",
+            f"{_n(answers, 'answer')} offline, free" if answers else "",
         ],
     )
 

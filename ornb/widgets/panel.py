@@ -209,7 +209,7 @@ class UsagePanel(Widget):
 
     def _quota(self) -> Quota | None:
         """What is counted here; asking the key for it takes time, which a thread of its own has."""
-        return session._free_quota.facts() if self._is_ours else None
+        return session.quota(ask=False) if self._is_ours else None
 
     def _ask_key(self) -> None:
         try:
@@ -263,10 +263,10 @@ class UsagePanel(Widget):
         bundle = super()._repr_mimebundle_()
         if bundle is not None:
             # Saved as it was when the panel was shown, so it must hold for later as well.
-            beside = {"text/plain": "Usage panel (needs a running kernel); see the output above."}
-            display(  # type: ignore[no-untyped-call]
-                {**bundle[0], **beside}, metadata=bundle[1], raw=True
-            )
+            # No HTML: an exported page without the widget's state would show it twice.
+            live = {name: part for name, part in bundle[0].items() if name != "text/html"}
+            live["text/plain"] = "Usage panel (needs a running kernel); see the output above."
+            display(live, metadata=bundle[1], raw=True)  # type: ignore[no-untyped-call]
 
     def _keep(self) -> None:
         """Bring the output that stays up to date."""

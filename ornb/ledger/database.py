@@ -1,0 +1,143 @@
+"""Which database an address means, and how it is opened."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import exc
+from sqlalchemy.engine import URL, Engine, make_url
+from sqlalchemy.pool import StaticPool
+
+from ..errors import ConfigError
+
+__all__ = ["PATIENCE_S", "data_path", "engine_of", "first_line", "url_of"]
+
+PATIENCE_S = 30.0
+"""Longest wait for other processes that write to one SQLite file."""
+
+
+def data_path(name: str) -> Path:
+    """Give the place of a file in the user's data folder.
+
+    Parameters
+    ----------
+    name : str
+        Of the file.
+
+    Returns
+    -------
+    pathlib.Path
+        Whether it exists or not.
+
+    Examples
+    --------
+    >>> data_path("usage.sqlite3").name
+    'usage.sqlite3'
+    """
+    import platformdirs
+
+    return platformdirs.user_data_path("ornb") / name
+
+
+def url_of(address: Any, *, name: str) -> URL:
+    """Read what a person gives as a database.
+
+    Parameters
+    ----------
+    address : str or path-like
+        A URL of SQLAlchemy's, or the path of a SQLite file.
+    name : str
+        Of the argument, for the message.
+
+    Returns
+    -------
+    sqlalchemy.engine.URL
+        Nothing is opened yet.
+
+    Raises
+    ------
+    ConfigError
+        It is neither, or a folder.
+
+    Examples
+    --------
+    >>> url_of("sqlite://", name="url").get_backend_name()
+    'sqlite'
+    """
+    if isinstance(address, os.PathLike) or (isinstance(address, str) and "://" not in address):
+        path = Path(address).expanduser().absolute()
+        if path.is_dir():
+            raise ConfigError(f"{name} takes a file; {str(path)!r} is a folder. Name a file in it.")
+        return URL.create("sqlite", database=str(path))
+    try:
+        return make_url(address)
+    except (
+        exc.ArgumentError,
+        TypeError,
+    ) as error:  # what it was is not said: it may hold a password
+        raise ConfigError(
+            f"{name} takes the path of a file, or a URL such as sqlite:///usage.sqlite3; this "
+            f"{type(address).__name__} is neither."
+        ) from error
+
+
+def engine_of(url: URL) -> Engine:
+    """Make what opens a database; a SQLite file is made where there is none, for the user alone.
+
+    Parameters
+    ----------
+    url : sqlalchemy.engine.URL
+        Which.
+
+    Returns
+    -------
+    sqlalchemy.engine.Engine
+        May be used from any thread.
+
+    Examples
+    --------
+    >>> engine_of(url_of("sqlite://", name="url")).dialect.name
+    'sqlite'
+    """
+    if url.get_backend_name() != "sqlite":
+        return sa.create_engine(url, pool_pre_ping=True)
+    if url.database in (None, "", ":memory:"):
+        return sa.create_engine(
+            url, poolclass=StaticPool, connect_args={"check_same_thread": False}
+        )
+    path = Path(str(url.database))
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with suppress(FileExistsError):  # what somebody asked of whom is nobody else's business
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+    engine = sa.create_engine(url, connect_args={"timeout": PATIENCE_S})
+
+    @sa.event.listens_for(engine, "connect")
+    def _settings(connection: Any, _: Any) -> None:
+        connection.execute("PRAGMA synchronous=NORMAL")
+
+    return engine
+
+
+def first_line(error: BaseException) -> str:
+    """Say in a line what a database said.
+
+    Parameters
+    ----------
+    error : BaseException
+        SQLAlchemy's, its driver's or the system's.
+
+    Returns
+    -------
+    str
+        Without the statement.
+
+    Examples
+    --------
+    >>> first_line(OSError("disk full"))
+    'disk full'
+    """
+    return str(getattr(error, "orig", None) or error).strip().partition("\n")[0]

@@ -14,7 +14,8 @@ from urllib.parse import urlsplit
 from . import catalog
 from . import recording as tapes
 from .client import OPENROUTER, Client, Reply, Timeouts
-from .errors import ConfigError, Forbidden, OrnbError
+from .errors import BadRequest, ConfigError, Forbidden, NotFound, OrnbError
+from .filters import closest
 from .ledger.bills import activity_to_frame, estimate_reply
 from .ledger.budget import settle_bill
 from .ledger.gate import Gate
@@ -328,10 +329,46 @@ def ask(
     if system is not None and prompt:
         asked = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else list(prompt)
         messages = [{"role": "system", "content": system}, *asked]
-    stream = client().stream(messages, model_id(model), label=label, **params)
-    for _ in stream:
-        pass
+    chosen = model_id(model)
+    stream = client().stream(messages, chosen, label=label, **params)
+    try:
+        for _ in stream:
+            pass
+    except OrnbError as error:
+        with_near_models(error, chosen)
+        raise
     return stream.reply
+
+
+def with_near_models(error: OrnbError, model: str | None) -> OrnbError:
+    """Where a model is refused that is not listed, propose some that are.
+
+    Parameters
+    ----------
+    error : OrnbError
+        How the call failed.
+    model : str or None
+        Who was asked.
+
+    Returns
+    -------
+    OrnbError
+        The same error; its message ends in the nearest ids where there are any.
+
+    Examples
+    --------
+    >>> from ornb.errors import NotFound
+    >>> print(with_near_models(NotFound("No such model."), "openai/gpt4o-mini"))
+    No such model. Did you mean openai/gpt-4o-mini...
+    """
+    if not isinstance(error, BadRequest | NotFound) or model is None:
+        return error
+    with contextlib.suppress(OrnbError):
+        listed = models()
+        near = [] if model in listed.index else closest(model, listed)
+        if near:
+            error.args = (f"{error} Did you mean {' or '.join(near)}?",)
+    return error
 
 
 def quote(prompt: Messages, model: Any = None, **params: Any) -> Quote:
@@ -365,11 +402,14 @@ def quote(prompt: Messages, model: Any = None, **params: Any) -> Quote:
     >>> asked.likely_usd < asked.worst_usd
     True
     """
-    messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else list(prompt)
+    try:
+        said = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else list(prompt)
+    except TypeError:
+        raise ConfigError(f"quote({prompt!r}) is no prompt: give a text or messages.") from None
     gate = client().before_call
     if not isinstance(gate, Gate):
         raise ConfigError("The client of this kernel has no prices to quote from.")
-    return gate.quote({"messages": messages, "model": model_id(model), **params})
+    return gate.quote({"messages": said, "model": model_id(model), **params})
 
 
 def quota(*, wait: bool | None = None, ask: bool = True) -> Quota:

@@ -154,3 +154,14 @@ def test_every_public_name_is_there() -> None:
         assert name in dir(ornb)
     with pytest.raises(AttributeError, match="nothing_like_it"):
         _ = ornb.nothing_like_it
+
+
+def test_a_wrong_model_is_met_with_near_ones_and_the_part_is_kept() -> None:
+    with pytest.raises(ornb.OrnbError, match="Did you mean openai/gpt-4o-mini") as caught:
+        ornb.ask("Hi", "openai/gpt4o-mini")
+    assert caught.value.reply is not None
+
+
+def test_what_is_no_prompt_is_not_priced() -> None:
+    with pytest.raises(errors.ConfigError, match=r"quote\(5\) is no prompt"):
+        ornb.quote(5, "openai/gpt-4o-mini")

@@ -15,7 +15,7 @@ import traitlets as t
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.core.magic import Magics, cell_magic, line_magic, magics_class, no_var_expand
 
-from ..errors import BadRequest, ConfigError, NotFound, OrnbError
+from ..errors import ConfigError, OrnbError
 from ..placeholders import Filled, fill_in, only_value
 from ..request.parameters import to_request
 from .options import COMMANDS, OPTIONS, PARSER, Options, holds_key, read
@@ -197,7 +197,7 @@ class OrnbMagics(Magics):
         except KeyboardInterrupt:
             trouble = Stopped()
         except OrnbError as error:
-            trouble = _with_near_models(error, model)
+            trouble = session.with_near_models(error, model)
         finally:
             leave()
         talk.add_reply(stream.reply)
@@ -360,18 +360,3 @@ def _completions(_: Any, event: Any) -> list[str]:
 
 def _last_reply(talk: Conversation) -> Any:
     return next((turn.reply for turn in reversed(talk.path) if turn.reply is not None), None)
-
-
-def _with_near_models(error: OrnbError, model: str | None) -> OrnbError:
-    """Where a model is refused that is not listed, propose some that are."""
-    if not isinstance(error, BadRequest | NotFound) or model is None:
-        return error
-    from .. import session
-    from ..filters import closest
-
-    with contextlib.suppress(OrnbError):
-        listed = session.models()
-        close = [] if model in listed.index else closest(model, listed)
-        if close:
-            error.args = (f"{error} Did you mean {' or '.join(close)}?",)
-    return error

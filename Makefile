@@ -2,7 +2,10 @@
 # make test    install everything, a browser too, and run every check: what CI runs
 # make check   the quick half of it, without a browser; writes the formatting
 # make record  run the notebooks on the local model, and keep its answers in notebooks/recordings
+# make notebooks   run them on those recordings, at once, and keep their outputs
 # make bench   run every benchmark, beside what others do; the table goes to benchmarks/README.md
+# make test-matrix   the quick half with the oldest and the newest libraries, and other front ends
+# make fuzz    feed odd input to parsers and renderers for SECONDS=60
 # make docs    build the site of docs in site/, and check its links
 # make clean   remove the environment and the caches
 #
@@ -14,8 +17,9 @@ PY := $(VENV)/bin/python
 PIP := $(PY) -m pip install -qq --disable-pip-version-check
 PYTHON ?= python3 python python3.14 python3.13 python3.12 python3.11
 ARGS ?=
+SECONDS ?= 60
 
-.PHONY: lab test check record bench docs clean
+.PHONY: lab test test-matrix check record notebooks bench fuzz docs clean
 .DELETE_ON_ERROR:
 
 lab: $(VENV)/.lab
@@ -38,9 +42,32 @@ check: $(VENV)/.test
 	$(PY) -m mypy
 	$(PY) -m pytest -m "not browser and not slow" $(ARGS)
 
+# Each environment is made once, and again when the dependencies change. In the oldest one libraries
+# meet neighbours younger than they are, and warn of them: that is no fault of ornb's.
+test-matrix: $(VENV)/.test .venv-oldest/.done .venv-newest/.done .venv-elsewhere/.done
+	.venv-oldest/bin/python -m pytest -m "not browser and not slow" -W default $(ARGS)
+	.venv-newest/bin/python -m pytest -m "not browser and not slow" $(ARGS)
+	@$(PY) tools/system.py browser
+	ORNB_REQUIRE_BROWSER=1 $(PY) -m pytest tests/test_elsewhere.py tests/test_elsewhere_browser.py
+
+.venv-oldest/.done: wanted = --editable ".[test]" --constraint .venv-oldest/constraints
+.venv-newest/.done: wanted = --upgrade --upgrade-strategy eager --editable ".[test]"
+.venv-elsewhere/.done: wanted = --editable . notebook voila papermill marimo
+.venv-oldest/.done .venv-newest/.done .venv-elsewhere/.done: $(VENV)/.made pyproject.toml
+	@echo "Making $(@D) (some minutes the first time) ..."
+	@$(PY) -m venv --clear $(@D)
+	@$(PY) tools/oldest.py > $(@D)/constraints
+	@$(@D)/bin/python -m pip install -qq --disable-pip-version-check $(wanted)
+	@touch $@
+
 record: $(VENV)/.test
 	$(fetch-model)
-	$(PY) tools/record.py $(ARGS)
+	$(PY) -m tools.record $(ARGS)
+
+notebooks: $(VENV)/.test
+	$(fetch-model)
+	@$(PY) tools/system.py browser
+	$(PY) -m tools.notebooks $(ARGS)
 
 bench: $(VENV)/.test
 	@$(PY) tools/system.py browser
@@ -49,8 +76,13 @@ bench: $(VENV)/.test
 docs: $(VENV)/.docs
 	$(PY) tools/docs.py $(ARGS)
 
+# A coverage-guided fuzzer has wheels for some Pythons only; without it inputs are mutated blindly.
+fuzz: $(VENV)/.test
+	@$(PIP) --only-binary :all: atheris || echo "No atheris for this Python: mutating blindly."
+	$(PY) -m tests.fuzz --seconds $(SECONDS) $(ARGS)
+
 clean:
-	rm -rf $(VENV) .venv-peers build dist site test-results .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-peers .venv-oldest .venv-newest .venv-elsewhere build dist site test-results .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Fetched once into the user's cache, and looked at each time: it may have been cleared.

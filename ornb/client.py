@@ -109,19 +109,21 @@ class Client:
         title: str = "ornb",
         referer: str = "http://localhost/ornb",
     ) -> None:
+        self.source = source
         self._service = Service(
             base_url or OPENROUTER,
             api_key,
             timeouts=timeouts,
             headers={"HTTP-Referer": referer, "X-OpenRouter-Title": title},
         )
-        self.source = source
         self._answers = answers or ("live" if source == "live" else "canned")
         self.before_call = before_call
         self.on_call = on_call
         self.retries = retries
 
     def __repr__(self) -> str:
+        if not hasattr(self, "_service"):  # a debugger shows what could not be made
+            return f"<ornb.Client {self.source}, not made>"
         if self.source == "offline":
             return "<ornb.Client offline, on this machine>"
         key = "with a key" if self.has_key else "no key"

@@ -494,6 +494,55 @@ def test_localhost_is_a_loopback_name(web, server):
     assert web.get(f"{server.base_url}/key", headers=headers, timeout=10).ok
 
 
+def raw(server, path, host=None):
+    """A request as no library would write it."""
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
+        lines = [f"GET {path} HTTP/1.1", f"Authorization: Bearer {server.token}"]
+        lines += [f"Host: {host}"] if host is not None else []
+        connection.sendall("\r\n".join([*lines, "Connection: close", "", ""]).encode("latin-1"))
+        return b"".join(iter(lambda: connection.recv(65_536), b""))
+
+
+@pytest.mark.parametrize(
+    "host", [None, "", "evil.example:80", "localhost.evil.example", "0", "[::2]"]
+)
+def test_a_host_that_is_no_loopback_name_gets_nothing_of_the_snapshot(server, host):
+    answer = raw(server, "/api/v1/models", host)
+    assert answer.split(b" ")[1] in (b"400", b"403")
+    assert b'"pricing"' not in answer
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/../../../../etc/passwd",
+        "/api/v1/../../../../etc/passwd",
+        "/api/v1/%2e%2e/%2e%2e/%2e%2e/etc/passwd",
+        "/api/v1/models/..%2f..%2f..%2fetc/passwd/endpoints",
+        "/api/v1/models/../../etc/endpoints",
+        "/api/v1/model/..%5c..%5cetc/passwd",
+        "/api/v1/model/%2fetc/passwd",
+        "/api/v1/generation?id=../../../../etc/passwd",
+        "/api/v1/models/a/b%00/endpoints",
+        "//etc/passwd",
+        "/static/../server.py",
+        "http://127.0.0.1/etc/passwd",
+        "file:///etc/passwd",
+    ],
+)
+def test_no_path_leads_out_of_the_snapshot(server, path):
+    answer = raw(server, path, f"127.0.0.1:{server.port}")
+    assert answer.split(b" ")[1] in (b"400", b"404"), answer
+    assert b"root:" not in answer
+    assert b"import " not in answer
+
+
+def test_it_listens_at_one_address_of_this_machine(server):
+    """At 0.0.0.0 it would answer at every other of loopback's, too."""
+    with pytest.raises(OSError, match=r"refused|assign|unreachable|timed out"):
+        socket.create_connection(("127.0.0.2", server.port), timeout=2).close()
+
+
 def test_other_origins_are_invited_to_nothing(server, web):
     origin = {"Origin": "https://evil.example"}
     for method, status in (("GET", 200), ("OPTIONS", 405)):

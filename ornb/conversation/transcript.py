@@ -182,7 +182,7 @@ def checked_head(data: Any) -> Mapping[str, Any]:
         raise ConfigError(f'This JSON is not a transcript of ornb: its "format" {found}.')
     version = data.get("version")
     if not isinstance(version, int) or version < 1:
-        raise ConfigError(f"The transcript is damaged: its version is {version!r}.")
+        raise ConfigError(f"The transcript is damaged: its version is {version!r:.40}.")
     if version > VERSION:
         raise ConfigError(
             f"The transcript is of version {version}; this ornb reads up to {VERSION}. Update ornb."

@@ -431,8 +431,9 @@ class Conversation:
             turn = turn_from_json(item, f"turn number {position}")
             if turn.id in talk._turns or turn.parent_id not in (None, *talk._turns):
                 raise ConfigError(
-                    f"The transcript is damaged: turn number {position} has the id {turn.id!r} and "
-                    f"the parent {turn.parent_id!r}; ids are unique and parents come first."
+                    f"The transcript is damaged: turn number {position} has the id "
+                    f"{turn.id!r:.40} and the parent {turn.parent_id!r:.40}; ids are unique and "
+                    "parents come first."
                 )
             talk._turns[turn.id] = turn
         talk.go_to(Reader(data, "its head").text("head"))

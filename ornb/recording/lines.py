@@ -303,7 +303,8 @@ def _reason(error: Exception) -> str:
 
 def _exchange(data: Any, line: int) -> Exchange:
     asked, answer = of_kind(data["request"], dict, "request"), data.get("answer")
-    if not re.fullmatch(r"[A-Z]{3,7}", asked["method"]) or not asked["path"].startswith("/"):
+    path = of_kind(asked["path"], str, "path")
+    if not re.fullmatch(r"[A-Z]{3,7}", asked["method"]) or not path.startswith("/"):
         raise ValueError("request is none")
     sent = of_kind(asked.get("query", {}), dict, "query")
     query = {str(name): str(value) for name, value in sent.items()}

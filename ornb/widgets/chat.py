@@ -385,8 +385,8 @@ class Chat(ChatCalls):
             self._aside(lambda: self._tell_settings(kind, content))
         elif kind == "attach":
             self._receive(said_id, content, buffers)
-        elif kind == "allow" and self._call is not None:
-            self._call.decide(said_id, allowed=content.get("yes") is True)
+        elif kind == "allow" and (call := self._call) is not None:
+            call.decide(said_id, allowed=content.get("yes") is True)
         else:
             self._obey_plainly(kind, said_id)
 

@@ -149,9 +149,10 @@ class ChatCalls(ChatPage):
             self.model = chosen
 
     def _replace(self, conversation: Conversation) -> None:
-        if self._call is not None:
+        call = self._call
+        if call is not None:
             self.stop()
-            self._call.ended.wait(5)
+            call.ended.wait(5)
         with self._lock:
             self._take_conversation(conversation)
             self._html.clear()

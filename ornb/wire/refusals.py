@@ -30,6 +30,9 @@ from ..errors import (
 SHOWN = 300
 """Characters of a service's own words that a message repeats at most."""
 
+_UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069]")
+"""What a terminal obeys, what turns a line around, and what cannot be written."""
+
 NEXT_STEP: dict[str, str] = {
     "AuthenticationError": (
         "Call ornb.sign_in(), or set OPENROUTER_API_KEY to a valid key; "
@@ -235,9 +238,10 @@ def _shown(text: str) -> str:
     title = re.search(r"<title[^>]*>([^<]*)", text, re.IGNORECASE)
     shown = title.group(1) if title else re.sub(r"<[^>]*>", " ", text)
     shown = " ".join(shown.split())[:SHOWN]
+    quoted = repr(shown) if len(repr(shown)) <= 2 * SHOWN else f"{shown!r:.{SHOWN}}…'"
     if text[:1] == "<":
-        return f"a web page ({shown!r})"
-    return repr(shown) if shown else "nothing"
+        return f"a web page ({quoted})"
+    return quoted if shown else "nothing"
 
 
 def _status_of(error: Mapping[str, Any], status: int) -> int:
@@ -248,7 +252,7 @@ def _status_of(error: Mapping[str, Any], status: int) -> int:
         try:
             if value is not None and 400 <= int(value) <= 599:
                 return int(value)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):  # the last of an infinity
             continue
     return 502
 
@@ -287,7 +291,7 @@ def _words(
     who = _text(metadata.get("provider_name"))
     about = ", ".join(part for part in (str(status), model, who) if part)
     step = _with_pause(kind, _next_step(kind, said), pause)
-    return f"{said[:SHOWN].rstrip('. ')} [{about}]. {step}"
+    return _UNSEEN.sub("\ufffd", f"{said[:SHOWN].rstrip('. ')} [{about}]. {step}")
 
 
 def _with_pause(kind: type[ApiError], step: str, pause: float | None) -> str:

@@ -376,7 +376,7 @@ class Assembly:
             self._logprobs += logprobs["content"]
         native, reason = choice.get("native_finish_reason"), choice.get("finish_reason")
         if native:
-            self._native_finish_reason = native
+            self._native_finish_reason = str(native)
         self.fault = self.fault or choice.get("error")
         if (native in FAILED or reason == "error") and not self.fault:
             self.fault = {"message": "The provider gave up without saying why", "code": 502}
@@ -395,7 +395,8 @@ class Assembly:
             events.append(Event("reasoning", reasoning))
         content = delta.get("content")
         if isinstance(content, list):
-            content = "".join(part.get("text") or "" for part in content if isinstance(part, dict))
+            parts = [part.get("text") for part in content if isinstance(part, dict)]
+            content = "".join(text for text in parts if isinstance(text, str))
         if content and isinstance(content, str):
             self.first_token_at = self.first_token_at or now
             self.first_answer_at = self.first_answer_at or now
@@ -436,7 +437,8 @@ class Assembly:
         detail = self._details.setdefault(place, {})
         for key, value in piece.items():
             if key in ("text", "summary", "data") and isinstance(value, str):
-                detail[key] = (detail.get(key) or "") + value
+                before = detail.get(key)
+                detail[key] = before + value if isinstance(before, str) else value
             elif value is not None or key not in detail:
                 detail[key] = value
 
@@ -469,6 +471,6 @@ def _amount(value: Any) -> float | None:
         return None
     try:
         amount = float(value)
-    except ValueError:
+    except (ValueError, OverflowError):  # an int beyond the floats
         return None
     return amount if abs(amount) < float("inf") else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from http.client import HTTPException, RemoteDisconnected
@@ -13,6 +14,7 @@ from urllib.parse import urlsplit
 
 import requests
 from requests.auth import AuthBase
+from requests.structures import CaseInsensitiveDict
 from urllib3.exceptions import HTTPError, ReadTimeoutError
 
 from ..errors import (
@@ -209,7 +211,11 @@ class Service:
                 **request,
             )
         except requests.RequestException as error:
+            _forget(error)
             raise self._no_answer(error, wire) from error
+        except BaseException as error:  # Stop, as an interrupt: it goes on up as it came
+            _forget(error)
+            raise
         with contextlib.closing(response):
             if seen is not None:
                 seen(response)
@@ -237,11 +243,36 @@ class Service:
         ApiError or UnexpectedAnswer
             To be raised.
         """
+        headers = {name: self.without_key(value) for name, value in response.headers.items()}
         if self.key is not None:
             body = body.replace(self.key.reveal().encode(), b"[key]")
         return refusal(
-            response.status_code, response.headers, body, url=response.url or "", model=model
+            response.status_code,
+            CaseInsensitiveDict(headers),
+            body,
+            url=response.url or "",
+            model=model,
         )
+
+    def without_key(self, text: str) -> str:
+        """Take the key out of a text that the service sent, should it be echoed there.
+
+        Parameters
+        ----------
+        text : str
+            Any.
+
+        Returns
+        -------
+        str
+            The same, with ``[key]`` in its place.
+
+        Examples
+        --------
+        >>> Service("http://127.0.0.1/v1", "sk-1234").without_key("Not known: sk-1234")
+        'Not known: [key]'
+        """
+        return text if self.key is None else text.replace(self.key.reveal(), "[key]")
 
     def blocks(self, response: requests.Response) -> Iterator[bytes]:
         """Give the body as it arrives.
@@ -383,6 +414,25 @@ class Service:
             f"{self.host} closed the connection before it answered. Ask again; nothing of an "
             "answer had arrived."
         )
+
+
+def _forget(error: BaseException) -> None:
+    """Take the request out of what led to an error: tools that show variables would tell the key.
+
+    Each frame keeps its place in the traceback, and loses its variables; those still at work keep
+    them.
+    """
+    seen: set[int] = set()
+    waiting: list[Any] = [error]
+    while waiting:
+        one = waiting.pop()
+        if not isinstance(one, BaseException) or id(one) in seen:
+            continue
+        seen.add(id(one))
+        traceback.clear_frames(one.__traceback__)
+        if isinstance(one, requests.RequestException):
+            one.request = None
+        waiting += [one.__cause__, one.__context__, getattr(one, "reason", None), *one.args]
 
 
 def innermost(error: BaseException) -> str:

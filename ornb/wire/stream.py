@@ -275,7 +275,7 @@ class Stream:
                 f"{self._service.host} answered {text[:60]!r}, which is not a chat completion. "
                 "Check base_url."
             )
-        events = self._assembly.take(chunk, text, now)
+        events = self._assembly.take(chunk, self._service.without_key(text), now)
         if self._assembly.fault:
             body = json.dumps({"error": self._assembly.fault}).encode()
             raise self._service.refusal(response, body, self._model)

@@ -587,6 +587,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     their own have to come before. The quick tests also fail first this way.
     """
     for item in items:
-        if "browser" in getattr(item, "fixturenames", ()):  # doctests have none
+        # Doctests have none; JupyterLab asks for its browser by itself, beside its own start.
+        if {"browser", "lab_session"} & set(getattr(item, "fixturenames", ())):
             item.add_marker("browser")
     items.sort(key=lambda item: item.get_closest_marker("browser") is not None)

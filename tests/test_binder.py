@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import tomllib
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 from packaging.requirements import Requirement
@@ -82,3 +84,16 @@ def test_start_runs_its_command_with_sleeping_model_threads() -> None:
     answer, _ = started.communicate(timeout=10)
     # The same process number: the script has replaced itself, so signals reach the server.
     assert answer == f"PASSIVE|two words|{started.pid}\n"
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/binder.md"])
+def test_the_badge_opens_the_tour(page: str) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    found = re.search(
+        r"\(https://mybinder\.org/v2/gh/[\w.-]+/[\w.-]+/[\w.-]+\?urlpath=(\S+?)\)", text
+    )
+    assert found
+    assert "/" not in found[1], "a slash in the address of a query is written %2F"
+    place = unquote(found[1])
+    assert place == "lab/tree/notebooks/01-start-here.ipynb"
+    assert (ROOT / place.removeprefix("lab/tree/")).exists()

@@ -1,19 +1,19 @@
 """Make the recordings of the notebooks again: run them, and keep what the local model answers.
 
-`make record` runs `python tools/record.py`, for all notebooks with a line such as
-`ornb.connect(recording="recordings/05-latency.jsonl")`, or for those that are named. With
-ORNB_RECORD in the environment that line writes the recording that it otherwise plays. A recording
-takes the place of the one before only if its notebook ran to the end, and only with answers of the
-local model: none may pass for one that cost something.
+`make record` runs `python -m tools.record`, for all notebooks or for those that are named:
+`make record ARGS="05 08"`. A notebook's recording is recordings/<its name>.jsonl, or what it plays
+itself with a line such as `ornb.connect(recording="recordings/08-inside-an-answer.jsonl")`: with
+ORNB_RECORD in the environment that line writes the recording. One that asks no model has none.
+
+A recording takes the place of the one before only if its notebook ran to the end, and only with
+answers of the local model: none may pass for one that cost something.
 """
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import sys
-import tempfile
 from collections.abc import Collection
 from pathlib import Path
 
@@ -22,15 +22,16 @@ import nbformat
 
 from ornb.errors import ConfigError
 from ornb.recording.lines import read
+from tools.running import copied, run
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 NAMED = re.compile(r"""recording\s*=\s*["']([\w./-]+\.jsonl)["']""")
-WITHOUT = ("OPENROUTER_API_KEY", "OPENROUTER_BASE_URL", "ORNB_MODEL")
-"""Variables that would send the calls elsewhere than to this machine."""
+SIMULATED = re.compile(r"""["']simulate["']\s*:""")
+OPENING = "__import__('ornb').record({path!r});"
 
 
 def recordings_of(notebook: Path) -> list[str]:
-    """Find the recordings that a notebook plays.
+    """Find the recordings that a notebook plays itself.
 
     Parameters
     ----------
@@ -42,9 +43,7 @@ def recordings_of(notebook: Path) -> list[str]:
     list of str
         Paths below its folder; empty for a notebook without.
     """
-    cells = nbformat.read(notebook, as_version=4).cells
-    code = "\n".join(cell.source for cell in cells if cell.cell_type == "code")
-    names = dict.fromkeys(NAMED.findall(code))
+    names = dict.fromkeys(NAMED.findall(_code(notebook)))
     return [name for name in names if not Path(name).is_absolute() and ".." not in name]
 
 
@@ -60,48 +59,54 @@ def record(
     seconds : int
         Patience with each cell.
     allowed : collection of str
-        Sources that a good answer may have.
+        Sources that a good answer may have. What the notebook simulates on purpose is canned.
 
     Returns
     -------
     list of pathlib.Path
-        The recordings.
+        The recordings; none where nothing was asked.
 
     Raises
     ------
     ConfigError
-        Nothing was recorded, or an answer comes from elsewhere.
+        An answer comes from elsewhere, or a recording that the notebook plays was not made.
     nbclient.exceptions.CellExecutionError
         A cell failed.
     """
-    names = recordings_of(notebook)
-    with tempfile.TemporaryDirectory() as copied:
-        folder = Path(copied) / notebook.parent.name
-        shutil.copytree(notebook.parent, folder, ignore=shutil.ignore_patterns(".*", "*.jsonl"))
+    named = recordings_of(notebook)
+    own = f"recordings/{notebook.stem}.jsonl"
+    simulated = len(SIMULATED.findall(_code(notebook)))
+    with copied(notebook) as copy:
+        for name in {*named, own}:
+            (copy.parent / name).parent.mkdir(parents=True, exist_ok=True)
+            (copy.parent / name).unlink(missing_ok=True)
+        opening = "" if named else OPENING.format(path=own)
+        run(copy, opening, seconds=seconds, ORNB_RECORD="1")
+        asked = not named and (copy.parent / own).stat().st_size > 0
+        names = named or ([own] if asked else [])
         for name in names:
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        environment = {k: v for k, v in os.environ.items() if k not in WITHOUT}
-        resources = {"metadata": {"path": str(folder)}}
-        client = nbclient.NotebookClient(
-            nbformat.read(notebook, as_version=4), timeout=seconds, resources=resources
-        )
-        client.execute(env={**environment, "ORNB_RECORD": "1"})
-        for name in names:
-            _check(folder / name, allowed)
+            _check(copy.parent / name, allowed, simulated)
         made = [notebook.parent / name for name in names]
         for name, path in zip(names, made, strict=True):
             path.parent.mkdir(parents=True, exist_ok=True)
-            shutil.move(folder / name, path)
+            shutil.move(copy.parent / name, path)
     return made
 
 
-def _check(path: Path, allowed: Collection[str]) -> None:
-    answered = [each for each in read(path).exchanges if each.status == 200]
-    others = {each.source for each in answered if each.question.method == "POST"} - set(allowed)
+def _code(notebook: Path) -> str:
+    cells = nbformat.read(notebook, as_version=4).cells
+    return "\n".join(cell.source for cell in cells if cell.cell_type == "code")
+
+
+def _check(path: Path, allowed: Collection[str], simulated: int) -> None:
+    chats = [each for each in read(path).exchanges if each.question.method == "POST"]
+    others = [each.source for each in chats if each.status == 200 and each.source not in allowed]
+    if others.count("canned") <= simulated:
+        others = [source for source in others if source != "canned"]
     if others:
         raise ConfigError(
-            f"{path.name} has answers that are {' and '.join(sorted(others))}. Recordings are made "
-            "with the local model: python -m ornb.offline.model fetches it."
+            f"{path.name} has answers that are {' and '.join(sorted(set(others)))}. Recordings are "
+            "made with the local model: python -m ornb.offline.model fetches it."
         )
 
 
@@ -120,17 +125,20 @@ def main(names: list[str]) -> int:
     """
     failed = 0
     for notebook in sorted(NOTEBOOKS.glob("*.ipynb")):
-        chosen = not names or notebook.name.startswith(tuple(names))
-        if not chosen or not recordings_of(notebook):
+        if names and not notebook.name.startswith(tuple(names)):
             continue
         print(f"{notebook.name} ...", flush=True)
         try:
-            for path in record(notebook):
-                calls = len(read(path).exchanges)
-                print(f"  {path.name}: {calls} calls, {path.stat().st_size / 1000:,.0f} kB")
+            made = record(notebook)
         except (ConfigError, nbclient.exceptions.CellExecutionError) as error:
             print(f"  not recorded: {error}", file=sys.stderr)
             failed = 1
+            continue
+        for path in made:
+            calls = len(read(path).exchanges)
+            print(f"  {path.name}: {calls} calls, {path.stat().st_size / 1000:,.0f} kB")
+        if not made:
+            print("  asks no model")
     return failed
 
 

@@ -200,7 +200,7 @@ class UsageTracker:
         >>> tracker = UsageTracker()
         >>> tracker.record(Reply(requested_model="lab/small"))
         >>> tracker.record(Reply(requested_model="lab/small", status="error"))
-        >>> tracker.summary().loc["lab/small", ["calls", "errors"]].tolist()
+        >>> tracker.summary().loc["lab/small", ["calls", "errors"]].astype(int).tolist()
         [2, 1]
         """
         names: list[Any] = list(by) if isinstance(by, list | tuple) else [by]

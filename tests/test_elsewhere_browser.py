@@ -1,0 +1,226 @@
+"""Notebook 7, Voilà and marimo show the widgets too: for real, from an environment of their own.
+
+`make test-matrix` makes that environment; `ORNB_ELSEWHERE` names another. Without one, the tests
+are skipped, saying so.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+import requests
+from playwright.sync_api import Browser, BrowserContext, Page, expect
+
+from tests.lab import Traffic, notebook_of, private_environment
+from tests.wire import FINISH, STREAM, WireServer, delta
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+ROOT = Path(__file__).parents[1]
+PROGRAMS = Path(os.environ.get("ORNB_ELSEWHERE", ROOT / ".venv-elsewhere")) / "bin"
+BOX = "Message to the model"
+VOILAS_OWN = re.compile("fontawesome-free|polyfill|require")
+"""What Voilà's own page asks the web for (icons of its own); nothing of ours needs it."""
+
+
+def program(name: str) -> Path:
+    """Find a program of the other environment, or skip."""
+    path = PROGRAMS / name
+    if not path.exists():
+        pytest.skip(f"no {name} in {PROGRAMS}: make test-matrix installs it")
+    return path
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+        return port
+
+
+@contextlib.contextmanager
+def serving(command: list[str], folder: Path, url: str) -> Iterator[str]:
+    """Run a server in `folder` until the block ends; inside, `url` answers."""
+    log = folder / "server.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command,
+            cwd=folder,
+            env=private_environment(folder),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        deadline = time.monotonic() + 90
+        while True:
+            with contextlib.suppress(requests.RequestException):
+                if requests.get(url, timeout=60).ok:
+                    break
+            assert process.poll() is None, log.read_text(encoding="utf-8")
+            assert time.monotonic() < deadline, log.read_text(encoding="utf-8")
+            time.sleep(0.1)
+        yield url
+    finally:
+        process.terminate()
+        try:
+            process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+@pytest.fixture
+def service() -> Iterator[str]:
+    with WireServer([STREAM, delta("A *piece*"), 0.2, delta(" of text."), FINISH]) as server:
+        yield server.url
+
+
+@pytest.fixture
+def visit(browser: Browser) -> Iterator[Any]:
+    """A maker of pages that notes what they asked of other hosts and complained of."""
+    contexts: list[BrowserContext] = []
+
+    def make() -> tuple[Page, Traffic]:
+        context = browser.new_context(viewport={"width": 1200, "height": 900})
+        contexts.append(context)
+        traffic = Traffic(context)
+        return context.new_page(), traffic
+
+    yield make
+    for context in contexts:
+        context.close()
+
+
+CELLS = [
+    "import ornb\npicker = ornb.ModelPicker(value='openai/gpt-4o-mini')\npicker",
+    "ornb.connect(base_url={url!r})\nchat = ornb.Chat('acme/orbit')\nchat",
+]
+KERNEL_IDLE = "jupyterapp.shell.currentWidget?.sessionContext?.session?.kernel?.status === 'idle'"
+MAGIC = "%%ornb acme/orbit\nWhat is a token?"
+
+
+def notebook(folder: Path, url: str, *more: str) -> Path:
+    """A notebook in a folder of its own: a picker with the bundled catalogue, and a chat."""
+    (folder / "root").mkdir()
+    path = folder / "root" / "lesson.ipynb"
+    nbformat.write(notebook_of([*(cell.format(url=url) for cell in CELLS), *more]), path)
+    return path
+
+
+def pick_and_chat(page: Page) -> None:
+    """Search a model, pick it, ask, and read the answer, with the mouse and the keys."""
+    picker, chat = page.locator(".ornb-picker"), page.locator(".ornb-chat")
+    picker.get_by_role("searchbox").fill("claude haiku")
+    picker.get_by_role("row", name=re.compile("Claude Haiku 4.5")).click()
+    expect(picker.locator(".chosen")).to_contain_text(re.compile("haiku", re.I))
+    chat.get_by_label(BOX).fill("What is a token?")
+    chat.get_by_label(BOX).press("Enter")
+    expect(chat.get_by_label("Answer")).to_contain_text("A piece of text.")
+    expect(chat.get_by_label("Answer").locator("em")).to_have_text("piece")
+    expect(chat.get_by_label("Answer")).to_contain_text("$0.00015 billed")
+
+
+def test_notebook_7_runs_picker_chat_and_magic(service: str, tmp_path: Path, visit: Any) -> None:
+    notebook(tmp_path, service, MAGIC, "picker.value")
+    port = free_port()
+    command = [
+        *(str(program("jupyter-notebook")), "--no-browser", "--allow-root"),
+        *("--ServerApp.ip=127.0.0.1", f"--ServerApp.port={port}", "--ServerApp.port_retries=0"),
+        f"--ServerApp.root_dir={tmp_path / 'root'}",
+        "--IdentityProvider.token=secret",
+        "--JupyterNotebookApp.expose_app_in_browser=True",
+    ]
+    url = f"http://127.0.0.1:{port}/notebooks/lesson.ipynb?token=secret"
+    with serving(command, tmp_path, url):
+        page, traffic = visit()
+        page.goto(url)
+        page.wait_for_function("window.jupyterapp?.started", timeout=60_000)
+        page.wait_for_selector(".jp-NotebookPanel .jp-CodeCell")
+        page.wait_for_function(KERNEL_IDLE, timeout=60_000)
+        traffic.console_errors.clear()  # Notebook's own words while it starts
+        page.get_by_role("menuitem", name="Run", exact=True).click()
+        page.get_by_role("menuitem", name=re.compile("^Run All Cells")).click()
+        expect(page.locator(".ornb-chat")).to_be_visible(timeout=60_000)
+        pick_and_chat(page)
+        expect(page.locator(".jp-CodeCell").nth(2)).to_contain_text("A piece of text.")
+        expect(page.locator(".ornb-static").last).to_contain_text("billed")
+        page.screenshot(path=tmp_path / "notebook7.png")
+        assert traffic.foreign == []
+        assert traffic.console_errors == []
+
+
+def test_voila_serves_picker_and_chat_without_code(
+    service: str, tmp_path: Path, visit: Any
+) -> None:
+    path = notebook(tmp_path, service)
+    port = free_port()
+    command = [
+        *(str(program("voila")), str(path), "--no-browser", "--Voila.ip=127.0.0.1"),
+        *(f"--Voila.port={port}", "--Voila.port_retries=0"),
+    ]
+    with serving(command, tmp_path, f"http://127.0.0.1:{port}/") as url:
+        page, traffic = visit()
+        page.goto(url)
+        expect(page.locator(".ornb-chat")).to_be_visible(timeout=60_000)
+        expect(page.locator("body")).not_to_contain_text("import ornb")
+        pick_and_chat(page)
+        page.screenshot(path=tmp_path / "voila.png")
+        assert [url for url in traffic.foreign if not VOILAS_OWN.search(url)] == []
+        own = [line for line in traffic.console_errors if re.search(r"net::ERR_|voila\.js", line)]
+        assert traffic.console_errors == own
+
+
+MARIMO = """
+import marimo
+
+app = marimo.App()
+
+
+@app.cell
+def _():
+    import ornb
+
+    picker = ornb.ModelPicker(value="openai/gpt-4o-mini")
+    picker
+    return ornb, picker
+
+
+@app.cell
+def _(ornb):
+    ornb.connect(base_url={url!r})
+    chat = ornb.Chat("acme/orbit")
+    chat
+    return
+
+
+if __name__ == "__main__":
+    app.run()
+"""
+
+
+def test_marimo_shows_picker_and_chat(service: str, tmp_path: Path, visit: Any) -> None:
+    (tmp_path / "lesson.py").write_text(MARIMO.format(url=service), encoding="utf-8")
+    port = free_port()
+    command = [
+        *(str(program("marimo")), "run", str(tmp_path / "lesson.py"), "--headless", "--no-token"),
+        *("--host", "127.0.0.1", "--port", str(port)),
+    ]
+    with serving(command, tmp_path, f"http://127.0.0.1:{port}/") as url:
+        page, traffic = visit()
+        page.goto(url)
+        expect(page.locator(".ornb-chat")).to_be_visible(timeout=60_000)
+        pick_and_chat(page)
+        page.screenshot(path=tmp_path / "marimo.png")
+        assert traffic.foreign == []

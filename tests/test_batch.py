@@ -16,6 +16,7 @@ import threading
 import time
 from collections import Counter
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from decimal import Decimal
 from multiprocessing import get_context
@@ -92,6 +93,14 @@ class Service:
 
     def close(self):
         self._server.__exit__()
+
+
+@pytest.fixture(autouse=True)
+def _interruptible():
+    """Hear Ctrl-C, also where what started the tests ignores it, as a shell's background job."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture
@@ -478,7 +487,7 @@ def test_a_store_has_no_prompt_and_no_key(serve, tmp_path):
     path = tmp_path / "a.sqlite3"
     batch(["What nobody else should read"], "{{text}} at all", store=path)
     assert service.keys == [KEY.encode()]
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection, connection:
         dump = "\n".join(connection.iterdump())
     assert "said What nobody" in dump, "the answer is there, which is the point"
     assert "Authorization" not in dump
@@ -490,7 +499,7 @@ def test_a_store_that_breaks_costs_no_answer(serve, tmp_path):
     path = tmp_path / "a.sqlite3"
 
     def script(prompt, _):
-        with sqlite3.connect(path) as connection:
+        with closing(sqlite3.connect(path)) as connection, connection:
             connection.execute(f"DROP TABLE IF EXISTS {TABLE}")
         return answered(prompt)
 
@@ -773,7 +782,7 @@ def test_a_kernel_that_is_killed_pays_for_nothing_twice(serve, tmp_path):
     def kept():
         if not path.exists():
             return 0
-        with sqlite3.connect(path) as connection:
+        with closing(sqlite3.connect(path)) as connection, connection:
             tables = connection.execute("SELECT name FROM sqlite_master").fetchall()
             if (TABLE,) not in tables:
                 return 0

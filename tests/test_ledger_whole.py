@@ -13,7 +13,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from decimal import Decimal
 
 import pytest
@@ -211,7 +211,7 @@ def test_kill_9_of_kernels_with_many_threads_loses_no_call_that_had_ended(tmp_pa
     assert len(kept) <= sum(map(len, told)) + 2 * 16, "some may have ended unheard"
     assert (kept["status"] == "ok").all()
     assert tracker.summary(calls=kept)["cost_usd"].item() == float(len(kept) * BILL)
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection, connection:
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
         assert connection.execute(f"SELECT count(*) FROM {TABLE}").fetchone() == (len(kept),)
 

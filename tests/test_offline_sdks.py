@@ -8,6 +8,11 @@ from openrouter import OpenRouter
 
 from ornb.offline import OfflineServer
 
+# The official package reads pages with jsonpath, which looks for syntax that Python 3.14 drops.
+pytestmark = pytest.mark.filterwarnings(
+    r"ignore:ast\.\w+ is deprecated:DeprecationWarning:jsonpath\.jsonpath"
+)
+
 HELLO = [{"role": "user", "content": "Hello there, server"}]
 
 

@@ -13,6 +13,7 @@ import sys
 import tempfile
 import threading
 import time
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -52,7 +53,7 @@ def tracker():
 
 
 def count(path):
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection, connection:
         return connection.execute(f"SELECT count(*) FROM {TABLE}").fetchone()[0]
 
 
@@ -256,13 +257,13 @@ def test_a_database_of_an_older_version_gets_the_new_columns(tracker, path):
 def test_an_answer_is_not_lost_over_a_database_and_the_row_is_written_later(tracker, path):
     tracker.persist(path)
     tracker.record(reply(1))
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute(f"ALTER TABLE {TABLE} RENAME TO away")
     with pytest.warns(RuntimeWarning, match="are written with the next"):
         tracker.record(reply(2))
     with pytest.raises(ConfigError, match="cannot be used"):
         tracker.history()
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute(f"ALTER TABLE away RENAME TO {TABLE}")
     tracker.record(reply(3))
     assert tracker.history()["prompt_tokens"].tolist() == [1, 2, 3]
@@ -388,7 +389,7 @@ def test_kill_9_loses_no_call_that_had_ended(tracker, path):
     assert len(kept) in (len(ended), len(ended) + 1), "the last may have ended unheard"
     assert (kept["status"] == "ok").all()
     assert (kept["source"] == "canned").all()
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection, connection:
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 

@@ -128,17 +128,21 @@ class AnswerStore:
         self.url = address.render_as_string(hide_password=True)
         self._late: deque[dict[str, Any]] = deque()
         self._lock = threading.Lock()
+        engine = None
         try:
-            self._engine = engine_of(address)
-            with self._engine.begin() as connection:
+            engine = engine_of(address)
+            with engine.begin() as connection:
                 if address.get_backend_name() == "sqlite":
                     connection.exec_driver_sql("PRAGMA journal_mode=WAL")
-            _table.create(self._engine, checkfirst=True)
+            _table.create(engine, checkfirst=True)
         except (exc.SQLAlchemyError, ImportError, OSError) as error:
+            if engine is not None:
+                engine.dispose()
             raise ConfigError(
                 f"The store {self.url} cannot be opened ({first_line(error)}). Give another path "
                 "or URL, or install the driver that it names."
             ) from error
+        self._engine = engine
 
     def __repr__(self) -> str:
         return f"AnswerStore({self.url!r})"

@@ -522,3 +522,12 @@ def test_a_call_that_was_never_sent_is_counted_where_it_would_have_gone(given, s
     with pytest.raises(errors.BudgetExceeded):
         client.chat("Hi", "acme/orbit")
     assert [reply.source for reply in ended] == [source]
+
+
+def test_a_word_in_the_place_of_a_key_is_no_secret():
+    """Servers that need no key are given "none" or the like; answers hold such words."""
+    with WireServer([STREAM, delta("none"), FINISH, USAGE, DONE, END]) as server:
+        stream = Client("none", server.url).stream("Hi", "acme/orbit")
+        list(stream)
+    assert stream.reply.text == "none"
+    assert "none" in str(stream.reply.raw)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -302,6 +303,7 @@ def test_the_interrupt_button_stops_a_silent_answer_and_keeps_the_part(
 def shell(monkeypatch: pytest.MonkeyPatch) -> Any:
     """An IPython as in a terminal: without a kernel, so without pages."""
     monkeypatch.setattr(session, "_default", session._Default())
+    monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])  # it puts its own there
     shell = InteractiveShell()
     magics.register(shell)
     yield shell

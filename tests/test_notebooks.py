@@ -93,7 +93,7 @@ def test_all_run_under_nbmake_without_a_key_and_say_where_answers_come_from(
     for path in ran:
         asks = (folder / f"recordings/{path.stem}.jsonl").exists()
         plays = recordings_of(path)
-        word = "recorded (local" if plays else "canned" if asks else "snapshot of 20"
+        word = "with a small local model" if plays else "canned" if asks else "snapshot of 20"
         if word not in str(outputs_of(read_notebook(path))):
             silent.append(f"{path.stem}: {word}")
     assert silent == []

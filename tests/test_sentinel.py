@@ -26,11 +26,12 @@ from typing import Any
 
 import nbformat
 import pytest
+import tblib.pickling_support
 from hypothesis import given
 from hypothesis import strategies as st
 from ipywidgets import Widget
 from lab import notebook_of
-from wire import END, STREAM, WireServer, delta, event, head, whole
+from wire import END, STREAM, WireServer, chunked, delta, event, head, whole
 
 import ornb
 from ornb import errors, export, keys, session
@@ -268,6 +269,8 @@ ECHOES: dict[str, list[Any]] = {
     "JSON of another kind": [whole({SENTINEL: SENTINEL})],
     "in the stream": [STREAM, delta("A"), event(error=SAID["error"]), END],
     "a damaged piece": [STREAM, delta("A"), b"7\r\ndata: {\r\n", "close"],
+    "a damaged piece with it": [STREAM, chunked(f"data: {SENTINEL}\n\n".encode()), END],
+    "a piece of another kind": [STREAM, chunked(f'data: "{SENTINEL}"\n\n'.encode()), END],
     "no HTTP": [b"SSH-2.0-x\r\n\r\n"],
     "reset": ["reset"],
     "cut": [STREAM, delta("A"), "close"],
@@ -276,6 +279,13 @@ ECHOES: dict[str, list[Any]] = {
 }  # fmt: skip
 
 
+@pytest.fixture
+def _causes_are_pickled() -> None:
+    """As a Dask cluster does it, once it is imported: an error takes along what led to it."""
+    tblib.pickling_support.install()
+
+
+@pytest.mark.usefixtures("_causes_are_pickled")
 @pytest.mark.parametrize("name", ECHOES)
 def test_no_error_tells_the_key(name: str, left: Left) -> None:
     with WireServer(ECHOES[name]) as server:

@@ -32,6 +32,8 @@ BLOCK = 65_536
 """Bytes asked of the socket at once; a read gives what is there."""
 
 
+SHORTEST_KEY = 8
+"""Characters. Servers that need no key are given words such as "none", which answers hold too."""
 LONGEST_BODY = 256 * 2**20
 """Bytes accepted of an answer that is not streamed; images come inside."""
 LONGEST_REFUSAL = 2**20
@@ -244,8 +246,8 @@ class Service:
             To be raised.
         """
         headers = {name: self.without_key(value) for name, value in response.headers.items()}
-        if self.key is not None:
-            body = body.replace(self.key.reveal().encode(), b"[key]")
+        if self._told is not None:
+            body = body.replace(self._told.encode(), b"[key]")
         return refusal(
             response.status_code,
             CaseInsensitiveDict(headers),
@@ -269,10 +271,16 @@ class Service:
 
         Examples
         --------
-        >>> Service("http://127.0.0.1/v1", "sk-1234").without_key("Not known: sk-1234")
+        >>> Service("http://127.0.0.1/v1", "sk-or-1234").without_key("Not known: sk-or-1234")
         'Not known: [key]'
         """
-        return text if self.key is None else text.replace(self.key.reveal(), "[key]")
+        return text if self._told is None else text.replace(self._told, "[key]")
+
+    @property
+    def _told(self) -> str | None:
+        """The key, if it is one: words such as "none", for servers without keys, are no secret."""
+        key = "" if self.key is None else self.key.reveal()
+        return key if len(key) >= SHORTEST_KEY else None
 
     def blocks(self, response: requests.Response) -> Iterator[bytes]:
         """Give the body as it arrives.
@@ -349,6 +357,7 @@ class Service:
         try:
             return json.loads(body)
         except (ValueError, RecursionError) as error:
+            unsay(error)
             raise self.refusal(response, body, model) from error
 
     def close(self) -> None:
@@ -414,6 +423,27 @@ class Service:
             f"{self.host} closed the connection before it answered. Ask again; nothing of an "
             "answer had arrived."
         )
+
+
+def unsay(error: Exception) -> None:
+    """Take the text out of a parser's error: a key echoed in it would be shown and pickled.
+
+    Parameters
+    ----------
+    error : Exception
+        Of `json`.
+
+    Examples
+    --------
+    >>> error = json.JSONDecodeError("Expecting value", "sk-1234", 0)
+    >>> unsay(error)
+    >>> error.doc
+    ''
+    """
+    if isinstance(error, json.JSONDecodeError):
+        error.doc = ""
+    elif isinstance(error, UnicodeDecodeError):
+        error.object = b""
 
 
 def _forget(error: BaseException) -> None:

@@ -21,7 +21,7 @@ from ..errors import (
     UnexpectedAnswer,
 )
 from .reply import Assembly, Event, Reply, Timing
-from .service import BLOCK, Service
+from .service import BLOCK, Service, unsay
 from .sse import Decoder
 from .transport import Wire
 
@@ -263,6 +263,8 @@ class Stream:
         try:
             chunk = _json(data)
         except (ValueError, RecursionError) as error:
+            unsay(error)
+            data = self._service.without_key(data)
             raise StreamBroken(
                 f"{self._service.host} sent a damaged piece ({data[:60]!r}) in the middle of the "
                 "answer. What had arrived is kept; ask again for the rest."
@@ -271,6 +273,7 @@ class Stream:
 
     def _take(self, chunk: Any, text: str, now: float, response: requests.Response) -> list[Event]:
         if not isinstance(chunk, dict):
+            text = self._service.without_key(text)
             raise UnexpectedAnswer(
                 f"{self._service.host} answered {text[:60]!r}, which is not a chat completion. "
                 "Check base_url."

@@ -6,6 +6,7 @@
 # make bench   run every benchmark, beside what others do; the table goes to benchmarks/README.md
 # make test-matrix   the quick half with the oldest and the newest libraries, and other front ends
 # make fuzz    feed odd input to parsers and renderers for SECONDS=60
+# make soak    20,000 calls, 500 turns, 100 widgets, an hour's answer: what stays flat over hours
 # make docs    build the site of docs in site/, and check its links
 # make clean   remove the environment and the caches
 #
@@ -19,7 +20,7 @@ PYTHON ?= python3 python python3.14 python3.13 python3.12 python3.11
 ARGS ?=
 SECONDS ?= 60
 
-.PHONY: lab test test-matrix check record notebooks bench fuzz docs clean
+.PHONY: lab test test-matrix check record notebooks bench soak fuzz docs clean
 .DELETE_ON_ERROR:
 
 lab: $(VENV)/.lab
@@ -34,7 +35,7 @@ test: $(VENV)/.test $(VENV)/.docs
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
-	ORNB_REQUIRE_BROWSER=1 $(PY) -m pytest $(ARGS)
+	ORNB_REQUIRE_BROWSER=1 $(PY) -m pytest -n 2 --dist loadfile $(ARGS)
 
 check: $(VENV)/.test
 	$(PY) -m ruff format .
@@ -72,6 +73,9 @@ notebooks: $(VENV)/.test
 bench: $(VENV)/.test
 	@$(PY) tools/system.py browser
 	$(PY) benchmarks/run.py $(ARGS)
+
+soak: $(VENV)/.test
+	$(PY) benchmarks/soak.py $(ARGS)
 
 docs: $(VENV)/.docs
 	$(PY) tools/docs.py $(ARGS)

@@ -213,36 +213,42 @@ def measure(
 
 
 class _Start:
-    """Holds requests back until all of them are ready to be written, or are over.
+    """Holds requests back until all of them are ready to be written, then lets them go in turn.
 
     Making a request takes a millisecond of one core. If each left as soon as it is made, the first
-    answers would be read while the last requests are made, and both would wait for the core.
+    answers would be read while the last requests are made, and both would wait for the core. And
+    if all threads woke at once, each would be stamped as leaving and then wait for the others.
     """
 
     def __init__(self, runners: int) -> None:
         self._missing = runners
         self._lock = threading.Lock()
-        self._open = threading.Event()
-        self.at = 0.0
+        self._turn = threading.Lock()
+        self._turn.acquire()
+        self.at: float | None = None
         """``perf_counter`` when they were let go, in s."""
 
     def arrive(self) -> None:
         """Take one of those that are waited for off the list."""
         with self._lock:
             self._missing -= 1
-            if self._missing == 0:
-                self.go()
+            last = self._missing == 0
+        if last:
+            self.go()
 
     def go(self) -> None:
         """Let all go that are waiting, and all that come later."""
-        if not self._open.is_set():
-            self.at = perf_counter()
-            self._open.set()
+        with self._lock:
+            if self.at is None:
+                self.at = perf_counter()
+                self._turn.release()
 
-    def wait(self) -> None:
-        """Arrive, and wait for the others."""
+    @contextlib.contextmanager
+    def turn(self) -> Iterator[float]:
+        """Arrive, wait for the others, and keep them back meanwhile; gives the s since all may."""
         self.arrive()
-        self._open.wait()
+        with self._turn:
+            yield perf_counter() - (self.at or 0.0)
 
 
 @dataclass
@@ -258,7 +264,7 @@ class _Shot:
     def fire(self) -> None:
         """Ask, once all are ready; what goes wrong is in the reply."""
         stream, note = self.stream, self.read_at.append
-        stream.before_write = self._in_line
+        stream.turn = self._in_line
         try:
             for event in stream:
                 if event.type in ("text", "reasoning"):
@@ -266,13 +272,14 @@ class _Shot:
         except OrnbError:
             pass  # its row says so
         finally:
-            if stream.before_write is not None:  # it ended before it was ready
+            if stream.turn is not None:  # it ended before it was ready
                 self.start.arrive()
 
-    def _in_line(self) -> None:
-        self.stream.before_write = None
-        self.start.wait()
-        self.queued_s = perf_counter() - self.start.at
+    @contextlib.contextmanager
+    def _in_line(self) -> Iterator[None]:
+        self.stream.turn = None
+        with self.start.turn() as self.queued_s:
+            yield
 
 
 class _Run:

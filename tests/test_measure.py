@@ -10,6 +10,7 @@ import socket
 import sys
 import threading
 from collections import Counter
+from http.client import HTTPConnection
 from pathlib import Path
 
 import pandas as pd
@@ -177,6 +178,27 @@ def test_requests_of_a_burst_are_under_way_together():
         ornb.connect(base_url=server.url)
         df = timed("acme/orbit", repeats=2, concurrency=5, warmup=0)
     assert df["status"].eq("ok").all()
+
+
+def test_requests_of_a_burst_are_written_one_after_the_other(monkeypatch):
+    """A thread that waits for the processor between its stamp and its write has a wrong time."""
+    under_way, most = [], []
+    write = HTTPConnection.send
+
+    def slowly(connection, data):
+        under_way.append(data)
+        most.append(len(under_way))
+        threading.Event().wait(0.02)
+        write(connection, data)
+        under_way.pop()
+
+    with answering() as server:
+        ornb.connect(base_url=server.url)
+        monkeypatch.setattr(HTTPConnection, "send", slowly)
+        df = timed("acme/orbit", repeats=1, concurrency=5, connection="cold", warmup=0)
+    assert len(most) >= 5
+    assert set(most) == {1}
+    assert df["queued_s"].sort_values().diff().dropna().ge(0.02).all(), "stamped when it leaves"
 
 
 def test_a_request_leaves_in_one_piece():

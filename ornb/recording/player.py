@@ -280,7 +280,8 @@ class _Play:
         times, wire = self._exchange.times, self._wire
         nobody = self._exchange.end in ("unreachable", "connect_timeout", "tls", "proxy")
         wire.recorded = Recorded(self._exchange.at, self._exchange.source)
-        wire.writing(self)
+        with wire.writing(self):
+            pass  # nothing leaves
         wire.sent_at = None if nobody else self._sent_at
         wire.connect_s, wire.clock, wire.in_haste = times.connect_s, self.now, not self._paced
         if self._exchange.status is None:

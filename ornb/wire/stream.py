@@ -26,6 +26,8 @@ from .sse import Decoder
 from .transport import Wire
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     import requests
 
 Messages = str | Sequence[Mapping[str, Any]]
@@ -90,8 +92,8 @@ class Stream:
         self._last_byte_at: float | None = None
         self.read_at = 0.0
         """``perf_counter`` of the read that held the latest event, in s."""
-        self.before_write: Callable[[], object] | None = None
-        """Called when a request is ready for its first write, and may hold it back."""
+        self.turn: Callable[[], AbstractContextManager[object]] | None = None
+        """Gives what is entered before the first write, which it may hold back."""
         self._final: Reply | None = None
         self._events: Generator[Event, None, None] | None = None
 
@@ -195,7 +197,7 @@ class Stream:
         while not self._stop.is_set():
             self._wire = Wire()
             self._wire.stopping = self._stop
-            self._wire.before_write = self.before_write
+            self._wire.turn = self.turn
             self._attempts += 1
             try:
                 yield from self._attempt(body)

@@ -26,7 +26,8 @@ from .chunked import Unframed
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
     from datetime import datetime
 
     Onward = Callable[[], requests.Response]
@@ -56,8 +57,8 @@ class Wire:
         Seconds spent connecting; None when a kept connection served.
     head_at : float or None
         ``perf_counter`` when the head of the answer had come, in s.
-    before_write : callable or None
-        Called when all is ready for the first write, and may hold it back.
+    turn : callable or None
+        Gives what is entered before the first write, which it may hold back, and left after it.
     recorded : Recorded or None
         Set when a recording answers.
     clock : callable
@@ -74,7 +75,7 @@ class Wire:
         self.sent_at: float | None = None
         self.connect_s: float | None = None
         self.head_at: float | None = None
-        self.before_write: Callable[[], object] | None = None
+        self.turn: Callable[[], AbstractContextManager[object]] | None = None
         self.recorded: Recorded | None = None
         self.clock: Callable[[], float] = perf_counter
         self.in_haste = False
@@ -102,13 +103,19 @@ class Wire:
         """Whether it was `cut` from our side."""
         return self._cut
 
-    def writing(self, sock: Any) -> None:
-        """Note the moment of the first write, and the socket it goes to.
+    @contextlib.contextmanager
+    def writing(self, sock: Any) -> Iterator[None]:
+        """Write within this: it notes the socket, and the moment when the first write begins.
 
         Parameters
         ----------
         sock : socket.socket
             The connected socket, or what can be shut down in its place.
+
+        Yields
+        ------
+        None
+            It is this request's turn.
 
         Raises
         ------
@@ -116,12 +123,13 @@ class Wire:
             The call was cut while it was still connecting.
         """
         self._socket = sock
-        if self.sent_at is None and self.before_write is not None:
-            self.before_write()
-        if self._cut:
-            raise ConnectionAbortedError("cut before it was sent")
-        if self.sent_at is None:
-            self.sent_at = perf_counter()
+        first = self.sent_at is None
+        with self.turn() if first and self.turn else contextlib.nullcontext():
+            if self._cut:
+                raise ConnectionAbortedError("cut before it was sent")
+            if first:
+                self.sent_at = perf_counter()
+            yield
 
     def patience(self, seconds: float) -> None:
         """Set how long the next read may wait.
@@ -244,8 +252,10 @@ class _Stamped(HTTPConnection):
         if wire is not None:
             if self.sock is None:
                 self.connect()
-            wire.writing(self.sock)
-        super().send(data)
+            with wire.writing(self.sock):
+                super().send(data)
+        else:
+            super().send(data)
 
     def getresponse(self) -> Any:
         response = super().getresponse()

@@ -13,7 +13,6 @@ from typing import Any
 import nbformat
 import pytest
 from lab import notebook_of, private_environment
-from playwright.sync_api import expect
 
 from ornb.offline import model
 from ornb.recording.lines import read
@@ -110,21 +109,6 @@ def test_the_tour_runs_under_nbmake_on_the_local_model(tmp_path: Path) -> None:
     shown = str(outputs_of(read_notebook(tour)))
     assert "SmolLM2" in shown
     assert "canned" not in shown
-
-
-@pytest.mark.browser
-@each_notebook
-def test_is_read_and_then_runs_in_jupyterlab(lab: Any, path: Path) -> None:
-    """Without a console error, and without a request to another host: the fixture sees to that."""
-    figures = sum(FIGURE in bundle for bundle in bundles_of(read_notebook(path)))
-    notebook = lab.open(path)
-    drawn = notebook.locator(".js-plotly-plot .plot-container")
-    for _ in ("as it is stored", "run"):
-        expect(drawn).to_have_count(figures)
-        expect(notebook.panel).not_to_contain_text("Error displaying widget")
-        expect(notebook.panel).not_to_contain_text("Loading widget")
-        notebook.run_all(seconds=120)
-    assert notebook.errors() == []
 
 
 # ---- they are stored with their outputs --------------------------------------------------------

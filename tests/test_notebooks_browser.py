@@ -1,0 +1,34 @@
+"""The notebooks in JupyterLab: as they are stored, run, and run once more."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+from playwright.sync_api import expect
+
+from tools.outputs import FIGURE
+
+NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_is_read_and_then_runs_in_jupyterlab(lab: Any, path: Path) -> None:
+    """Without a console error, and without a request to another host: the fixture sees to that."""
+    cells = nbformat.read(path, as_version=4).cells
+    figures = sum(
+        FIGURE in output.get("data", ()) for c in cells for output in c.get("outputs", ())
+    )
+    notebook = lab.open(path)
+    drawn = notebook.locator(".js-plotly-plot .plot-container")
+    for runs in range(3):
+        if runs:
+            notebook.run_all(seconds=120)
+        expect(drawn).to_have_count(figures)
+        expect(notebook.panel).not_to_contain_text("Error displaying widget")
+        expect(notebook.panel).not_to_contain_text("Loading widget")
+    assert notebook.errors() == []

@@ -353,19 +353,50 @@ def test_the_likely_cost_is_said_before_the_answer(
     assert said.index("Asking") < said.index("canned answer")
 
 
+def quotes(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    return [line for line in capsys.readouterr().out.splitlines() if line.startswith("Quote")]
+
+
 def test_quote_tells_the_cost_and_sends_nothing(
     shell: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = len(ornb.usage)
     shell.run_cell_magic("ornb", "openai/gpt-4o-mini --max-tokens 100 --quote", "Hi")
     shell.run_cell_magic("ornb", "--compare openai/gpt-4o,openai/gpt-4o-mini --quote", "Hi")
-    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("Quote")]
+    lines = quotes(capsys)
     assert lines[0] == repr(ornb.quote("Hi", "openai/gpt-4o-mini", max_tokens=100))
     assert [line.rpartition(" ")[2] for line in lines[1:]] == [
         "openai/gpt-4o",
         "openai/gpt-4o-mini",
     ]
     assert len(ornb.usage) == before
+
+
+def test_quote_of_a_conversation_counts_it_and_leaves_it_as_it_is(
+    shell: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    talk = shell.user_ns["talk"] = ornb.Conversation("Be brief.")
+    talk.add_user("What is a token? " * 50)
+    before = talk.to_json()
+    shell.run_cell_magic("ornb", "--chat talk --system Rhyme. --quote", "Hi")
+    shell.run_cell_magic("ornb", "--chat free --quote", "Hi")
+    said, alone = quotes(capsys)
+    asked = [{"role": "system", "content": "Rhyme."}, *talk.messages()[1:]]
+    assert said == repr(ornb.quote([*asked, {"role": "user", "content": "Hi"}]))
+    assert alone == repr(ornb.quote("Hi"))
+    assert talk.to_json() == before
+    assert "free" not in shell.user_ns
+
+
+def test_quote_of_a_chat_is_for_its_own_model_and_settings(
+    shell: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shell.user_ns["chat"] = ornb.Chat("openai/gpt-4o", max_tokens=7)
+    shell.run_cell_magic("ornb", "--chat chat --quote", "Hi")
+    shell.run_cell_magic("ornb", "openai/gpt-4o-mini --chat chat --quote", "Hi")
+    its_own, another = quotes(capsys)
+    assert its_own == repr(ornb.quote("Hi", "openai/gpt-4o", max_tokens=7))
+    assert another == repr(ornb.quote("Hi", "openai/gpt-4o-mini", max_tokens=7))
 
 
 def test_a_cell_that_fails_leaves_no_quote_behind(tmp_path: Path) -> None:

@@ -155,15 +155,24 @@ class OrnbMagics(Magics):
         return filled.text
 
     def _quote(self, prompt: str, options: Options) -> None:
-        """Print what the cell would cost; nothing is sent."""
+        """Print what the cell would cost; nothing is sent, and no conversation is changed."""
         from .. import session
+        from ..conversation import Conversation
 
-        talk = self._talk(options)
-        so_far = getattr(talk, "conversation", talk).messages()
-        for model in options.compare or (session.model_id(self._model(options, talk)),):
-            content = self._content(prompt, options, model)
-            messages = [*so_far, {"role": "user", "content": content}]
-            print(session.quote(messages, model, **self._params(options)))
+        talk, params, model = self._new_talk(options), self.params, None
+        named = self._named(options)
+        if named is not None:
+            talk = Conversation.from_json(getattr(named, "conversation", named).to_json())
+            if options.system is not None:
+                talk.system = options.system
+        if hasattr(named, "conversation"):
+            params, model = named.params, named.model
+        if options.model is not None or model is None:
+            model = self._model(options, talk)
+        for one in options.compare or (session.model_id(model),):
+            content = self._content(prompt, options, one)
+            messages = [*talk.messages(), {"role": "user", "content": content}]
+            print(session.quote(messages, one, **{**params, **to_request(options.params)}))
 
     def _answer(self, prompt: str, options: Options) -> tuple[Reply, BaseException | None]:
         talk = self._talk(options)
@@ -297,14 +306,22 @@ class OrnbMagics(Magics):
 
     def _talk(self, options: Options) -> Any:
         """The conversation, or the chat, that the prompt goes into."""
-        from ..conversation import Conversation
-
         if options.chat is None:
             return self._new_talk(options)
-        names = self.shell.user_ns
-        if options.chat not in names:
-            names[options.chat] = self._new_talk(options)
-        talk = names[options.chat]
+        talk = self._named(options)
+        if talk is None:
+            talk = self.shell.user_ns[options.chat] = self._new_talk(options)
+        if options.system is not None:
+            getattr(talk, "conversation", talk).system = options.system
+        return talk
+
+    def _named(self, options: Options) -> Any:
+        """The conversation, or the chat, that ``--chat`` names; None where there is none yet."""
+        from ..conversation import Conversation
+
+        if options.chat not in self.shell.user_ns:
+            return None
+        talk = self.shell.user_ns[options.chat]
         chat_module = sys.modules.get("ornb.widgets.chat")  # who has a Chat has loaded it
         is_chat = chat_module is not None and isinstance(talk, chat_module.Chat)
         if not (is_chat or isinstance(talk, Conversation)):
@@ -312,8 +329,6 @@ class OrnbMagics(Magics):
                 f"--chat {options.chat}: that is of type {type(talk).__name__}, so nothing was "
                 "sent. Take the name of a Chat or a Conversation, or one that is free."
             )
-        if options.system is not None:
-            (talk.conversation if is_chat else talk).system = options.system
         return talk
 
     def _new_talk(self, options: Options) -> Conversation:

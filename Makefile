@@ -18,6 +18,8 @@ PY := $(VENV)/bin/python
 PIP := $(PY) -m pip install -qq --disable-pip-version-check
 PYTHON ?= python3 python python3.14 python3.13 python3.12 python3.11
 ARGS ?=
+# Two workers, as most of the suite waits; a file stays with one.
+TWO := -n 2 --dist loadfile
 SECONDS ?= 60
 
 .PHONY: lab test test-matrix check record notebooks bench soak fuzz docs clean
@@ -35,19 +37,19 @@ test: $(VENV)/.test $(VENV)/.docs
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
-	ORNB_REQUIRE_BROWSER=1 $(PY) -m pytest -n 2 --dist loadfile $(ARGS)
+	ORNB_REQUIRE_BROWSER=1 $(PY) -m pytest $(TWO) $(ARGS)
 
 check: $(VENV)/.test
 	$(PY) -m ruff format .
 	$(PY) -m ruff check .
 	$(PY) -m mypy
-	$(PY) -m pytest -m "not browser and not slow" $(ARGS)
+	$(PY) -m pytest $(TWO) -m "not browser and not slow" $(ARGS)
 
 # Each environment is made once, and again when the dependencies change. In the oldest one libraries
 # meet neighbours younger than they are, and warn of them: that is no fault of ornb's.
 test-matrix: $(VENV)/.test .venv-oldest/.done .venv-newest/.done .venv-elsewhere/.done
-	.venv-oldest/bin/python -m pytest -m "not browser and not slow" -W default $(ARGS)
-	.venv-newest/bin/python -m pytest -m "not browser and not slow" $(ARGS)
+	.venv-oldest/bin/python -m pytest $(TWO) -m "not browser and not slow" -W default $(ARGS)
+	.venv-newest/bin/python -m pytest $(TWO) -m "not browser and not slow" $(ARGS)
 	@$(PY) tools/system.py browser
 	ORNB_REQUIRE_BROWSER=1 $(PY) -m pytest tests/test_elsewhere.py tests/test_elsewhere_browser.py
 

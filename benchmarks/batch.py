@@ -1,12 +1,14 @@
-"""What `ornb.batch` adds: 64 calls at once beside the slowest of them, and the work a row.
+"""What `ornb.batch` and `ornb.measure` add: 64 calls at once beside the slowest, and a row's work.
 
-Run: ``python benchmarks/batch.py``. Bar: the whole batch takes at most 1.15 x its slowest call, at
-64 at once. The offline server answers each call after the same pause, so what is beyond one call is
+Run: ``python benchmarks/batch.py``. Bar: all of them take at most 1.15 x the slowest call, at 64 at
+once. The offline server answers each call after the same pause, so what is beyond one call is
 ours: checking, hashing, pricing, handing out, booking.
 """
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import tempfile
 import time
@@ -29,6 +31,7 @@ def main() -> None:
     for pause_s in PAUSES_S:
         for stored in (False, True):
             _at_once(pause_s, stored=stored)
+        _measured(pause_s)
     _a_row()
 
 
@@ -43,6 +46,26 @@ def _at_once(pause_s: float, *, stored: bool) -> None:
             ratios.append(wall / float(frame["duration_s"].max()))
     kept = "with" if stored else "without"
     what = f"batch of {AT_ONCE} calls of {pause_s:g} s at once, {kept} a store, over the slowest"
+    row(what, ratios, bar=1.15)
+
+
+def _measured(pause_s: float) -> None:
+    """A burst of `ornb.measure`, its plan, its connections and its frame included."""
+    ratios = []
+    for _ in range(ROUNDS):
+        began = time.perf_counter()
+        with contextlib.redirect_stdout(io.StringIO()):
+            frame = ornb.measure(
+                "openai/gpt-4o-mini",
+                concurrency=AT_ONCE,
+                repeats=1,
+                warmup=0,
+                max_tokens=5,
+                progress=False,
+                ornb={"simulate": {"first_token_s": pause_s, "chunk_s": 0}},
+            )
+        ratios.append((time.perf_counter() - began) / float(frame["duration_s"].max()))
+    what = f"measure with {AT_ONCE} calls of {pause_s:g} s at once, over the slowest"
     row(what, ratios, bar=1.15)
 
 

@@ -5,7 +5,8 @@ field, and ``pandas.DataFrame``, with no types and no flags. Both run in turns i
 the ratio is taken within each round. Without a recorded answer the bundled snapshot is not used
 either: records of the same shape and size are made up.
 
-Bar: at most 1.5 x the floor at 400 and at 4,000 models.
+Bar: at most 1.5 x the floor at 400 and at 4,000 models. Asked again within its lifetime, the table
+is there without a request: at most 0.02 x the first time.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from typing import Any
 import pandas as pd
 from _table import row
 
+import ornb
 from ornb.catalog import to_frame
 
 RECORDED = Path(__file__).parents[2] / "shared" / "data" / "catalogs" / "catalog-2026-08-22.json"
@@ -74,6 +76,21 @@ def main() -> None:
             f"{1e3 * statistics.median(parses):.1f} ms, floor {1e3 * statistics.median(floors):.1f}"
             f" ms, ornb {1e3 * statistics.median(ours):.1f} ms CPU, ratio {ratio:.2f} (bar 1.5)"
         )
+    _again(options.rounds)
+
+
+def _again(rounds: int) -> None:
+    """Ask for the table once more, beside asking for the first time."""
+    ratios = []
+    for _ in range(rounds):
+        ornb.connect(offline=True)
+        ornb.providers()  # the server is up
+        began = time.perf_counter()
+        ornb.models()
+        between = time.perf_counter()
+        ornb.models()
+        ratios.append((time.perf_counter() - between) / (between - began))
+    row("the catalogue asked again, over the first time", ratios, bar=0.02)
 
 
 def _floor(body: bytes) -> pd.DataFrame:

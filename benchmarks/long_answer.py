@@ -1,12 +1,13 @@
 """What one long answer costs on its way to the page: bytes, messages, CPU of the kernel.
 
-Run: ``python benchmarks/long_answer.py`` (a minute and a half). A real kernel streams 4,000 tokens
+Run: ``python benchmarks/long_answer.py`` (some three minutes). A real kernel streams 4,000 tokens
 over 20 s to nobody, and every message it publishes is weighed. Beside `ornb.Chat`: plain text
 deltas at 30 and at 12 a second, which is the least that shows the same; and what people use today,
 an ``HTML`` widget or ``display(Markdown)`` with the whole text for each token (those two as fast as
 they go, since only their number counts), and the chat of Panel, from the environment of `peers.py`
 where that is there. Bars: the page's part of a chat at most 1.3 x the deltas
-at 30 a second, and at most 3 x those at 12.
+at 30 a second, and at most 3 x those at 12; twice the tokens at most 2.1 x the bytes; and at most
+30 messages a second for 64 answers at once.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import contextlib
 import json
 import os
 import tempfile
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -67,6 +69,20 @@ for word in words:
 }
 
 
+TWICE = f"""
+chat.ask("Go on", ornb={{"simulate": {{"tokens": 2 * TOKENS, "chunk_s": {SECONDS / TOKENS}}}}})
+"""
+AT_ONCE, EACH_S = 64, 8
+MANY = f"""
+wish = {{"simulate": {{"tokens": 50 * {EACH_S}, "chunk_s": 0.02}}}}
+chats = [ornb.Chat("openai/gpt-4o-mini", ornb=wish) for _ in range({AT_ONCE})]
+for each in chats:
+    each._heard(each, {{"type": "hello", "page": "bench"}}, [])
+for each in chats:
+    each._heard(each, {{"type": "ask", "text": "Go on", "id": "1"}}, [])
+while any(each.busy for each in chats):
+    time.sleep(0.05)
+"""
 PANEL_TOKENS = 300 if QUICK else 1000
 PANEL = """
 import time
@@ -89,14 +105,15 @@ def main() -> None:
         _run(client, SETUP)
         _run(client, WAYS["deltas at 30 Hz"].replace("30", "300"))  # warm
         for name, code in WAYS.items():
-            to_page, kept, count, cpu = _run(client, code)
-            sizes[name], times[name] = to_page, 1e6 * cpu / TOKENS
+            ran = _run(client, code)
+            sizes[name], times[name] = ran.to_page, 1e6 * ran.cpu_s / TOKENS
             print(
-                f"{name:30} {count:6,} messages, {to_page / 1000:9,.0f} kB to the page "
-                f"({to_page / sizes['deltas at 30 Hz']:6.2f} x 30 Hz), "
-                f"{kept / 1000:5,.0f} kB kept, {cpu:5.2f} s CPU",
+                f"{name:30} {len(ran.sent_at):6,} messages, {ran.to_page / 1000:9,.0f} kB to the "
+                f"page ({ran.to_page / sizes['deltas at 30 Hz']:6.2f} x 30 Hz), "
+                f"{ran.kept / 1000:5,.0f} kB kept, {ran.cpu_s:5.2f} s CPU",
                 flush=True,
             )
+        twice, many = _run(client, TWICE), _run(client, MANY)
     floor = sizes["deltas at 30 Hz"]
     what = f"bytes to the page for an answer of {TOKENS:,} tokens, over plain deltas at 30 Hz"
     ratios = {name: size / floor for name, size in sizes.items()}
@@ -104,6 +121,20 @@ def main() -> None:
     ours = times.pop("ornb.Chat")
     beside = {name: f"{took:.0f} us" for name, took in times.items()}
     row("CPU of the kernel for a token shown", ours, "us", beside={**beside, "Panel": _panel()})
+    row("bytes to the page for twice the tokens", twice.to_page / sizes["ornb.Chat"], bar=2.1)
+    row(
+        f"{AT_ONCE} answers at once, 50 tokens a second each: messages in the busiest second",
+        _busiest(many.sent_at),
+        "messages",
+        bar=30,
+        beside="a message a token 3,200, deltas at 30 Hz each 1,920",
+    )
+
+
+def _busiest(sent_at: list[float]) -> int:
+    """Messages in the busiest second while all stream: not the questions, not the ends."""
+    while_all = [at for at in sent_at if 1.5 < at - sent_at[0] < EACH_S - 1]
+    return max(sum(begin <= at < begin + 1 for at in while_all) for begin in while_all)
 
 
 def _panel() -> str:
@@ -118,7 +149,7 @@ def _panel() -> str:
         os.environ["JUPYTER_PATH"] = folder
         with _kernel("peers") as client:
             _run(client, PANEL)
-            cpu = _run(client, PANEL_SHOWS)[3]
+            cpu = _run(client, PANEL_SHOWS).cpu_s
     return f"{1e6 * cpu / PANEL_TOKENS:,.0f} us (of {PANEL_TOKENS})"
 
 
@@ -133,27 +164,42 @@ def _kernel(name: str) -> Iterator[Any]:
         manager.shutdown_kernel(now=True)
 
 
-def _run(client: Any, code: str) -> tuple[int, int, int, float]:
-    """Bytes to the page, bytes of outputs that are kept, messages, seconds of CPU."""
+@dataclass
+class _Ran:
+    """What a kernel published while it ran some code."""
+
+    to_page: int = 0
+    """Bytes to the page."""
+    kept: int = 0
+    """Bytes of outputs that stay in the notebook."""
+    cpu_s: float = 0.0
+    sent_at: list[float] = field(default_factory=list)
+    """When each message was sent, in s."""
+
+
+def _run(client: Any, code: str) -> _Ran:
+    """Run code in a kernel, and weigh what it publishes."""
     timed = f"_began = time.process_time()\n{code}\nprint('CPU', time.process_time() - _began)"
     asked = client.execute(timed if code not in (SETUP, PANEL) else code)
-    to_page, kept, count, cpu = 0, 0, 0, 0.0
+    ran = _Ran()
     while True:
         message = client.get_iopub_msg(timeout=120)
         kind, content = message["msg_type"], message["content"]
         if kind == "error":
             raise RuntimeError("\n".join(content["traceback"]))
         if kind == "stream" and content["text"].startswith("CPU"):
-            cpu = float(content["text"].split()[1])
+            ran.cpu_s = float(content["text"].split()[1])
         elif kind in ("comm_msg", "comm_open", "display_data", "update_display_data"):
             parts = [message["header"], message["parent_header"], message["metadata"], content]
             size = sum(len(json.dumps(part, default=str)) for part in parts)
-            lasting = "application/vnd.ornb.transcript+json" in content.get("data", {})
-            kept, to_page = kept + size * lasting, to_page + size * (not lasting)
-            count += 1
+            if "application/vnd.ornb.transcript+json" in content.get("data", {}):
+                ran.kept += size
+            else:
+                ran.to_page += size
+            ran.sent_at.append(message["header"]["date"].timestamp())
         idle = kind == "status" and content["execution_state"] == "idle"
         if idle and message["parent_header"].get("msg_id") == asked:
-            return to_page, kept, count, cpu
+            return ran
 
 
 if __name__ == "__main__":

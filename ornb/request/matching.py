@@ -30,6 +30,10 @@ _SCALARS = {
 }
 """Types that JSON writes otherwise, and what to call them where a value cannot become one."""
 
+DEEPEST = 100
+"""Levels of lists and objects in each other. The checker calls itself several times for each, and
+one that overruns the interpreter's stack need not end in an error that can be caught."""
+
 
 def validate(value: Any, schema: Mapping[str, Any], what: str = "The answer") -> None:
     """Hold a JSON value against a JSON schema. Nothing is ever fetched.
@@ -58,6 +62,8 @@ def validate(value: Any, schema: Mapping[str, Any], what: str = "The answer") ->
     from referencing import Registry
     from referencing.exceptions import Unresolvable
 
+    if _deeper(value, DEEPEST):
+        raise mismatch(what, (), f"at most {DEEPEST} levels", value)
     # An empty registry: without one, jsonschema would load what a reference names.
     checker = _validator(schema)(schema, registry=Registry())
     try:
@@ -68,6 +74,18 @@ def validate(value: Any, schema: Mapping[str, Any], what: str = "The answer") ->
         raise mismatch(what, (), "less depth, or smaller numbers", value) from problem
     if error is not None:
         raise mismatch(what, error.absolute_path, _expected(error), error.instance)
+
+
+def _deeper(value: Any, levels: int) -> bool:
+    """Whether lists and objects lie in each other deeper than that."""
+    layer = [value]
+    for _ in range(levels):
+        nested = (node.values() if isinstance(node, dict) else node for node in layer
+                  if isinstance(node, dict | list))  # fmt: skip
+        layer = [child for children in nested for child in children]
+        if not layer:
+            return False
+    return True
 
 
 def check_schema(schema: Mapping[str, Any]) -> None:

@@ -413,10 +413,28 @@ def test_what_cannot_be_a_key_is_refused_without_repeating_it(key) -> None:
     assert key not in str(caught.value)
 
 
-@pytest.mark.parametrize("url", ["openrouter.ai", "ftp://x/v1", "http://", "https://me:pw@host/v1"])
+@pytest.mark.parametrize(
+    "url", ["openrouter.ai", "ftp://x/v1", "http://", "https://me:pw@host/v1", "http://[::1/v1"]
+)
 def test_what_cannot_be_an_address_is_refused(url) -> None:
     with pytest.raises(errors.ConfigError, match="base_url"):
         Client(base_url=url)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"title": "Урок"}, "characters that cannot be sent"),
+        ({"base_url": "http://a..b/v1"}, r"a\.\.b"),
+    ],
+)
+def test_a_setting_that_cannot_be_sent_is_named(calls, given, words) -> None:
+    with WireServer([whole(ANSWER)]) as server:
+        asked = Client(**{"base_url": server.url, "on_call": calls.append, **given})
+        with pytest.raises(errors.ConfigError, match=words):
+            asked.chat("Hi")
+    assert server.requests == []
+    assert [(call.status, call.http_status) for call in calls] == [("error", None)]
 
 
 def test_how_the_app_presents_itself(client) -> None:

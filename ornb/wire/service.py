@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 import json
+import os
 import re
 import traceback
 from collections.abc import Callable, Iterator, Mapping
@@ -92,14 +94,26 @@ class _Bearer(AuthBase):
 
 @dataclass(frozen=True)
 class Timeouts:
-    """How long to wait, in seconds."""
+    """How long to wait, in seconds.
+
+    Attributes
+    ----------
+    connect : float
+        For the connection.
+    first_byte : float
+        From the request to the answer's headers; a reasoning model can be silent for
+        minutes.
+    between_bytes : float
+        For the next byte of an answer that has begun; OpenRouter sends comments while it
+        waits.
+    between_pieces : float
+        For the next piece of an answer, while nothing but such comments comes.
+    """
 
     connect: float = 10.0
-    """For the connection."""
     first_byte: float = 180.0
-    """From the request to the answer's headers; a reasoning model can be silent for minutes."""
     between_bytes: float = 90.0
-    """For the next byte of an answer that has begun; OpenRouter sends comments while it waits."""
+    between_pieces: float = 1800.0
 
 
 class Service:
@@ -141,6 +155,16 @@ class Service:
         self.key = Secret(_checked_key(api_key)) if api_key else None
         self._headers = dict(headers or {})
         self._auth = _Bearer(self.key)
+        # A proxy leads to other machines, not to this one; and a prompt that stays here, with what
+        # lets one in, is not told to it.
+        self._proxies: dict[str, Any] = {}
+        if _is_here(self.host):
+            self._proxies = dict.fromkeys(("http", "https", "all"))
+        self._connect_anew()
+
+    def _connect_anew(self) -> None:
+        """Begin without connections. Those in use end as they are."""
+        self._process = os.getpid()
         self._http = requests.Session()
         self._http.mount("https://", Adapter())
         self._http.mount("http://", Adapter())
@@ -201,6 +225,8 @@ class Service:
             The service, or something in between, said no.
         """
         wire.watch()
+        if self._process != os.getpid():  # a fork has its parent's sockets: both would read them
+            self._connect_anew()
         try:
             response = self._http.request(
                 method,
@@ -209,24 +235,33 @@ class Service:
                 allow_redirects=False,  # the key and the prompt go where they were sent, only
                 auth=self._auth,
                 timeout=(self.timeouts.connect, self.timeouts.first_byte),
+                proxies=dict(self._proxies),
                 headers={"Content-Type": "application/json"} if method == "POST" else None,
                 **request,
             )
         except requests.RequestException as error:
             _forget(error)
             raise self._no_answer(error, wire) from error
+        except (HTTPError, OSError, ValueError) as error:  # of what requests does not wrap
+            _forget(error)
+            raise self._not_made(error) from error
         except BaseException as error:  # Stop, as an interrupt: it goes on up as it came
             _forget(error)
+            self._connect_anew()  # it may have come within a lock of the pool, which stays shut
             raise
         with contextlib.closing(response):
             if seen is not None:
                 seen(response)
-            if response.status_code >= 300:
-                wire.patience(min(REFUSAL_S, self.timeouts.between_bytes))
-                raise self.refusal(response, self._start_of(response), model)
-            self._check_encoding(response)
-            wire.patience(self.timeouts.between_bytes)
-            yield response
+            try:
+                if response.status_code >= 300:
+                    wire.patience(min(REFUSAL_S, self.timeouts.between_bytes), in_all=REFUSAL_S)
+                    raise self.refusal(response, self._start_of(response), model)
+                self._check_encoding(response)
+                wire.patience(self.timeouts.between_bytes)
+                yield response
+            except KeyboardInterrupt:
+                self._connect_anew()
+                raise
 
     def refusal(self, response: requests.Response, body: bytes, model: str | None) -> Exception:
         """Put an answer that is an error, or not this API's, into our words.
@@ -343,7 +378,7 @@ class Service:
             It stopped in the middle.
         """
         # An answer that is not streamed may be silent until it is whole.
-        wire.patience(self.timeouts.first_byte)
+        wire.patience(self.timeouts.first_byte, in_all=self.timeouts.between_pieces)
         pieces, size = [], 0
         for block in self.blocks(response):
             pieces.append(block)
@@ -404,6 +439,16 @@ class Service:
                 f"The proxy in HTTP(S)_PROXY does not lead to {self.host}. Check that setting."
             )
         return self._broken_off(error, wire)
+
+    def _not_made(self, error: Exception) -> OrnbError:
+        """Say what kept a request from being made: settings, of a person or of the machine."""
+        if isinstance(error, UnicodeError):
+            what = "a header or the address has characters that cannot be sent; see title and key"
+        elif isinstance(error, OSError):
+            what = f"{error}. See REQUESTS_CA_BUNDLE, if that is set"
+        else:
+            what = f"{error}. Check base_url, and HTTP(S)_PROXY if that is set"
+        return ConfigError(f"Nothing was sent to {self.host}: {what}.")
 
     def _broken_off(self, error: requests.RequestException, wire: Wire) -> OrnbError:
         told: BaseException = error
@@ -487,8 +532,21 @@ def innermost(error: BaseException) -> str:
     return next((word.strip() for pair in found for word in pair if word), "connection failed")
 
 
+def _is_here(host: str) -> bool:
+    """Whether an address is of this machine's own loopback."""
+    name = urlsplit(f"//{host}").hostname or ""
+    if name == "localhost" or name.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
 def _checked_url(url: str) -> str:
-    parts = urlsplit(url) if isinstance(url, str) else None
+    parts = None
+    with contextlib.suppress(ValueError):  # "http://[::1"
+        parts = urlsplit(url) if isinstance(url, str) else None
     if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
         raise ConfigError(
             f"base_url {url!r} is not an address such as https://openrouter.ai/api/v1."

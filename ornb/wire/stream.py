@@ -137,27 +137,36 @@ class Stream:
             if self._stop.is_set():
                 outcome["status"] = "stopped"
                 return
-            outcome.update(status="error", error=str(error))
-            if isinstance(error, NotRecorded):
-                outcome["source"] = "recorded"
-            if isinstance(error, ApiError):
-                outcome["http_status"] = error.status_code
-                if error.provider is not None:
-                    self._assembly.served["provider"] = error.provider
+            self._note_failure(error)
             error.reply = self._finished(began, started_at)
             raise
         except (KeyboardInterrupt, GeneratorExit):
             self.close()
             outcome["status"] = "stopped"
             raise
+        except BaseException as error:
+            outcome.update(status="error", error=f"{type(error).__name__}: {error}")
+            raise
         else:
             outcome["status"] = "stopped" if self._stop.is_set() else "ok"
         finally:
             reply = self._finished(began, started_at)
-            if self._settle is not None:
-                self._settle(reply, failure)
-            if self._on_call is not None:
-                self._on_call(reply)
+            try:
+                if self._settle is not None:
+                    self._settle(reply, failure)
+            finally:  # an interrupt that comes just now takes no row
+                if self._on_call is not None:
+                    self._on_call(reply)
+
+    def _note_failure(self, error: OrnbError) -> None:
+        outcome = self._assembly.outcome
+        outcome.update(status="error", error=str(error))
+        if isinstance(error, NotRecorded):
+            outcome["source"] = "recorded"
+        if isinstance(error, ApiError):
+            outcome["http_status"] = error.status_code
+            if error.provider is not None:
+                self._assembly.served["provider"] = error.provider
 
     def _finished(self, began: float, started_at: datetime) -> Reply:
         """Take the times, once, and give the reply as it will stay."""
@@ -241,6 +250,7 @@ class Stream:
     def _read(self, response: requests.Response) -> Iterator[Event]:
         decoder, stopped, clock = Decoder(), self._stop.is_set, self._wire.clock
         blocks = self._service.blocks(response)
+        latest, patience = clock(), self._service.timeouts.between_pieces
         for block in blocks:
             self.read_at = now = clock()
             for data in decoder.feed(block):
@@ -248,9 +258,18 @@ class Stream:
                     self._last_byte_at = now
                     self._drain(blocks)
                     return
-                yield from self._parse(data, now, response)
+                events = self._parse(data, now, response)
+                if events:
+                    latest = now
+                yield from events
             if stopped():
                 return
+            if now - latest > patience:
+                raise RequestTimedOut(
+                    f"For {patience:g} s {self._service.host} has sent signs of life, and nothing "
+                    "of an answer. What had arrived is kept; ask again, or allow more time with "
+                    "ornb.connect(timeouts=...)."
+                )
         self.read_at = self._last_byte_at = now = clock()
         for data in decoder.close():
             if data != "[DONE]":
@@ -298,7 +317,7 @@ class Stream:
 
         Bounded in time and size: a server that goes on must not hold the answer back.
         """
-        self._wire.patience(DRAIN_S)
+        self._wire.patience(DRAIN_S, in_all=DRAIN_S)
         left = BLOCK
         with contextlib.suppress(RequestTimedOut, StreamBroken):
             for block in blocks:
@@ -336,7 +355,7 @@ class Stream:
     def _encoded(self, body: Mapping[str, Any]) -> bytes:
         try:
             return json.dumps(body, allow_nan=False).encode()
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, RecursionError) as error:
             raise ConfigError(f"The request cannot be written as JSON: {error}.") from error
 
 

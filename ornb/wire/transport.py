@@ -8,10 +8,13 @@ while nobody has answered yet. Both are taken here, in the connection class that
 from __future__ import annotations
 
 import contextlib
+import io
 import socket
 import threading
+import time
 from functools import cache, partial
-from http.client import HTTPException, HTTPResponse, IncompleteRead
+from http.client import HTTPException, HTTPResponse, IncompleteRead, parse_headers
+from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
@@ -35,6 +38,9 @@ if TYPE_CHECKING:
 
 POOL_SIZE = 64
 """Connections kept open a host: as many calls at once as ``measure`` and ``batch`` make."""
+IDLE_S = 90.0
+"""Seconds after which a kept connection is not trusted any more. One that died without a word, as
+when a laptop slept or a network changed, would be waited for as long as a model may think."""
 
 
 class Recorded(NamedTuple):
@@ -67,6 +73,8 @@ class Wire:
         Whether a recording answers without waiting; then nothing else should wait either.
     stopping : threading.Event or None
         Set by a recording where whoever made it pressed stop.
+    reads : _Reads or None
+        What the answer is read through.
     """
 
     _current = threading.local()
@@ -80,6 +88,7 @@ class Wire:
         self.clock: Callable[[], float] = perf_counter
         self.in_haste = False
         self.stopping: threading.Event | None = None
+        self.reads: _Reads | None = None
         self._socket: Any = None  # a socket, or what stands in for it in a replay
         self._cut = False
 
@@ -131,14 +140,19 @@ class Wire:
                 self.sent_at = perf_counter()
             yield
 
-    def patience(self, seconds: float) -> None:
-        """Set how long the next read may wait.
+    def patience(self, seconds: float, *, in_all: float | None = None) -> None:
+        """Set how long the next read may wait, and how long all that follow may take.
 
         Parameters
         ----------
         seconds : float
             Longest silence allowed, in s.
+        in_all : float, optional
+            After so many s no read is waited for, however little each one takes. By default there
+            is no such end.
         """
+        if self.reads is not None:
+            self.reads.until = None if in_all is None else perf_counter() + in_all
         if self._socket is not None:
             with contextlib.suppress(OSError):  # closed already: the read will say so
                 self._socket.settimeout(seconds)
@@ -154,6 +168,32 @@ class Wire:
                 self._socket.shutdown(socket.SHUT_RDWR)
 
 
+class _Reads(io.RawIOBase):
+    """Reads a socket until a moment that no drip of bytes can put off."""
+
+    def __init__(self, raw: io.RawIOBase, within: float | None) -> None:
+        self._raw = raw
+        self.until = None if within is None else perf_counter() + within
+        """``perf_counter`` after which no more is read, in s."""
+        self.ended = False
+        """Nothing is read any more: there is only what had been read before."""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        if self.ended:
+            return 0
+        count = self._raw.readinto(buffer)
+        if self.until is not None and perf_counter() > self.until:
+            raise TimeoutError("timed out")
+        return count
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
 class _Response(HTTPResponse):
     """Reads a chunked body in whole blocks, as `Unframed` says why."""
 
@@ -161,6 +201,38 @@ class _Response(HTTPResponse):
         super().__init__(sock, *args, **kwargs)
         self._socket = sock
         self._body = Unframed()
+        # The head has to be whole in the time that its first byte has.
+        self._reads = _Reads(self.fp.detach(), sock.gettimeout())
+        self.fp = io.BufferedReader(self._reads)
+        wire = Wire.current()
+        if wire is not None:
+            wire.reads = self._reads
+
+    def _read_status(self) -> tuple[str, int, str]:
+        """Pass over hints that come before the answer (RFC 9110, 15.2).
+
+        The standard library takes a 103 for the answer; the real one would be the next call's.
+        """
+        while True:
+            version, status, reason = super()._read_status()  # type: ignore[misc]
+            if not 101 < status < 200:
+                return version, status, reason
+            parse_headers(self.fp)
+
+    def begin(self) -> None:
+        super().begin()
+        self._reads.until = None
+        if self.status in (204, 304):  # nobody asked for no answer: one may follow
+            self._shut()
+
+    def _close_conn(self) -> None:
+        """Let no connection go back on which more has come than the answer."""
+        fp: Any = self.fp
+        if fp is not None and not fp.closed:
+            self._reads.ended = True  # what is in the buffer is looked at, and no more waited for
+            if fp.peek(1):
+                self._shut()
+        super()._close_conn()  # type: ignore[misc]
 
     def read1(self, n: int = -1) -> bytes:
         if not self.chunked or self.length is not None or self.fp is None or n <= 0:
@@ -179,10 +251,17 @@ class _Response(HTTPResponse):
         return b""
 
     def _end(self) -> None:
-        if self._body.beyond:  # an answer to nothing: the pool drops a connection that is shut
-            with contextlib.suppress(OSError):
-                self._socket.shutdown(socket.SHUT_RDWR)
+        if self._body.beyond:  # an answer to nothing
+            self._shut()
         self.close()
+
+    def _shut(self) -> None:
+        """Let the connection serve no other call: what else comes would be taken for its answer.
+
+        A pool takes none back that can be read before anything was asked, as an end can be.
+        """
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
 
 
 def reader(response: requests.Response) -> Callable[[int], bytes]:
@@ -220,9 +299,16 @@ class _Stamped(HTTPConnection):
     """A connection that tells the current `Wire` when it connects and when it writes."""
 
     response_class = _Response
+    idle_since: float | None = None
+    """``time.time`` when it was put back, in s: a clock that goes on while a laptop sleeps."""
     _connecting = False
     _head: bytes | None = None
     """Of a request whose body follows: both leave in one write, which nothing can come between."""
+
+    @property
+    def is_connected(self) -> bool:
+        idle_s = 0.0 if self.idle_since is None else time.time() - self.idle_since
+        return super().is_connected and idle_s < IDLE_S
 
     def connect(self) -> None:
         began = perf_counter()
@@ -273,25 +359,46 @@ class _HTTPSConnection(_Stamped, HTTPSConnection):
     pass
 
 
-class _HTTPPool(HTTPConnectionPool):
+class _Dated:
+    def _put_conn(self, conn: Any) -> None:
+        if conn is not None:
+            conn.idle_since = time.time()
+        super()._put_conn(conn)  # type: ignore[misc]
+
+
+class _HTTPPool(_Dated, HTTPConnectionPool):
     ConnectionCls = _HTTPConnection
 
 
-class _HTTPSPool(HTTPSConnectionPool):
+class _HTTPSPool(_Dated, HTTPSConnectionPool):
     ConnectionCls = _HTTPSConnection
 
 
 @cache
-def tls_context() -> ssl.SSLContext:
+def tls_context(certificates: str | None = None) -> ssl.SSLContext:
     """Make the process's one TLS context; building it costs some 50 ms.
+
+    Parameters
+    ----------
+    certificates : str, optional
+        File, or folder, of those to trust. By default the ones that requests uses.
 
     Returns
     -------
     ssl.SSLContext
-        Verifies with the certificates that requests uses.
+        Verifies with them.
+
+    Raises
+    ------
+    OSError
+        There are none.
     """
-    context = create_urllib3_context()
-    context.load_verify_locations(DEFAULT_CA_BUNDLE_PATH)
+    context, certificates = create_urllib3_context(), certificates or DEFAULT_CA_BUNDLE_PATH
+    folder = Path(certificates).is_dir()
+    try:
+        context.load_verify_locations(**{"capath" if folder else "cafile": certificates})
+    except OSError as error:  # which names no file
+        raise OSError(f"{certificates} holds no certificates that can be read") from error
     return context
 
 
@@ -376,8 +483,8 @@ class Adapter(HTTPAdapter):
             Host and pool arguments.
         """
         host, pool = super().build_connection_pool_key_attributes(request, verify, cert)
-        if host["scheme"] == "https" and _is_default(verify, cert):
-            pool["ssl_context"] = tls_context()
+        if host["scheme"] == "https" and _is_shared(verify, cert):
+            pool["ssl_context"] = tls_context() if verify is True else tls_context(verify)
         return host, pool
 
     def cert_verify(self, conn: Any, url: Any, verify: Any, cert: Any) -> None:
@@ -390,9 +497,9 @@ class Adapter(HTTPAdapter):
         conn, url, verify, cert : Any
             As requests calls it.
         """
-        if not _is_default(verify, cert):
+        if not _is_shared(verify, cert):
             super().cert_verify(conn, url, verify, cert)  # type: ignore[no-untyped-call]
 
 
-def _is_default(verify: Any, cert: Any) -> bool:
-    return verify is True and cert is None
+def _is_shared(verify: Any, cert: Any) -> bool:
+    return (verify is True or isinstance(verify, str)) and cert is None

@@ -108,12 +108,30 @@ class Timeouts:
         waits.
     between_pieces : float
         For the next piece of an answer, while nothing but such comments comes.
+
+    Raises
+    ------
+    ConfigError
+        One of them is not a number above 0.
+
+    Examples
+    --------
+    >>> Timeouts(first_byte=600).first_byte
+    600
     """
 
     connect: float = 10.0
     first_byte: float = 180.0
     between_bytes: float = 90.0
     between_pieces: float = 1800.0
+
+    def __post_init__(self) -> None:
+        """Refuse what is no patience."""
+        for name, value in vars(self).items():
+            # Written so that NaN, which compares false with everything, is refused.
+            is_number = isinstance(value, int | float) and not isinstance(value, bool)
+            if not (is_number and value > 0):
+                raise ConfigError(f"Timeouts({name}={value!r}): give seconds above 0.")
 
 
 class Service:
@@ -151,7 +169,7 @@ class Service:
     ) -> None:
         self.base_url = _checked_url(base_url)
         self.host = urlsplit(self.base_url).netloc
-        self.timeouts = timeouts or Timeouts()
+        self.timeouts = _checked_timeouts(timeouts)
         self.key = Secret(_checked_key(api_key)) if api_key else None
         self._headers = dict(headers or {})
         self._auth = _Bearer(self.key)
@@ -242,6 +260,8 @@ class Service:
         except requests.RequestException as error:
             _forget(error)
             raise self._no_answer(error, wire) from error
+        except OrnbError:  # a recording's
+            raise
         except (HTTPError, OSError, ValueError) as error:  # of what requests does not wrap
             _forget(error)
             raise self._not_made(error) from error
@@ -556,7 +576,17 @@ def _checked_url(url: str) -> str:
     return url.rstrip("/")
 
 
+def _checked_timeouts(timeouts: Timeouts | None) -> Timeouts:
+    if timeouts is None:
+        return Timeouts()
+    if not isinstance(timeouts, Timeouts):
+        raise ConfigError(f"timeouts is {timeouts!r}; give ornb.Timeouts(first_byte=...).")
+    return timeouts
+
+
 def _checked_key(key: str) -> str:
+    if not isinstance(key, str):
+        raise ConfigError(f"api_key is of type {type(key).__name__}; give the key as text.")
     key = key.strip()
     if not key or not key.isascii() or not key.isprintable() or " " in key:
         raise ConfigError(

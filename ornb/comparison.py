@@ -29,7 +29,7 @@ from .text.rendering import (
     sources_html,
     static_html,
 )
-from .wire.reply import Reply
+from .wire.reply import Reply, charged, source_of
 
 __all__ = ["COMPARISON_COLUMNS", "LETTERS", "MIME_COMPARISON", "TIE", "Answer", "Answers"]
 
@@ -47,11 +47,16 @@ COMPARISON_COLUMNS: dict[str, Column] = {
     "model": Column("string", "the model asked for"),
     "served_model": Column("string", "the model that answered; routers and fallbacks change it"),
     "provider": Column("string", "who ran it"),
-    "source": Column("string", "live, recorded, local (a small model on this machine) or canned"),
+    "source": Column(
+        "string",
+        "live, recorded, local (a small model on this machine) or canned; missing if not sent",
+    ),
     "text": Column("string", "the answer, whole or as far as it came"),
     "prompt_tokens": Column("Int64", "tokens sent, by the model's own tokenizer"),
     "completion_tokens": Column("Int64", "tokens answered"),
-    "cost_usd": Column("float64", "USD charged, as the service said; 0 is free, missing unknown"),
+    "cost_usd": Column(
+        "float64", "USD charged, as the service said; 0 is free or refused, missing is unknown"
+    ),
     "estimate_usd": Column("float64", "USD by the listed prices of the model asked for"),
     "time_to_first_token_s": Column("float64", "seconds to the first text, reasoning included"),
     "duration_s": Column("float64", "seconds from sending to the last byte"),
@@ -274,11 +279,11 @@ class Answers:
             "model": answer.model,
             "served_model": reply.model,
             "provider": reply.provider,
-            "source": reply.source if answer.reply else None,
+            "source": source_of(reply) if answer.reply else None,
             "text": reply.text if answer.reply else None,
             "prompt_tokens": used.prompt_tokens,
             "completion_tokens": used.completion_tokens,
-            "cost_usd": used.cost_usd,
+            "cost_usd": charged(reply),
             "estimate_usd": answer.estimate_usd,
             "time_to_first_token_s": timing.time_to_first_token_s,
             "duration_s": timing.duration_s,

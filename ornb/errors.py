@@ -31,17 +31,22 @@
             └── ServerTimeout  (TimeoutError)     408, 504, 524
 
 Each message says what happened, with which value, and what to do next. Whatever had arrived before
-the error is on ``error.reply``.
+the error is on ``error.reply``. An interrupt is no error: `ornb.ask` raises `Interrupted`, a
+KeyboardInterrupt with ``reply``.
 """
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from decimal import Decimal
 
     from .client import Reply
+
+
+_KEY = re.compile(r"sk-or-v\d-\w{16,}")
 
 
 class OrnbError(Exception):
@@ -63,9 +68,41 @@ class OrnbError(Exception):
 
     reply: Reply | None = None
 
+    def __init__(self, *args: Any) -> None:
+        # Messages repeat what was given, and a key may have been given in a wrong place.
+        super().__init__(*(_KEY.sub("[key]", a) if isinstance(a, str) else a for a in args))
+
     def _render_traceback_(self) -> list[str]:
         """IPython's hook: a person in a notebook sees the message, not our call stack."""
         return [f"{type(self).__name__}: {self}"]
+
+
+class Interrupted(KeyboardInterrupt):
+    """The interrupt button or Ctrl-C ended a call; no `OrnbError`, so that it ends a loop too.
+
+    Parameters
+    ----------
+    reply : Reply
+        What had arrived.
+
+    Attributes
+    ----------
+    reply : Reply
+        The same; in a notebook afterwards ``sys.last_value.reply``.
+    """
+
+    def __init__(self, reply: Reply) -> None:
+        super().__init__(
+            f"the answer was stopped after {len(reply.text):,} characters. They are in the `reply` "
+            "of this exception (sys.last_value.reply)."
+            if reply.text
+            else "the call was stopped before any text had arrived."
+        )
+        self.reply = reply
+
+    def _render_traceback_(self) -> list[str]:
+        """IPython's hook: what a person sees instead of our call stack."""
+        return [f"KeyboardInterrupt: {self}"]
 
 
 class ConfigError(OrnbError, ValueError):

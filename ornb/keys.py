@@ -30,7 +30,7 @@ from .errors import (
     UnexpectedAnswer,
 )
 from .wire.reply import format_usd
-from .wire.service import Service
+from .wire.service import Service, clear_frames
 from .wire.transport import Wire
 
 __all__ = [
@@ -171,7 +171,7 @@ def exchange(code: str | Secret, pkce: Pkce, base_url: str | None = None) -> Sec
     Raises
     ------
     ConfigError
-        There is no code, or it cannot be one.
+        There is no code, or it is not one.
     Forbidden
         The code is wrong, used or expired, or belongs to another link.
     OrnbError
@@ -188,27 +188,35 @@ def exchange(code: str | Secret, pkce: Pkce, base_url: str | None = None) -> Sec
     ----------
     OpenRouter API, ``POST /auth/keys``; 2026-08-22.
     """
-    text = code.reveal() if isinstance(code, Secret) else code
-    text = text.strip() if isinstance(text, str) else ""
-    if not re.fullmatch(r"[\x21-\x7e]{4,2000}", text):
+    code = code if isinstance(code, Secret) else Secret(code if isinstance(code, str) else "")
+    code = Secret(code.reveal().strip())
+    if not re.fullmatch(r"[\x21-\x7e]{4,2000}", code.reveal()):
         raise ConfigError(
             "That is not a code. Open the sign-in page, allow ornb, and copy the code it shows."
         )
     service, wire = Service(service_url(base_url), timeouts=PATIENCE), Wire()
-    form = {
-        "code": text,
-        "code_verifier": pkce.verifier.reveal(),
-        "code_challenge_method": "S256",
-    }
     url = f"{service.base_url}/auth/keys"
     try:
-        with service.open("POST", url, wire, data=json.dumps(form)) as response:
+        with service.open("POST", url, wire, data=_form(code, pkce)) as response:
             body = b"".join(service.blocks(response))
     except ApiError as error:
         raise _no_key(error, service.host) from error
+    except BaseException as error:  # an interrupt: code and verifier together buy a key
+        clear_frames(error)
+        raise
     finally:
         service.close()
     return _key_in(body, url)
+
+
+def _form(code: Secret, pkce: Pkce) -> str:
+    return json.dumps(
+        {
+            "code": code.reveal(),
+            "code_verifier": pkce.verifier.reveal(),
+            "code_challenge_method": "S256",
+        }
+    )
 
 
 def _no_key(error: ApiError, host: str) -> ApiError:
@@ -571,7 +579,7 @@ def remember(key: Secret, base_url: str | None = None) -> None:
     --------
     >>> remember(Secret("abc-123"))  # doctest: +SKIP
     """
-    _keyring("set_password", base_url, key.reveal())
+    _keyring("set_password", base_url, key)
 
 
 def recall(base_url: str | None = None) -> Secret | None:
@@ -630,19 +638,23 @@ def forget(base_url: str | None = None) -> bool:
     return True
 
 
-def _keyring(action: str, base_url: str | None, *value: str) -> Any:
+def _keyring(action: str, base_url: str | None, *keys: Secret) -> Any:
     """Call the package keyring, which is only loaded here."""
     try:
         ring = importlib.import_module("keyring")
-        errors = importlib.import_module("keyring.errors")
     except ImportError as error:
         raise ConfigError(
             "To keep a key, ornb uses the computer's keyring by way of the package keyring, which "
             "is not installed. Run `pip install keyring`, or set OPENROUTER_API_KEY instead."
         ) from error
     try:
-        return getattr(ring, action)(KEYRING, urlsplit(service_url(base_url)).netloc, *value)
-    except errors.KeyringError as error:
+        place = urlsplit(service_url(base_url)).netloc
+        return getattr(ring, action)(KEYRING, place, *(key.reveal() for key in keys))
+    except KeyboardInterrupt as error:  # while it asks for a password of its own
+        clear_frames(error)
+        raise
+    except Exception as error:  # its back ends raise errors of their own
+        clear_frames(error)
         raise ConfigError(
             f"This computer's keyring cannot be used ({type(error).__name__}). Sign in without "
             "remember=True, or set OPENROUTER_API_KEY instead."

@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
+import pandas as pd
 import pytest
 import traitlets
 from hypothesis import given
 from hypothesis import strategies as st
 
+import ornb
 from ornb.client import Client
 from ornb.conversation import MIME_TRANSCRIPT, Conversation
 from ornb.errors import (
@@ -315,6 +317,36 @@ def test_of_several_chosen_models_one_must_be_chosen(chat_with: Any) -> None:
 def test_what_is_no_model_is_refused(model: Any) -> None:
     with pytest.raises(ConfigError, match="model is"):
         Chat(model)
+
+
+@pytest.mark.parametrize("system", [5, ["Be brief."], b"Be brief."])
+def test_a_system_message_that_is_no_text_is_refused(system: Any) -> None:
+    with pytest.raises(ConfigError, match="system is"):
+        Chat(system=system)
+    with pytest.raises(ConfigError, match="system is"):
+        Chat.reopen(Conversation(), system=system)
+    chat = Chat(system="Be brief.")
+    with pytest.raises(ConfigError, match="system is"):
+        chat.system = system
+    assert chat.system == "Be brief."
+
+
+def test_a_misspelt_model_is_told_what_is_near_and_is_no_answer() -> None:
+    chat = Heard("openai/gpt4o-mini")
+    with pytest.raises(OrnbError, match="Did you mean openai/gpt-4o-mini") as caught:
+        chat.ask("Hi")
+    shown = chat.said("done")[-1]["turn"]
+    assert shown["error"] == str(caught.value)
+    assert (shown["source_label"], shown["facts"][0]) == ("refused offline", "not billed")
+
+
+def test_an_empty_prompt_is_in_the_ledger_as_a_call_that_was_not_sent() -> None:
+    chat = Chat(label="nothing to ask")
+    with pytest.raises(ConfigError):
+        chat.ask(" ")
+    row = ornb.usage.df.set_index("label").loc["nothing to ask"]
+    assert (row["status"], row["cost_usd"], row["cost_source"]) == ("error", 0.0, "billed")
+    assert pd.isna(row["source"])
 
 
 def test_a_misspelt_attribute_is_refused() -> None:

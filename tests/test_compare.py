@@ -179,6 +179,17 @@ def test_a_model_that_fails_leaves_the_others_alone(asked: Any) -> None:
     assert [bool(answer["error"]) for answer in done.said("state")[-1]["answers"]] == [1, 0, 1]
 
 
+def test_a_misspelt_model_is_told_what_is_near_and_is_no_answer() -> None:
+    done = compare("Hi", ["openai/gpt4o-mini"])
+    row = done.df.iloc[0]
+    assert "Did you mean openai/gpt-4o-mini" in row["error"]
+    assert row["cost_usd"] == 0
+    html = done._bundle()["text/html"]
+    assert "refused offline" in html
+    assert "$0 (not billed)" in html
+    assert "canned" not in html
+
+
 def test_a_bug_in_a_client_is_seen_in_its_column() -> None:
     class Broken:
         source, base_url = "live", "http://127.0.0.1"
@@ -606,6 +617,8 @@ def test_the_key_is_in_nothing_that_is_kept_or_sent(asked: Any) -> None:
         (Reply(source="canned", usage=Usage(cost_usd=0.0)), 0.1, ("$0", "not billed")),
         (Reply(source="local", usage=Usage(cost_usd=0.0)), 0.1, ("$0", "not billed")),
         (Reply(source="recorded", usage=Usage(cost_usd=2)), None, ("$2.00", "when recorded")),
+        (Reply(source="canned", status="stopped", http_status=200), None, ("$0", "not billed")),
+        (Reply(status="error", http_status=404), None, ("$0", "not billed")),
     ],
 )
 def test_a_cost_says_what_it_is(reply: Reply, estimate: float | None, said: Any) -> None:

@@ -292,6 +292,8 @@ def test_any_json_is_read_or_refused_but_never_half_read(
 def test_a_file_and_a_notebook_give_the_conversation_back(tmp_path: Path) -> None:
     conversation = talk("a", "é\u2028")
     conversation.save(tmp_path / "talk.json")
+    with pytest.raises(ConfigError, match="cannot be written"):
+        conversation.save(tmp_path / "no" / "talk.json")
     notebook = {
         "cells": [
             {"cell_type": "markdown", "source": ""},

@@ -7,6 +7,7 @@ import json
 import pickle
 import subprocess
 import sys
+import traceback
 import types
 import urllib.parse
 from collections.abc import Iterator
@@ -260,7 +261,7 @@ def test_a_name_that_is_the_key_itself_is_not_shown() -> None:
     with WireServer([whole({"data": {"label": f"my {SENTINEL}"}})]) as wire:
         info = check(Secret(SENTINEL), wire.url)
     assert info is not None
-    assert info.label == "my"
+    assert info.label == "my [key]"
 
 
 def test_whole_keys_in_names_are_shortened() -> None:
@@ -382,6 +383,21 @@ def test_a_computer_without_a_keyring_is_said(
     with pytest.raises(ConfigError, match=r"cannot be used \(KeyringError\)") as caught:
         keys.recall()
     assert "5entine1" not in str(caught.value)
+
+
+def test_stop_while_the_keyring_asks_leaves_no_key_in_variables(
+    keyring: dict[tuple[str, str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def asks(name: str, who: str, what: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sys.modules["keyring"], "set_password", asks)
+    with pytest.raises(KeyboardInterrupt) as caught:
+        keys.remember(Secret(SENTINEL))
+    for frame, _ in traceback.walk_tb(caught.value.__traceback__):
+        if "ornb" in frame.f_code.co_filename or frame.f_code.co_name == "asks":
+            held = {k: v for k, v in frame.f_locals.items() if frame is not sys._getframe()}
+            assert "5entine1" not in repr(held), frame.f_code.co_name
 
 
 @pytest.fixture

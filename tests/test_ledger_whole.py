@@ -68,12 +68,13 @@ with ornb.budget(ceiling) as budget:
         worker.start()
     for worker in workers:
         worker.join()
-sums = ornb.usage.totals().of("live")
+totals = ornb.usage.totals()
+sums, unsent = totals.of("live"), totals.of(None)
 print(json.dumps({
     "ok": ends.count("ok"), "refused": ends.count("refused"),
     "calls": budget.calls, "refusals": budget.refused,
     "spent": str(budget.spent_usd), "left": str(budget.left_usd - (ceiling - budget.spent_usd)),
-    "rows": len(ornb.usage), "errors": sums.errors, "sum": str(sums.cost_usd),
+    "rows": len(ornb.usage), "errors": unsent.errors, "sum": str(sums.cost_usd),
     "frame": ornb.usage.summary()["cost_usd"].tolist(), "kernel": ornb.usage.kernel,
 }))
 """

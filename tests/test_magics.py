@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import time
 from datetime import UTC, datetime, timedelta
@@ -318,7 +319,8 @@ def connected(wire: Any, *scripts: Any) -> WireServer:
 
 
 def body(server: WireServer, number: int = -1) -> Any:
-    return json.loads(server.requests[number][1])
+    questions = [asked for _, asked in server.requests if asked]  # the catalogue has no body
+    return json.loads(questions[number])
 
 
 def test_in_a_terminal_the_answer_is_plain_text(
@@ -339,6 +341,28 @@ def test_a_terminal_compares_one_by_one(
     assert "AuthenticationError: " in said
     assert [body(server, n)["model"] for n in (0, 1)] == ["a/b", "c/d"]
     assert [reply.status for reply in shell.user_ns["both"]] == ["ok", "error"]
+
+
+def test_a_terminal_names_nobody_of_a_blind_comparison_before_the_end(
+    wire: Any, shell: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def script(_: bytes, asked: bytes) -> Any:
+        refusal = [whole({"error": {"message": "No."}}, 401)]
+        model = json.loads(asked)["model"] if asked else None
+        return refusal if model == "c/d" else answer("One." if model == "a/b" else "Two.")
+
+    connected(wire, script)
+    for _ in range(5):  # the order is chance's
+        shell.run_cell_magic("ornb", "--compare a/b,c/d,e/f --blind --into all", "Hi")
+        answers, names = capsys.readouterr().out.split("--- Who is who\n")
+        assert answers.count("--- Answer ") == 3
+        assert not re.search("a/b|c/d|e/f|acme|NorthCloud|Authentication|billed", answers)
+        assert "This answer failed; why is told at the end." in answers
+        place = re.search(r"--- Answer (\d)\nTwo.", answers)
+        assert place is not None
+        assert f"Answer {place[1]}: e/f [acme/orbit-20260302 · NorthCloud · live" in names
+        assert "AuthenticationError: No" in names
+        assert [reply.text for reply in shell.user_ns["all"]] == ["One.", "", "Two."]
 
 
 def test_the_likely_cost_is_said_before_the_answer(

@@ -285,6 +285,22 @@ def test_sources_are_told_apart_in_every_row(tracker, panel):
     assert [each["source"] for each in panel.latest] == ["canned", "local", "recorded", "live"]
 
 
+def test_a_call_that_was_not_sent_counts_under_no_source(tracker, panel):
+    never_left = Timing(START, duration_s=0.001)
+    for _ in range(2):
+        tracker.record(Reply(requested_model="acme/orbit", status="error", timing=never_left))
+    panel.look()
+    assert [(each["source"], each["calls"]) for each in panel.sources] == [("not sent", "2")]
+    tracker.record(reply(0.0, source="local"))
+    panel.look()
+    assert [each["source"] for each in panel.sources] == ["local", "not sent"]
+    row = next(row for row in panel.models["rows"] if row["source"] == "not sent")
+    assert (row["calls"], row["ends"], row["billed"]) == ("2", "2 errors", "not billed")
+    assert tile(panel, "Billed")["notes"] == ["1 answer offline, free"]
+    assert {each["source"] for each in panel.latest} == {"not sent", "local"}
+    assert "1 local, 2 not sent" in repr(panel)
+
+
 def test_tokens_and_ends_are_counted(tracker, panel):
     tracker.record(reply())
     tracker.record(reply(status="error", seconds=None))

@@ -83,6 +83,23 @@ def test_the_providers_own_words_are_shown(raw: object) -> None:
     assert "acme/x" in str(error)
 
 
+@pytest.mark.parametrize(
+    ("said", "step"),
+    [
+        ("support image input", 'ornb.models(accepts="image") lists models that do.'),
+        (
+            "support image input. Offline, models read text only.",
+            'ornb.sign_in() goes live, where ornb.models(accepts="image") lists models that do.',
+        ),
+        ("support tool use. Try another.", "ornb.models(tools=True) lists models that do."),
+        ("for acme/x.", NEXT_STEP["NotFound"]),
+    ],
+)
+def test_what_a_model_cannot_do_is_no_reason_to_look_up_its_id(said: str, step: str) -> None:
+    error = refusal(404, {}, body(f"No endpoints found that {said}", 404), model="acme/x")
+    assert str(error).endswith(f"]. {step}")
+
+
 def test_a_limit_tells_when_to_come_back() -> None:
     error = refusal(429, {"Retry-After": "90"}, body("Slow down", 429))
     assert error.retry_after == 90

@@ -1,18 +1,31 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
+from datetime import UTC, datetime
 from html.parser import HTMLParser
 from time import process_time
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ornb.offline.answers import LOCAL_NOTE
+from ornb.offline.store import LOCAL_ID, LOCAL_PROVIDER
 from ornb.text.markdown import ATTRIBUTES, CLASSES, TAGS, StreamRenderer, render, web_link
-from ornb.text.rendering import facts, pictures_html, reply_html, sources_html, static_html
+from ornb.text.rendering import (
+    facts,
+    pictures_html,
+    reply_html,
+    source_words,
+    sources_html,
+    static_html,
+)
 from ornb.wire.reply import Reply, Timing, Usage
 from tests import hostile
 
+DAY = datetime(2026, 8, 22, tzinfo=UTC)
 FRAGMENTS = [
     "# Heading",
     "Setext\n---",
@@ -276,7 +289,41 @@ def test_an_answer_shows_its_source_and_facts_without_a_style_sheet() -> None:
     html = reply_html(reply)
     assert "<em>A</em>" in html
     assert "&lt;i&gt;hm&lt;/i&gt;" in html
-    assert "a&lt;b · P · canned answer · 2 → 3 tokens" in html
+    assert "a&lt;b · canned answer · 2 → 3 tokens" in html
+
+
+def test_the_small_print_says_once_who_answered_and_how_well() -> None:
+    reply = Reply(
+        model=LOCAL_ID,
+        provider=LOCAL_PROVIDER,
+        note=LOCAL_NOTE,
+        source="local",
+        usage=Usage(31, 20, cost_usd=0.0),
+    )
+    line = f"<small>{LOCAL_ID} · local demo model · 31 → 20 tokens · not billed<br>\n{LOCAL_NOTE}<"
+    assert line in reply_html(reply)
+    assert not re.search("smollm|machine|demo", LOCAL_NOTE, re.IGNORECASE)
+    assert LOCAL_PROVIDER not in reply_html(
+        replace(reply, source="recorded", recorded_from="local")
+    )
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"http_status": 404, "source": "canned", "attempts": 1}, "refused offline"),
+        ({"http_status": 404, "source": "live", "attempts": 1}, "refused"),
+        ({"http_status": 502, "source": "live", "attempts": 1}, "no answer"),
+        ({"timing": Timing(duration_s=0.1), "source": "local"}, "not sent"),
+        ({"http_status": 200, "source": "canned", "text": "Half a"}, "canned answer"),
+        (
+            {"http_status": 404, "source": "recorded", "recorded_at": DAY},
+            "recorded (refused), 2026-08-22",
+        ),
+    ],
+)
+def test_a_call_that_was_refused_is_called_no_answer(fields: Any, words: str) -> None:
+    assert source_words(Reply(status="error", **fields)) == words
 
 
 def test_jupyter_looks_for_no_tex_in_what_stays() -> None:

@@ -9,6 +9,7 @@ import base64
 import contextlib
 import copy
 import dataclasses
+import http.client
 import json
 import logging
 import os
@@ -259,6 +260,7 @@ def test_processes_keep_no_key(service: OfflineServer, left: Left) -> None:
 SAID = {
     "error": {"code": 400, "message": f"No such key: {SENTINEL}", "metadata": {"raw": SENTINEL}}
 }
+ESCAPED = "".join(f"\\u{ord(letter):04x}" for letter in SENTINEL)
 STATUSES = (400, 401, 402, 403, 404, 408, 409, 413, 422, 429, 500, 502, 503, 504, 524, 529)
 ECHOES: dict[str, list[Any]] = {
     **{str(status): [whole(SAID, status, X_Echo=SENTINEL)] for status in STATUSES},
@@ -271,6 +273,7 @@ ECHOES: dict[str, list[Any]] = {
     "a damaged piece": [STREAM, delta("A"), b"7\r\ndata: {\r\n", "close"],
     "a damaged piece with it": [STREAM, chunked(f"data: {SENTINEL}\n\n".encode()), END],
     "a piece of another kind": [STREAM, chunked(f'data: "{SENTINEL}"\n\n'.encode()), END],
+    "escaped": [whole(json.dumps(SAID).replace(SENTINEL, ESCAPED).encode(), 400)],
     "no HTTP": [b"SSH-2.0-x\r\n\r\n"],
     "reset": ["reset"],
     "cut": [STREAM, delta("A"), "close"],
@@ -301,6 +304,89 @@ def test_no_error_tells_the_key(name: str, left: Left) -> None:
             with contextlib.suppress(errors.OrnbError):
                 refused()
     left.look()
+
+
+@pytest.mark.parametrize("key", [SENTINEL, ESCAPED])
+@pytest.mark.parametrize("streamed", [True, False])
+def test_no_answer_that_says_the_key_is_kept_so(key: str, streamed: bool, left: Left) -> None:
+    said = {"id": key, "model": key, "provider": key}
+    message = {"content": f"It is {key}.", "reasoning": key, "tool_calls": [{"id": key}]}
+    choice = {"index": 0, "finish_reason": "stop", "delta" if streamed else "message": message}
+    text = json.dumps({**said, "choices": [choice]}).replace("\\\\", "\\").encode()
+    note = {"X_Ornb_Note": SENTINEL, "X_Generation_Id": SENTINEL}
+    begin = head(200, "text/event-stream", Transfer_Encoding="chunked", **note) + b"\r\n"
+    listed = whole(b'{"data": [{"id": "a/b", "name": "%s"}]}' % key.encode())
+    answer = (
+        [begin, chunked(b"data: " + text + b"\n\n"), END] if streamed else [whole(text, **note)]
+    )
+    with WireServer(answer, [listed]) as server:
+        client = ornb.connect(SENTINEL, server.url)
+        reply = client.stream("Hi", MODEL) if streamed else client.chat("Hi", MODEL)
+        if streamed:
+            list(reply)
+            reply = reply.reply
+        assert reply.text == "It is [key]."
+        left.add("reply", reply, reply.raw_chunks, reply.raw)
+        left.add("catalogue", client.models())
+    left.look()
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        lambda: ornb.connect(base_url=SENTINEL),
+        lambda: ornb.connect(NOBODY, SENTINEL),
+        lambda: Client(NOBODY, SENTINEL),
+        lambda: ornb.connect(base_url=f"me:{SENTINEL}@localhost/v1"),
+        lambda: ornb.connect(base_url=f"https://me:{SENTINEL}@/v1"),
+        lambda: ornb.connect(base_url=f"{NOBODY}?key={SENTINEL}"),
+        lambda: ornb.connect(base_url=f"{NOBODY}#{SENTINEL}"),
+        lambda: ornb.connect(base_url=f"http://localhost:{SENTINEL}/v1"),
+        lambda: ornb.connect(base_url=f"http://[{SENTINEL}"),
+        lambda: ornb.connect(api_key=[SENTINEL]),
+        lambda: ornb.connect(api_key=SENTINEL.encode()),
+        lambda: ornb.connect(apikey=SENTINEL),
+        lambda: ornb.connect(recording=SENTINEL),
+        lambda: ornb.sign_in(SENTINEL),
+        lambda: ornb.budget(SENTINEL),
+        lambda: ornb.replay(SENTINEL),
+        lambda: ornb.models(sort=SENTINEL),
+        lambda: ornb.ModelPicker(value=SENTINEL),
+        lambda: ornb.ask("Hi", SENTINEL),
+        lambda: ornb.ask("Hi", MODEL, api_key=SENTINEL),
+        lambda: ornb.ask("Hi", MODEL, headers={"Authorization": SENTINEL}),
+        lambda: ornb.Chat(MODEL, api_key=SENTINEL),
+        lambda: ornb.Chat(MODEL, extra_headers={"Authorization": SENTINEL}),
+        lambda: ornb.measure(MODEL, repeats=1, Authorization=SENTINEL),
+        lambda: ornb.batch(["Hi"], model=MODEL, api_key=SENTINEL),
+        lambda: ornb.compare("Hi", [MODEL, "openai/gpt-4o"], api_key=SENTINEL),
+    ],
+)
+def test_a_key_in_the_wrong_place_is_refused_and_not_repeated(given: Any, left: Left) -> None:
+    with pytest.raises(errors.OrnbError) as caught:
+        given()
+    error: Any = caught.value
+    left.add("error", error, error.args, error.reply, "".join(error._render_traceback_()))
+
+
+def test_https_own_talk_of_what_it_sends_is_not_turned_on(
+    left: Left, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http.client.HTTPConnection, "debuglevel", 1)
+    with WireServer([whole(SAID, 401)]) as server:
+        with contextlib.suppress(errors.OrnbError):
+            ornb.connect(SENTINEL, server.url, retries=0).chat("Hi", MODEL)
+        assert len(server.requests) == 1
+    left.look()
+
+
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="no /proc to look at")
+def test_the_offline_server_does_not_inherit_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENROUTER_API_KEY", SENTINEL)
+    with OfflineServer(model="off") as running:
+        told = Path(f"/proc/{running.pid}/environ").read_bytes()
+    assert b"PATH=" in told
+    assert PART.encode() not in told
 
 
 def test_nobody_there_tells_no_key(left: Left) -> None:
@@ -399,7 +485,7 @@ def test_ipythons_most_talkative_traceback_does_not_tell_it(tmp_path: Path) -> N
             ornb.connect(base_url={server.url!r}, api_key=os.environ["A_KEY"])
             stop = lambda: os.kill(os.getpid(), signal.SIGINT)
             threading.Timer(1.5, stop).start()
-            ornb.ask("Hi", "a/b")
+            ornb.client().chat("Hi", "a/b")
             """)
         )
         shell = "from IPython.core.interactiveshell import InteractiveShell as S; s = S.instance();"

@@ -107,6 +107,19 @@ def test_a_failed_call_is_a_row_too(tracker):
     )
 
 
+def test_a_call_that_was_not_sent_has_no_source_and_no_bill(tracker):
+    """Refused by a budget, say: neither a live call nor an answer of this machine."""
+    never_left = Timing(START, duration_s=0.001)
+    tracker.record(Reply(status="error", source="local", timing=never_left))
+    assert pd.isna(tracker.df.at[0, "source"])
+    assert (tracker.df.at[0, "cost_usd"], tracker.df.at[0, "attempts"]) == (0.0, 0)
+    assert repr(tracker).splitlines()[0].endswith("1 call · 1 error · 0 → 0 tokens")
+    assert "not billed" in tracker._repr_html_()
+    assert "local" not in tracker._repr_html_()
+    tracker.record(replace(attempts=1, source="local"))
+    assert tracker.df.at[1, "source"] == "local"
+
+
 def test_rows_have_documented_types_whatever_was_in_them(tracker):
     assert dtypes(tracker.df) == documented(USAGE_COLUMNS)
     tracker.record(Reply())

@@ -281,7 +281,7 @@ class Reader:
         Raises
         ------
         ConfigError
-            It is none.
+            It is not one.
         """
         found: str | None = self.take(name, str)
         return found

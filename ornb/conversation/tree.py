@@ -36,6 +36,11 @@ class Conversation:
     system : str, optional
         A message to the model that goes before all others.
 
+    Raises
+    ------
+    ConfigError
+        `system` is not text.
+
     Examples
     --------
     >>> talk = Conversation(system="Be brief.")
@@ -48,6 +53,8 @@ class Conversation:
     """
 
     def __init__(self, system: str | None = None) -> None:
+        if system is not None and not isinstance(system, str):
+            raise ConfigError(f"system is {system!r}; give a text, or None.")
         self.system = system
         self._turns: dict[str, Turn] = {}
         self._head: str | None = None
@@ -336,8 +343,8 @@ class Conversation:
     def light(self) -> Conversation:
         """Give a copy for where size counts, such as a notebook: what is huge is cut or named.
 
-        Prompts beyond `LONGEST_KEPT` characters keep their beginning and end; files and pictures
-        beyond `LARGEST_KEPT` are named in a line of text. All else is the same.
+        Prompts beyond 200,000 characters keep their beginning and end; files and pictures beyond
+        2.25 MB are named in a line of text. All else is the same.
 
         Returns
         -------
@@ -454,7 +461,7 @@ class Conversation:
 
         Raises
         ------
-        OSError
+        ConfigError
             It cannot be written there.
 
         Examples
@@ -465,7 +472,10 @@ class Conversation:
         """
         path = Path(path)
         text = json.dumps(self.to_json(), ensure_ascii=False, indent=1)
-        path.write_text(text, encoding="utf-8")
+        try:
+            path.write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise ConfigError(f"{path} cannot be written: {error.strerror or error}.") from error
         return path
 
     @classmethod

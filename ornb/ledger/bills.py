@@ -25,6 +25,7 @@ from .. import columns as c
 from .. import pricing as prices
 from ..columns import Column
 from ..errors import ConnectionFailed, NotFound, ProviderUnavailable, RateLimited
+from ..wire.reply import charged
 from .price_book import EXACT
 from .table import BOOKS
 
@@ -37,9 +38,6 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 8.0
 """Pauses between two rounds of asking, doubled each time."""
 AT_ONCE = 8
 """Bills asked for side by side."""
-
-# The provider may have worked, and be paid, although a gateway on the way gave up.
-_MAYBE_BILLED = frozenset({408, 504, 524})
 
 ACTIVITY_COLUMNS: dict[str, Column] = {
     "date": Column("datetime64[us, UTC]", "the UTC day"),
@@ -230,35 +228,6 @@ def _in_time(error: Exception) -> bool:
     return isinstance(error, NotFound | RateLimited | ProviderUnavailable | ConnectionFailed)
 
 
-def charged(reply: Reply) -> float | None:
-    """Tell what a call was charged, as far as its answer tells.
-
-    Parameters
-    ----------
-    reply : Reply
-        What came of it.
-
-    Returns
-    -------
-    float or None
-        USD: what the answer said; 0 where the service refused, or nothing was sent, since nothing
-        was generated. None where only the books can tell.
-
-    Examples
-    --------
-    >>> from ornb.wire.reply import Reply
-    >>> charged(Reply(status="error", http_status=429)), charged(Reply(status="stopped"))
-    (0.0, None)
-    """
-    told, status = reply.cost_usd, reply.http_status or 0
-    if told is not None or reply.status == "ok":
-        return told
-    # A call that ended has a duration, and one that left was written at some moment.
-    never_left = reply.timing.duration_s is not None and reply.timing.queued_s is None
-    refused = reply.status == "error" and status >= 400 and status not in _MAYBE_BILLED
-    return 0.0 if refused or (never_left and not reply.attempts) else None
-
-
 def estimate_reply(pricing: Any, reply: Reply) -> Decimal | None:
     """Price an answer from listed prices: what it should have cost.
 
@@ -272,7 +241,7 @@ def estimate_reply(pricing: Any, reply: Reply) -> Decimal | None:
     Returns
     -------
     decimal.Decimal or None
-        USD, exact; see `ornb.pricing.estimate`. None also for what no listing prices: searches
+        USD, exact; docs/costs.md has the rule. None also for what no listing prices: searches
         where no search price is listed, and parsed files.
 
     Examples
@@ -337,7 +306,7 @@ def activity_to_frame(records: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        Columns as in `ACTIVITY_COLUMNS`, newest day first.
+        Columns as in docs/tables.md, newest day first.
 
     Examples
     --------

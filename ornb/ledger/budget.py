@@ -1,6 +1,6 @@
 """Ceilings: no call leaves that could cost more than is left.
 
-Before a call, the most that it can cost (`ornb.ledger.worst_case`) is set aside in every budget
+Before a call, the most that it can cost (`ornb.quote`) is set aside in every budget
 that is open, under one lock, so that calls side by side cannot jump a ceiling together. When it
 has ended, what was billed takes the place of what was set aside. What ended without a bill
 (stopped, broken off) stays set aside until `ornb.usage.reconcile` has found its bill.
@@ -300,7 +300,7 @@ def budget(
 
     Notes
     -----
-    A ceiling holds as far as its prices do: `ornb.ledger.worst_case` says how a call is bounded. It
+    A ceiling holds as far as its prices do: docs/costs.md says how a call is bounded. It
     binds one process. Work for others is let through before it is handed out, and settled when it
     comes back: ``settle = client.before_call(body, wait)``, later ``settle(reply, error)``.
     """

@@ -7,9 +7,9 @@ from typing import Any
 
 import pandas as pd
 
-from ..wire.reply import format_usd
+from ..wire.reply import NOT_BILLED, format_usd, is_unbilled
 
-__all__ = ["CLASSES", "STYLE", "html_table", "text_table"]
+__all__ = ["CLASSES", "SCROLLS", "STYLE", "html_table", "text_table"]
 
 
 def text_table(frame: pd.DataFrame) -> str:
@@ -54,8 +54,9 @@ def _total_line(frame: pd.DataFrame) -> str:
 def _money(frame: pd.DataFrame) -> list[str]:
     recorded = frame["source"] == "recorded"
     here = frame["source"].isin(["local", "canned"])
+    unsent = frame["source"].isna() & (frame["cost_usd"] == 0)
     billed = frame["cost_source"] == "billed"
-    live = frame[billed & ~recorded & ~here]
+    live = frame[billed & ~recorded & ~here & ~unsent]
     parts = []
     if len(live):
         parts.append(f"{format_usd(float(live['cost_usd'].sum()))} billed")
@@ -103,8 +104,8 @@ def _end(row: Any) -> str:
 
 def _billed(row: Any) -> str:
     """What was charged, and nothing else: an estimate has a column of its own."""
-    if row.source in ("local", "canned"):
-        return "not billed"
+    if is_unbilled(_shown(row.source) or None, row.cost_usd, _shown(row.status)):
+        return NOT_BILLED
     if row.cost_source == "billed":
         return ("was " if row.source == "recorded" else "") + format_usd(row.cost_usd)
     return "unknown"
@@ -124,6 +125,8 @@ def _seconds(value: float) -> str:
 
 CLASSES = "ornb-usage mathjax_ignore tex2jax_ignore"
 """Of the element around: Jupyter would typeset "$0.03 billed, $0.01 estimated" as a formula."""
+SCROLLS = 'tabindex="0" role="group" aria-label="Usage"'
+"""Of that element too, where it may be wider than its place: it is then scrolled by key."""
 _RIGHT = ("tokens", "billed", "estimated", "first token", "duration")
 # Colours are JupyterLab's where it is there; elsewhere they follow the text around.
 STYLE = """<style>
@@ -177,7 +180,7 @@ def html_table(frame: pd.DataFrame) -> str:
     )
     shown = f"Last {len(last)} of " if len(frame) > len(last) else ""
     return (
-        f'{STYLE}<div class="{CLASSES}"><table><thead><tr>{head}</tr></thead>'
+        f'{STYLE}<div class="{CLASSES}" {SCROLLS}><table><thead><tr>{head}</tr></thead>'
         f"<tbody>{body}</tbody></table><p>{shown}{total}</p></div>"
     )
 

@@ -100,7 +100,7 @@ class Store:
     Raises
     ------
     ConfigError
-        The URL is none, its driver is not installed, or the database cannot be opened.
+        The URL is not one, its driver is not installed, or the database cannot be opened.
 
     Examples
     --------
@@ -272,7 +272,7 @@ class Store:
         Raises
         ------
         ConfigError
-            The database cannot be read, or a time is none.
+            The database cannot be read, or a time is not one.
 
         Examples
         --------

@@ -32,7 +32,10 @@ USAGE_COLUMNS: dict[str, Column] = {
     "model": Column("str", "the model asked for"),
     "served_model": Column("str", "the model that answered; routers and fallbacks change it"),
     "provider": Column("str", "who ran it"),
-    "source": Column("str", "live, recorded, local (a small model on this machine) or canned"),
+    "source": Column(
+        "str",
+        "live, recorded, local (a small model on this machine) or canned; missing if not sent",
+    ),
     "prompt_tokens": Column("Int64", "tokens sent, by the model's own tokenizer"),
     "completion_tokens": Column("Int64", "tokens answered"),
     "reasoning_tokens": Column("Int64", "tokens of thought, a part of completion_tokens"),

@@ -109,7 +109,8 @@ class Totals:
     """
 
     groups: Mapping[tuple[str | None, str | None], Sums]
-    """Of each model (as asked for) and source ("live", "recorded", "local", "canned")."""
+    """Of each model (as asked for) and source ("live", "recorded", "local", "canned"; None if not
+    sent)."""
     medians: Mapping[str | None, tuple[float, int]]
     """Of each source: median time to first token in seconds, and of how many calls."""
     latest: tuple[Call, ...]

@@ -26,7 +26,8 @@ import pandas as pd
 
 from ..errors import ConfigError
 from ..filters import did_you_mean
-from .bills import bills, charged
+from ..wire.reply import charged, source_of
+from .bills import bills
 from .display import html_table, text_table
 from .table import (
     HISTORY_COLUMNS,
@@ -101,7 +102,7 @@ class UsageTracker:
         reply : Reply
             What came of it.
         estimate_usd : float, optional
-            What the listed prices make of it, in USD; see `ornb.pricing.estimate`.
+            What the listed prices make of it, in USD.
 
         Examples
         --------
@@ -118,7 +119,7 @@ class UsageTracker:
             reply.requested_model,
             reply.model,
             reply.provider,
-            reply.source,
+            source_of(reply),
             used.prompt_tokens,
             used.completion_tokens,
             used.reasoning_tokens,
@@ -152,7 +153,7 @@ class UsageTracker:
         Returns
         -------
         pandas.DataFrame, one row a call
-            Columns as in `USAGE_COLUMNS`. Yours to change.
+            Columns as in docs/tables.md. Yours to change.
         """
         with self._freezing:
             return self._frozen().copy(deep=not SHALLOW)
@@ -185,7 +186,7 @@ class UsageTracker:
         Returns
         -------
         pandas.DataFrame, one row a group
-            Columns as in `SUMMARY_COLUMNS`, dearest first. What was charged and what was estimated
+            Columns as in docs/tables.md, dearest first. What was charged and what was estimated
             stay apart. Recorded calls carry what they had cost when they were recorded: group by
             ``"source"`` to tell them from live ones.
 
@@ -306,7 +307,7 @@ class UsageTracker:
         Returns
         -------
         pandas.DataFrame, one row a call that was filled in
-            Columns as in `USAGE_COLUMNS`, and ``cost_before_usd`` (float64). ``.attrs["missing"]``
+            Columns as in docs/tables.md, and ``cost_before_usd`` (float64). ``.attrs["missing"]``
             lists the ids that the books did not know in time.
 
         Raises
@@ -396,7 +397,7 @@ class UsageTracker:
         Raises
         ------
         ConfigError
-            The URL is none, its driver is not installed, or the database cannot be opened.
+            The URL is not one, its driver is not installed, or the database cannot be opened.
 
         Examples
         --------
@@ -440,12 +441,12 @@ class UsageTracker:
         Returns
         -------
         pandas.DataFrame, one row a call, oldest first
-            Columns as in `HISTORY_COLUMNS`.
+            Columns as in docs/tables.md.
 
         Raises
         ------
         ConfigError
-            `persist` was not called, the database cannot be read, or a time is none.
+            `persist` was not called, the database cannot be read, or a time is not one.
 
         Examples
         --------

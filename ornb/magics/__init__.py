@@ -7,6 +7,7 @@ the magics known in every notebook.
 from __future__ import annotations
 
 import contextlib
+import random
 import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -181,7 +182,7 @@ class OrnbMagics(Magics):
         return self._stream(talk, prompt, options)
 
     def _stream(
-        self, talk: Conversation, prompt: str, options: Options
+        self, talk: Conversation, prompt: str, options: Options, *, is_blind: bool = False
     ) -> tuple[Reply, BaseException | None]:
         """Ask, and show the answer while it comes; give it with what cut it short."""
         from .. import session
@@ -193,8 +194,8 @@ class OrnbMagics(Magics):
         talk.add_user(content)
         label = options.label or self.label
         stream = session.client().stream(talk.messages(), model, label=label, **params)
-        output = self._output()
-        cost = session.likely_cost(talk.messages(), model, **params)
+        output = self._output(is_blind=is_blind)
+        cost = "" if is_blind else session.likely_cost(talk.messages(), model, **params)
         if cost:
             output.wait(f"Asking {model}: {cost} …")
         news, leave = PACER.join(output.show)
@@ -259,6 +260,9 @@ class OrnbMagics(Magics):
 
     def _one_by_one(self, prompt: str, options: Options) -> None:
         """Ask models one after another, for a terminal; what goes wrong with one is printed."""
+        if options.blind:
+            self._blindly(prompt, options)
+            return
         replies = []
         for model in options.compare:
             print(f"--- {model}")
@@ -271,6 +275,28 @@ class OrnbMagics(Magics):
                 print(f"{type(trouble).__name__}: {trouble}")
         if options.into is not None:
             self.shell.user_ns[options.into] = replies
+
+    def _blindly(self, prompt: str, options: Options) -> None:
+        """The same in an order drawn by chance and without names; who was who comes at the end."""
+        from ..text.rendering import facts
+
+        models = options.compare
+        replies: dict[int, Reply] = {}
+        told = []
+        for number, place in enumerate(random.sample(range(len(models)), len(models)), start=1):
+            print(f"--- Answer {number}")
+            one = replace(options, model=models[place])
+            reply, trouble = self._stream(self._new_talk(one), prompt, one, is_blind=True)
+            replies[place] = reply
+            if isinstance(trouble, Stopped):
+                raise trouble
+            told.append(f"Answer {number}: {models[place]} [{facts(reply)}]")
+            if trouble is not None:
+                print("This answer failed; why is told at the end.")
+                told.append(f"{type(trouble).__name__}: {trouble}")
+        print("\n".join(["--- Who is who", *told]))
+        if options.into is not None:
+            self.shell.user_ns[options.into] = [replies[place] for place in sorted(replies)]
 
     # ------------------------------------------------------------------ what goes into it
 
@@ -336,10 +362,12 @@ class OrnbMagics(Magics):
 
         return Conversation(options.system if options.system is not None else self.system)
 
-    def _output(self) -> CellOutput | TerminalOutput:
+    def _output(self, *, is_blind: bool = False) -> CellOutput | TerminalOutput:
         from .output import CellOutput, TerminalOutput
 
-        return CellOutput(self.hz) if hasattr(self.shell, "kernel") else TerminalOutput()
+        if hasattr(self.shell, "kernel"):
+            return CellOutput(self.hz)
+        return TerminalOutput(is_blind=is_blind)
 
 
 def register(shell: InteractiveShell) -> None:

@@ -263,7 +263,11 @@ def _parser() -> _Parser:
         help="go on with the conversation in this variable, made if there is none",
     )
     add("--compare", metavar="A,B,C", help="ask several models at once, side by side")
-    add("--blind", action="store_true", help="compare without names, until one is voted for")
+    add(
+        "--blind",
+        action="store_true",
+        help="compare without names, until a vote; in a terminal, until all have answered",
+    )
     add("--system", metavar="TEXT", help="a message to the model that goes before the prompt")
     add("--temperature", metavar="X", type=float, help="0 is steady, 2 is wild")
     add("--max-tokens", metavar="N", type=int, help="longest answer, in tokens")

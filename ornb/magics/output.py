@@ -10,8 +10,9 @@ from typing import Any
 from IPython.display import DisplayHandle, display
 
 from ..conversation import MIME_TRANSCRIPT, Conversation
+from ..text.markdown import plain
 from ..text.rendering import StreamRenderer, facts, reply_html, reply_text, static_html
-from ..wire.reply import Event, Reply
+from ..wire.reply import Event, Reply, source_of
 
 BYTES_PER_SECOND = 12_000
 """Of HTML into a cell's output while it streams; plain deltas at 30 Hz cost about as much."""
@@ -46,7 +47,7 @@ def audit(reply: Reply, params: dict[str, Any]) -> dict[str, Any]:
         "model": reply.requested_model,
         "served_model": reply.model,
         "provider": reply.provider,
-        "source": reply.source,
+        "source": source_of(reply),
         "prompt_tokens": usage.prompt_tokens,
         "completion_tokens": usage.completion_tokens,
         "reasoning_tokens": usage.reasoning_tokens,
@@ -171,10 +172,17 @@ class CellOutput:
 
 
 class TerminalOutput:
-    """Plain text, for where IPython runs in a terminal. The same methods as `CellOutput`."""
+    """Plain text, for where IPython runs in a terminal. The same methods as `CellOutput`.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    is_blind : bool
+        Whether the line of facts, which names the model, is left to the caller.
+    """
+
+    def __init__(self, *, is_blind: bool = False) -> None:
         self._begun = False
+        self._is_blind = is_blind
 
     def wait(self, words: str) -> None:
         """Say, while nothing has come, what is going on.
@@ -184,7 +192,7 @@ class TerminalOutput:
         words : str
             Plain text.
         """
-        print(words)
+        print(plain(words))
 
     def add(self, event: Event) -> bool:
         """Write a piece at once.
@@ -200,7 +208,7 @@ class TerminalOutput:
             False: nothing is left to show.
         """
         if event.type == "text":
-            sys.stdout.write(event.text)
+            sys.stdout.write(plain(event.text))
             sys.stdout.flush()
         elif event.type == "reasoning" and not self._begun:
             print("(thinking ...)")
@@ -230,6 +238,9 @@ class TerminalOutput:
         if not self._begun and reply.status != "ok" and not reply.text:
             return  # the error tells
         if not self._begun and reply.text:
-            print(reply.text, end="")
-        note = f"\n{reply.note}" if reply.note else ""
+            print(plain(reply.text), end="")
+        if self._is_blind:
+            print()
+            return
+        note = f"\n{plain(reply.note)}" if reply.note else ""
         print(f"\n[{facts(reply)}]{note}")

@@ -32,6 +32,11 @@ _ROOT = str(Path(__file__).resolve().parents[2])
 _LEAVE_S = 2.0
 
 
+def _environ() -> dict[str, str]:
+    """The environment without OpenRouter's key: a child has no use for it."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("OPENROUTER_")}
+
+
 class Child:
     """A running child process.
 
@@ -80,7 +85,7 @@ class Child:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._stderr,
-                env={**os.environ, **(env or {})},
+                env={**_environ(), **(env or {})},
                 # A process group of its own: Jupyter's interrupt goes to the kernel's whole group.
                 start_new_session=True,
                 creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),

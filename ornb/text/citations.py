@@ -15,7 +15,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
+
+from .markdown import web_page
 
 MOST_SOURCES = 100
 """Sources above this number are left out."""
@@ -92,9 +93,10 @@ def footnotes(annotations: Iterable[Mapping[str, Any]], text: str) -> tuple[str,
     places: dict[int, set[int]] = {}
     spans = list(_UNTOUCHED.finditer(text))
     for cited in _citations(annotations):
-        url, host = cited["url"], _host(cited["url"])
-        if host is None or (url not in notes and len(notes) == MOST_SOURCES):
+        found = _page(cited["url"])
+        if found is None or (found[0] not in notes and len(notes) == MOST_SOURCES):
             continue
+        url, host = found
         note = Footnote(len(notes) + 1, _title(cited.get("title")) or host, url, host)
         note = notes.setdefault(url, note)
         place = _place(cited, text, spans)
@@ -117,17 +119,12 @@ def _citations(annotations: Iterable[Any]) -> Iterator[Mapping[str, Any]]:
             yield cited
 
 
-def _host(url: str) -> str | None:
-    """Where an address leads; None if it is not a web page's."""
+def _page(url: str) -> tuple[str, str] | None:
+    """An address and where it leads; None if it is not plainly a web page's."""
     if len(url) > 2000 or not url.isprintable() or any(sign in url for sign in ' "<>\\^`{|}'):
         return None
-    try:
-        parts = urlsplit(url)
-        host = parts.hostname or ""
-        host = host if host.isascii() else host.encode("idna").decode()
-    except ValueError:  # UnicodeError is one
-        return None
-    return host if host and parts.scheme in ("http", "https") else None
+    url, host = web_page(url)
+    return (url, host) if host else None
 
 
 def _title(value: Any) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from ..wire.reply import Reply, format_usd
+from ..wire.reply import NOT_BILLED, Reply, charged, format_usd, is_unbilled, source_of
 
 NONE = "\N{EN DASH}"
 """Stands where there is no figure."""
@@ -61,13 +61,13 @@ def figures(reply: Reply, estimate_usd: float | None) -> list[Figure]:
 
 
 def _cost(reply: Reply, estimate_usd: float | None) -> Figure:
-    billed = reply.cost_usd
+    billed = charged(reply)
+    if is_unbilled(reply.recorded_from or source_of(reply), billed, reply.status):
+        return Figure("cost", "Cost", format_usd(0), NOT_BILLED)
     if billed is None and estimate_usd is not None:
         return Figure("cost", "Cost", f"≈ {format_usd(estimate_usd)}", "estimated", estimate_usd)
     if billed is None:
         return Figure("cost", "Cost", NONE, "not reported")
-    if reply.source in ("local", "canned"):
-        return Figure("cost", "Cost", format_usd(0), "not billed")
     remark = "when recorded" if reply.source == "recorded" else "billed"
     return Figure("cost", "Cost", format_usd(billed), remark, billed)
 

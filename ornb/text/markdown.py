@@ -146,6 +146,7 @@ _NUMBER = re.compile(r"(?:\d+|0x[\da-f]*)\.?\Z", re.IGNORECASE)
 _TASK = re.compile(r"\[([ xX])\][ \t]")
 _OVERRIDE = re.compile("[\u202d\u202e]")
 _DIRECTION = re.compile("[\u202a-\u202e\u2066-\u2069]")
+_UNSEEN = re.compile("[\x01-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
 def render(text: str) -> str:
@@ -214,7 +215,7 @@ def web_host(url: str) -> str:
 
 
 def plain(text: str) -> str:
-    r"""Text that stands among ours, as a name does: it cannot turn ours around.
+    r"""Text that stands among ours, as a name does, or in a terminal: it commands neither.
 
     Parameters
     ----------
@@ -224,14 +225,40 @@ def plain(text: str) -> str:
     Returns
     -------
     str
-        With the characters spelt out that change the direction of what follows.
+        With the characters spelt out that change the direction of what follows, and those that a
+        terminal obeys; lines end in ``\n``.
 
     Examples
     --------
     >>> plain("acme\u202e$0")
     'acme⟨U+202E⟩$0'
     """
-    return _spelt_out(_DIRECTION, well_formed(text).replace("\0", "\ufffd"))
+    text = well_formed(text).replace("\r\n", "\n").replace("\r", "\n").replace("\0", "\ufffd")
+    return _spelt_out(_UNSEEN, text)
+
+
+def web_page(url: str) -> tuple[str, str]:
+    """Give an address as a browser takes it, and the host that it would go to.
+
+    Parameters
+    ----------
+    url : str
+        Any text.
+
+    Returns
+    -------
+    tuple of (str, str)
+        Host names of other alphabets are in their ``xn--`` form in both. Both are empty for what
+        is not, or is oddly written as, the address of a web page.
+
+    Examples
+    --------
+    >>> web_page("https://m\u00fcller.example/"), web_page("mailto:a@b.example")
+    (('https://xn--mller-kva.example/', 'xn--mller-kva.example'), ('', ''))
+    """
+    url = _MARKDOWN.normalizeLink(url)
+    host = _host(url) if _ADDRESS.match(url) else ""
+    return (url, host) if host else ("", "")
 
 
 def web_link(url: str, text: str) -> str:

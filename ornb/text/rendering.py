@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from unicodedata import bidirectional
 
 from ..conversation import MIME_TRANSCRIPT, thought_s, well_formed
+from ..wire.reply import source_of
 from .citations import footnotes
 from .markdown import StreamRenderer, plain, render, web_link
 
@@ -30,6 +31,7 @@ __all__ = [
     "content_html",
     "facts",
     "pictures_html",
+    "provider_words",
     "render",
     "reply_html",
     "reply_text",
@@ -57,6 +59,12 @@ _PICTURE = re.compile(r"data:image/(?:png|jpeg|gif|webp);base64,[A-Za-z0-9+/]+={
 # Jupyter typesets TeX in an output's HTML: "from $5 to $10" would become a formula. The first name
 # is MathJax 3's, the second MathJax 2's.
 _NO_TEX = "mathjax_ignore tex2jax_ignore"
+
+# Jupyter tells a link from the words around it by its colour alone.
+_LINKS = (
+    "<style>.ornb-static.ornb-static a:any-link { text-decoration: underline; "
+    "text-underline-offset: 2px }</style>"
+)
 
 # JupyterLab writes "Error displaying widget: model not found" where the live chat was, and falls
 # back to no other form of that output. While it holds nothing but text it is hidden, and a line
@@ -97,7 +105,7 @@ def static_html(body: str, *, css_class: str = "") -> str:
     '<div class="ornb-static mathjax_ignore tex2jax_ignore"><p>From $5 to $10</p></div>'
     """
     names = f"ornb-static {_NO_TEX} {html.escape(css_class)}".strip()
-    return f'<div class="{names}">{body}</div>'
+    return f'<div class="{names}">{_LINKS if "<a " in body else ""}{body}</div>'
 
 
 def reply_html(reply: Reply) -> str:
@@ -146,7 +154,7 @@ def reply_text(reply: Reply, *, name: str = "") -> str:
     """
     line = " · ".join(_facts_line(reply, named=bool(name)))
     said = "\n".join(piece for piece in (reply.text, reply.error, f"[{line}]") if piece)
-    return well_formed(f"{name}: {said}" if name else said)
+    return plain(f"{name}: {said}" if name else said)
 
 
 def pictures_html(reply: Reply) -> str:
@@ -320,16 +328,39 @@ def facts(reply: Reply) -> Facts:
     --------
     >>> from ornb.wire.reply import Reply
     >>> str(facts(Reply(model="ornb/canned", source="canned")))
-    'ornb/canned · canned answer · cost not reported'
+    'ornb/canned · canned answer · not billed'
     """
-    named = sum(map(bool, (reply.model or reply.requested_model, reply.provider)))
-    pieces = reply.facts
-    pieces = [plain(piece) for piece in pieces]
-    return Facts(pieces[:named], source_words(reply), pieces[named:])
+    who = [reply.model or reply.requested_model or "", reply.provider or ""]
+    numbers = reply.facts[sum(map(bool, who)) :]
+    served = [plain(one) for one in (who[0], provider_words(reply)) if one]
+    return Facts(served, source_words(reply), [plain(piece) for piece in numbers])
+
+
+def provider_words(reply: Reply) -> str:
+    """Name who ran the model, where the source does not tell that already.
+
+    Parameters
+    ----------
+    reply : Reply
+        Whole, or as far as it came.
+
+    Returns
+    -------
+    str
+        As the service named it; empty for an answer of this machine.
+
+    Examples
+    --------
+    >>> from ornb.wire.reply import Reply
+    >>> [provider_words(Reply(provider="Azure", source=one)) for one in ("live", "local")]
+    ['Azure', '']
+    """
+    here = (reply.recorded_from or reply.source) in ("local", "canned")
+    return "" if here else reply.provider or ""
 
 
 def source_words(reply: Reply) -> str:
-    """Say where an answer comes from, and of a recorded one the day.
+    """Say where an answer comes from, and of a recorded one the day; or that there is none.
 
     Parameters
     ----------
@@ -348,13 +379,30 @@ def source_words(reply: Reply) -> str:
     >>> day = datetime(2026, 11, 22, tzinfo=UTC)
     >>> source_words(Reply(source="recorded", recorded_at=day, recorded_from="local"))
     'recorded (local demo model), 2026-11-22'
+    >>> source_words(Reply(status="error", http_status=404, source="canned"))
+    'refused offline'
     """
     words = SOURCES.get(reply.source, plain(reply.source))
-    if reply.source != "recorded" or reply.recorded_at is None:
-        return words
     before = reply.recorded_from or "live"
-    made = "" if before == "live" else f" ({SOURCES.get(before, plain(before))})"
+    none = _no_answer(reply)
+    if reply.source != "recorded" or reply.recorded_at is None:
+        return none or words
+    made = none or ("" if before == "live" else SOURCES.get(before, plain(before)))
+    made = f" ({made})" if made else ""
     return f"{words}{made}, {reply.recorded_at.astimezone(UTC):%Y-%m-%d}"
+
+
+def _no_answer(reply: Reply) -> str:
+    """What a call came to that nothing came of; empty where something did."""
+    came = reply.text or reply.reasoning or reply.images or reply.tool_calls
+    if reply.status != "error" or came or reply.http_status == 200:
+        return ""
+    if source_of(reply) is None:
+        return "not sent"
+    if not 400 <= (reply.http_status or 0) < 500:
+        return "no answer"
+    here = (reply.recorded_from or reply.source) in ("local", "canned")
+    return "refused offline" if here else "refused"
 
 
 def transcript(
@@ -454,6 +502,6 @@ def _lines(text: str) -> str:
 
 def _turn_text(turn: Turn) -> str:
     if turn.reply is None:
-        return well_formed(f"You: {turn.text}")
+        return plain(f"You: {turn.text}")
     name = turn.reply.model or turn.reply.requested_model or "Model"
     return reply_text(turn.reply, name=name)

@@ -9,7 +9,11 @@
 
 import { copyButton, iconButton } from "./chat-buttons.js";
 import { make } from "./elements.js";
-import { safe } from "./text.js";
+import { inWords, safe } from "./text.js";
+
+/** Words of an answer that are said aloud as it arrives, and those of one paragraph. */
+const MOST_ALOUD = 150;
+const MOST_OF_BLOCK = 50;
 
 /**
  * "2 / 3" between two arrows, where a turn has siblings.
@@ -69,8 +73,8 @@ export function questionElement(turn, say) {
     form.onsubmit = (/** @type {Event} */ event) => {
       event.preventDefault();
       if (box.value.trim() || turn.files?.length) {
-        say({ type: "edit", turn: turn.id, text: box.value });
         end();
+        say({ type: "edit", turn: turn.id, text: box.value });
       }
     };
     box.onkeydown = (/** @type {KeyboardEvent} */ event) => {
@@ -93,6 +97,10 @@ export function questionElement(turn, say) {
 const ENDS = { ok: "done", refused: "not allowed", failed: "failed", invalid: "wrong arguments",
   unknown: "no such tool", stopped: "stopped", running: "running …", asking: "may it run?" };
 
+/** Text that scrolls where it is long, with the keyboard too. @param {string} label @param {string} text */
+const long = (label, text) => make("pre", { tabIndex: 0, role: "group", ariaLabel: label,
+  textContent: text });
+
 /** One call of a tool. @param {Step} step @param {boolean} blocking @param {(c: object) => void} say */
 function stepElement(step, blocking, say) {
   const asking = step.state === "asking";
@@ -102,11 +110,10 @@ function stepElement(step, blocking, say) {
     make("span", { className: "end", textContent: ENDS[/** @type {"ok"} */ (state)] ?? state }));
   const body = make("div", { className: "inside" });
   if (step.arguments && step.arguments !== "{}") {
-    body.append(make("small", { textContent: "Arguments" }),
-      make("pre", { textContent: step.arguments }));
+    body.append(make("small", { textContent: "Arguments" }), long("Arguments", step.arguments));
   }
   if (step.result) {
-    body.append(make("small", { textContent: "Result" }), make("pre", { textContent: step.result }));
+    body.append(make("small", { textContent: "Result" }), long("Result", step.result));
   }
   const root = make("details", { className: `step ${state}`, open: asking }, line, body);
   if (asking && blocking) {
@@ -131,20 +138,22 @@ function stepElement(step, blocking, say) {
 const sourceElements = (sources) => sources.filter(({ url }) => /^https?:/i.test(url)).map((one) =>
   make("li", { value: one.number }, make("a", { href: one.url, target: "_blank",
     rel: "noopener noreferrer nofollow", textContent: one.title }),
-  make("small", { textContent: ` ${one.host}` })));
+  make("small", { className: "ornb-host", textContent: ` ${one.host}` })));
 
 /**
  * An answer's element, and how to bring it up to date.
  * @param {Answer} first @param {(content: object) => void} say
+ * @param {(text: string) => void} aloud  tells those who hear the page what is new
  */
-export function answerElement(first, say) {
+export function answerElement(first, say, aloud) {
   const who = make("span", { className: "name" });
-  const thought = make("div", { className: "thought" });
+  const thought = make("div", { className: "thought", tabIndex: 0, role: "group",
+    ariaLabel: "Reasoning" });
   const summary = make("summary");
   const reasoning = make("details", { className: "reasoning", hidden: true }, summary, thought);
   const done = make("div", { className: "done" });
   const tail = make("div", { className: "tail" });
-  const wait = make("div", { className: "wait", ariaLabel: "Waiting for the first word" },
+  const wait = make("div", { className: "wait", role: "img", ariaLabel: "Waiting for the first word" },
     make("i"), make("i"), make("i"));
   const error = make("p", { className: "trouble", hidden: true });
   const foot = make("footer", { className: "facts", hidden: true });
@@ -159,6 +168,22 @@ export function answerElement(first, say) {
   let drawn = 0;
   let shownTail = "";
   let over = false;
+  let begun = false;
+  let blocks = 0;                            // of which those who hear the page have been told
+  let words = 0;
+
+  /** Tell of finished blocks, up to a minute's speech: a long answer is read where it stands. */
+  const tellAloud = () => {
+    for (const block of [...done.children].slice(blocks)) {
+      blocks += 1;
+      if (!begun || words >= MOST_ALOUD) continue;
+      const text = inWords(block, MOST_OF_BLOCK);
+      words += text.split(" ").length;
+      if (text) aloud(text);
+      if (words >= MOST_ALOUD) aloud("The rest is in the conversation.");
+    }
+    begun = true;
+  };
 
   /** @param {Answer} answer @param {boolean} live */
   const update = (answer, live) => {
@@ -172,6 +197,7 @@ export function answerElement(first, say) {
       done.append(safe(answer.html.slice(drawn)));
       drawn = answer.html.length;
     }
+    tellAloud();
     if (shownTail !== answer.tail) {
       tail.replaceChildren(safe(answer.tail));
       shownTail = answer.tail;
@@ -204,8 +230,11 @@ export function answerElement(first, say) {
       const now = JSON.stringify(step);
       if (drawnSteps[place] === now) return;
       const element = stepElement(step, Boolean(answer.blocking), say);
-      if (place < drawnSteps.length) steps.children[place].replaceWith(element);
+      const before = steps.children[place];
+      const held = before?.matches(":focus-within");
+      if (before) before.replaceWith(element);
       else steps.append(element);
+      if (held) element.firstElementChild.focus({ preventScroll: true });
       drawnSteps[place] = now;
     });
     steps.hidden = drawnSteps.length === 0;
@@ -218,11 +247,9 @@ export function answerElement(first, say) {
     if (answer.pictures) done.append(safe(answer.pictures));
     error.textContent = answer.error ?? "";
     error.hidden = !answer.error;
-    // Offline the badge says who answered, and the note says it again.
-    const provider = ["live", "recorded"].includes(answer.source ?? "") ? answer.provider : "";
-    const pieces = [provider, ...(answer.facts ?? [])].filter(Boolean);
+    const pieces = [answer.provider, ...(answer.facts ?? [])].filter(Boolean);
     foot.replaceChildren(
-      make("span", { className: `badge ${answer.source === "live" ? "live" : "other"}`,
+      make("span", { className: `badge ${answer.source_label === "live" ? "live" : "other"}`,
         textContent: answer.source_label ?? "", hidden: !answer.source_label }),
       ...pieces.map((piece) => make("span", { textContent: piece })),
     );

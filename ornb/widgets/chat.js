@@ -26,7 +26,9 @@ function render({ model, el }) {
   const name = make("span", { className: "model" });
   const service = make("span", { className: "badge" });
   const status = make("span", { className: "status", role: "status" });
-  const spoken = make("span", { className: "unseen", ariaLive: "polite" });
+  const spoken = make("div", { className: "unseen", ariaLive: "polite", "aria-relevant": "additions" });
+  /** @param {string} text */
+  const aloud = (text) => spoken.append(make("p", { textContent: text }));
   const box = make("textarea", {
     rows: 1, ariaLabel: "Message to the model", placeholder: "Ask anything", spellcheck: true,
   });
@@ -50,7 +52,7 @@ function render({ model, el }) {
       + "saves again. Or keep a copy with chat.conversation.save(\"chat.json\"), which "
       + "Chat.reopen(\"chat.json\") goes on with." }));
   // Not live itself: a screen reader would read every piece. `status` tells it of the start of an
-  // answer, and `spoken` of its end.
+  // answer, and `spoken` of its paragraphs as they are finished, of a tool that asks, and of its end.
   const log = make("div", {
     className: "log", role: "log", tabIndex: 0, ariaLabel: "Conversation", ariaLive: "off",
   });
@@ -61,6 +63,8 @@ function render({ model, el }) {
     const { type } = /** @type {any} */ (content);
     pressed = type === "go" ? document.activeElement?.ariaLabel ?? null : null;
     if (state.live && type !== "allow") return;
+    // What was pressed is about to be disabled or replaced, and would drop the focus.
+    if (type !== "go" && log.matches(":focus-within")) box.focus({ preventScroll: true });
     if (!tell(model, content)) {
       state.refused = "The kernel has stopped. Run the cells of this notebook again.";
       tellViews(state);
@@ -86,6 +90,9 @@ function render({ model, el }) {
   let reveal = null;
   let frameRequest = 0;
   let toEnd = true;
+  let ended = false;
+  /** @type {string | undefined} */
+  let asked;                                 // the tool's call that was said to wait for an answer
   let slow = false;
   let slowTimer = 0;
 
@@ -93,6 +100,7 @@ function render({ model, el }) {
     const atEnd = toEnd || log.scrollHeight - log.scrollTop - log.clientHeight < 32;
     const wanted = state.live ? [...state.turns, state.live] : state.turns;
     const keys = new Set(wanted.map(({ key }) => key));
+    const held = log.matches(":focus-within");
     for (const [key, { root }] of shown) {
       if (!keys.has(key)) {
         root.remove();
@@ -104,13 +112,14 @@ function render({ model, el }) {
       if (!element) {
         element = turn.role === "user"
           ? { root: questionElement(/** @type {Question} */ (turn), say) }
-          : answerElement(/** @type {Answer} */ (turn), say);
+          : answerElement(/** @type {Answer} */ (turn), say, aloud);
         shown.set(turn.key, element);
         log.append(element.root);
       }
       element.update?.(turn, turn === state.live);
     }
     log.hidden = wanted.length === 0;
+    if (held && !log.matches(":focus-within")) (log.hidden ? box : log).focus({ preventScroll: true });
     if (atEnd) log.scrollTop = log.scrollHeight;
     toEnd = false;
   };
@@ -125,9 +134,9 @@ function render({ model, el }) {
       box.focus({ preventScroll: true });
     }
     for (const button of log.querySelectorAll("button.change")) {
-      if (button.disabled !== (running || button.dataset.end === "true")) {
-        button.disabled = running || button.dataset.end === "true";
-      }
+      const off = running || button.dataset.end === "true";
+      if (off && button === focused && !pressed) log.focus({ preventScroll: true });
+      if (button.disabled !== off) button.disabled = off;
     }
     for (const button of log.querySelectorAll("button.again")) {
       const next = model.get("model");
@@ -145,13 +154,18 @@ function render({ model, el }) {
     banner.textContent = trouble;
     banner.hidden = !trouble;
     stale.hidden = !state.page || state.page === PAGE || state.turns.length === 0;
-    const asks = state.live?.steps?.some((step) => step.state === "asking");
+    const asks = state.live?.steps?.find((step) => step.state === "asking");
     const news = state.sending && slow
       ? "The kernel is busy or has stopped; your message is kept"
       : state.stopping ? (slow ? "The kernel is busy; interrupting it stops at once" : "Stopping …")
         : asks ? "Waiting for you"
           : running ? "Answering …" : "";
     if (status.textContent !== news) status.textContent = news;
+    if (asks && asks.id !== asked) {
+      aloud(`The model asks to run ${asks.name}. `
+        + (state.live?.blocking ? "Answer in the cell that asks." : "Run or refuse it in its answer."));
+    }
+    asked = asks?.id;
   };
 
   const drawFiles = () => {
@@ -185,6 +199,8 @@ function render({ model, el }) {
     frameRequest = 0;
     el.classList.toggle("unheard", state.seq < 0);
     drawLog();
+    if (ended) aloud(endInWords(state.turns.at(-1)));   // after its last words
+    ended = false;
     drawStatus();
     drawFiles();
     if (pressed && state.moved) keepFocus();
@@ -195,9 +211,10 @@ function render({ model, el }) {
   const changed = (what) => {
     if (what === "state") reveal ??= hideStatic(model.get("_chat_id"));
     if (what === "settings") drawer.draw();
-    if (what === "done") spoken.textContent = endInWords(state.turns.at(-1));
+    if (what === "done") ended = true;
     if (what === "asked") {
-      spoken.textContent = "";
+      spoken.replaceChildren();
+      ended = false;
       if (state.turns.at(-1)?.text?.trim() === box.value.trim()) box.value = "";
       toEnd = true;
       fit();

@@ -23,7 +23,7 @@ from ..request.parameters import Parameter, parameter_table
 from ..wire.reply import Reply
 from . import settings
 from .base import module, sheet
-from .chat_calls import ChatCalls
+from .chat_calls import ChatCalls, check_system
 from .shown import file_for_page
 
 if TYPE_CHECKING:
@@ -65,7 +65,8 @@ class Chat(ChatCalls):
     Raises
     ------
     ConfigError
-        `model` is neither an id nor something that has one, or a tool cannot be one.
+        `model` is neither an id nor something that has one, `system` is not a text, or a tool
+        cannot be one.
 
     Examples
     --------
@@ -120,6 +121,7 @@ class Chat(ChatCalls):
 
     @system.setter
     def system(self, text: str | None) -> None:
+        check_system(text)
         self._conversation.system = text
 
     # ------------------------------------------------------------------ asking

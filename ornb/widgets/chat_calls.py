@@ -24,7 +24,7 @@ from ..request.tools import toolbox
 from ..wire.reply import Reply, Timing
 from .base import describe
 from .chat_page import KEPT_EVERY_S, ChatPage
-from .exchange import Exchange, explained
+from .exchange import Exchange, explained, with_near_models
 from .live import PACER
 from .shown import body_html
 
@@ -54,7 +54,8 @@ class ChatCalls(ChatPage):
     Raises
     ------
     ConfigError
-        `model` is neither an id nor something that has one, or a tool cannot be one.
+        `model` is neither an id nor something that has one, `system` is not a text, or a tool
+        cannot be one.
 
     Examples
     --------
@@ -77,6 +78,7 @@ class ChatCalls(ChatPage):
     ) -> None:
         tools = tuple(tools)
         toolbox(tools)
+        check_system(system)
         self._picker = model if hasattr(model, "observe") else None
         chosen = None if self._picker is not None or model is None else session.model_id(model)
         super().__init__(Conversation(system), client=client, model=chosen)
@@ -233,7 +235,7 @@ class ChatCalls(ChatPage):
         """Have the call that was not made in the ledger, as `ornb.ask` has it."""
         client = self._client or session.client()
         if client.on_call is not None:
-            began = Timing(started_at=datetime.now(UTC))
+            began = Timing(started_at=datetime.now(UTC), duration_s=0.0)
             client.on_call(
                 Reply(
                     requested_model=self.model,
@@ -310,8 +312,10 @@ class ChatCalls(ChatPage):
     def _work(self, call: Exchange, messages: list[dict[str, Any]]) -> None:
         """Read the answer to its end. Runs in a thread of its own."""
         news, leave = PACER.join(lambda: self._flush(call))
+        client = None
         try:
-            call.read(self._meet(), messages, news)
+            client = self._meet()
+            call.read(client, messages, news)
         except ContextTooLong as error:
             call.error = error
             asked = call.params["model"]
@@ -320,6 +324,8 @@ class ChatCalls(ChatPage):
                 call.error = explained(error, messages, model, self._catalogue())
         except OrnbError as error:
             call.error = error
+            if client is not None:
+                call.error = with_near_models(error, client, call.params["model"])
         except Exception as error:  # noqa: BLE001 - a thread's errors are seen by nobody
             call.error = OrnbError(describe(error))
         finally:
@@ -404,6 +410,27 @@ def _listed(attach: Any) -> list[Any]:
     if isinstance(attach, str | bytes | bytearray | memoryview | Path | Attachment):
         return [attach]
     return list(attach or ())
+
+
+def check_system(text: Any) -> None:
+    """Refuse a system message that is not a text.
+
+    Parameters
+    ----------
+    text : Any
+        None is no system message.
+
+    Raises
+    ------
+    ConfigError
+        It is neither a text nor None.
+
+    Examples
+    --------
+    >>> check_system("Be brief.")
+    """
+    if text is not None and not isinstance(text, str):
+        raise ConfigError(f"system is {text!r}; give a text, such as 'Be brief.', or None.")
 
 
 def _turn_of(talk: Conversation, turn: Any) -> Turn:

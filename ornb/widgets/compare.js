@@ -105,15 +105,17 @@ function take(state, message) {
  * ends at once can be followed by nobody, and all are read from the top.
  */
 function textElement() {
-  const thought = make("div", { className: "thought" });
+  const thought = make("div", { className: "thought", tabIndex: 0, role: "group",
+    ariaLabel: "Reasoning" });
   const summary = make("summary");
   const reasoning = make("details", { className: "reasoning", hidden: true }, summary, thought);
   const done = make("div", { className: "done" });
   const tail = make("div", { className: "tail" });
   const wait = make("div", { className: "wait", role: "img", ariaLabel: "Waiting for the first word" },
     make("i"), make("i"), make("i"));
+  // Not live itself: several that are read at once are heard by nobody. `spoken` tells of each end.
   const root = make("div", { className: "text ornb-text", role: "log", tabIndex: 0,
-    ariaLive: "polite" }, reasoning, done, tail, wait);
+    ariaLive: "off" }, reasoning, done, tail, wait);
   let drawn = "";
   let drawnTail = "";
   let complete = false;
@@ -240,7 +242,7 @@ function columnElement(place, halt, choose) {
     const doing = answer.html || answer.tail ? "writing" : answer.think ? "thinking" : "waiting";
     const said = answer.live ? doing : answer.source_label ?? "";
     badge.hidden = !said;
-    badge.className = `badge ${answer.live ? "doing" : answer.source === "live" ? "live" : "other"}`;
+    badge.className = `badge ${answer.live ? "doing" : said === "live" ? "live" : "other"}`;
     say(badge, context.stopping && answer.live ? "stopping" : said);
     crown.hidden = !["won", "tie"].includes(verdict);
     say(crown, verdict === "won" ? "Your choice" : "Tie");
@@ -252,7 +254,7 @@ function columnElement(place, halt, choose) {
     say(served, answer.served ? `Served by ${answer.served}` : "");
     figures.update(answer.figures ?? [], context.best, context.longest);
   };
-  return { root, update, vote, fade: text.fade };
+  return { root, update, vote, text: text.root, fade: text.fade };
 }
 
 /**
@@ -283,6 +285,7 @@ function render({ model, el }) {
   const more = make("button", { type: "button", className: "more", hidden: true });
   const service = make("span", { className: "badge" });
   const status = make("span", { className: "status", role: "status" });
+  const spoken = make("div", { className: "unseen", ariaLive: "polite", "aria-relevant": "additions" });
   const stop = make("button", { type: "button", className: "stop", textContent: "Stop all",
     title: "Stop all answers and keep what has arrived" });
   const tie = make("button", { type: "button", className: "vote", textContent: "Tie",
@@ -296,7 +299,7 @@ function render({ model, el }) {
   const frame = make("section", { className: "frame", ariaLabel: "Comparison" },
     make("header", { className: "top" },
       make("div", { className: "asked" }, prompt, more),
-      make("div", { className: "bar" }, status, service, make("span", { className: "slot" }, stop, tie))),
+      make("div", { className: "bar" }, status, spoken, service, make("span", { className: "slot" }, stop, tie))),
     banner, stale, grid, notes);
   el.classList.add("ornb-compare");
   el.dataset.lmSuppressShortcuts = "true";   // JupyterLab: keys typed here are not its shortcuts
@@ -336,8 +339,30 @@ function render({ model, el }) {
     tellViews(state);
   };
 
+  const unended = new Set(state.answers.keys());
+  /** Tell those who hear the page how an answer ended. @param {number} place @param {string} title */
+  const tellEnd = (place, title) => {
+    const { status: end, error, html } = state.answers[place];
+    if (!unended.delete(place) || state.seq < 0) return;
+    const words = (html.replace(/<[^>]*>/g, "").match(/\S+/g) ?? []).length;
+    const told = error ? `failed. ${error}` : end === "stopped" ? "was stopped."
+      : `is complete: ${words} word${words === 1 ? "" : "s"}.`;
+    spoken.append(make("p", { textContent: `${title}: the answer ${told}` }));
+  };
+
+  /** A button that has gone would drop the focus: what it was about has it then. @param {any} one */
+  const keepFocus = (one) => {
+    if (!one || !frame.contains(one) || (!one.disabled && one.checkVisibility())) return;
+    const near = columns.findIndex(({ root }) => root.contains(one));
+    const texts = [columns[near], ...columns].map((column) => column?.text);
+    const next = texts.find((text) => text?.checkVisibility()) ?? frame;
+    if (next === frame) frame.tabIndex = -1;
+    next.focus({ preventScroll: true });
+  };
+
   const draw = () => {
     frameRequest = 0;
+    const focused = /** @type {Document} */ (el.getRootNode()).activeElement;
     el.classList.toggle("unheard", state.seq < 0);
     const { answers } = state;
     const names = model.get("_names");
@@ -350,8 +375,10 @@ function render({ model, el }) {
         : vote === LETTERS[place] ? "won" : "lost";
       column.update(answers[place], names[place], { sealed, open, verdict, longest, lettered,
         best: best[place], stopping: state.stopping.has(place) });
+      if (!answers[place].live) tellEnd(place, names[place]);
     });
     drawTop(answers, names, sealed, vote, open);
+    keepFocus(focused);
   };
 
   /**

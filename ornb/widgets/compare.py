@@ -30,6 +30,7 @@ from ..errors import ConfigError, OrnbError
 from ..text.rendering import source_words
 from ..wire.reply import Reply
 from .base import BadValue, Widget, describe, module, sheet
+from .exchange import with_near_models
 from .live import PACER, LiveAnswer
 
 if TYPE_CHECKING:
@@ -264,7 +265,7 @@ class Comparison(Widget):
                 if call.live.add(event):
                     self._news()
         except OrnbError as error:
-            call.error = error
+            call.error = with_near_models(error, client, call.answer.model)
         except Exception as error:  # noqa: BLE001 - a thread's errors are seen by nobody
             call.error = OrnbError(describe(error))
         finally:

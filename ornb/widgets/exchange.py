@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .. import session
 from ..conversation import Turn
-from ..errors import ConfigError, ContextTooLong
+from ..errors import ConfigError, ContextTooLong, OrnbError
 from ..request.room import fits
 from ..request.rounds import Rounds
 from ..request.structured import parse, response_format
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from ..client import Client
-    from ..errors import OrnbError
     from ..wire.stream import Stream
 
 NOBODY = (
@@ -215,6 +215,34 @@ class Exchange:
     def _show(self, call: dict[str, Any]) -> None:
         self.calls[-1] = call
         self._on_call(call)
+
+
+def with_near_models(error: OrnbError, client: Client, choice: Any) -> OrnbError:
+    """Where a model is refused that is not listed, propose some that are.
+
+    Parameters
+    ----------
+    error : OrnbError
+        How the call failed.
+    client : Client
+        Who was asked; only the kernel's own lists what is proposed.
+    choice : str, ModelPicker or None
+        The model asked for.
+
+    Returns
+    -------
+    OrnbError
+        The same error, see `ornb.session.with_near_models`.
+
+    Examples
+    --------
+    >>> with_near_models(ConfigError("No."), ornb.client(), "openai/gpt4o-mini")
+    ConfigError('No.')
+    """
+    if client is session._default.client:
+        with contextlib.suppress(OrnbError):
+            return session.with_near_models(error, session.model_id(choice))
+    return error
 
 
 def explained(

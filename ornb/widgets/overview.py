@@ -13,9 +13,9 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from ..conversation import shortened, well_formed
-from ..ledger.display import STYLE
+from ..ledger.display import SCROLLS, STYLE
 from ..text.rendering import SOURCES, static_html
-from ..wire.reply import format_usd
+from ..wire.reply import NOT_BILLED, format_usd
 
 if TYPE_CHECKING:
     from ..ledger.budget import Budget
@@ -29,6 +29,8 @@ SHOWN_MODELS = 8
 SHOWN_BUDGETS = 4
 NONE = "—"
 """In the place of a figure that nobody has."""
+UNSENT = "not sent"
+"""In the place of the source of calls that have none."""
 LONGEST_NAME = 120
 
 _OFFLINE = ("local", "canned")
@@ -75,7 +77,7 @@ def shown(totals: Totals, budgets: Sequence[Budget], quota: Quota | None) -> dic
         "latest": [
             {
                 "model": _name(each.model),
-                "source": well_formed(each.source or ""),
+                "source": _source_name(each.source),
                 "status": well_formed(each.status or ""),
                 "seconds": each.time_to_first_token_s,
             }
@@ -207,7 +209,7 @@ def _models(totals: Totals) -> dict[str, Any]:
 def _row(model: str | None, source: str | None, sums: Sums) -> dict[str, str]:
     return {
         "model": _name(model),
-        "source": well_formed(source or ""),
+        "source": _source_name(source),
         "calls": f"{sums.calls:,}",
         "ends": " · ".join(_ends(sums)),
         "tokens": _in_and_out(sums),
@@ -218,8 +220,8 @@ def _row(model: str | None, source: str | None, sums: Sums) -> dict[str, str]:
 
 
 def _row_billed(source: str | None, sums: Sums) -> str:
-    if source in _OFFLINE:
-        return "not billed"
+    if source in _OFFLINE or (source is None and not sums.cost_usd):
+        return NOT_BILLED
     missing = sums.unbilled + sums.unknown
     if source == "recorded" and sums.cost_usd is not None:
         return f"was {_usd(sums.cost_usd)}"
@@ -231,14 +233,21 @@ def _row_billed(source: str | None, sums: Sums) -> str:
 # ------------------------------------------------------------------ words
 
 
-def _source(name: str, totals: Totals) -> dict[str, str]:
-    title = well_formed(SOURCES.get(name, name))
-    return {"source": well_formed(name), "calls": f"{totals.of(name).calls:,}", "title": title}
+def _source(source: str | None, totals: Totals) -> dict[str, str]:
+    name = _source_name(source)
+    title = SOURCES.get(name, name) if source else "refused before they left, and free"
+    return {"source": name, "calls": f"{totals.of(source).calls:,}", "title": well_formed(title)}
 
 
-def _sources(totals: Totals) -> list[str]:
-    there = {source for _, source in totals.groups if source}
-    return [*(name for name in _ORDER if name in there), *sorted(there - set(_ORDER))]
+def _source_name(source: str | None) -> str:
+    return well_formed(source or UNSENT)
+
+
+def _sources(totals: Totals) -> list[str | None]:
+    there = {source for _, source in totals.groups if source != ""}
+    known = [name for name in _ORDER if name in there]
+    others = sorted(name for name in there if name and name not in _ORDER)
+    return [*known, *others, *([None] if None in there else [])]
 
 
 def _name(model: str | None) -> str:
@@ -347,7 +356,7 @@ def page_html(said: dict[str, Any], at: datetime | None, *, css_class: str = "")
         body += f"<table><tbody>{''.join(rows)}</tbody></table>"
     body += _models_html(said["models"])
     style = _NO_ERROR_LINE.format(name=escape(css_class)) if css_class else ""
-    inner = f'{STYLE}<div class="ornb-usage">{body}</div>{style}'
+    inner = f'{STYLE}<div class="ornb-usage" {SCROLLS}>{body}</div>{style}'
     return static_html(inner, css_class=css_class)
 
 

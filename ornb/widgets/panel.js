@@ -55,8 +55,10 @@ const arrow = () => {
 };
 
 /** @param {string} source  as a class; anything else is not one of ours */
-const known = (source) =>
-  ["live", "recorded", "local", "canned"].includes(source) ? source : "other";
+const known = (source) => {
+  if (source === "not sent") return "unsent";
+  return ["live", "recorded", "local", "canned"].includes(source) ? source : "other";
+};
 
 /** @param {string} source @param {string} text @param {string} [title] */
 const badge = (source, text, title) =>

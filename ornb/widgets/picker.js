@@ -334,7 +334,7 @@ function render({ model, el }) {
   const body = make("div.rows", { role: "rowgroup" });
   const grid = make("div.grid", {
     role: "grid", id: `${prefix}-grid`, "aria-label": "Models", "aria-multiselectable": multiple ? "true" : null,
-  }, make("div.headrow", { role: "rowgroup" }, make("div.row.head", { role: "row" }, ...heads.map(({ head }) => head))), body);
+  }, make("div.headrow", { role: "rowgroup" }, make("div.row.head", { role: "row", "aria-rowindex": "1" }, ...heads.map(({ head }) => head))), body);
   const more = make("p.more");
   const scroller = make("div.scroller", {}, grid, more);
 
@@ -409,6 +409,8 @@ function render({ model, el }) {
       const hadFocus = body.contains(document.activeElement);
       shown = next;
       body.replaceChildren(...shown.map(row));
+      shown.forEach((i, at) => row(i).setAttribute("aria-rowindex", String(at + 2)));
+      body.hidden = shown.length === 0;               // a group of no rows is none
       scroller.scrollTop = 0;
       if (hadFocus) (shown.includes(active) ? row(active) : search).focus({ preventScroll: true });
     }

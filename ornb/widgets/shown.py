@@ -9,7 +9,8 @@ from typing import Any
 from ..conversation import Turn, shortened, thought_s, well_formed
 from ..request.attachments import Attachment
 from ..text.citations import footnotes
-from ..text.rendering import facts, pictures_html, render
+from ..text.markdown import plain
+from ..text.rendering import facts, pictures_html, provider_words, render
 from ..wire.reply import Reply
 
 LONGEST_SHOWN = 10_000
@@ -187,7 +188,8 @@ def steps_for_page(steps: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
         for call in step["tool_calls"]
         if isinstance(call, Mapping)
     ]
-    return [call_for_page(call, results.get(str(call.get("id")))) for call in calls]
+    shown = [call_for_page(call, results.get(str(call.get("id")))) for call in calls]
+    return [{name: shortened(text, LONGEST_SHOWN) for name, text in one.items()} for one in shown]
 
 
 def call_for_page(call: Mapping[str, Any], result: Any = None) -> dict[str, str]:
@@ -203,7 +205,8 @@ def call_for_page(call: Mapping[str, Any], result: Any = None) -> dict[str, str]
     Returns
     -------
     dict
-        As in `steps_for_page`.
+        As in `steps_for_page`. Name and arguments are whole, whatever their length: they are what
+        a person allows. What would show them in another order than they run is spelt out.
 
     Examples
     --------
@@ -217,13 +220,12 @@ def call_for_page(call: Mapping[str, Any], result: Any = None) -> dict[str, str]
         arguments = json.dumps(json.loads(str(arguments)), ensure_ascii=False)
     except (ValueError, RecursionError):
         arguments = str(arguments or "")
-    said = {
-        "id": str(call.get("id") or ""),
-        "name": str(function.get("name") or ""),
-        "arguments": arguments,
-        "result": "" if result is None else str(result),
+    return {
+        "id": well_formed(str(call.get("id") or "")),
+        "name": plain(str(function.get("name") or "")),
+        "arguments": plain(arguments),
+        "result": plain(shortened("" if result is None else str(result), LONGEST_SHOWN)),
     }
-    return {name: well_formed(shortened(text, LONGEST_SHOWN)) for name, text in said.items()}
 
 
 def _answer(turn: Turn, reply: Reply) -> dict[str, Any]:
@@ -232,7 +234,7 @@ def _answer(turn: Turn, reply: Reply) -> dict[str, Any]:
     return {
         "who": reply.model or reply.requested_model or "",
         "asked_model": reply.requested_model or "",
-        "provider": reply.provider or "",
+        "provider": provider_words(reply),
         "source": reply.source,
         "source_label": said.source,
         "facts": said.numbers,

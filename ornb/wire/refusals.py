@@ -33,6 +33,9 @@ SHOWN = 300
 _UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069]")
 """What a terminal obeys, what turns a line around, and what cannot be written."""
 
+_ABLE = re.compile("No endpoints found that support (?:(image|audio|file|video) input|tool use)")
+"""Begins the refusal of what the model cannot do; its id is right."""
+
 NEXT_STEP: dict[str, str] = {
     "AuthenticationError": (
         "Call ornb.sign_in(), or set OPENROUTER_API_KEY to a valid key; "
@@ -309,6 +312,10 @@ def _next_step(kind: type[ApiError], said: str) -> str:
         )
     if kind is RateLimited and "free-models-per-min" in said:
         return "ornb.quota(wait=True) spaces free calls; ornb.quota() counts them."
+    if kind is NotFound and (able := _ABLE.search(said)):
+        query = f'accepts="{able[1]}"' if able[1] else "tools=True"
+        step = f"ornb.models({query}) lists models that do."
+        return f"ornb.sign_in() goes live, where {step}" if "Offline" in said else step
     if kind is NotFound and "data policy" in said:
         return "Allow such providers in the account's privacy settings, or pick another model."
     if kind is OutOfCredits and "afford" not in said and "free" in said:

@@ -10,19 +10,52 @@ from typing import Any, NamedTuple
 
 
 class Event(NamedTuple):
-    """One piece of an answer, as it arrives."""
+    """One piece of an answer, as it arrives.
+
+    Attributes
+    ----------
+    type : str
+        "text", "reasoning", "tool_call", "image", "annotation", "usage" or "finish".
+    text : str
+        The piece, for text and reasoning; never empty there.
+    data : Any
+        The piece, for the other types: as the API sent it, `Usage` for "usage".
+
+    Examples
+    --------
+    >>> {event.type for event in ornb.client().stream("Hi")} >= {"text", "usage", "finish"}
+    True
+    """
 
     type: str
-    """"text", "reasoning", "tool_call", "image", "annotation", "usage" or "finish"."""
     text: str = ""
-    """The piece, for text and reasoning; never empty there."""
     data: Any = None
-    """The piece, for the other types: as the API sent it, `Usage` for "usage"."""
 
 
 @dataclass(frozen=True)
 class Usage:
     """What a call used; None where nobody said.
+
+    Attributes
+    ----------
+    prompt_tokens : int or None
+        Tokens sent, by the model's own tokenizer; cached ones are among them.
+    completion_tokens : int or None
+        Tokens answered; reasoning is among them.
+    total_tokens : int or None
+        Both together.
+    reasoning_tokens : int or None
+        A part of `completion_tokens` (recordings have it above them; it is kept as sent).
+    cached_tokens : int or None
+        A part of `prompt_tokens`, read from the provider's cache.
+    cache_write_tokens : int or None
+        A part of `prompt_tokens`, written to the provider's cache.
+    cost_usd : float or None
+        What was charged, in USD. 0 is free, None is unknown.
+    is_byok : bool or None
+        Whether a key of the user's own with the provider paid.
+    raw : mapping
+        The `usage` object as it came.
 
     Examples
     --------
@@ -35,22 +68,14 @@ class Usage:
     """
 
     prompt_tokens: int | None = None
-    """Tokens sent, by the model's own tokenizer; cached ones are among them."""
     completion_tokens: int | None = None
-    """Tokens answered; reasoning is among them."""
     total_tokens: int | None = None
     reasoning_tokens: int | None = None
-    """A part of `completion_tokens` (recordings have it above them; it is kept as sent)."""
     cached_tokens: int | None = None
-    """A part of `prompt_tokens`, read from the provider's cache."""
     cache_write_tokens: int | None = None
-    """A part of `prompt_tokens`, written to the provider's cache."""
     cost_usd: float | None = None
-    """What was charged, in USD. 0 is free, None is unknown."""
     is_byok: bool | None = None
-    """Whether a key of the user's own with the provider paid."""
     raw: Mapping[str, Any] = field(default_factory=dict, repr=False)
-    """The `usage` object as it came."""
 
     @classmethod
     def from_json(cls, usage: Mapping[str, Any]) -> Usage:
@@ -92,25 +117,45 @@ class Timing:
 
     Times run from the first write to the socket, so that waiting in a queue of ours is not
     mistaken for the model's.
+
+    Attributes
+    ----------
+    started_at : datetime or None
+        When it was asked for (UTC).
+    queued_s : float or None
+        From the call to the first write: connecting, and waiting for a turn.
+    connect_s : float or None
+        Of that, making the connection; None when a kept one served.
+    time_to_first_token_s : float or None
+        To the read that held the first piece of text, of reasoning too; None if not
+        streamed.
+    time_to_first_answer_s : float or None
+        The same to the first piece that is not reasoning.
+    duration_s : float or None
+        To the last byte.
+    connection_reused : bool or None
+        Whether a kept connection served; None if nothing was sent.
+    time_to_first_byte_s : float or None
+        To the head of the answer, which may come long before the first token.
+    time_to_first_reasoning_s : float or None
+        To the read that held the first piece of reasoning; None if there was none.
+
+    Examples
+    --------
+    >>> timing = ornb.ask("Hi").timing
+    >>> 0 < timing.time_to_first_token_s < timing.duration_s
+    True
     """
 
     started_at: datetime | None = None
-    """When it was asked for (UTC)."""
     queued_s: float | None = None
-    """From the call to the first write: connecting, and waiting for a turn."""
     connect_s: float | None = None
-    """Of that, making the connection; None when a kept one served."""
     time_to_first_token_s: float | None = None
-    """To the read that held the first piece of text, of reasoning too; None if not streamed."""
     time_to_first_answer_s: float | None = None
-    """The same to the first piece that is not reasoning."""
     duration_s: float | None = None
-    """To the last byte."""
     connection_reused: bool | None = None
     time_to_first_byte_s: float | None = None
-    """To the head of the answer, which may come long before the first token."""
     time_to_first_reasoning_s: float | None = None
-    """To the read that held the first piece of reasoning; None if there was none."""
 
     def tokens_per_second(self, completion_tokens: int | None) -> float | None:
         """Give the rate over the whole duration, the wait for the first token included.
@@ -141,6 +186,61 @@ class Reply:
 
     Shows itself in a notebook as safe HTML; ``print(reply.text)`` gives the plain text.
 
+    Attributes
+    ----------
+    text : str
+        The answer.
+    reasoning : str
+        What the model thought aloud; "" when it did not, or did not show it.
+    images : tuple of str
+        Images made, as data URLs.
+    annotations : tuple of dict
+        Web citations and parsed files.
+    tool_calls : tuple of dict
+        Functions that the model asks to be called, arguments as a JSON string.
+    reasoning_details : tuple of dict
+        To be sent back unchanged when the conversation goes on after tool calls.
+    logprobs : tuple of dict
+        One entry a token, if ``logprobs=True`` was asked for and the provider gave them.
+    usage : Usage
+        Tokens and what was charged.
+    timing : Timing
+        When, and how long; in s.
+    requested_model : str or None
+        The model asked for.
+    model : str or None
+        The model that served, which fallbacks, aliases and routers make another one.
+    provider : str or None
+        Who ran it, where the service says.
+    finish_reason : str or None
+        "stop", "length", "tool_calls", "content_filter" or "error"; None if it was cut
+        short.
+    native_finish_reason : str or None
+        The same in the provider's own word.
+    generation_id : str or None
+        The id to look the bill up by.
+    source : str
+        "live", "recorded", "local" (a small model on this machine) or "canned".
+    note : str or None
+        What the source says of itself, in a line.
+    recorded_at : datetime or None
+        When it was recorded (UTC); None unless `source` is "recorded".
+    recorded_from : str or None
+        The source it had then.
+    status : str
+        "ok", "stopped" or "error".
+    error : str or None
+        What went wrong, for people; None unless `status` is "error".
+    http_status : int or None
+        Status of the answer; None where none came.
+    attempts : int
+        Requests sent for it; above 1 when a refusal was asked again.
+    label : str or None
+        The caller's own word for the call.
+    raw_chunks : tuple of str
+        The JSON texts that arrived, untouched: one for a plain answer, one a chunk for a
+        stream.
+
     Examples
     --------
     >>> Reply(text="A cat.", model="acme/orbit", usage=Usage(prompt_tokens=22, completion_tokens=3))
@@ -149,45 +249,29 @@ class Reply:
 
     text: str = ""
     reasoning: str = ""
-    """What the model thought aloud; "" when it did not, or did not show it."""
     images: tuple[str, ...] = ()
-    """Images made, as data URLs."""
     annotations: tuple[dict[str, Any], ...] = ()
-    """Web citations and parsed files."""
     tool_calls: tuple[dict[str, Any], ...] = ()
-    """Functions that the model asks to be called, arguments as a JSON string."""
     reasoning_details: tuple[dict[str, Any], ...] = ()
-    """To be sent back unchanged when the conversation goes on after tool calls."""
     logprobs: tuple[dict[str, Any], ...] = ()
-    """One entry a token, if ``logprobs=True`` was asked for and the provider gave them."""
     usage: Usage = field(default_factory=Usage)
     timing: Timing = field(default_factory=Timing)
     requested_model: str | None = None
     model: str | None = None
-    """The model that served, which fallbacks, aliases and routers make another one."""
     provider: str | None = None
     finish_reason: str | None = None
-    """"stop", "length", "tool_calls", "content_filter" or "error"; None if it was cut short."""
     native_finish_reason: str | None = None
     generation_id: str | None = None
     source: str = "live"
-    """"live", "recorded", "local" (a small model on this machine) or "canned"."""
     note: str | None = None
-    """What the source says of itself, in a line."""
     recorded_at: datetime | None = None
-    """When it was recorded (UTC); None unless `source` is "recorded"."""
     recorded_from: str | None = None
-    """The source it had then."""
     status: str = "ok"
-    """"ok", "stopped" or "error"."""
     error: str | None = None
     http_status: int | None = None
     attempts: int = 0
-    """Requests sent for it; above 1 when a refusal was asked again."""
     label: str | None = None
-    """The caller's own word for the call."""
     raw_chunks: tuple[str, ...] = field(default=(), repr=False)
-    """The JSON texts that arrived, untouched: one for a plain answer, one a chunk for a stream."""
 
     @property
     def cost_usd(self) -> float | None:
@@ -219,11 +303,12 @@ class Reply:
         return [piece for piece in pieces if piece]
 
     def _cost(self) -> str:
-        if self.cost_usd is None:
+        cost = charged(self)
+        if is_unbilled(self.recorded_from or source_of(self), cost, self.status):
+            return NOT_BILLED
+        if cost is None:
             return "cost not reported"
-        if (self.recorded_from or self.source) in ("local", "canned"):
-            return "not billed"
-        amount = format_usd(self.cost_usd)
+        amount = format_usd(cost)
         return f"{amount} when recorded" if self.source == "recorded" else f"{amount} billed"
 
     def __repr__(self) -> str:
@@ -268,6 +353,91 @@ def format_usd(amount: float) -> str:
     while digits < 12 and abs(amount) < 10 ** -(digits - 1):
         digits += 1
     return f"${amount:.{digits}f}"
+
+
+NOT_BILLED = "not billed"
+"""Said where no bill is to come: of answers from this machine, of refusals, of what never left."""
+
+# The provider may have worked, and be paid, although a gateway on the way gave up.
+_MAYBE_BILLED = frozenset({408, 504, 524})
+
+
+def source_of(reply: Reply) -> str | None:
+    """Tell who answered a call, or refused it.
+
+    Parameters
+    ----------
+    reply : Reply
+        What came of it.
+
+    Returns
+    -------
+    str or None
+        `Reply.source`; None for a call that was not sent, which has no answer of any source.
+
+    Examples
+    --------
+    >>> source_of(Reply()), source_of(Reply(status="error", timing=Timing(duration_s=0.1)))
+    ('live', None)
+    """
+    # A call that ended has a duration, and one that left was written at some moment.
+    never_left = reply.timing.duration_s is not None and reply.timing.queued_s is None
+    sent = reply.status == "ok" or reply.attempts or not never_left
+    return reply.source if sent else None
+
+
+def charged(reply: Reply) -> float | None:
+    """Tell what a call was charged, as far as its answer tells.
+
+    Parameters
+    ----------
+    reply : Reply
+        What came of it.
+
+    Returns
+    -------
+    float or None
+        USD: what the answer said; 0 where the service refused, or nothing was sent, since nothing
+        was generated. None where only the books can tell.
+
+    Examples
+    --------
+    >>> charged(Reply(status="error", http_status=429)), charged(Reply(status="stopped"))
+    (0.0, None)
+    """
+    told, status = reply.cost_usd, reply.http_status or 0
+    if told is not None or reply.status == "ok":
+        return told
+    refused = reply.status == "error" and status >= 400 and status not in _MAYBE_BILLED
+    return 0.0 if refused or source_of(reply) is None else None
+
+
+def is_unbilled(source: str | None, cost_usd: float | None, status: str) -> bool:
+    """Tell whether there is no bill at all, rather than one of 0, or one that is not known yet.
+
+    Parameters
+    ----------
+    source : str or None
+        As `source_of` tells it; of a recorded answer the one that it had then, where that is known.
+    cost_usd : float or None
+        As `charged` tells it, in USD.
+    status : str
+        How the call ended.
+
+    Returns
+    -------
+    bool
+        Then the cost is shown as `NOT_BILLED`.
+
+    Examples
+    --------
+    >>> is_unbilled("canned", None, "stopped"), is_unbilled("live", 0.0, "error")
+    (True, True)
+    >>> is_unbilled("live", 0.0, "ok"), is_unbilled("live", None, "stopped")
+    (False, False)
+    """
+    refused = cost_usd == 0 and (status == "error" or source is None)
+    return source in ("local", "canned") or refused
 
 
 SERVED = ("id", "model", "provider")

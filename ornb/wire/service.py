@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from http.client import HTTPException, RemoteDisconnected
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import requests
 from requests.auth import AuthBase
@@ -35,7 +35,9 @@ BLOCK = 65_536
 
 
 SHORTEST_KEY = 8
-"""Characters. Servers that need no key are given words such as "none", which answers hold too."""
+"""Characters of what is taken for a secret."""
+KEY = "[key]"
+"""What stands where a key was echoed."""
 LONGEST_BODY = 256 * 2**20
 """Bytes accepted of an answer that is not streamed; images come inside."""
 LONGEST_REFUSAL = 2**20
@@ -171,6 +173,8 @@ class Service:
         self.host = urlsplit(self.base_url).netloc
         self.timeouts = _checked_timeouts(timeouts)
         self.key = Secret(_checked_key(api_key)) if api_key else None
+        # Words such as "none", for servers that need no key, are no secret: answers hold them too.
+        self._told = self.key if self.key and len(self.key.reveal()) >= SHORTEST_KEY else None
         self._headers = dict(headers or {})
         self._auth = _Bearer(self.key)
         # A proxy leads to other machines, not to this one; and a prompt that stays here, with what
@@ -258,15 +262,15 @@ class Service:
                 **request,
             )
         except requests.RequestException as error:
-            _forget(error)
+            clear_frames(error)
             raise self._no_answer(error, wire) from error
         except OrnbError:  # a recording's
             raise
         except (HTTPError, OSError, ValueError) as error:  # of what requests does not wrap
-            _forget(error)
+            clear_frames(error)
             raise self._not_made(error) from error
         except BaseException as error:  # Stop, as an interrupt: it goes on up as it came
-            _forget(error)
+            clear_frames(error)
             self._connect_anew()  # it may have come within a lock of the pool, which stays shut
             raise
         with contextlib.closing(response):
@@ -302,7 +306,9 @@ class Service:
         """
         headers = {name: self.without_key(value) for name, value in response.headers.items()}
         if self._told is not None:
-            body = body.replace(self._told.encode(), b"[key]")
+            body = body.replace(self._told.reveal().encode(), KEY.encode())
+            with contextlib.suppress(ValueError, RecursionError):
+                body = json.dumps(self.clean(json.loads(body))).encode()
         return refusal(
             response.status_code,
             CaseInsensitiveDict(headers),
@@ -329,13 +335,42 @@ class Service:
         >>> Service("http://127.0.0.1/v1", "sk-or-1234").without_key("Not known: sk-or-1234")
         'Not known: [key]'
         """
-        return text if self._told is None else text.replace(self._told, "[key]")
+        if self._told is None:
+            return text
+        key = self._told.reveal()
+        return text.replace(key, KEY).replace(quote(key, safe=""), KEY)
 
-    @property
-    def _told(self) -> str | None:
-        """The key, if it is one: words such as "none", for servers without keys, are no secret."""
-        key = "" if self.key is None else self.key.reveal()
-        return key if len(key) >= SHORTEST_KEY else None
+    def clean(self, value: Any, text: str = "\\u00") -> Any:
+        """Take the key out of a JSON value, should it be echoed there.
+
+        Parameters
+        ----------
+        value : Any
+            As parsed.
+        text : str
+            What it was parsed from, if known: it is searched first, which is much quicker.
+
+        Returns
+        -------
+        Any
+            The same, or a copy with ``[key]`` in its place.
+
+        Examples
+        --------
+        >>> Service("http://127.0.0.1/v1", "sk-or-1234").clean({"text": ["Key sk-or-1234"]})
+        {'text': ['Key [key]']}
+        """
+        if self._told is None or not (
+            "\\u00" in text or "\\/" in text or self._told.reveal() in text
+        ):
+            return value
+        if isinstance(value, str):
+            return self.without_key(value)
+        if isinstance(value, list):
+            return [self.clean(each) for each in value]
+        if isinstance(value, dict):
+            return {self.without_key(name): self.clean(each) for name, each in value.items()}
+        return value
 
     def blocks(self, response: requests.Response) -> Iterator[bytes]:
         """Give the body as it arrives.
@@ -410,7 +445,8 @@ class Service:
                 )
         body = b"".join(pieces)
         try:
-            return json.loads(body)
+            value = json.loads(body)
+            return value if self._told is None else self.clean(value, body.decode(errors="replace"))
         except (ValueError, RecursionError) as error:
             unsay(error)
             raise self.refusal(response, body, model) from error
@@ -511,11 +547,20 @@ def unsay(error: Exception) -> None:
         error.object = b""
 
 
-def _forget(error: BaseException) -> None:
+def clear_frames(error: BaseException) -> None:
     """Take the request out of what led to an error: tools that show variables would tell the key.
 
     Each frame keeps its place in the traceback, and loses its variables; those still at work keep
     them.
+
+    Parameters
+    ----------
+    error : BaseException
+        As it was caught.
+
+    Examples
+    --------
+    >>> clear_frames(ValueError("nothing to clear"))
     """
     seen: set[int] = set()
     waiting: list[Any] = [error]
@@ -564,16 +609,31 @@ def _is_here(host: str) -> bool:
 
 
 def _checked_url(url: str) -> str:
-    parts = None
-    with contextlib.suppress(ValueError):  # "http://[::1"
-        parts = urlsplit(url) if isinstance(url, str) else None
-    if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ConfigError(
-            f"base_url {url!r} is not an address such as https://openrouter.ai/api/v1."
-        )
+    told = repr(url) if _may_be_told(url) else "(not repeated, as it may hold a key)"
+    wanted = f"base_url {told} is not an address such as https://openrouter.ai/api/v1."
+    try:
+        parts = urlsplit(url)
+        port = parts.port  # refuses what is no number
+    except (ValueError, AttributeError, TypeError):
+        raise ConfigError(wanted) from None
     if parts.username or parts.password:
         raise ConfigError("base_url must not hold a user name or password; pass api_key instead.")
+    if not isinstance(url, str) or parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ConfigError(wanted)
+    if port == 0 or parts.query or parts.fragment:
+        raise ConfigError(
+            "base_url must end before any ? or #: what stands there is shown and written down. "
+            "Pass a key as api_key."
+        )
     return url.rstrip("/")
+
+
+def _may_be_told(url: Any) -> bool:
+    """Whether a text that is no address may be repeated: a key in the wrong place may not."""
+    if not isinstance(url, str):
+        return True
+    looks = "://" in url or "." in url
+    return looks and not {"@", "?", "#"} & set(url) and "sk-" not in url
 
 
 def _checked_timeouts(timeouts: Timeouts | None) -> Timeouts:

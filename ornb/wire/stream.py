@@ -42,6 +42,8 @@ LONGEST_WAIT_S = 20.0
 """A refusal that asks for more patience than this is raised at once, with the time to come back."""
 ASKED_AGAIN = frozenset({429, 503})
 """Refusals that come before anything was generated, so that asking again cannot be paid twice."""
+NO_PARAMETERS = frozenset({"api_key", "apikey", "authorization", "headers", "extra_headers"})
+"""What a key comes in with other libraries; the body of a request is shown and written down."""
 DRAIN_S = 0.05
 """Time allowed for the end of the body after ``[DONE]``."""
 SOURCES = ("recorded", "local", "canned")
@@ -234,12 +236,12 @@ class Stream:
     def _seen(self, response: requests.Response) -> None:
         headers, outcome = response.headers, self._assembly.outcome
         outcome["http_status"] = response.status_code
-        outcome["note"] = headers.get("X-Ornb-Note")
+        outcome["note"] = self._service.without_key(headers.get("X-Ornb-Note") or "") or None
         told = headers.get("X-Ornb-Source")
         outcome["source"] = told if told in SOURCES else self._source
         self._note_recording()
         if headers.get("X-Generation-Id"):
-            outcome["generation_id"] = headers["X-Generation-Id"]
+            outcome["generation_id"] = self._service.without_key(headers["X-Generation-Id"])
 
     def _note_recording(self) -> None:
         recorded = self._wire.recorded
@@ -299,7 +301,10 @@ class Stream:
                 f"{self._service.host} answered {text[:60]!r}, which is not a chat completion. "
                 "Check base_url."
             )
-        events = self._assembly.take(chunk, self._service.without_key(text), now)
+        known = self._service.clean(chunk, text)
+        if known is not chunk:
+            chunk, text = known, json.dumps(known)
+        events = self._assembly.take(chunk, text, now)
         if self._assembly.fault:
             body = json.dumps({"error": self._assembly.fault}).encode()
             raise self._service.refusal(response, body, self._model)
@@ -345,6 +350,7 @@ class Stream:
             messages = [{"role": "user", "content": messages}]
         if not messages:
             raise ConfigError("There are no messages, so nothing was sent. Give a prompt.")
+        check_names(self._params)
         body = {"messages": messages, **self._params}
         if self._model is not None:
             body["model"] = self._model
@@ -357,6 +363,31 @@ class Stream:
             return json.dumps(body, allow_nan=False).encode()
         except (TypeError, ValueError, RecursionError) as error:
             raise ConfigError(f"The request cannot be written as JSON: {error}.") from error
+
+
+def check_names(params: Mapping[str, Any]) -> None:
+    """Refuse what other libraries take with a call, and what would be sent, shown and kept here.
+
+    Parameters
+    ----------
+    params : mapping
+        Of a call. Values are not looked at.
+
+    Raises
+    ------
+    ConfigError
+        A key or headers are among them.
+
+    Examples
+    --------
+    >>> check_names({"temperature": 0})
+    """
+    for name in params:
+        if name.lower().replace("-", "_") in NO_PARAMETERS:
+            raise ConfigError(
+                f"{name} is no parameter of a call, so nothing was sent. A key goes to "
+                "ornb.connect(api_key=...), or is read from OPENROUTER_API_KEY."
+            )
 
 
 _scan = json.JSONDecoder().raw_decode

@@ -299,6 +299,7 @@ class _Stamped(HTTPConnection):
     """A connection that tells the current `Wire` when it connects and when it writes."""
 
     response_class = _Response
+    debuglevel = 0  # http.client's own, set for all, would print the key
     idle_since: float | None = None
     """``time.time`` when it was put back, in s: a clock that goes on while a laptop sleeps."""
     _connecting = False

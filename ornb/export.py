@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .conversation import Content, Conversation, Turn, well_formed
+from .conversation.transcript import write_whole
 from .errors import ConfigError
 from .text.citations import footnotes
 from .text.rendering import facts
@@ -100,7 +101,7 @@ def to_json(conversation: Conversation, path: str | Path | None = None) -> str:
     text = json.dumps(conversation.to_json(), ensure_ascii=False, indent=1) + "\n"
     text = well_formed(text)
     if path is not None:
-        _write(Path(path), text)
+        write_whole(Path(path), text)
     return text
 
 
@@ -177,20 +178,15 @@ def save(conversation: Conversation, path: str | Path) -> Path:
     if kind == ".json":
         to_json(conversation, path)
     elif kind == ".md":
-        _write(path, to_markdown(conversation))
+        write_whole(path, to_markdown(conversation))
     elif kind == ".ipynb":
-        _write(path, json.dumps(to_notebook(conversation), ensure_ascii=False, indent=1) + "\n")
+        write_whole(
+            path, json.dumps(to_notebook(conversation), ensure_ascii=False, indent=1) + "\n"
+        )
     else:
         known = ", ".join(f"{suffix} ({what})" for suffix, what in SUFFIXES.items())
         raise ConfigError(f"{path.name!r} does not say what to write; let it end in {known}.")
     return path
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.write_text(text, encoding="utf-8", newline="\n")
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be written: {error.strerror or error}.") from error
 
 
 # ------------------------------------------------------------------ a turn as Markdown

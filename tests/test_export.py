@@ -24,6 +24,11 @@ from tests.lab import run_headless
 from tests.test_lasting import talk
 from tests.test_rendering import FRAGMENTS, REFERENCES, documents
 
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
+
 CARELESS = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
 SENTINEL = "sk-or-v1-5entine1"
 
@@ -238,3 +243,22 @@ def test_a_chat_is_saved_and_gone_on_with(tmp_path: Path) -> None:
     assert again.ask("And a word?").status == "ok"
     for one in (chat, again):
         one.close()
+
+
+@pytest.mark.skipif(resource is None, reason="no limits on this system")
+@pytest.mark.parametrize("name", ["talk.json", "talk.md", "talk.ipynb"])
+def test_a_full_disk_does_not_cost_what_was_written_before(name: str, tmp_path: Path) -> None:
+    path, conversation = tmp_path / name, talk()
+    export.save(conversation, path)
+    before = path.read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
+    try:
+        with pytest.raises(ConfigError, match="cannot be written"):
+            export.save(conversation, path)
+        with pytest.raises(ConfigError, match="cannot be written"):
+            conversation.save(path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert path.read_bytes() == before
+    assert [each.name for each in tmp_path.iterdir()] == [name]

@@ -185,6 +185,18 @@ def test_spaced_calls_never_pass_the_minutes_limit(gaps):
         assert sum(start <= moment < start + 59.999 for moment in left) <= 20
 
 
+def test_a_clock_that_is_put_back_uses_up_nothing(clock):
+    looked = []
+    counter = FreeQuota(clock=clock, wait=True, elsewhere=lambda since: looked.append(since) or [])
+    for _ in range(50):
+        counter.take(FREE, clock.pause)
+    clock.now -= 86_400
+    before = len(looked)
+    counter.take(FREE, clock.pause)
+    assert counter.facts().day_used == 1
+    assert len(looked) == before + 1, "others are asked by the new clock"
+
+
 def test_paid_calls_are_never_held_back(clock):
     counter = FreeQuota(clock=clock, wait=True)
     for _ in range(40):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import fields
 from datetime import datetime
 from pathlib import Path
@@ -56,6 +57,39 @@ def outputs_in(notebook: str, media_type: str) -> list[Any]:
         ]
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ConfigError(f"The file is not a notebook: {error!r}.") from error
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file, or leave the one that is there: a full disk must not cost the older text.
+
+    Parameters
+    ----------
+    path : Path
+        One that is there is replaced.
+    text : str
+        Lone halves of letters, which a model may send, become question marks.
+
+    Raises
+    ------
+    ConfigError
+        It cannot be written there.
+
+    Examples
+    --------
+    >>> from tempfile import mkdtemp
+    >>> path = Path(mkdtemp()) / "talk.md"
+    >>> write_whole(path, "Hi")
+    >>> path.read_text()
+    'Hi'
+    """
+    part = path.with_name(path.name + ".part")
+    try:
+        part.write_text(well_formed(text), encoding="utf-8", newline="\n")
+        part.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            part.unlink()
+        raise ConfigError(f"{path} cannot be written: {error.strerror or error}.") from error
 
 
 def chosen(found: Sequence[Any], which: int, path: Path, noun: str = "conversation") -> Any:

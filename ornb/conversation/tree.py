@@ -21,6 +21,7 @@ from .transcript import (
     outputs_in,
     turn_from_json,
     turn_to_json,
+    write_whole,
 )
 from .turn import COLUMNS, Content, Turn, light, row
 
@@ -471,11 +472,7 @@ class Conversation:
         'talk.json'
         """
         path = Path(path)
-        text = json.dumps(self.to_json(), ensure_ascii=False, indent=1)
-        try:
-            path.write_text(text, encoding="utf-8")
-        except OSError as error:
-            raise ConfigError(f"{path} cannot be written: {error.strerror or error}.") from error
+        write_whole(path, json.dumps(self.to_json(), ensure_ascii=False, indent=1) + "\n")
         return path
 
     @classmethod

@@ -243,7 +243,7 @@ class FreeQuota:
             self._book()
             now = self._clock()
             return Quota(
-                minute_used=self._since(now - _MINUTE_S),
+                minute_used=self._between(now - _MINUTE_S, now),
                 minute_limit=self._minute_limit,
                 day_used=self._today(now),
                 day_limit=self._day_limit,
@@ -279,7 +279,7 @@ class FreeQuota:
                 self._day_limit, self._limits_from = limit, "key"
                 used = _count(told, "used")
                 if used is not None:
-                    known = self._since(_midnight(now) - _DAY_S)
+                    known = self._between(_midnight(now) - _DAY_S, now)
                     self._unseen, self._unseen_day = max(0, used - known), _day(now)
             elif isinstance(key.get("is_free_tier"), bool) and self._limits_from != "refusal":
                 self._day_limit = PER_DAY if key["is_free_tier"] else PER_DAY_WITH_CREDITS
@@ -347,7 +347,7 @@ class FreeQuota:
         waits = [0.0, self._closed_until - now]
         if self._today(now) >= self._day_limit:
             waits.append(_midnight(now) - now)
-        recent = sorted(t for t in (*self._made, *self._others) if t > now - _MINUTE_S)
+        recent = sorted(t for t in (*self._made, *self._others) if now - _MINUTE_S < t <= now)
         if len(recent) >= self._minute_limit:
             # Any 60 s hold at most the limit, wherever the service's own minute begins.
             waits.append(recent[-self._minute_limit] + _MINUTE_S - now)
@@ -355,16 +355,16 @@ class FreeQuota:
 
     def _today(self, now: float) -> int:
         unseen = self._unseen if self._unseen_day == _day(now) else 0
-        return self._since(_midnight(now) - _DAY_S) + unseen
+        return self._between(_midnight(now) - _DAY_S, now) + unseen
 
-    def _since(self, moment: float) -> int:
-        own = sum(1 for t in self._made if t >= moment)
-        return own + sum(1 for t in self._others if t >= moment)
+    def _between(self, moment: float, now: float) -> int:
+        """Calls since a moment; those of a clock that has been put back since are left out."""
+        return sum(moment <= t <= now for t in (*self._made, *self._others))
 
     def _look_elsewhere(self) -> None:
         """Ask for other processes' calls, once in a while, and not under the lock."""
         now = self._clock()
-        if self._elsewhere is None or now - self._others_at < _ELSEWHERE_LIFETIME_S:
+        if self._elsewhere is None or abs(now - self._others_at) < _ELSEWHERE_LIFETIME_S:
             return
         self._others_at = now
         others = list(self._elsewhere(now - _DAY_S))

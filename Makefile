@@ -82,9 +82,8 @@ soak: $(VENV)/.test
 docs: $(VENV)/.docs
 	$(PY) tools/docs.py $(ARGS)
 
-# A coverage-guided fuzzer has wheels for some Pythons only; without it inputs are mutated blindly.
+# The coverage-guided fuzzer is there for some Pythons only; without it inputs are mutated blindly.
 fuzz: $(VENV)/.test
-	@$(PIP) --only-binary :all: atheris || echo "No atheris for this Python: mutating blindly."
 	$(PY) -m tests.fuzz --seconds $(SECONDS) $(ARGS)
 
 clean:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 QUICK = "BENCH_QUICK" in os.environ
 """Whether small sizes will do, because only the benchmarks themselves are tried."""
+MISSED = " (missed)"
 
 
 def row(
@@ -44,12 +45,39 @@ def row(
             f"{name} {value if isinstance(value, str) else _short(value)}"
             for name, value in beside.items()
         )
-    missed = bar is not None and statistics.median(rounds) > bar
-    limit = "" if bar is None else f"{_short(bar)} {unit}".strip() + " (missed)" * missed
+    over = bar is not None and statistics.median(rounds) > bar
+    limit = "" if bar is None else f"{_short(bar)} {unit}".strip() + MISSED * over
     print(f"{what}: {median} [{spread}] bar {limit or 'none'}; {beside}", flush=True)
     if path := os.environ.get("BENCH_ROWS"):
         with Path(path).open("a", encoding="utf-8") as rows:
             rows.write(json.dumps([what, median, spread, limit, beside]) + "\n")
+
+
+def read(path: Path) -> list[list[str]]:
+    """Give the rows that were left in a file: what, median, spread, limit, beside."""
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def missed(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Say which of the rows missed their bar, by how much."""
+    return [
+        f"{what}: {median}, bar {limit.removesuffix(MISSED)}"
+        for what, median, _, limit, _ in rows
+        if limit.endswith(MISSED)
+    ]
+
+
+def status(failed: Sequence[str], rows: Sequence[Sequence[str]], *, quick: bool = QUICK) -> int:
+    """Name what failed and the bars that were missed; give the exit status of a program.
+
+    At small sizes, which only try the benchmarks, a missed bar is named and is no failure.
+    """
+    late = missed(rows)
+    for each in failed:
+        print(f"did not come to its end: {each}")
+    for each in late:
+        print(f"bar missed{' (at small size)' if quick else ''}: {each}")
+    return 1 if failed or (late and not quick) else 0
 
 
 def _short(value: float) -> str:

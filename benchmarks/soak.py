@@ -1,9 +1,9 @@
 """What stays flat over hours of use: memory, time a turn, messages a second.
 
 Run: ``python benchmarks/soak.py [calls] [turns] [widgets] [stream]`` (some six minutes for all;
-each has a size: ``--calls 20000 --turns 500 --widgets 100 --tokens 72000``). Every part is a
-process of its own that asks the offline server, so that what it keeps is seen in its resident
-memory.
+each has a size: ``--calls 20000 --turns 500 --widgets 100 --tokens 72000``). A bar that was missed
+is named at the end, and makes the exit status 1. Every part is a process of its own that asks the
+offline server, so that what it keeps is seen in its resident memory.
 
 - calls: answers one after the other, the ledger in a file, the usage panel open, three listeners.
 - turns: one chat that gets longer; each question sends all that was said before.
@@ -33,7 +33,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import comm
-from _table import QUICK, row
+from _table import QUICK, read, row, status
 from comm.base_comm import BaseComm
 
 import ornb
@@ -49,12 +49,16 @@ HOUR_S, RATE = 3600.0, 20.0
 PATIENCE_S = 90.0
 """For the next byte, as `Timeouts.between_bytes` has it."""
 QUICKLY = {"tokens": 4, "chunk_s": 0}
+AS_LONG = 9.0
+"""How much longer a chat is in the middle of its last fifth than in that of its first. A turn may
+get dearer with the chat, since all that was said is sent along, and written again into the output
+that stays; a turn that gets dearer than that repeats some work for each turn there was."""
 STREAM_S = 90.0
 """What the hour is pressed into, at best."""
 
 
 def main() -> int:
-    """Run the parts, each in a process of its own; the exit status counts those that failed."""
+    """Run the parts, each in a process of its own; 0 if all ended and held their bars."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}")
     parser.add_argument("--calls", type=int, default=20_000 // SMALLER)
@@ -67,19 +71,20 @@ def main() -> int:
         ornb.connect(offline=True)
         PARTS[options.parts[0]](options)
         return 0
-    failed = [part for part in options.parts or PARTS if _apart(part)]
-    if failed:
-        print("did not come to their end:", *failed)
-    return len(failed)
+    with tempfile.TemporaryDirectory() as folder:
+        rows = Path(os.environ.get("BENCH_ROWS") or Path(folder) / "rows")
+        rows.touch()
+        failed = [part for part in options.parts or PARTS if _apart(part, rows)]
+        return status(failed, read(rows))
 
 
-def _apart(part: str) -> int:
+def _apart(part: str, rows: Path) -> int:
     command = [sys.executable, *sys.argv, "--here"]
     others = {*PARTS} - {part}
     command = [each for each in command if each not in others]
     if part not in command:
         command.append(part)
-    environment = os.environ | {"ORNB_OFFLINE_MODEL": "off"}
+    environment = os.environ | {"ORNB_OFFLINE_MODEL": "off", "BENCH_ROWS": str(rows)}
     return subprocess.run(command, env=environment, check=False).returncode  # noqa: S603
 
 
@@ -217,8 +222,9 @@ def turns(options: argparse.Namespace) -> None:
         "the same: bytes of the output that stays, for each turn",
         kept.sizes[-1] / options.turns,
         "B",
+        bar=4000,
     )
-    row("the same: CPU of the last fifth over the first", growth(times))
+    row("the same: CPU of the last fifth over the first", growth(times), bar=AS_LONG)
     print(
         f"CPU of a turn by fifths, ms: {' '.join(f'{1e3 * each:.1f}' for each in _fifths(times))}; "
         f"memory by tenths, MB: {' '.join(f'{mb:.0f}' for mb in memory)}; the output that stays is "

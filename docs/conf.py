@@ -185,18 +185,31 @@ READABLE = {
 }
 """What a page can show. Live widgets and transcripts are left out: their static twin is there."""
 
+HEADER = re.compile(r"(?<=<th>)[a-z0-9_]+_[a-z0-9_]+(?=</th>)")
+
+
+def _breakable(name: re.Match[str]) -> str:
+    """Let the name of a column go on in a second line, so that more columns have room."""
+    return name[0].replace("_", "_<wbr>")
+
 
 def read_notebook(_app: Sphinx, docname: str, source: list[str]) -> None:
-    """Take out of a notebook what only a kernel can show, and give its figures a place."""
+    """Number a notebook, leave out what only a kernel can show, and give its figures a place."""
     if not docname.startswith("notebooks/"):
         return
     notebook = json.loads(source[0])
     notebook["metadata"].setdefault("language_info", {})["pygments_lexer"] = "ipython3"
+    number = Path(docname).name.partition("-")[0]
+    if number.isdecimal():  # the guides say "notebook 06", so the menu does too
+        opening = notebook["cells"][0]
+        opening["source"] = re.sub("^# ", f"# {number} · ", _text(opening["source"]))
     for cell in notebook["cells"]:
         for output in cell.get("outputs", []):
             shown = output.get("data", {})
             if FIGURE in shown:
                 shown["text/html"] = _figure(shown)
+            elif "text/html" in shown:
+                shown["text/html"] = HEADER.sub(_breakable, _text(shown["text/html"]))
             for kind in set(shown) - READABLE:
                 del shown[kind]
     source[0] = json.dumps(notebook)

@@ -1,6 +1,17 @@
 """OpenRouter in Jupyter: pick a model, chat with it, see what it cost.
 
-Names are loaded when they are first touched, so that ``import ornb`` costs next to nothing.
+Without a key all of it works offline. The first calls::
+
+    import ornb
+
+    ornb.ask("What is a token?")  # one question, one answer
+    ornb.Chat()                   # a chat with a picker, in the cell
+    ornb.models(free=True)        # the catalogue as a table
+    ornb.usage                    # each call: tokens, seconds, USD
+    ornb.sign_in()                # go live
+
+``ornb.ask?`` in a notebook explains a name; ``dir(ornb)`` lists them. Names are loaded when
+they are first touched, so that ``import ornb`` costs next to nothing.
 """
 
 from __future__ import annotations
@@ -145,7 +156,7 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*__all__, "errors", "load_ipython_extension"})
 
 
 class _Package(ModuleType):

@@ -24,6 +24,7 @@ from .ledger.tracker import exact_sum
 from .offline import start
 from .request.structured import response_format
 from .wire.reply import Reply, format_usd
+from .wire.stream import check_fields
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -134,9 +135,9 @@ def batch(
     Returns
     -------
     pandas.DataFrame or Plan
-        Index, columns and dtypes of `data`, and the columns of
-        `ornb.batching.answers.BATCH_COLUMNS`, a row each: answer, status, error, tokens, cost and
-        times. Failed rows are rows; running the same again asks them again.
+        Index, columns and dtypes of `data`, and further columns (docs/tables.md has them), a row
+        each: answer, status, error, tokens, cost and times. Failed rows are rows; running the same
+        again asks them again.
 
     Raises
     ------
@@ -166,7 +167,9 @@ def batch(
     time (``Retry-After``) is waited for. A wrong key, no credits or an unknown model stop the
     batch, since no row could do better.
 
-    How the key gets to workers in other processes is in `ornb.batching.work`.
+    Threads share the caller's connections. A ``ProcessPoolExecutor`` is given the key through a
+    pipe of this machine; workers of any other executor read ``OPENROUTER_API_KEY`` of their own
+    environment, and use it only if it is the caller's.
     """
     made = _Batch(
         data, template, model, system, schema, cap_usd, store, resume, prefix, client, params
@@ -233,6 +236,7 @@ class _Batch:
         self.due = [digest for digest in self.first if digest not in self.known]
 
     def _request(self, model: Any, schema: Any, params: dict[str, Any]) -> dict[str, Any]:
+        check_fields(params)
         taken = {"messages", "stream"} | ({"response_format"} if schema is not None else set())
         wrong = sorted(taken & params.keys())
         if wrong:
@@ -293,6 +297,13 @@ class _Batch:
         answer = Answer.of(reply, self.prices.estimate(reply))
         return answer if self.shape is None else self.shape.read(answer)
 
+    def _explain(self, error: OrnbError) -> bool:
+        """Propose near models where the one asked is refused, since no row could do better."""
+        model = self.request.get("model")
+        if self.is_default:
+            session.with_near_models(error, model)
+        return session.refuses_model(error, model)
+
     def _keep(self, digest: str, answer: Answer) -> None:
         if answer.status == "ok":
             self.kept.put(digest, answer)
@@ -326,6 +337,7 @@ class _Batch:
                 answer_of=self._answer_of,
                 keep=self._keep,
                 told=told,
+                explain=self._explain,
                 label=label,
             )
             try:
@@ -402,17 +414,25 @@ def _bar(made: _Batch, *, show: bool) -> Iterator[Callable[[Answer, int], None]]
     from tqdm.auto import tqdm
 
     billed: list[float] = []
+    failed = 0
     done = len(made.listed) - sum(made.counts[digest] for digest in made.due)
     with tqdm(total=len(made.listed), initial=done, unit="row", disable=not show) as bar:
 
         def told(answer: Answer, rows: int) -> None:
+            nonlocal failed
+            words = ""
             if answer.cost_usd is not None:
                 billed.append(answer.cost_usd)
-            if answer.source == "live":
-                bar.set_postfix_str(f"{format_usd(exact_sum(billed))} billed", refresh=False)
+            if answer.status == "error":
+                failed += rows
             elif answer.source in ("local", "canned"):
-                bar.set_postfix_str(f"{answer.source}, nothing billed", refresh=False)
-            bar.update(0 if answer.status == "stopped" else rows)
+                words = f"{answer.source}, nothing billed"
+            if answer.source == "live":
+                words = f"{format_usd(exact_sum(billed))} billed"
+            trouble = [f"{failed:,} failed"] if failed else []
+            bar.set_postfix_str(", ".join([words, *trouble] if words else trouble), refresh=False)
+            # It counts answers, so that it ends short of full, and as no success, where some fail.
+            bar.update(rows if answer.status == "ok" else 0)
 
         yield told
 
@@ -427,10 +447,10 @@ def _interrupted(rows: Sequence[Answer]) -> str:
 
 def _left_out(rows: Sequence[Answer]) -> str:
     """What a person should know of rows that are not answered."""
-    lines = []
+    counts: dict[str | None, list[str]] = {}
     for status, verb in (("error", "failed"), ("stopped", "stopped"), ("skipped", "skipped")):
         reasons = [each.error for each in rows if each.status == status]
-        if reasons:
+        if reasons:  # what they share is said once
             noun = "row" if len(reasons) == 1 else "rows"
-            lines.append(f"{len(reasons):,} {noun} {verb}; the last: {reasons[-1]}")
-    return "\n".join(lines)
+            counts.setdefault(reasons[-1], []).append(f"{len(reasons):,} {noun} {verb}")
+    return "\n".join(f"{' and '.join(each)}; the last: {why}" for why, each in counts.items())

@@ -183,7 +183,7 @@ def to_frame(
     Returns
     -------
     pandas.DataFrame, one row a model
-        Indexed by ``id``, in the order given, columns as in `MODEL_COLUMNS` with the same dtypes
+        Indexed by ``id``, in the order given, columns as in docs/tables.md with the same dtypes
         whatever was given, also for no records at all. A record without an id is left out, and of
         two records with one id the first is kept; ``frame.attrs["notes"]`` (list of str) says so
         for people, ``frame.attrs["skipped"]`` (list of int) gives their positions.
@@ -374,7 +374,7 @@ def endpoints_to_frame(
     Returns
     -------
     pandas.DataFrame, one row an endpoint
-        Columns as in `ENDPOINT_COLUMNS`. Times are in seconds (the API has milliseconds); they and
+        Columns as in docs/tables.md. Times are in seconds (the API has milliseconds); they and
         the speeds are missing in answers to a request without a key. Routers have no endpoints.
 
     Raises
@@ -471,7 +471,7 @@ def providers_to_frame(
     Returns
     -------
     pandas.DataFrame, one row a provider
-        Indexed by ``slug``, columns as in `PROVIDER_COLUMNS`.
+        Indexed by ``slug``, columns as in docs/tables.md.
 
     Raises
     ------

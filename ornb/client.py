@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 from urllib.parse import quote, urljoin, urlsplit
 
-from .errors import NotFound, UnexpectedAnswer
+from .errors import ConfigError, NotFound, UnexpectedAnswer
 from .wire.reply import Event, Reply, Timing, Usage
 from .wire.service import Secret, Service, Timeouts
 from .wire.stream import BeforeCall, Messages, Stream
@@ -32,16 +32,24 @@ OPENROUTER = "https://openrouter.ai/api/v1"
 
 
 class Origin(NamedTuple):
-    """Where facts come from, and when."""
+    """Where facts come from, and when.
+
+    Attributes
+    ----------
+    source : str
+        "live", "snapshot" (the offline default) or "recorded".
+    fetched_at : datetime
+        When they arrived (UTC).
+    url : str
+        Address asked.
+    snapshot : str or None
+        Day of the snapshot, ``YYYY-MM-DD``.
+    """
 
     source: str
-    """"live", "snapshot" (the offline default) or "recorded"."""
     fetched_at: datetime
-    """When they arrived (UTC)."""
     url: str
-    """Address asked."""
     snapshot: str | None = None
-    """Day of the snapshot, ``YYYY-MM-DD``."""
 
 
 class Records(list[dict[str, Any]]):
@@ -83,7 +91,8 @@ class Client:
     Raises
     ------
     ConfigError
-        `base_url` is not an http(s) address, or `api_key` is no header value.
+        `base_url` is not an http(s) address, `api_key` is not a header value, or another
+        argument cannot be used.
 
     Examples
     --------
@@ -109,6 +118,11 @@ class Client:
         title: str = "ornb",
         referer: str = "http://localhost/ornb",
     ) -> None:
+        if isinstance(retries, bool) or not isinstance(retries, int) or retries < 0:
+            raise ConfigError(f"retries is {retries!r}; give a number of times from 0 on.")
+        for name, value in (("title", title), ("referer", referer)):
+            if not isinstance(value, str) or not value.isprintable():
+                raise ConfigError(f"{name} is not a line of text; give one, such as 'my lesson'.")
         self.source = source
         self._service = Service(
             base_url or OPENROUTER,
@@ -382,6 +396,9 @@ class Client:
         >>> text == stream.reply.text
         True
         """
+        if self.source == "live" and self._service.host != urlsplit(OPENROUTER).netloc:
+            # OpenRouter always counts tokens; other servers count those of a stream if asked.
+            params.setdefault("stream_options", {"include_usage": True})
         return self._call(messages, model, params, streamed=True)
 
     def close(self) -> None:

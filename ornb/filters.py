@@ -15,9 +15,9 @@ from . import columns as c
 from .errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
-__all__ = ["closest", "did_you_mean", "filter_models"]
+__all__ = ["check_makers", "closest", "did_you_mean", "filter_models"]
 
 Mask = np.ndarray[Any, Any]
 
@@ -90,8 +90,8 @@ def filter_models(
     Raises
     ------
     ConfigError
-        An unknown filter, modality or parameter (the message proposes the nearest known), or a
-        limit or a yes/no that is none.
+        An unknown filter, modality or parameter (the message proposes the nearest known), a limit
+        that is not a number, or a yes/no that is neither.
 
     Examples
     --------
@@ -199,8 +199,39 @@ def _at_most(models: pd.DataFrame, column: str, most: float | None) -> Mask | No
 
 def _limit(name: str, value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float | np.number):
-        raise ConfigError(f"{name}={value!r} is not a number; give one, such as {name}=1")
+        such = "128_000 (tokens)" if name == "min_context" else "1 (USD per million tokens)"
+        raise ConfigError(f"{name}={value!r} is not a number; give one, such as {name}={such}")
     return float(value)
+
+
+def check_makers(models: pd.DataFrame, filters: Mapping[str, Any]) -> None:
+    """Refuse an author or a family that the whole catalogue does not have: it is a slip.
+
+    Parameters
+    ----------
+    models : pandas.DataFrame
+        All models. A part of them may well lack an author, which is no slip there.
+    filters : mapping
+        As of `filter_models`; ``author`` and ``family`` are looked at.
+
+    Raises
+    ------
+    ConfigError
+        With the nearest names there are.
+
+    Examples
+    --------
+    >>> check_makers(ornb.models(), {"author": "openia"})
+    Traceback (most recent call last):
+        ...
+    ornb.errors.ConfigError: 'openia' is no author; did you mean 'openai'...
+    """
+    for column in ("author", "family"):
+        known = {each for each in models[column] if isinstance(each, str)}
+        folded = {each.casefold() for each in known}
+        for name in _names(filters.get(column) or ()):
+            if str(name).casefold() not in folded:
+                raise ConfigError(did_you_mean(str(name), known, column))
 
 
 def did_you_mean(name: str, known: Iterable[str], what: str) -> str:

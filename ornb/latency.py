@@ -120,14 +120,14 @@ def latency_summary(
     Returns
     -------
     pandas.DataFrame, one row a group
-        Columns as in `SUMMARY_COLUMNS`, smallest median first; groups without a time come last. A
+        Columns as in docs/tables.md, smallest median first; groups without a time come last. A
         figure that n is too small for is missing, and ``note`` says what it would take.
         ``.attrs["source"]`` tells how many times are live, recorded, local or canned.
 
     Raises
     ------
     ConfigError
-        No such column, or a `confidence` that is none.
+        No such column, or a `confidence` or `resamples` that is not one.
 
     Examples
     --------
@@ -280,13 +280,13 @@ def latency_differences(
     Returns
     -------
     pandas.DataFrame, one row a pair
-        Columns as in `DIFFERENCE_COLUMNS`; `a` has the smaller median. Largest difference first;
+        Columns as in docs/tables.md; `a` has the smaller median. Largest difference first;
         pairs of which one gave no time come last, and say so.
 
     Raises
     ------
     ConfigError
-        No such column, or a `confidence` that is none.
+        No such column, or a `confidence` or `resamples` that is not one.
 
     Examples
     --------
@@ -389,7 +389,7 @@ def latency_beside_listed(
     Returns
     -------
     pandas.DataFrame, one row a model and provider
-        Columns as in `SUMMARY_COLUMNS` and `LISTED_COLUMNS`, units those of the metric. Your time
+        Columns as in docs/tables.md, units those of the metric. Your time
         begins at your machine, theirs at their edge: the network between is the difference.
 
     Raises

@@ -139,7 +139,8 @@ def measure(
     max_tokens : int, optional
         Longest answer: bounds the cost. Thoughts of a reasoning model count. None sets no limit.
     max_usd : float or str, optional
-        The run is refused if it could cost more. None allows anything.
+        The run is refused if it could cost more. None allows anything. Offline nothing is billed,
+        and nothing is refused.
     seed : int, optional
         Of the order, and of what is put before the prompts: the same seed sends the same requests,
         which a cache may then know. By default another one each time; it is in ``.attrs``.
@@ -153,7 +154,7 @@ def measure(
     Returns
     -------
     pandas.DataFrame, one row a request
-        Columns as in `MEASURE_COLUMNS`, in the order of their start. Failures are rows with
+        In the order of their start; docs/tables.md has the columns. Failures are rows with
         ``status`` "error"; an interrupt ends the run and gives what there is. ``.attrs`` has the
         seed, the time, the versions and the prompts.
 
@@ -162,7 +163,7 @@ def measure(
     ConfigError
         An argument makes no sense: no models, no prompt, no such connection ...
     BudgetExceeded
-        The run could cost more than `max_usd`. Nothing was sent.
+        The run could cost more than `max_usd`, and would be billed. Nothing was sent.
     OrnbError
         The client of this kernel cannot be made.
 
@@ -260,6 +261,7 @@ class _Shot:
     start: _Start
     queued_s: float | None = None
     read_at: list[float] = field(default_factory=list)
+    failure: OrnbError | None = None
 
     def fire(self) -> None:
         """Ask, once all are ready; what goes wrong is in the reply."""
@@ -269,8 +271,8 @@ class _Shot:
             for event in stream:
                 if event.type in ("text", "reasoning"):
                     note(stream.read_at)
-        except OrnbError:
-            pass  # its row says so
+        except OrnbError as error:
+            self.failure = error  # its row says so
         finally:
             if stream.turn is not None:  # it ended before it was ready
                 self.start.arrive()
@@ -385,6 +387,9 @@ class _Run:
                 self._opened = 0  # the server closed some: open them again
             self._rows.append(_row(shot, reply, len(self._rows), shot.burst.model in self._called))
             lean = replace(reply, text="", reasoning="", raw_chunks=())
+            if shot.failure is not None:
+                words = str(session.with_near_models(shot.failure, shot.burst.model))
+                lean = replace(lean, error=words)
             self._tracker.record(lean, estimate_usd=session.estimate(lean))
         self._called |= {shot.burst.model for shot in shots}
 

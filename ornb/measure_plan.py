@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from . import session
-from .catalog import closest
 from .errors import BudgetExceeded, ConfigError, OrnbError
 from .wire.reply import format_usd
+from .wire.stream import check_fields
 from .wire.transport import POOL_SIZE
 
 if TYPE_CHECKING:
@@ -294,12 +294,6 @@ def _hints(service: Client, price: Price) -> Iterator[str]:
             f"{price.free_calls} of the calls are free, and OpenRouter answers {FREE_A_MINUTE} of "
             "those a minute: ornb.quota(wait=True) spaces them."
         )
-    if price.unknown:
-        with contextlib.suppress(OrnbError):  # without a catalogue there is no near name
-            listed = session.models()
-            for model in price.unknown.keys() - set(listed.index):
-                if near := closest(model, listed, n=2):
-                    yield f"{model} is not listed; did you mean {' or '.join(near)}?"
 
 
 # --- arguments ------------------------------------------------------------------------------------
@@ -473,6 +467,7 @@ def _request(
     params: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Fields of every request."""
+    check_fields(params)
     made = {"label": label, **params}
     if max_tokens is not None:
         made["max_tokens"] = _whole("max_tokens", max_tokens, 1)

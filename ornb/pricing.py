@@ -508,27 +508,29 @@ def tiers(models: pd.DataFrame, *, scheme: Scheme | None = None) -> pd.DataFrame
     Raises
     ------
     ConfigError
-        There is no such scheme, or a price column is missing.
+        `models` is not a models frame, or there is no such scheme.
 
     Examples
     --------
     >>> from ornb.catalog import to_frame
     >>> prices = {"prompt": "0.000001", "completion": "0.000002"}
     >>> frame = to_frame([{"id": "a/b", "pricing": prices}])
-    >>> table = tiers(frame, scheme="blended")
+    >>> table = ornb.tiers(frame, scheme="blended")
     >>> table.loc[table["models"] > 0, "tier"].tolist()
     ['1 to 10']
     """
     import pandas as pd
 
     needed = ["prompt_usd_per_million", "completion_usd_per_million", "is_router", "is_free"]
-    missing = [name for name in needed if name not in models.columns]
+    missing = [name for name in needed if name not in getattr(models, "columns", ())]
     if missing:
         raise ConfigError(f"no column {missing[0]!r} to sort by; give a frame of ornb.models()")
     if scheme is not None:
         _scheme(scheme)
     names: list[Scheme] = ["per_token", "blended"] if scheme is None else [scheme]
-    return pd.concat([_tier_table(models, name) for name in names], ignore_index=True)
+    table = pd.concat([_tier_table(models, name) for name in names], ignore_index=True)
+    table.attrs = dict(models.attrs)
+    return table
 
 
 def _tier_table(models: pd.DataFrame, scheme: Scheme) -> pd.DataFrame:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 import threading
-from dataclasses import dataclass, field
+import time
+import warnings
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,21 +17,24 @@ from urllib.parse import urlsplit
 from . import catalog
 from . import recording as tapes
 from .client import OPENROUTER, Client, Reply, Timeouts
-from .errors import BadRequest, ConfigError, Forbidden, NotFound, OrnbError
-from .filters import closest
+from .errors import BadRequest, ConfigError, Forbidden, Interrupted, NotFound, OrnbError
+from .filters import check_makers, closest, did_you_mean
 from .ledger.bills import activity_to_frame, estimate_reply
 from .ledger.budget import settle_bill
 from .ledger.gate import Gate
 from .ledger.quota import FreeQuota, Quota
 from .ledger.tracker import UsageTracker
 from .ledger.worst_case import Quote
+from .request.parameters import misspelt
 from .wire.reply import format_usd
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     import pandas as pd
 
     from .offline import OfflineServer
-    from .wire.stream import Messages
+    from .wire.stream import Messages, Settle
 
 LIVE_DEFAULT = "openrouter/free"
 """Answers at no cost, by a free model that OpenRouter chooses."""
@@ -36,6 +42,9 @@ LOCAL, CANNED = "ornb/smollm2-135m-instruct", "ornb/canned"
 """The models of the offline default."""
 CATALOGUE_LIFETIME = timedelta(minutes=5)
 """As long as OpenRouter's own edge keeps its copy."""
+ESTIMATE_PATIENCE_S = {"live": 2.0, "offline": 30.0}
+"""Seconds that an answer which has come waits for the catalogue, by the source of the client. The
+offline one is on this machine, and there at once."""
 OFFLINE_WORDS = """\
 ornb is offline: no OPENROUTER_API_KEY is set. Nothing is billed.
   catalogue  snapshot of {snapshot}
@@ -62,10 +71,58 @@ class _Default:
     fetched_at: datetime | None = None
     fetched_under: tuple[Any, ...] = ()
     """The recordings that were open when the catalogue was fetched."""
+    looked: threading.Event | None = None
+    """Of the first look at this connection's catalogue; set once it has ended, in whatever way."""
+    look_until: float = 0.0
+    """`time.monotonic` up to which answers wait for that look, in s."""
+    looking: threading.RLock = field(default_factory=threading.RLock)
+    """Guards the beginning of that look."""
+    fetching: threading.RLock = field(default_factory=threading.RLock)
+    """Held while the catalogue is fetched; `lock` is not, so that calls go on meanwhile."""
     recording: tapes.Recorder | tapes.Replay | None = None
     """What `connect` was given."""
     announced: bool = False
+    warned: set[str] = field(default_factory=set)
+    """Names of fields that were taken for slips, and told of."""
     lock: threading.RLock = field(default_factory=threading.RLock)
+
+
+class _Door(Gate):
+    """The gate of the kernel's own client, which also knows what people mistype."""
+
+    def __call__(self, body: Mapping[str, Any], pause: Callable[[float], bool]) -> Settle | None:
+        _warn_of_slips(body)
+        return super().__call__(body, pause)
+
+    def quote(self, body: Mapping[str, Any], *, at_hand: bool = False) -> Quote:
+        quoted = super().quote(body, at_hand=at_hand)
+        if at_hand:
+            return quoted
+        _warn_of_slips(body)
+        near = "" if quoted.unknown is None else _near(body.get("model"))
+        if near:
+            quoted = replace(quoted, unknown=f"{quoted.unknown} (did you mean {near}?)")
+        return quoted
+
+
+def _warn_of_slips(body: Mapping[str, Any]) -> None:
+    """Say once of a field that it looks misspelt; it is sent, since the API gains fields."""
+    for name, meant in misspelt(body).items():
+        if name not in _default.warned:
+            _default.warned.add(name)
+            warnings.warn(
+                f"{name!r} is no parameter that ornb knows; it is sent as it is. "
+                f"Did you mean {meant!r}?",
+                stacklevel=_out_of_ornb(),
+            )
+
+
+def _out_of_ornb() -> int:
+    """How many calls above the one that asks the first one that is not ours was made."""
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("ornb."):
+        level, frame = level + 1, frame.f_back
+    return level
 
 
 _default = _Default()
@@ -73,6 +130,15 @@ usage = UsageTracker(client=lambda: client())  # noqa: PLW0108 - it is defined b
 """One row a call of this kernel's default client."""
 usage.on_bill(settle_bill)
 _free_quota = FreeQuota(elsewhere=usage.free_calls_elsewhere)
+
+
+def _after_fork() -> None:
+    """Open, in the copy, what another thread of the original may have locked."""
+    _default.lock, _default.looking, _default.fetching = (threading.RLock() for _ in range(3))
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def connect(
@@ -114,7 +180,8 @@ def connect(
     Raises
     ------
     ConfigError
-        The key or the address cannot be one.
+        `api_key` is not a key, `base_url` not an http(s) address, another argument cannot be
+        used, or there is no such argument.
     OfflineError
         The offline default does not start.
 
@@ -123,6 +190,11 @@ def connect(
     >>> ornb.connect(offline=True).source
     'offline'
     """
+    for name in attribution:
+        if name not in ("title", "referer"):
+            taken = [*connect.__annotations__, "title", "referer"]
+            known = [each for each in taken if each not in ("return", "attribution")]
+            raise ConfigError(did_you_mean(name, known, "argument of connect"))
     if offline and (api_key or base_url):
         raise ConfigError("offline=True takes neither api_key nor base_url: choose one of the two.")
     if not offline:
@@ -148,10 +220,10 @@ def connect(
         before_call=None,  # below: it asks this client for prices
         **attribution,
     )
-    client.before_call = Gate(client, _record_of, _free_quota)
+    client.before_call = _Door(client, _record_of, _free_quota)
     with _default.lock:
         _default.client = client
-        _default.catalogue = _default.fetched_at = None
+        _default.catalogue = _default.fetched_at = _default.looked = None
         if _default.recording is not None:
             _default.recording.close()
         _default.recording = None if recording is None else _with_recording(client, recording)
@@ -173,7 +245,7 @@ def client() -> Client:
 
     Examples
     --------
-    >>> client() is client()
+    >>> ornb.client() is ornb.client()
     True
     """
     with _default.lock:
@@ -195,19 +267,24 @@ def models(*, refresh: bool = False, **filters: Any) -> pd.DataFrame:
     refresh : bool
         Fetch the catalogue again; else a copy of up to five minutes serves.
     **filters : Any
-        As in `ornb.catalog.filter_models`: ``search``, ``free``, ``min_context``, ``accepts``,
-        ``tools``, ``max_completion_usd_per_million``, ...
+        As in `ornb.catalog.filter_models`, all to be met: ``search`` (words of the id or name);
+        ``author``, ``family`` (one or several); ``free``, ``tools``, ``reasoning``,
+        ``structured_outputs`` (True or False); ``min_context`` (tokens); ``accepts``, ``returns``
+        (modalities such as ``"image"``); ``parameters`` (of a request);
+        ``max_prompt_usd_per_million``, ``max_completion_usd_per_million`` (USD per million tokens);
+        ``routers``, ``aliases``, ``batch`` (False leaves them out).
 
     Returns
     -------
     pandas.DataFrame, shape (n_models, n_columns)
-        Indexed by ``id``; the columns, their units and dtypes are in `ornb.catalog.MODEL_COLUMNS`.
-        ``.attrs`` says where they come from (source, fetched_at, url, snapshot).
+        Indexed by ``id``; docs/tables.md has the columns, their units and dtypes. ``.attrs`` says
+        where they come from (source, fetched_at, url, snapshot).
 
     Raises
     ------
     ConfigError
-        No such filter.
+        There is no such filter, or a value of it is not one: an unknown author, family, modality or
+        parameter, a limit that is not a number.
     OrnbError
         The service cannot be reached, or refuses.
 
@@ -217,38 +294,55 @@ def models(*, refresh: bool = False, **filters: Any) -> pd.DataFrame:
     >>> bool(free["is_free"].all())
     True
     """
-    service = client()
-    with _default.lock:
-        now = datetime.now(UTC)
-        fresh = _default.fetched_at is not None and (
-            service.source == "offline" or now - _default.fetched_at < CATALOGUE_LIFETIME
-        )
-        fresh = fresh and _default.fetched_under == tapes.opened()
-        if _default.catalogue is None or refresh or not fresh:
-            records = service.models()
-            _default.catalogue = catalog.to_frame(records, **records.origin._asdict())
-            _default.fetched_at, _default.fetched_under = now, tapes.opened()
-        frame = _default.catalogue
+    frame = _catalogue(_default, client(), refresh=refresh)
+    check_makers(frame, filters)
     return catalog.filter_models(frame, **filters) if filters else frame.copy()
 
 
-def endpoints(model: str) -> pd.DataFrame:
+def _catalogue(state: _Default, service: Client, *, refresh: bool = False) -> pd.DataFrame:
+    """The catalogue of a connection, fetched if what is at hand does not serve."""
+    with state.fetching:
+        now, tapes_open = datetime.now(UTC), tapes.opened()
+        is_current = service is state.client
+        frame, at = state.catalogue, state.fetched_at
+        # A clock that was put back makes no catalogue young.
+        is_young = at is not None and timedelta() <= now - at < CATALOGUE_LIFETIME
+        fresh = at is not None and (service.source == "offline" or is_young)
+        fresh = fresh and is_current and state.fetched_under == tapes_open
+        if frame is None or refresh or not fresh:
+            try:
+                records = service.models()
+                frame = catalog.to_frame(records, **records.origin._asdict())
+            except OrnbError:
+                if is_current:  # not asked again for the sake of estimates
+                    _begin_look(state, 0.0)
+                raise
+            with state.lock:
+                if service is state.client:  # no other was connected meanwhile
+                    state.catalogue, state.fetched_at = frame, now
+                    state.fetched_under = tapes_open
+        return frame
+
+
+def endpoints(model: Any) -> pd.DataFrame:
     """List the providers that serve a model, one row an endpoint.
 
     Parameters
     ----------
-    model : str
+    model : str or ModelPicker
         Id such as ``"author/slug"``.
 
     Returns
     -------
     pandas.DataFrame, shape (n_endpoints, n_columns)
-        The columns are in `ornb.catalog.ENDPOINT_COLUMNS`.
+        docs/tables.md has the columns, their units and dtypes.
 
     Raises
     ------
+    ConfigError
+        `model` is not one.
     NotFound
-        No such model.
+        No such model; the message has the nearest ids.
     OrnbError
         The service cannot be reached, or refuses.
 
@@ -257,7 +351,12 @@ def endpoints(model: str) -> pd.DataFrame:
     >>> sorted(ornb.endpoints("openai/gpt-4o-mini")["provider_name"].unique())
     ['Azure', 'OpenAI']
     """
-    facts = client().endpoints(model)
+    asked = model_id(model) or ""
+    try:
+        facts = client().endpoints(asked)
+    except OrnbError as error:
+        with_near_models(error, asked)
+        raise
     return catalog.endpoints_to_frame(facts, **facts.origin._asdict())
 
 
@@ -267,7 +366,7 @@ def providers() -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame, shape (n_providers, n_columns)
-        The columns are in `ornb.catalog.PROVIDER_COLUMNS`.
+        docs/tables.md has the columns.
 
     Raises
     ------
@@ -294,20 +393,22 @@ def ask(
     """Ask once, and wait for the answer.
 
     The answer is streamed underneath, so that its time to first token is known, and an interrupt
-    keeps what had arrived in `ornb.usage`.
+    keeps what had arrived.
 
     Parameters
     ----------
     prompt : str or sequence of dict
         A prompt, or messages with ``role`` and ``content``.
     model : str or ModelPicker, optional
-        By default `default_model`.
+        An id. By default the environment's ``ORNB_MODEL``, else a free model that OpenRouter
+        chooses, offline this machine's, and at any other server the first that it lists.
     system : str, optional
         A system message that goes first.
     label : str, optional
         Your word for the call, kept in `ornb.usage`.
     **params : Any
-        Passed on untouched: ``temperature``, ``max_tokens``, ``provider``, ...
+        Passed on untouched: ``temperature``, ``max_tokens``, ``provider``, ... A name that looks
+        misspelt is told of in a warning.
 
     Returns
     -------
@@ -318,6 +419,8 @@ def ask(
     ------
     OrnbError
         Whatever went wrong; its ``reply`` has what arrived.
+    KeyboardInterrupt
+        As `ornb.errors.Interrupted`; its ``reply`` has what arrived, too.
 
     Examples
     --------
@@ -326,6 +429,8 @@ def ask(
     'canned'
     """
     messages = prompt
+    if system is not None and not isinstance(system, str):
+        raise ConfigError(f"system is {system!r}; give a text, or None.")
     if system is not None and prompt:
         asked = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else list(prompt)
         messages = [{"role": "system", "content": system}, *asked]
@@ -337,6 +442,8 @@ def ask(
     except OrnbError as error:
         with_near_models(error, chosen)
         raise
+    except KeyboardInterrupt:
+        raise Interrupted(stream.reply) from None
     return stream.reply
 
 
@@ -353,22 +460,60 @@ def with_near_models(error: OrnbError, model: str | None) -> OrnbError:
     Returns
     -------
     OrnbError
-        The same error; its message ends in the nearest ids where there are any.
+        The same error. Where the service refused the model's id, and not something else of the
+        request, its message ends in the nearest ids, if there are any.
 
     Examples
     --------
     >>> from ornb.errors import NotFound
-    >>> print(with_near_models(NotFound("No such model."), "openai/gpt4o-mini"))
-    No such model. Did you mean openai/gpt-4o-mini...
+    >>> print(with_near_models(NotFound("No model openai/gpt4o-mini."), "openai/gpt4o-mini"))
+    No model openai/gpt4o-mini. Did you mean openai/gpt-4o-mini...
     """
-    if not isinstance(error, BadRequest | NotFound) or model is None:
-        return error
+    near = _near(model) if refuses_model(error, model) else ""
+    if near and near not in str(error):
+        error.args = (f"{error} Did you mean {near}?",)
+    return error
+
+
+def refuses_model(error: OrnbError | None, model: str | None) -> bool:
+    """Tell whether a call failed because there is no such model.
+
+    Parameters
+    ----------
+    error : OrnbError or None
+        How it failed.
+    model : str or None
+        Who was asked.
+
+    Returns
+    -------
+    bool
+        True if the service's own words name the id: they do so for an id that it does not know
+        ("... is not a valid model ID", "No endpoints found for ..."). False for ornb's own models.
+
+    Examples
+    --------
+    >>> from ornb.errors import BadRequest
+    >>> said = {"message": "nobody/nothing is not a valid model ID"}
+    >>> refuses_model(BadRequest("...", raw=said), "nobody/nothing")
+    True
+    >>> refuses_model(BadRequest("...", raw={"message": "temperature is 9"}), "nobody/nothing")
+    False
+    """
+    if not isinstance(error, BadRequest | NotFound) or not model or model.startswith("ornb/"):
+        return False
+    said = error.raw.get("message") if isinstance(error.raw, dict) else error
+    return model.casefold() in str(said).casefold()
+
+
+def _near(model: Any) -> str:
+    """Listed ids that are near to one that is not, for people; empty where there are none."""
+    if not isinstance(model, str) or model.startswith("ornb/"):
+        return ""
     with contextlib.suppress(OrnbError):
         listed = models()
-        near = [] if model in listed.index else closest(model, listed)
-        if near:
-            error.args = (f"{error} Did you mean {' or '.join(near)}?",)
-    return error
+        return "" if model in listed.index else " or ".join(closest(model, listed))
+    return ""
 
 
 def quote(prompt: Messages, model: Any = None, **params: Any) -> Quote:
@@ -379,7 +524,7 @@ def quote(prompt: Messages, model: Any = None, **params: Any) -> Quote:
     prompt : str or sequence of dict
         As for `ask`.
     model : str or ModelPicker, optional
-        By default `default_model`.
+        By default as for `ask`.
     **params : Any
         As for `ask`; ``max_tokens`` and ``provider`` matter most.
 
@@ -392,13 +537,13 @@ def quote(prompt: Messages, model: Any = None, **params: Any) -> Quote:
     Raises
     ------
     ConfigError
-        `model` is none.
+        `prompt` or `model` is not one.
     OrnbError
         The catalogue cannot be had.
 
     Examples
     --------
-    >>> asked = quote("What is a token?", "openai/gpt-4o-mini", max_tokens=1000)
+    >>> asked = ornb.quote("What is a token?", "openai/gpt-4o-mini", max_tokens=1000)
     >>> asked.likely_usd < asked.worst_usd
     True
     """
@@ -464,8 +609,7 @@ def activity(**query: str) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame, one row a UTC day, model and provider
-        The last 30 finished days; columns as in `ornb.ledger.bills.ACTIVITY_COLUMNS`. Offline,
-        empty.
+        The last 30 finished days; docs/tables.md has the columns. Offline, empty.
 
     Raises
     ------
@@ -529,6 +673,11 @@ def model_id(choice: Any = None) -> str | None:
         value = value[0]
     if not isinstance(value, str) or not value.strip():
         raise ConfigError(f"model is {value!r}; give one id such as 'openai/gpt-4o-mini'.")
+    if value.strip().startswith("sk-"):
+        raise ConfigError(
+            "model is a key, so nothing was sent. Give one id such as 'openai/gpt-4o-mini'; a key "
+            "goes to ornb.connect(api_key=...)."
+        )
     return value.strip()
 
 
@@ -567,17 +716,27 @@ def _own_default() -> str | None:
 
 
 def _record(reply: Reply) -> None:
-    usage.record(reply, estimate_usd=estimate(reply))
+    amount = None
+    try:
+        amount = estimate(reply)
+    finally:  # whatever becomes of its estimate, an interrupt in it too, the row is kept
+        usage.record(reply, estimate_usd=amount)
 
 
 def estimate(reply: Reply) -> float | None:
     """Tell what the listed prices make of a call's tokens.
 
+    The prices are those of the catalogue at hand: what `models` fetched last, of whatever age. The
+    first call of a connection that finds none has it fetched, by one request beside the calls. Its
+    answer waits up to `ESTIMATE_PATIENCE_S` for that; when the catalogue takes longer, calls are
+    estimated from its arrival on. When it cannot be had, it is not asked for again until somebody
+    calls `models`.
+
     Parameters
     ----------
     reply : Reply
-        An answer. Offline it is as if the chosen model had given it, by the small model's count
-        of tokens.
+        An answer, of any source. Offline it is as if the chosen model had given it, by the small
+        model's count of tokens; a recorded one is priced by the service beneath the recording.
 
     Returns
     -------
@@ -592,17 +751,44 @@ def estimate(reply: Reply) -> float | None:
     used = reply.usage
     if used.prompt_tokens is None or used.completion_tokens is None:
         return None
-    frame = _default.catalogue
-    if frame is None and reply.source in ("local", "canned"):
-        with contextlib.suppress(OrnbError):  # the row counts for more than its estimate
-            frame = models()
-    if frame is None:
-        return None
-    if reply.requested_model not in frame.index:
+    frame = _prices_at_hand()
+    if frame is None or reply.requested_model not in frame.index:
         return None
     record = frame.at[reply.requested_model, "raw"]
     amount = estimate_reply(record.get("pricing") if isinstance(record, dict) else None, reply)
     return None if amount is None else float(amount)
+
+
+def _prices_at_hand() -> pd.DataFrame | None:
+    """The catalogue, if it is here or soon is; fetched for this once a connection."""
+    state = _default
+    service = state.client
+    if state.catalogue is not None or service is None:
+        return state.catalogue
+    ended, is_first = _begin_look(state, ESTIMATE_PATIENCE_S.get(service.source, 0.0))
+    if is_first:
+        look = threading.Thread(target=_look, args=(state, service, ended), daemon=True)
+        try:
+            look.start()
+        except RuntimeError:  # no threads, as in a browser's Python
+            _look(state, service, ended)
+    ended.wait(max(0.0, state.look_until - time.monotonic()))
+    return state.catalogue
+
+
+def _begin_look(state: _Default, patience_s: float) -> tuple[threading.Event, bool]:
+    """Give the event that ends the first look at the catalogue, and whether it is to begin."""
+    with state.looking:
+        is_first = state.looked is None
+        if state.looked is None:
+            state.looked, state.look_until = threading.Event(), time.monotonic() + patience_s
+        return state.looked, is_first
+
+
+def _look(state: _Default, service: Client, ended: threading.Event) -> None:
+    with contextlib.suppress(Exception):  # the row counts for more than its estimate
+        _catalogue(state, service)
+    ended.set()
 
 
 def likely_cost(messages: Messages, model: Any = None, **params: Any) -> str:

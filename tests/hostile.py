@@ -13,6 +13,9 @@ from typing import Any
 
 from playwright.sync_api import Error, Frame, Page
 
+from ornb.conversation import Conversation
+from ornb.wire.reply import Reply
+
 AWAY = "https://hostile.example/"
 HERE = "/hostile-"
 
@@ -254,8 +257,87 @@ HOSTILE = {
 }
 """The whole corpus, by name."""
 
+CALLS = {
+    "turned around": '{"path": "\u202etxt.repap-ym/\u202c"}',
+    "left open": '{"path": "/a\u2067\u2066", "force": true}',
+    "beyond the end": '{"pad": "'
+    + "x" * 12_000
+    + '", "path": "/", "more": "'
+    + "y" * 12_000
+    + '"}',
+    "to a terminal": '{"path": "/\x9b2K\x9b1G/tmp/a"}',
+}
+"""Arguments of a tool that a person is asked to allow, which are not what they look like."""
+
+ODD_HOSTS = (
+    "https://0x7f.1/",
+    "http://2130706433/",
+    "https://%65vil.example/",
+    "https://good.example%2eevil.example/",
+    "https://g\u043e\u043ed.example/",
+    "https://good.example@hostile.example/",
+    "https:hostile.example",
+    "http://127.1/",
+    "https://good.example\\@hostile.example/",
+)
+"""Addresses that browsers take for other hosts than a reader, or Python, does."""
+
+TERMINAL = "a\x1b]52;c;ZXZpbA==\x07b\x1b[2Jc\x1b]8;;https://hostile.example/\x1b\\d\x9b31me\rf\b\x00\u202eg"
+"""What a terminal obeys: the clipboard, the screen, a link, colours, the line."""
+
 ANSWER = "\n\n".join(text for name, text in HOSTILE.items() if not name.startswith("deep"))
 """All but the deep ones as one answer: a tag that one leaves open meets the next."""
+
+
+def conversation(text: str = "") -> Conversation:
+    """A conversation that is hostile in every field: names, errors, notes, files, tools, sources.
+
+    `text` is the answer's; by default a script and a picture.
+    """
+    evil = "\n".join([HANDLERS["img"], SCRIPTS["script"], "\u202e"])
+    hosts = (AWAY + '"onload=top.hit=1', "javascript:top.hit=1", evil, AWAY, *ODD_HOSTS)
+    cited = [
+        {"type": "url_citation", "url_citation": {"url": url, "title": evil, "content": evil}}
+        for url in hosts
+    ]
+    said = Reply(
+        text=text or evil,
+        reasoning=evil,
+        model=evil,
+        provider=evil,
+        requested_model=evil + "x",
+        note=evil,
+        error=evil,
+        finish_reason=evil,
+        source=evil,
+        status="error",
+        images=(evil, AWAY + "i.png", 'data:image/png;base64,AAAA"onload="top.hit=1'),
+        annotations=tuple(cited),
+    )
+    parts: list[dict[str, Any]] = [
+        {"type": "text", "text": evil},
+        {"type": "image_url", "image_url": {"url": AWAY + "sent.png"}},
+        {"type": "image_url", "image_url": {"url": 'data:image/png;base64,AA"onload="top.hit=1'}},
+        {"type": "image_url", "image_url": {"url": "javascript:top.hit=1"}},
+        {"type": "file", "file": {"filename": evil, "file_data": AWAY}},
+        {"type": evil, evil: {"url": evil}},
+    ]
+    calls: list[Any] = [
+        {"id": name, "function": {"name": evil, "arguments": arguments}}
+        for name, arguments in {"1": evil, **CALLS}.items()
+    ]
+    talk = Conversation(system=evil)
+    talk.add_user(parts)
+    talk.add_reply(
+        said,
+        steps=[
+            {"role": "assistant", "tool_calls": [*calls, {}, {"function": evil}]},
+            {"role": "tool", "tool_call_id": "1", "content": evil},
+            {"role": "tool", "content": [{"type": "text", "text": evil}]},
+        ],
+    )
+    return talk
+
 
 POKE = """root => {
   const events = ["mouseover", "mouseenter", "pointerover", "focus", "toggle", "load", "error",
@@ -269,9 +351,11 @@ POKE = """root => {
 _FACTS = """root => {
   const all = [...root.querySelectorAll("*")];
   const links = all.filter(e => e.matches("a[href], area[href]"));
+  // The table of a comparison says in this style, and no other, where its text stands.
+  const ours = a => a.name === "style" && /^text-align: ?left; ?vertical-align: ?top;?$/.test(a.value);
   return {
-    handlers: all.filter(e => [...e.attributes].some(a => /^on|^data-|^style$|^id$|^name$|^slot$/i
-      .test(a.name))).map(e => e.outerHTML.slice(0, 200)),
+    handlers: all.filter(e => [...e.attributes].some(a => !ours(a)
+      && /^on|^data-|^style$|^id$|^name$|^slot$/i.test(a.name))).map(e => e.outerHTML.slice(0, 200)),
     loading: all.filter(e => e.matches("[src]:not([src^='data:image/']), [srcset], [poster], "
       + "[background], object, embed, iframe, frame, link, meta, base, script, form, svg, video, "
       + "audio, input, template")).map(e => e.outerHTML.slice(0, 200)),
@@ -327,9 +411,9 @@ class Trap:
         for root in roots:
             root.evaluate(POKE)
             found = root.evaluate(_FACTS)
-            assert found["handlers"] == []
-            assert found["loading"] == []
-            assert found["fixed"] == []
+            assert found["handlers"] == [], selector
+            assert found["loading"] == [], selector
+            assert found["fixed"] == [], selector
             for link in found["links"]:
                 assert link["url"].startswith(("https://", "http://", "mailto:")), link
                 assert link["host"] in link["shown"], link

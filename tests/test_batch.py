@@ -1084,3 +1084,65 @@ def test_the_page_names_every_argument():
     module = importlib.import_module("ornb.batch")
     missing = [name for name in inspect.signature(module.batch).parameters if name not in page]
     assert missing == []
+
+
+def test_a_batch_of_a_model_that_is_none_says_why_once_and_stops(capsys):
+    ornb.connect(offline=True)
+    answers = ornb.batch([f"text {n}" for n in range(40)], model="openai/gpt4o-mini")
+    assert set(answers["status"]) == {"error", "skipped"}
+    assert answers["error"].str.contains("Did you mean openai/gpt-4o-mini").all()
+    said = capsys.readouterr()
+    last = said.out.splitlines()[-1]
+    assert re.match(
+        r"\d+ rows failed and \d+ rows skipped; the last: openai/gpt4o-mini is not", last
+    )
+    assert said.out.count("is not a valid model ID") == 1
+    assert "0/40" in said.err
+    assert "40/40" not in said.err, "a bar that is full would look like a success"
+    assert re.search(r"\d+ failed", said.err)
+
+
+# --- resumed elsewhere than on threads ------------------------------------------------------------
+
+
+def interrupted_then_resumed(serve, pool, store):
+    """Stop a batch at its sixth text, and run the same again on the same executor."""
+    held = threading.Event()
+
+    def script(prompt, nth):
+        if nth > 1 or prompt in texts(5):
+            return
+        if prompt == "text 5":
+            os.kill(os.getpid(), signal.SIGINT)
+        held.wait(30)
+        return
+
+    service = serve(script, api_key=KEY)
+    with pytest.raises(KeyboardInterrupt) as caught:
+        batch(texts(12), executor=pool, concurrency=2, store=store)
+    first = caught.value.frame
+    held.set()
+    again = batch(texts(12), executor=pool, concurrency=2, store=store)
+    assert set(first["status"]) == {"ok", "stopped", "skipped"}
+    assert first["status"].tolist()[:4] == ["ok"] * 4
+    assert set(again["status"]) == {"cached", "ok"}
+    assert again["answer"].tolist() == [f"said text {i}" for i in range(12)]
+    paid = Counter(service.asked)
+    done = [
+        text for text, status in zip(first["text"], first["status"], strict=True) if status == "ok"
+    ]
+    assert all(paid[text] == 1 for text in done)
+    assert all(paid[text] <= 2 for text in texts(12)), "only what was under way"
+    assert sum(paid.values()) <= 14
+
+
+def test_processes_go_on_where_they_were_stopped(serve, tmp_path):
+    with ProcessPoolExecutor(2, get_context("spawn")) as pool:
+        interrupted_then_resumed(serve, pool, tmp_path / "a.sqlite3")
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")
+def test_a_dask_cluster_goes_on_where_it_was_stopped(serve, cluster, monkeypatch, tmp_path):
+    monkeypatch.setenv("OPENROUTER_API_KEY", KEY)
+    interrupted_then_resumed(serve, cluster(), tmp_path / "a.sqlite3")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import _thread
 import json
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -19,7 +20,7 @@ from hypothesis import strategies as st
 
 import ornb
 from ornb.client import Client
-from ornb.conversation import MIME_TRANSCRIPT, Conversation
+from ornb.conversation import MIME_TRANSCRIPT, Conversation, Turn
 from ornb.errors import (
     AuthenticationError,
     ConfigError,
@@ -34,8 +35,11 @@ from ornb.errors import (
 )
 from ornb.text.rendering import render
 from ornb.widgets.chat import Chat
+from ornb.widgets.exchange import Exchange
 from ornb.widgets.live import LiveAnswer, Pacer, patch
+from ornb.widgets.shown import call_for_page
 from ornb.wire.reply import Event, Reply
+from tests.hostile import CALLS
 from tests.lab import notebook_of, run_headless
 from tests.wire import DONE, FINISH, STREAM, WireServer, delta, event, whole
 
@@ -790,6 +794,21 @@ def test_a_waiting_cell_asks_in_the_cell(server: Any, monkeypatch: pytest.Monkey
 
 
 # ------------------------------------------------------------------ answers as values
+
+
+def test_a_person_is_asked_for_every_letter_of_a_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr("builtins.input", lambda words: asked.append(words) or "n")
+    for arguments in CALLS.values():
+        call = Exchange(Turn("1", None, "user", "Hi"), {"model": "acme/orbit"})
+        call._asking = call_for_page(
+            {"id": "c", "function": {"name": "rm\u202e", "arguments": arguments}}
+        )
+        call.ask_person()
+        shown = asked[-1].removeprefix("Run rm⟨U+202E⟩(").removesuffix(")? [y/N] ")
+        spelt = re.sub("⟨U\\+(....)⟩", lambda found: chr(int(found[1], 16)), shown)
+        assert json.loads(spelt) == json.loads(arguments)
+        assert not re.search("[\x7f-\x9f\u202a-\u202e\u2066-\u2069]", asked[-1])
 
 
 def test_an_answer_of_a_shape_comes_as_a_value(server: Any) -> None:

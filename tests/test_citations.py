@@ -94,6 +94,11 @@ def test_a_link_definition_in_the_text_cannot_take_over_a_mark():
         "https://a.org/" + "x" * 3000,
         None,
         {"url": 1},
+        "https://0x7f.1/",
+        "http://2130706433/",
+        "https://%65vil.example/",
+        "https://good.example%2eevil.example/",
+        "https:evil.example",
     ],
     ids=lambda url: str(url)[:20],
 )

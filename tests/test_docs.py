@@ -7,16 +7,20 @@ import importlib
 import re
 import shutil
 from collections.abc import Iterator
-from itertools import pairwise
+from itertools import combinations, pairwise
 from pathlib import Path
 from typing import Any
 
 import nbformat
+import numpy as np
 import plotly
 import pytest
+from lab import notebook_of, run_headless
 from markdown_it import MarkdownIt
 
 import ornb
+from ornb.plots.style import PALETTE, contrast
+from tests.test_plots import DEUTERANOPIA, PROTANOPIA, oklab
 from tools import docs
 
 ROOT = Path(__file__).parents[1]
@@ -191,6 +195,33 @@ def test_code_of_the_page_runs(
         assert "recorded 20" in capsys.readouterr().out
 
 
+@pytest.mark.slow
+def test_the_page_on_magics_runs_as_a_notebook(tmp_path: Path, a_place: Path) -> None:
+    """Its cells and settings in a kernel, its commands too, and its audit of what was saved."""
+    page = text_of(DOCS / "magics.md")
+    examples = re.findall(r"^```\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    commands = re.findall(r"^\| `(%ornb[^`]*)`", page, re.MULTILINE)
+    assert (len(examples), len(commands)) == (2, 5)
+    said = [each.replace("[words] [filters]", "mini --tools --sort created") for each in commands]
+    table = (
+        "import ornb\nimport pandas as pd\ntable = pd.DataFrame({'city': ['Oslo'], 'rain': [9]})"
+    )
+    cells = [table, *(each.rstrip() for each in examples), "%%ornb --into plain\nHello", *said]
+    done = run_headless(notebook_of([*cells, "print(reply.text, plain.model)"]), tmp_path)
+    outputs = [cell.outputs for cell in done.cells]
+    assert [number for number, shown in enumerate(outputs) if not shown] == [0, 2]
+    assert "This is a canned answer" in outputs[-1][0].text
+    nbformat.write(done, a_place / "lesson.ipynb")
+    (audit,) = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(audit.replace("pd.DataFrame(", "calls = pd.DataFrame("), names)
+    calls = names["calls"]
+    assert calls["model"].tolist() == ["openai/gpt-4o-mini"] * 2, "the second by the setting"
+    assert calls["params"].tolist() == [{"temperature": 0}] * 2
+    told = re.findall(r"`(\w+)`", page.partition("under `ornb`")[2].partition("[the usage")[0])
+    assert set(told) <= set(calls)
+
+
 # ---- the site ------------------------------------------------------------------------------------
 
 LACKING = "what builds the site is not installed: pip install -e '.[docs]'"
@@ -259,6 +290,28 @@ def test_pages_open_from_their_files(
     assert wrong == []
 
 
+def test_the_menu_numbers_the_notebooks_as_their_files(site: tuple[Path, list[str]]) -> None:
+    page = (site[0] / "docs/index.html").read_text(encoding="utf-8")
+    for path in NOTEBOOKS:
+        number = path.name.partition("-")[0]
+        assert re.search(rf'href="[./]*notebooks/{path.stem}.html">{number} · ', page), path.stem
+
+
+CUT = """[...document.querySelectorAll("article pre, article .output")]
+  .filter((each) => each.scrollWidth > each.clientWidth + 1)
+  .map((each) => each.textContent.trim().slice(0, 80))"""
+
+
+@pytest.mark.parametrize("width", [1280, 1440])
+def test_no_code_and_no_printed_answer_is_cut(
+    site: tuple[Path, list[str]], new_page: Any, width: int
+) -> None:
+    page = new_page(viewport={"width": width, "height": 900})
+    for name in ("docs/index", "docs/latency", "docs/magics", "notebooks/06-usage-and-budgets"):
+        page.goto((site[0] / f"{name}.html").as_uri())
+        assert page.evaluate(CUT) == [], name
+
+
 def test_the_site_is_searched_without_a_server(site: tuple[Path, list[str]], page: Any) -> None:
     page.goto((site[0] / "docs/index.html").as_uri())
     page.get_by_role("textbox", name="Search").fill("budget")
@@ -281,6 +334,52 @@ def test_a_figure_is_drawn_or_its_table_shown(tmp_path: Path, new_page: Any, scr
     page.goto((tmp_path / "page.html").as_uri())
     page.locator("svg.main-svg" if scripts else "td").first.wait_for()
     assert page.get_by_text("the twin").count() == (0 if scripts else 1)
+
+
+def brighter() -> dict[str, str]:
+    """The palette of figures on a dark page, as figures.js has it."""
+    script = (DOCS / "_static/figures.js").read_text(encoding="utf-8")
+    return dict(re.findall(r'"(#\w{6})": "(#\w{6})"', script))
+
+
+def test_every_color_of_the_figures_has_a_brighter_one_for_dark_pages() -> None:
+    assert list(brighter()) == list(PALETTE)
+    assert min(contrast(color, "#131416") for color in brighter().values()) >= 4.5
+
+
+@pytest.mark.parametrize("seen", [np.eye(3), DEUTERANOPIA, PROTANOPIA], ids=["all", "deut", "prot"])
+def test_brighter_colors_are_told_apart_by_the_colour_blind(seen: Any) -> None:
+    pairs = combinations(brighter().values(), 2)
+    assert min(float(np.linalg.norm(oklab(a, seen) - oklab(b, seen))) for a, b in pairs) > 0.06
+
+
+DRAWN = """() => ({
+  text: getComputedStyle(document.querySelector(".ornb-figure .xtick text")).fill,
+  line: getComputedStyle(document.querySelector(".ornb-figure .js-line")).stroke,
+  page: getComputedStyle(document.body).backgroundColor,
+})"""
+
+
+def test_figures_take_the_colors_of_the_page_and_follow_its_theme(
+    site: tuple[Path, list[str]], new_page: Any
+) -> None:
+    page = new_page(color_scheme="light")
+    page.goto((site[0] / "notebooks/04-pricing-tiers.html").as_uri())
+    figure = page.locator(".ornb-figure", has=page.get_by_role("img", name="through the day"))
+    figure.scroll_into_view_if_needed()
+    seen = {}
+    for scheme in ("light", "dark", "light"):
+        page.emulate_media(color_scheme=scheme)
+        page.wait_for_function("document.querySelector('.ornb-figure .js-line')")
+        expected = {"light": "rgb(0, 0, 0)", "dark": "rgb(207, 208, 208)"}[scheme]
+        page.wait_for_function(f"({DRAWN})().text === '{expected}'")
+        seen[scheme] = page.evaluate(DRAWN)
+        line, behind = (
+            "#{:02x}{:02x}{:02x}".format(*map(int, re.findall(r"\d+", seen[scheme][part])))
+            for part in ("line", "page")
+        )
+        assert contrast(line, behind) >= (4.5 if scheme == "dark" else 3)
+    assert seen["light"]["line"] != seen["dark"]["line"]
 
 
 # ---- the tool ------------------------------------------------------------------------------------

@@ -1,254 +1,65 @@
 """What can go wrong on the way of an answer, one table: what is raised, kept, written, reused.
 
-Errors by status, cut answers and Stop are in test_client.py, bodies of refusals in
-test_refusals.py, bytes cut anywhere in test_sse.py and test_chunked.py. Here each case also makes
+The table is in faults.py. Each of its rows is played by two servers: the scripted one of wire.py,
+and the offline server, which is asked for the same bytes by its wish ``raw``. Each case also makes
 a second call, which must be answered, over the same connection only where that is safe.
+
+Errors by status, cut answers and Stop are in test_client.py, bodies of refusals in
+test_refusals.py, bytes cut anywhere in test_sse.py and test_chunked.py, and test_fuzz.py sends any
+bytes at all.
 """
 
 from __future__ import annotations
 
 import gzip
-import json
+import importlib.util
+import os
 import socket
+import subprocess
+import sys
 import threading
 import time
-import zlib
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from typing import Any
 
 import pytest
-from wire import END, FINISH, STREAM, Step, WireServer, chunked, delta, event, head, whole
+from faults import (
+    ANSWER,
+    BODY,
+    EVENTS,
+    JSON_BODY,
+    LONG,
+    PAGE,
+    PART,
+    ROWS,
+    TEXT,
+    Case,
+    brotli,
+    drip,
+    packed,
+    pieces,
+    zipped,
+)
+from wire import END, FINISH, STREAM, Step, WireServer, as_wish, chunked, delta, head, whole
 
 import ornb
 from ornb import errors
 from ornb.client import Client, Reply, Timeouts
 from ornb.ledger.tracker import UsageTracker
+from ornb.offline import OfflineServer
 from ornb.wire import service, stream
 
 KEY = "sk-or-v1-" + "fa" * 32
 GOOD = [STREAM, delta("Well."), FINISH]
-ANSWER = {"choices": [{"message": {"content": "Whole."}, "finish_reason": "stop"}]}
-SILENCE_S = 0.3
+SILENCE_S = 0.5
 LONGEST_S = 4.0
 """Bound of every case, on a busy machine."""
+PATIENCE = Timeouts(2, SILENCE_S, SILENCE_S, 2 * SILENCE_S)
+QUICK = {"tokens": 3, "chunk_s": 0, "first_token_s": 0}
 
-PART = [STREAM, delta("A part")]
-EVENTS = head(200, "text/event-stream")
-PAGE = b"<html><head><title>Bad gateway</title></head><body>" + b"x" * 20_000 + b"</body></html>"
-
-
-@dataclass
-class Case:
-    name: str
-    script: Iterable[Step]
-    kind: type[errors.OrnbError]
-    words: str
-    kept: str = ""
-    http_status: int | None = None
-    reused: bool = False
-    """Whether the next call may take the same connection."""
-    streamed: bool = True
-    requests: int = 1
-
-
-def plain(data: bytes, length: int, **more: str) -> list[Step]:
-    return [head(200, Content_Length=str(length), **more) + b"\r\n" + data]
-
-
-BEFORE = [
-    Case("reset before the headers", ["reset"], errors.StreamBroken, "before it answered"),
-    Case("closed before the headers", ["close"], errors.StreamBroken, "before it answered"),
-    Case("silence", ["stall"], errors.RequestTimedOut, "did not begin"),
-    Case("reset in the headers", [STREAM[:40], "reset"], errors.StreamBroken, "before it answered"),
-    Case("closed in the status", [b"HTTP/1.1 2", "close"], errors.UnexpectedAnswer, "not in HTTP"),
-    Case("silence in the headers", [STREAM[:40], "stall"], errors.RequestTimedOut, "begin"),
-    Case(
-        "not HTTP",
-        [b"\x15\x03\x01\x00\x02\x02\x46", "close"],
-        errors.UnexpectedAnswer,
-        "not in HTTP",
-    ),
-    Case("a status that is none", [b"HTTP/1.1 OK\r\n\r\n"], errors.UnexpectedAnswer, "not in HTTP"),
-    Case("200 headers", [STREAM[:-2] + b"A: b\r\n" * 200], errors.UnexpectedAnswer, "not in HTTP"),
-    Case(
-        "a header of 100 kB",
-        [STREAM[:-2] + b"A: " + b"b" * 100_000 + b"\r\n\r\n"],
-        errors.UnexpectedAnswer,
-        "not in HTTP",
-    ),
-]
-AFTER = [
-    Case("reset after the headers", [STREAM, "reset"], errors.StreamBroken, "middle"),
-    Case("closed after the headers", [STREAM, "close"], errors.StreamBroken, "middle"),
-    Case("silence after the headers", [STREAM, "stall"], errors.RequestTimedOut, "silent"),
-    Case(
-        "comments, then silence",
-        [STREAM, chunked(b": OPENROUTER PROCESSING\n\n"), "stall"],
-        errors.RequestTimedOut,
-        "silent",
-    ),
-    Case("cut in a chunk", [*PART, delta("lost")[:-20], "close"], errors.StreamBroken, "middle"),
-    Case("cut in its size", [*PART, b"1f", "close"], errors.StreamBroken, "middle"),
-    Case("a size too large", [*PART, b"ff\r\nshort", "close"], errors.StreamBroken, "middle"),
-    Case("a size too small", [*PART, b"2\r\nlonger\r\n"], errors.StreamBroken, "middle"),
-    Case("a size that is none", [*PART, b"what\r\n"], errors.StreamBroken, "middle"),
-    Case(
-        "no end", [*PART, END], errors.StreamBroken, "before the answer was finished", reused=True
-    ),
-    Case(
-        "noise",
-        [STREAM, chunked(bytes(range(256))), END],
-        errors.StreamBroken,
-        "before",
-        reused=True,
-    ),
-    Case(
-        "a page as a stream",
-        [STREAM, chunked(PAGE), END],
-        errors.StreamBroken,
-        "before",
-        reused=True,
-    ),
-    Case("a damaged piece", [*PART, chunked(b'data: {"id": \n\n')], errors.StreamBroken, "damaged"),
-    Case(
-        "a piece too deep",
-        [*PART, chunked(b"data: " + b"[" * 100_000 + b"\n\n")],
-        errors.StreamBroken,
-        "damaged",
-    ),
-    Case(
-        "a piece that is a list",
-        [*PART, chunked(b"data: [1]\n\n")],
-        errors.UnexpectedAnswer,
-        "not a chat completion",
-    ),
-    Case(
-        "a piece that is null",
-        [*PART, chunked(b"data: null\n\n")],
-        errors.UnexpectedAnswer,
-        "not a chat completion",
-    ),
-    Case(
-        "an error in words",
-        [*PART, event(error="overloaded")],
-        errors.ProviderUnavailable,
-        "overloaded",
-    ),
-    Case(
-        "an error with a refusal's code",
-        [*PART, event(error={"code": 429, "message": "Slow"})],
-        errors.RateLimited,
-        "Slow",
-    ),
-    Case("an error of an odd shape", [*PART, event(error=[1])], errors.UnexpectedAnswer, "error"),
-    Case(
-        "a finish that is an error",
-        [*PART, delta("", "error")],
-        errors.ProviderUnavailable,
-        "without saying why",
-    ),
-    Case(
-        "gzip that is none",
-        [
-            head(200, "text/event-stream", Content_Encoding="gzip", Content_Length="30")
-            + b"\r\n"
-            + b"x" * 30
-        ],
-        errors.StreamBroken,
-        "middle",
-        reused=True,
-    ),
-    Case(
-        "brotli nobody asked for",
-        [
-            head(200, "text/event-stream", Content_Encoding="br", Content_Length="4")
-            + b"\r\n"
-            + b"\x0b\x02\x80A"
-        ],
-        errors.UnexpectedAnswer,
-        "'br'",
-    ),
-]
-for case in AFTER:
-    case.kept = "A part" if list(case.script)[:2] == PART else ""
-    case.http_status = 200
-
-WHOLE = [
-    Case("reset in the body", [*plain(b'{"choices"', 500), "reset"], errors.StreamBroken, "middle"),
-    Case(
-        "less than its length", [*plain(b'{"choices"', 500), "close"], errors.StreamBroken, "middle"
-    ),
-    Case(
-        "silence in the body",
-        [*plain(b'{"choices"', 500), "stall"],
-        errors.RequestTimedOut,
-        "silent",
-    ),
-    Case(
-        "more than its length",
-        plain(json.dumps(ANSWER).encode(), 12),
-        errors.UnexpectedAnswer,
-        "choices",
-        reused=True,
-    ),
-    Case("nothing", plain(b"", 0), errors.UnexpectedAnswer, "nothing", reused=True),
-    Case("blanks", plain(b" \n \n", 4), errors.UnexpectedAnswer, "nothing", reused=True),
-    Case(
-        "a length that is none",
-        [head(Content_Length="many") + b"\r\n{", "close"],
-        errors.UnexpectedAnswer,
-        "expected",
-    ),
-    Case(
-        "a page",
-        [whole(PAGE, content_type="text/html")],
-        errors.UnexpectedAnswer,
-        "Bad gate",
-        reused=True,
-    ),
-    Case(
-        "a picture",
-        [whole(b"\x89PNG\r\n\x1a\n\0\0", content_type="image/png")],
-        errors.UnexpectedAnswer,
-        "PNG",
-        reused=True,
-    ),
-    Case("too deep", [whole(b"[" * 100_000)], errors.UnexpectedAnswer, "JSON", reused=True),
-    Case(
-        "a stream that calls itself JSON",
-        [whole(b'data: {"choices": []}\n\n')],
-        errors.UnexpectedAnswer,
-        "expected",
-        reused=True,
-    ),
-    Case("a number", [whole(7)], errors.UnexpectedAnswer, "not a chat completion", reused=True),
-    Case(
-        "no choices",
-        [whole({"choices": None})],
-        errors.UnexpectedAnswer,
-        "without `choices`",
-        reused=True,
-    ),
-    Case("no 204 either", [head(204) + b"\r\n"], errors.UnexpectedAnswer, "nothing", reused=True),
-    Case(
-        "an error inside",
-        [whole({"error": {"code": 502, "message": "Down"}})],
-        errors.ProviderUnavailable,
-        "Down",
-        reused=True,
-    ),
-    Case(
-        "an error inside the choice",
-        [whole({"choices": [{"error": {"code": 429, "message": "Slow"}}]})],
-        errors.RateLimited,
-        "Slow",
-        reused=True,
-    ),
-]
-for case in WHOLE:
-    case.streamed, case.http_status = False, 204 if "204" in case.name else 200
+streamed_or_plain = pytest.mark.parametrize("streamed", [True, False], ids=["streamed", "plain"])
 
 
 @pytest.fixture
@@ -257,14 +68,15 @@ def tracker() -> UsageTracker:
 
 
 @pytest.fixture
-def client(tracker) -> Iterable[Callable[..., Client]]:
+def client(tracker) -> Iterator[Callable[..., Client]]:
     """Makes a client of a wire server; its calls become rows of the tracker."""
     made = []
 
-    def make(server: WireServer, **options) -> Client:
-        patience = Timeouts(2, SILENCE_S, SILENCE_S)
-        options = {"api_key": KEY, "on_call": tracker.record, "timeouts": patience} | options
-        made.append(Client(base_url=server.url, **options))
+    def make(server: WireServer | OfflineServer, **options) -> Client:
+        url = getattr(server, "url", None) or server.base_url
+        key = getattr(server, "token", KEY)
+        options = {"api_key": key, "on_call": tracker.record, "timeouts": PATIENCE} | options
+        made.append(Client(base_url=url, **options))
         return made[-1]
 
     yield make
@@ -272,35 +84,106 @@ def client(tracker) -> Iterable[Callable[..., Client]]:
         one.close()
 
 
-def ask(asked: Client, *, streamed: bool = True) -> Reply:
+def ask(asked: Client, *, streamed: bool = True, **params: Any) -> Reply:
     if not streamed:
-        return asked.chat("Hi", "acme/orbit")
-    call = asked.stream("Hi", "acme/orbit")
+        return asked.chat("Hi", "openai/gpt-4o-mini", **params)
+    call = asked.stream("Hi", "openai/gpt-4o-mini", **params)
     list(call)
     return call.reply
 
 
-@pytest.mark.parametrize("case", [*BEFORE, *AFTER, *WHOLE], ids=lambda case: case.name)
-def test_each_fault_is_named_bounded_and_over_with(case, client, tracker) -> None:
-    with WireServer(case.script, GOOD) as server:
-        asked, began = client(server), time.perf_counter()
-        with pytest.raises(errors.OrnbError) as caught:
-            ask(asked, streamed=case.streamed)
-        assert time.perf_counter() - began < LONGEST_S
-        assert len(server.requests) == case.requests
-        assert ask(asked).text == "Well."
-        assert server.connections == (1 if case.reused else 2)
+class Scripted:
+    """The scripted server, asked for one answer after the other."""
+
+    def __init__(self, make: Callable[..., Client]) -> None:
+        self._make, self._server = make, WireServer(GOOD)
+        self._client = make(self._server)
+
+    def client(self, **options: Any) -> None:
+        """Take another client from here on."""
+        self._client = self._make(self._server, **options)
+
+    def ask(self, script: Iterable[Step], *, streamed: bool = True) -> Reply:
+        self._server.play(script)
+        return ask(self._client, streamed=streamed)
+
+    def ask_good(self) -> Reply:
+        """An answer as it should be, and of this call."""
+        connections = self._server.connections
+        reply = self.ask(GOOD)
+        assert reply.text == "Well."
+        assert reply.timing.connection_reused == (self._server.connections == connections)
+        return reply
+
+    def ask_busy_once(self, script: Iterable[Step]) -> Reply:
+        self._server.play(script, GOOD)
+        return ask(self._client)
+
+    def close(self) -> None:
+        self._server.__exit__()
+
+
+class Offline:
+    """The same of the offline server, by its wish `raw`."""
+
+    def __init__(self, make: Callable[..., Client], server: OfflineServer) -> None:
+        self._make, self._server = make, server
+        self._client = make(server)
+
+    def client(self, **options: Any) -> None:
+        self._client = self._make(self._server, **options)
+
+    def ask(self, script: Iterable[Step], *, streamed: bool = True, **more: Any) -> Reply:
+        wish = {"raw": as_wish(script), **more}
+        return ask(self._client, streamed=streamed, ornb={"simulate": wish})
+
+    def ask_good(self) -> Reply:
+        reply = ask(self._client, ornb={"simulate": QUICK})
+        assert (reply.status, reply.source, reply.usage.completion_tokens) == ("ok", "canned", 3)
+        return reply
+
+    def ask_busy_once(self, script: Iterable[Step]) -> Reply:
+        return self.ask(script, times=1, key=str(time.time_ns()))
+
+    def close(self) -> None:
+        """It serves other tests."""
+
+
+@pytest.fixture(scope="module")
+def offline_server() -> Iterator[OfflineServer]:
+    with OfflineServer(model="off", tokens_per_s=5000, first_token_s=0) as server:
+        yield server
+
+
+@pytest.fixture(params=["scripted", "offline"])
+def server(request, client) -> Iterator[Scripted | Offline]:
+    if request.param == "scripted":
+        made = Scripted(client)
+    else:
+        made = Offline(client, request.getfixturevalue("offline_server"))
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize(("case", "streamed"), ROWS.values(), ids=list(ROWS))
+def test_each_fault_is_named_bounded_and_over_with(case: Case, streamed, server, tracker) -> None:
+    began = time.perf_counter()
+    with pytest.raises(errors.OrnbError) as caught:
+        server.ask(case.script, streamed=streamed)
+    took = time.perf_counter() - began
+    assert server.ask_good().timing.connection_reused == case.reused
     error = caught.value
     assert type(error) is case.kind
     assert case.words in str(error)
     assert len(str(error)) < 700
     assert error.reply.text == case.kept
+    assert took < LONGEST_S
     row = tracker.df.iloc[0]
     assert len(tracker) == 2
     assert (row["status"], row["error"]) == ("error", str(error))
-    assert row["attempts"] == case.requests
+    assert row["attempts"] == 1
     assert (None if row.isna()["http_status"] else row["http_status"]) == case.http_status
-    assert row["duration_s"] >= 0
+    assert 0 <= row["duration_s"] <= took
 
 
 # -- refusals
@@ -316,31 +199,67 @@ BODIES = {
 }
 
 
+@streamed_or_plain
 @pytest.mark.parametrize("status", STATUSES)
-def test_a_refusal_keeps_its_kind_whatever_its_body(status, client, tracker) -> None:
+def test_a_refusal_keeps_its_kind_whatever_its_body(status, streamed, server, tracker) -> None:
     kind = errors.BY_STATUS.get(status, errors.ServerError if status >= 500 else errors.BadRequest)
-    with WireServer(*[[whole(body, status)] for body in BODIES.values()], GOOD) as server:
-        asked = client(server, retries=0)
-        for name in BODIES:
-            unsure = name != "the usual" and status in (404, 418)  # then base_url may be wrong
-            with pytest.raises(errors.UnexpectedAnswer if unsure else kind) as caught:
-                ask(asked)
-            assert len(str(caught.value)) < 700
-        ask(asked)
-        assert server.connections == 1, "a refusal that was read to its end keeps its line"
-    assert tracker.df["http_status"].tolist() == [status] * len(BODIES) + [200]
+    server.client(retries=0)
+    said, began, reused = [], time.perf_counter(), []
+    for name, body in BODIES.items():
+        unsure = name != "the usual" and status in (404, 418)  # then base_url may be wrong
+        with pytest.raises(errors.UnexpectedAnswer if unsure else kind) as caught:
+            server.ask([whole(body, status)], streamed=streamed)
+        said.append(str(caught.value))
+        reused.append(caught.value.reply.timing.connection_reused)
+    assert time.perf_counter() - began < LONGEST_S
+    assert server.ask_good().timing.connection_reused, "it was read to its end: it keeps its line"
+    rows = tracker.df.iloc[:-1]
+    assert all(len(text) < 700 for text in said)
+    assert rows["error"].tolist() == said
+    assert set(rows["status"]) == {"error"}
+    assert set(rows["http_status"]) == {status}
+    assert set(rows["attempts"]) == {1}
+    if status not in (404, 418):  # what is no answer of this API gets no second chance
+        assert reused == [False] + [True] * (len(BODIES) - 1)
 
 
-@pytest.mark.parametrize("end", ["stall", "reset", "close"])
-def test_a_refusal_whose_body_does_not_come_is_still_a_refusal(end, client, tracker) -> None:
-    cut = [head(503, Content_Length="500") + b'\r\n{"error": {', end]
-    with WireServer(cut, GOOD) as server:
-        asked = client(server, retries=0)
-        with pytest.raises(errors.ProviderUnavailable):
-            ask(asked)
-        assert ask(asked).text == "Well."
-        assert server.connections == 2
-    assert tracker.df["http_status"].tolist() == [503, 200]
+ENDS: dict[str, list[Step]] = {
+    "silence": ["stall"],
+    "reset": ["reset"],
+    "close": ["close"],
+    "drips": drip(b" "),
+    "10 MB": [LONG, "stall"],
+}
+
+
+@streamed_or_plain
+@pytest.mark.parametrize(
+    ("status", "end"), [*((503, end) for end in ENDS), (401, "drips"), (429, "silence")]
+)
+def test_a_refusal_whose_body_does_not_end_is_still_a_refusal(
+    status, end, streamed, server, tracker, monkeypatch
+) -> None:
+    monkeypatch.setattr(service, "REFUSAL_S", 2 * SILENCE_S)
+    cut = [head(status, Content_Length="50000000") + b'\r\n{"error": {', *ENDS[end]]
+    server.client(retries=0)
+    began = time.perf_counter()
+    with pytest.raises(errors.BY_STATUS[status]) as caught:
+        server.ask(cut, streamed=streamed)
+    assert time.perf_counter() - began < LONGEST_S
+    assert not server.ask_good().timing.connection_reused
+    row = tracker.df.iloc[0]
+    assert (row["http_status"], row["status"]) == (status, "error")
+    assert row["error"] == str(caught.value)
+
+
+@streamed_or_plain
+def test_an_error_of_10_mb_is_told_in_a_few_words(streamed, server, tracker) -> None:
+    body = whole({"error": {"code": 500, "message": "x" * 10_000_000}}, 500)
+    with pytest.raises(errors.ServerError) as caught:
+        server.ask([body], streamed=streamed)
+    assert len(str(caught.value)) < 700
+    assert not server.ask_good().timing.connection_reused, "the rest was not read"
+    assert tracker.df["error"].iloc[0] == str(caught.value)
 
 
 def test_a_refusal_without_end_is_left(client) -> None:
@@ -369,9 +288,24 @@ def test_an_answer_without_end_is_left(client, monkeypatch) -> None:
         assert server.disconnected.wait(5)
 
 
+@pytest.mark.parametrize("status", [200, 500])
+def test_a_body_that_unpacks_without_end_is_left(status, server, tracker, monkeypatch) -> None:
+    monkeypatch.setattr(service, "LONGEST_BODY", 2**20)
+    bomb = gzip.compress(b" " * 100_000_000, 1)
+    packed = whole(bomb, status, Content_Encoding="gzip")
+    began = time.perf_counter()
+    kind = errors.UnexpectedAnswer if status == 200 else errors.ServerError
+    with pytest.raises(kind, match="more than 1 MiB" if status == 200 else "status 500") as caught:
+        server.ask([packed], streamed=False)
+    assert time.perf_counter() - began < LONGEST_S
+    assert not server.ask_good().timing.connection_reused
+    row = tracker.df.iloc[0]
+    assert (row["http_status"], row["error"]) == (status, str(caught.value))
+
+
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 @pytest.mark.parametrize("method", ["chat", "stream", "models"])
-def test_nothing_is_carried_to_where_a_redirect_points(method, status, client) -> None:
+def test_nothing_is_carried_to_where_a_redirect_points(method, status, client, tracker) -> None:
     with WireServer([whole(ANSWER)]) as other:
         away = head(status, Location=other.url, Content_Length="0") + b"\r\n"
         with WireServer([away]) as server:
@@ -383,6 +317,21 @@ def test_nothing_is_carried_to_where_a_redirect_points(method, status, client) -
     assert other.url in str(caught.value)
 
 
+@streamed_or_plain
+@pytest.mark.parametrize("status", [301, 302, 303, 304, 307, 308])
+@pytest.mark.parametrize("body", [b"", PAGE], ids=["no body", "a page"])
+def test_a_redirect_is_a_row_and_the_end(body, status, streamed, server, tracker) -> None:
+    away = whole(body, status, Location="https://other.example/v1")
+    began = time.perf_counter()
+    with pytest.raises(errors.UnexpectedAnswer) as caught:
+        server.ask([away], streamed=streamed)
+    assert time.perf_counter() - began < LONGEST_S
+    assert server.ask_good().timing.connection_reused == (status != 304), "a 304 has no body"
+    row = tracker.df.iloc[0]
+    assert (row["status"], row["error"]) == ("error", str(caught.value))
+    assert (row["http_status"], row["attempts"]) == (status, 1)
+
+
 # -- asking again
 
 
@@ -390,23 +339,36 @@ def busy(status: int, **headers: str) -> list[bytes]:
     return [whole({"error": {"code": status, "message": "Busy"}}, status, **headers)]
 
 
+@streamed_or_plain
 @pytest.mark.parametrize("status", [429, 503])
-def test_asking_again_has_an_end_and_is_counted(status, client, tracker) -> None:
-    with WireServer(busy(status, Retry_After="0")) as server:
-        with pytest.raises(errors.ApiError):
+def test_asking_again_has_an_end_and_is_counted(status, streamed, server, tracker) -> None:
+    server.client(retries=3)
+    began = time.perf_counter()
+    with pytest.raises(errors.BY_STATUS[status]) as caught:
+        server.ask(busy(status, Retry_After="0"), streamed=streamed)
+    assert time.perf_counter() - began < LONGEST_S
+    assert server.ask_good().timing.connection_reused
+    row = tracker.df.iloc[0]
+    assert (row["attempts"], row["http_status"]) == (4, status)
+    assert (row["status"], row["error"]) == ("error", str(caught.value))
+
+
+def test_asking_again_is_so_many_requests_over_one_connection(client) -> None:
+    with WireServer(busy(429, Retry_After="0")) as server:
+        with pytest.raises(errors.RateLimited):
             ask(client(server, retries=3))
-        assert len(server.requests) == 4
-        assert server.connections == 1
-    assert tracker.df["attempts"].tolist() == [4]
+        assert (len(server.requests), server.connections) == (4, 1)
 
 
 def test_nobody_there_is_asked_again_and_counted(tracker) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         url = f"http://127.0.0.1:{free.getsockname()[1]}/api/v1"
     asked = Client(base_url=url, retries=1, on_call=tracker.record)
-    with pytest.raises(errors.ConnectionFailed):
+    with pytest.raises(errors.ConnectionFailed) as caught:
         ask(asked)
-    assert tracker.df["attempts"].tolist() == [2]
+    row = tracker.df.iloc[0]
+    assert (row["attempts"], row["status"]) == (2, "error")
+    assert row["error"] == str(caught.value)
     assert tracker.df["http_status"].isna().all()
 
 
@@ -414,30 +376,40 @@ HOUR = timedelta(hours=1)
 
 
 @pytest.mark.parametrize("skew", [-HOUR, timedelta(0), HOUR], ids=["behind", "right", "ahead"])
-def test_a_date_to_come_back_is_read_by_the_services_own_clock(skew, client) -> None:
+def test_a_date_to_come_back_is_read_by_the_services_own_clock(skew, server, tracker) -> None:
     theirs = datetime.now(UTC) + skew
     dates = {"Date": format_datetime(theirs), "Retry_After": format_datetime(theirs + HOUR)}
-    with WireServer(busy(429, **dates)) as server:
-        with pytest.raises(errors.RateLimited) as caught:
-            ask(client(server))
-        assert len(server.requests) == 1, "an hour is not waited for"
+    began = time.perf_counter()
+    with pytest.raises(errors.RateLimited) as caught:
+        server.ask(busy(429, **dates))
+    assert time.perf_counter() - began < LONGEST_S
+    assert tracker.df["attempts"].tolist() == [1], "an hour is not waited for"
     assert caught.value.retry_after == 3600
 
 
+@pytest.mark.parametrize("skew", [-HOUR, timedelta(0), HOUR], ids=["behind", "right", "ahead"])
+def test_a_date_that_is_near_is_waited_for(skew, server, tracker) -> None:
+    theirs = datetime.now(UTC) + skew
+    soon = format_datetime(theirs + timedelta(seconds=1))
+    began = time.perf_counter()
+    reply = server.ask_busy_once(busy(503, Date=format_datetime(theirs), Retry_After=soon))
+    assert (reply.status, reply.attempts) == ("ok", 2)
+    assert 0.9 <= time.perf_counter() - began < LONGEST_S
+    assert tracker.df["status"].tolist() == ["ok"]
+
+
 @pytest.mark.parametrize("body", [PAGE, b""], ids=["a page", "no body"])
-def test_the_time_to_come_back_counts_without_a_body_too(body, client) -> None:
-    with WireServer([whole(body, 429, Retry_After="7200")]) as server:
-        with pytest.raises(errors.RateLimited, match=r"2\.0 h") as caught:
-            ask(client(server))
-        assert len(server.requests) == 1
+def test_the_time_to_come_back_counts_without_a_body_too(body, server, tracker) -> None:
+    with pytest.raises(errors.RateLimited, match=r"2\.0 h") as caught:
+        server.ask([whole(body, 429, Retry_After="7200")])
+    assert tracker.df["attempts"].tolist() == [1]
     assert caught.value.retry_after == 7200
 
 
-def test_seconds_may_have_a_fraction_and_are_waited_for(client) -> None:
-    with WireServer(busy(503, Retry_After="0.3"), GOOD) as server:
-        began = time.perf_counter()
-        assert ask(client(server)).attempts == 2
-        assert 0.3 <= time.perf_counter() - began < LONGEST_S
+def test_seconds_may_have_a_fraction_and_are_waited_for(server) -> None:
+    began = time.perf_counter()
+    assert server.ask_busy_once(busy(503, Retry_After="0.3")).attempts == 2
+    assert 0.3 <= time.perf_counter() - began < LONGEST_S
 
 
 def test_a_clock_that_jumps_changes_no_duration(client, tracker, monkeypatch) -> None:
@@ -464,85 +436,145 @@ def test_a_clock_that_jumps_changes_no_duration(client, tracker, monkeypatch) ->
 
 # -- odd, but whole
 
-
-def packed(mode: int, data: bytes) -> bytes:
-    packer = zlib.compressobj(wbits=mode)
-    return packer.compress(data) + packer.flush()
-
-
-def pieces(data: bytes, size: int) -> list[bytes]:
-    return [chunked(data[at : at + size]) for at in range(0, len(data), size)]
-
-
-TEXT = "Grüße, 世界 👩‍🚀!"
-BODY = (
-    b": note\n\n"
-    + b"".join(
-        b"data: " + json.dumps({"choices": [choice]}, ensure_ascii=False).encode() + b"\n\n"
-        for choice in ({"delta": {"content": TEXT}}, {"delta": {}, "finish_reason": "stop"})
-    )
-    + b"data: [DONE]\n\n"
-)
-JSON_BODY = json.dumps(ANSWER | {"choices": [{"message": {"content": TEXT}}]}).encode()
+EARLY = b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>\r\n\r\n"
 
 
 @pytest.mark.parametrize(
-    ("script", "connections"),
+    ("script", "reused"),
     [
-        pytest.param([STREAM, *pieces(BODY, 1), END], 1, id="a byte a chunk"),
-        pytest.param([bytes([n]) for n in STREAM + chunked(BODY) + END], 1, id="a byte a send"),
-        pytest.param([STREAM, *pieces(BODY.replace(b"\n", b"\r\n"), 7), END], 1, id="CRLF"),
-        pytest.param([EVENTS + b"\r\n" + BODY, "close"], 2, id="ended by closing"),
-        pytest.param([EVENTS + f"Content-Length: {len(BODY)}\r\n\r\n".encode() + BODY], 1,
+        pytest.param([STREAM, *pieces(BODY, 1), END], True, id="a byte a chunk"),
+        pytest.param([bytes([n]) for n in STREAM + chunked(BODY) + END], True, id="a byte a send"),
+        pytest.param([STREAM, *pieces(BODY.replace(b"\n", b"\r\n"), 7), END], True, id="CRLF"),
+        pytest.param([EVENTS + b"\r\n" + BODY, "close"], False, id="ended by closing"),
+        pytest.param([EVENTS + f"Content-Length: {len(BODY)}\r\n\r\n".encode() + BODY], True,
                      id="of a stated length"),
-        pytest.param([STREAM[:-2] + b"Connection: close\r\n\r\n", chunked(BODY), END, "close"], 2,
-                     id="the last of its connection"),
+        pytest.param([STREAM[:-2] + b"Connection: close\r\n\r\n", chunked(BODY), END, "close"],
+                     False, id="the last of its connection"),
         pytest.param([STREAM[:-2] + b"Content-Encoding: gzip\r\n\r\n",
-                      *pieces(gzip.compress(BODY), 9), END], 1, id="gzip"),
+                      *pieces(gzip.compress(BODY), 9), END], True, id="gzip"),
         pytest.param([STREAM[:-2] + b"Content-Encoding: deflate\r\n\r\n",
-                      *pieces(packed(-15, BODY), 9), END], 1, id="deflate"),
-        pytest.param([whole(gzip.compress(JSON_BODY), Content_Encoding="gzip")], 1,
+                      *pieces(packed(-15, BODY), 9), END], True, id="deflate"),
+        pytest.param(zipped(gzip.compress(JSON_BODY), "application/json"), True,
                      id="JSON, though a stream was asked for"),
-        pytest.param([whole(JSON_BODY, content_type="text/plain")], 1, id="JSON as text"),
-        pytest.param([STREAM, chunked(BODY), b"0\r\nX-Sum: 7\r\n\r\n"], 1, id="trailers"),
-        pytest.param([b"HTTP/1.1 100 Continue\r\n\r\n", STREAM, chunked(BODY), END], 1,
+        pytest.param([whole(JSON_BODY, content_type="text/plain")], True, id="JSON as text"),
+        pytest.param([STREAM, chunked(BODY), b"0\r\nX-Sum: 7\r\n\r\n"], True, id="trailers"),
+        pytest.param([b"HTTP/1.1 100 Continue\r\n\r\n", STREAM, chunked(BODY), END], True,
                      id="a 100 before"),
-        pytest.param([STREAM, chunked(BODY), END + whole(JSON_BODY)], 2,
+        pytest.param([EARLY, STREAM, chunked(BODY), END], True, id="a 103 before"),
+        pytest.param([EARLY, 0.2, EARLY + STREAM, chunked(BODY), END], True,
+                     id="a 103 well before"),
+        pytest.param([b"HTTP/1.1 102 Processing\r\n\r\n", 0.2, whole(JSON_BODY)], True,
+                     id="a 102, and JSON late"),
+        pytest.param([STREAM, chunked(BODY), END + whole(ANSWER)], False,
                      id="an answer more than was asked for"),
-        pytest.param([STREAM, chunked(BODY), "stall"], 2, id="no end after [DONE]"),
+        pytest.param([whole(JSON_BODY) + whole(ANSWER)], False,
+                     id="JSON, and an answer more than was asked for"),
+        pytest.param([whole(JSON_BODY) + b" "], False, id="a blank more than was told"),
+        pytest.param([STREAM, chunked(BODY), "stall"], False, id="no end after [DONE]"),
+        pytest.param([STREAM, chunked(BODY), *drip(chunked(b": \n\n"), every_s=0.02, times=500)],
+                     False, id="comments without end after [DONE]"),
+        pytest.param([STREAM, chunked(BODY), chunked(LONG), END], False, id="10 MB after [DONE]"),
+        pytest.param([STREAM, chunked(b": " + LONG + b"\n\n"), chunked(BODY), END], True,
+                     id="a comment of 10 MB before"),
     ],
 )  # fmt: skip
-def test_odd_answers_come_whole_and_leave_the_next_alone(script, connections, client) -> None:
-    with WireServer(script, GOOD) as server:
-        asked, began = client(server), time.perf_counter()
-        assert ask(asked).text == TEXT
-        assert time.perf_counter() - began < LONGEST_S
-        assert ask(asked).text == "Well."
-        assert server.connections == connections
+def test_odd_answers_come_whole_and_leave_the_next_alone(script, reused, server, tracker) -> None:
+    began = time.perf_counter()
+    assert server.ask(script).text == TEXT
+    assert time.perf_counter() - began < LONGEST_S
+    assert server.ask_good().timing.connection_reused == reused
+    assert tracker.df["status"].tolist() == ["ok", "ok"]
 
 
-def test_a_piece_of_ten_megabytes_arrives(client) -> None:
-    text = "x" * 10_000_000
-    with WireServer([STREAM, delta(text), FINISH]) as server:
-        began = time.perf_counter()
-        assert ask(client(server)).text == text
-        assert time.perf_counter() - began < LONGEST_S
+@pytest.mark.parametrize("body", [JSON_BODY, b" \n" * 200 + JSON_BODY], ids=["JSON", "padding"])
+def test_a_plain_answer_may_come_a_byte_at_a_time(body, server) -> None:
+    bytes_of_it = [body[at : at + 16] for at in range(0, len(body), 16)]
+    script = [head(200, Content_Length=str(len(body))) + b"\r\n", *bytes_of_it]
+    assert server.ask(script, streamed=False).text == TEXT
+    assert server.ask_good().timing.connection_reused
+
+
+def test_a_stream_may_be_slow_as_long_as_it_says_something(client) -> None:
+    slow = [step for n in range(10) for step in (delta(f"{n} "), 0.2)]
+    with WireServer([STREAM, *slow, FINISH]) as server:
+        reply = ask(client(server, timeouts=Timeouts(2, 1, 1, 1)))
+    assert reply.text.split() == [str(n) for n in range(10)]
+
+
+def test_comments_extend_the_wait_for_what_comes(client) -> None:
+    alive = [step for _ in range(6) for step in (chunked(b": alive\n\n"), 0.2)]
+    with WireServer([STREAM, *alive, delta("Well."), *alive, FINISH]) as server:
+        assert ask(client(server, timeouts=Timeouts(2, 1, 1, 5))).text == "Well."
+
+
+def test_a_piece_of_ten_megabytes_arrives(server) -> None:
+    began = time.perf_counter()
+    assert server.ask([STREAM, delta(LONG.decode()), FINISH]).text == LONG.decode()
+    assert time.perf_counter() - began < LONGEST_S
+    assert server.ask_good().timing.connection_reused
 
 
 def test_a_slow_drip_is_waited_for_and_stopped_at_once(client, tracker) -> None:
-    drip = [bytes([byte]) for byte in delta("slow")]
-    with WireServer([*PART, *(step for byte in drip for step in (byte, 0.05))]) as server:
-        call = client(server).stream("Hi")
+    dripped = [bytes([byte]) for byte in delta("slow")]
+    with WireServer([*PART, *(step for byte in dripped for step in (byte, 0.05))]) as server:
+        call = client(server, timeouts=Timeouts(2, 2, SILENCE_S)).stream("Hi")
         with call:
             assert next(iter(call)).text == "A part"
             began = time.perf_counter()
-            threading.Timer(0.4, call.close).start()  # longer than a silence may be
+            threading.Timer(SILENCE_S + 0.1, call.close).start()  # longer than a silence may be
             assert list(call) == []
-            assert 0.3 < time.perf_counter() - began < 2
+            assert SILENCE_S < time.perf_counter() - began < 2
     assert tracker.df["status"].tolist() == ["stopped"]
 
 
-# -- the same from the offline server, through the door that people use
+# -- brotli, which some machines can read
+
+ASKING = """
+import sys
+
+url, decoder = sys.argv[1:]
+if decoder == "without":
+    sys.modules["brotli"] = sys.modules["brotlicffi"] = None  # as if they were not installed
+
+from ornb.client import Client
+from ornb.errors import UnexpectedAnswer
+
+for streamed in (True, False):
+    client = Client(base_url=url)
+    try:
+        if streamed:
+            said = "".join(event.text for event in client.stream("Hi"))
+        else:
+            said = client.chat("Hi").text
+        print(ascii(said))
+    except UnexpectedAnswer as error:
+        reply = error.reply
+        print("refused" if "'br'" in str(error) else error, reply.status, reply.http_status)
+"""
+
+
+@pytest.mark.parametrize("decoder", ["with", "without"])
+def test_brotli_is_read_where_its_decoder_is_and_refused_where_not(decoder) -> None:
+    if decoder == "with" and not any(map(importlib.util.find_spec, ("brotli", "brotlicffi"))):
+        pytest.skip("brotli is not installed")
+    answers = [
+        whole(brotli(BODY), 200, "text/event-stream", Content_Encoding="br"),
+        whole(brotli(JSON_BODY), Content_Encoding="br"),
+    ]
+    with WireServer(*([answer] for answer in answers)) as server:
+        done = subprocess.run(
+            [sys.executable, "-c", ASKING, server.url, decoder],
+            env={name: value for name, value in os.environ.items() if "proxy" not in name.lower()},
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=30,
+        )
+    wanted = ascii(TEXT) if decoder == "with" else "refused error 200"
+    assert done.stdout.splitlines() == [wanted] * 2
+
+
+# -- the wishes that need no bytes, through the door that people use
 
 
 @pytest.mark.parametrize(
@@ -556,6 +588,7 @@ def test_a_slow_drip_is_waited_for_and_stopped_at_once(client, tracker) -> None:
         ({"reset_after_chunks": 3, "tokens": 9}, errors.StreamBroken, True),
         ({"error_after_chunks": 3, "tokens": 9, "status": 429}, errors.RateLimited, True),
         ({"status": 429, "retry_after": 3600}, errors.RateLimited, False),
+        ({"raw": [{"text": "HTTP/1.1 "}, "reset"]}, errors.StreamBroken, False),
     ],
     ids=str,
 )

@@ -112,7 +112,7 @@ def test_a_vanished_model_is_measured_as_a_failure_beside_the_others(capsys: Any
         "openai/gpt-4o-mini": "ok",
         GONE: "error",
     }
-    assert f"Not in that: no price is listed for {GONE}." in capsys.readouterr().out
+    assert f"Not in that: no price is listed for {GONE} (did you mean" in capsys.readouterr().out
     summary = ornb.latency_summary(df)
     assert summary.loc[GONE, "note"].startswith("1 of 1 failed")
     assert summary.loc["openai/gpt-4o-mini", "median"] > 0
@@ -127,7 +127,7 @@ def test_what_has_no_price_at_all_is_not_said_to_cost_nothing(capsys: Any) -> No
     measured([GONE])
     out = capsys.readouterr().out
     assert (
-        f"Offline nothing is billed.\nWhat it can cost is not known: no price is listed for {GONE}."
+        f"Offline nothing is billed.\nWhat it can cost is not known: no price is listed for {GONE} ("
         in out
     )
     assert "$0" not in out

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import random
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from time import process_time
@@ -20,6 +23,7 @@ from ornb.wire.refusals import refusal
 from ornb.wire.reply import Assembly
 from ornb.wire.sse import Decoder
 from tests.fuzz.__main__ import mutated
+from tests.fuzz.exchange import PIECES
 from tests.fuzz.harmless import assert_harmless, assert_settled, assert_tame_markdown
 from tests.fuzz.pieces import Choices, cut
 from tests.fuzz.targets import TARGETS, check
@@ -27,6 +31,7 @@ from tests.fuzz.targets import TARGETS, check
 RUNS = dict.fromkeys(TARGETS, 40) | {
     "sse": 300,
     "chunked": 300,
+    "exchange": 100,
     "endpoints": 100,
     "refusals": 300,
     "repeated": 8,
@@ -46,11 +51,33 @@ def test_inputs_made_of_those_hold(name: str) -> None:
         check(name, mutated(chance, seeds, TARGETS[name].longest))
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", TARGETS)
+def test_the_fuzzer_that_is_guided_by_coverage_finds_nothing_in_seconds(name: str) -> None:
+    if importlib.util.find_spec("atheris") is None:
+        pytest.skip("atheris, the fuzzer, has no wheel for this Python and machine")
+    command = [sys.executable, "-m", "tests.fuzz", "--seconds", "2", name]
+    root = Path(__file__).parents[1]
+    done = subprocess.run(
+        command, cwd=root, check=False, capture_output=True, text=True, timeout=180
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    assert "stat::number_of_executed_units" in done.stderr, "it was not guided"
+
+
 @settings(max_examples=100)
 @given(st.binary(max_size=400))
 def test_any_bytes_are_read_as_the_standard_reads_them(data: bytes) -> None:
     check("sse", data)
     check("chunked", data)
+
+
+@settings(max_examples=150)
+@given(st.binary(min_size=3, max_size=3), st.lists(st.sampled_from(PIECES), max_size=12))
+def test_any_answer_is_read_in_time_and_the_next_call_has_its_own(
+    led: bytes, pieces: list[bytes]
+) -> None:
+    check("exchange", led + b"".join(pieces))
 
 
 MARKS = st.text(st.sampled_from("*_~`#>-+|:[]()<>!\\$&;/=\"' \n\ta1\u202e\xe4"), max_size=60)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -16,23 +17,28 @@ from nbconvert import HTMLExporter
 from playwright.sync_api import Browser, ConsoleMessage, Page, Route, expect
 
 from ornb.conversation import Conversation
-from ornb.export import save
+from ornb.export import save, to_notebook
 from ornb.text.markdown import StreamRenderer, render
 from ornb.text.rendering import reply_html, transcript
+from ornb.widgets.shown import call_for_page
 from ornb.wire.reply import Reply
 from tests.hostile import (
     ANSWER,
     AWAY,
+    CALLS,
     FETCHES,
     GROUPS,
     HANDLERS,
     HERE,
-    HOSTILE,
+    ODD_HOSTS,
     POKE,
     SCRIPTS,
     Trap,
+    conversation,
 )
 from tests.lab import Lab, LabNotebook, Traffic
+from tests.test_chat import Heard
+from tests.test_chat_browser import Stage, reply
 from tests.wire import FINISH, STREAM, WireServer, delta
 
 pytestmark = pytest.mark.browser
@@ -114,46 +120,51 @@ def test_an_answer_does_nothing_at_any_moment_of_its_arrival(blank: Any, page: P
 
 def test_no_field_of_a_conversation_does_anything(blank: Any) -> None:
     """Names, errors, notes, sources, files and tools are a stranger's words too."""
-    evil = "\n".join([HOSTILE["handler: img"], HOSTILE["script: script"], "\u202e"])
-    cited = [
-        {"type": "url_citation", "url_citation": {"url": url, "title": evil, "content": evil}}
-        for url in (AWAY + '"onload=top.hit=1', "javascript:top.hit=1", evil)
-    ]
-    said = Reply(
-        text=evil,
-        reasoning=evil,
-        model=evil,
-        provider=evil,
-        requested_model=evil + "x",
-        note=evil,
-        error=evil,
-        finish_reason=evil,
-        source=evil,
-        status="error",
-        images=(evil, AWAY + "i.png", 'data:image/png;base64,AAAA"onload="top.hit=1'),
-        annotations=tuple(cited),
-    )
-    parts: list[dict[str, Any]] = [
-        {"type": "text", "text": evil},
-        {"type": "image_url", "image_url": {"url": AWAY + "sent.png"}},
-        {"type": "image_url", "image_url": {"url": 'data:image/png;base64,AA"onload="top.hit=1'}},
-        {"type": "image_url", "image_url": {"url": "javascript:top.hit=1"}},
-        {"type": "file", "file": {"filename": evil, "file_data": AWAY}},
-        {"type": evil, evil: {"url": evil}},
-    ]
-    call = {"id": "1", "function": {"name": evil, "arguments": evil}}
-    talk = Conversation(system=evil)
-    talk.add_user(parts)
-    talk.add_reply(
-        said,
-        steps=[
-            {"role": "assistant", "tool_calls": [call, {}, {"function": evil}]},
-            {"role": "tool", "content": evil},
-            {"role": "tool", "content": [{"type": "text", "text": evil}]},
-        ],
-    )
+    talk = conversation()
+    said = talk.path[-1].reply
+    assert said is not None
     body = transcript(talk)["text/html"] + reply_html(said)
-    blank(body).assert_tame("main > *")
+    blank(body).assert_tame("main > div")
+
+
+def test_a_live_answers_sources_lead_where_they_say(page: Page) -> None:
+    one = Stage(page, Heard("acme/orbit"))
+    one.carry()
+    honest = {"url": "https://good.example/", "title": "Your bank"}
+    cited = [{"url_citation": {"url": url, "title": "Your bank"}} for url in ODD_HOSTS]
+    trap = Trap(page)
+    one.end(one.begin(), reply("x", annotations=(*cited, {"url_citation": honest})))
+    expect(page.locator(".sources li").last).to_contain_text("good.example")
+    trap.assert_tame(".sources")
+    assert page.locator(".sources a").count() == 3  # an alphabet and a user's name are told
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_what_a_person_allows_is_what_runs(page: Page, name: str) -> None:
+    """Every letter of it, in the order in which it runs."""
+    one = Stage(page, Heard("acme/orbit"))
+    one.carry()
+    call = one.begin()
+    asked = {"id": "c", "function": {"name": "delete\u202e", "arguments": CALLS[name]}}
+    call.calls.append({**call_for_page(asked), "state": "asking"})
+    one.chat._tell("tool", call=call.calls[-1])
+    one.to_page()
+    shown = page.get_by_label("Arguments", exact=True)
+    expect(page.get_by_role("button", name="Run")).to_be_visible()
+    text = shown.inner_text()
+    assert not re.search("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", text)
+    spelt = re.sub("\u27e8U\\+(....)\u27e9", lambda found: chr(int(found[1], 16)), text)
+    assert json.loads(spelt) == json.loads(CALLS[name])
+    assert "\u202e" not in page.locator(".step summary").inner_text()
+    for box in (shown.bounding_box(), page.get_by_role("button", name="Run").bounding_box()):
+        assert box is not None
+        assert box["height"] < 300
+        assert box["x"] + box["width"] < page.viewport_size["width"]  # type: ignore[index]
+    shown.press("End")
+    page.wait_for_function(
+        "pre => pre.scrollTop + pre.clientHeight > pre.scrollHeight - 2",
+        arg=shown.element_handle(),
+    )
 
 
 # ------------------------------------------------------------------ in JupyterLab
@@ -163,7 +174,24 @@ CELLS = [
     "_ = chat.ask('Go')",
     "%%ornb acme/orbit\nGo",
     "ornb.ask('Go', model='acme/orbit')",
+    "ornb.compare('Go', ['acme/orbit', 'acme/comet'])",
+    "old = ornb.Chat.reopen({talk!r})\nold",
 ]
+LIVE = [
+    *(f".ornb-chat {part}" for part in (".ornb-text", ".steps", ".sources", ".answer .trouble")),
+    ".ornb-chat .facts > span:not(.actions)",
+    ".ornb-compare .said",
+]
+"""What the page draws of an answer, beside our buttons."""
+
+
+FOREIGN = """root => [...document.querySelectorAll(`${root} .jp-RenderedMarkdown *`)].filter(e =>
+  e.matches("script, img, iframe, object, embed, form, input, style, link, video, audio, svg image,"
+    + " [data-commandlinker-command], [srcset]")
+  || [...e.attributes].some(a => a.name.startsWith("on"))
+  || /^(?!https?:|mailto:|#)/.test(e.getAttribute("href") ?? "#")
+).map(e => e.outerHTML.slice(0, 200))"""
+"""Elements in drawn Markdown that do something."""
 
 
 def cut(text: str, chance: random.Random, longest: int = 400) -> Iterator[str]:
@@ -185,10 +213,11 @@ def attacker() -> Iterator[str]:
 
 
 @pytest.fixture
-def attacked(lab: Lab, attacker: str) -> tuple[LabNotebook, Trap]:
-    """A notebook whose chat, ``%%ornb`` cell and reply all show the corpus; trusted, as it ran."""
+def attacked(lab: Lab, attacker: str, tmp_path: Path) -> tuple[LabNotebook, Trap]:
+    """A notebook whose every way to an answer shows the corpus; trusted, as it ran."""
     trap = Trap(lab.page)
-    notebook = lab.open([cell.format(url=attacker) for cell in CELLS])
+    talk = str(save(conversation(ANSWER), tmp_path / "talk.json"))
+    notebook = lab.open([cell.format(url=attacker, talk=talk) for cell in CELLS])
     notebook.run_all()
     return notebook, trap
 
@@ -199,8 +228,11 @@ def test_a_trusted_notebook_is_not_touched(attacked: tuple[LabNotebook, Trap]) -
     expect(notebook.output(0).get_by_role("article", name="Answer")).to_have_attribute(
         "aria-busy", "false"
     )
-    trap.assert_tame(".ornb-chat .ornb-text")
-    assert notebook.locator(STATIC).count() == 3
+    expect(notebook.locator(".ornb-compare .text[aria-busy='false']")).to_have_count(2)
+    expect(notebook.locator(".ornb-chat .sources a").first).to_be_visible()
+    for part in LIVE:
+        trap.assert_tame(part)
+    assert notebook.locator(STATIC).count() == 5
     trap.assert_tame(STATIC)
     click_everything(notebook, trap)
     assert notebook.locator(".jp-Cell").count() == before, "a command of JupyterLab's ran"
@@ -219,8 +251,8 @@ def test_a_reopened_notebook_is_not_touched(
         notebook.file.write_text(json.dumps(data), encoding="utf-8")
     notebook = notebook.close_and_reopen()
     shown = notebook.locator(f".jp-mod-trusted {STATIC}")
-    expect(shown).to_have_count(3 if trusted else 0)
-    expect(notebook.locator(STATIC)).to_have_count(3)
+    expect(shown).to_have_count(5 if trusted else 0)
+    expect(notebook.locator(STATIC)).to_have_count(5)
     trap.assert_tame(STATIC)
     lab.console_errors.clear()  # JupyterLab's own, of the widget that is gone
 
@@ -233,7 +265,7 @@ def test_an_exported_page_is_not_touched(
     page = exported(saved, new_page, tmp_path)
     trap = Trap(page)
     page.reload()
-    assert page.locator(STATIC).count() == 3
+    assert page.locator(STATIC).count() == 5
     trap.assert_tame(STATIC)
 
 
@@ -254,17 +286,26 @@ def test_a_notebook_made_of_a_hostile_conversation_is_not_touched(lab: Lab) -> N
     assert cells.nth(4).locator("mjx-container").count() == 0
     for cell in cells.all():
         cell.evaluate(POKE)
-    found = notebook.panel.evaluate(
-        """panel => [...panel.querySelectorAll(".jp-RenderedMarkdown *")].filter(e =>
-          e.matches("script, img, iframe, object, embed, form, input, style, link, video, audio,"
-            + " svg image, [data-commandlinker-command], [srcset]")
-          || [...e.attributes].some(a => a.name.startsWith("on"))
-          || /^(?!https?:|mailto:|#)/.test(e.getAttribute("href") ?? "#")
-        ).map(e => e.outerHTML.slice(0, 200))"""
-    )
-    assert found == []
+    assert lab.page.evaluate(FOREIGN, ".jp-NotebookPanel") == []
     trap.assert_nothing_happened()
     assert notebook.python("len(chat.conversation)") == len(talk)
+
+
+def test_a_conversation_exported_twice_over_is_not_touched(
+    new_page: Callable[..., Page], tmp_path: Path
+) -> None:
+    """As a notebook, and that as nbconvert's page, which cleans less than JupyterLab does."""
+    for text in (ANSWER, *GROUPS["deep"].values()):
+        page = exported(
+            nbformat.reads(json.dumps(to_notebook(conversation(text))), as_version=4),
+            new_page,
+            tmp_path,
+        )
+        trap = Trap(page)
+        page.reload()
+        page.locator("body").evaluate(POKE)
+        assert page.evaluate(FOREIGN, "body") == []
+        trap.assert_nothing_happened()
 
 
 def exported(notebook: nbformat.NotebookNode, new_page: Callable[..., Page], folder: Path) -> Page:

@@ -23,7 +23,9 @@ from ornb import magics, session
 from ornb.conversation import MIME_TRANSCRIPT, Conversation
 from ornb.errors import ConfigError, OrnbError
 from ornb.magics import commands, options
-from ornb.wire.reply import format_usd
+from ornb.magics.output import TerminalOutput
+from ornb.wire.reply import Event, Reply, format_usd
+from tests.hostile import TERMINAL
 from tests.lab import notebook_of, private_environment, run_headless
 from tests.wire import FINISH, STREAM, WireServer, delta, whole
 
@@ -329,6 +331,17 @@ def test_in_a_terminal_the_answer_is_plain_text(
     connected(wire, answer("A *cat*."))
     shell.run_cell_magic("ornb", "acme/orbit", "Hi")
     assert capsys.readouterr().out.startswith("A *cat*.\n[acme/orbit-20260302 · NorthCloud")
+
+
+def test_a_terminal_obeys_nothing_that_an_answer_says(capsys: pytest.CaptureFixture[str]) -> None:
+    one = TerminalOutput()
+    one.wait(TERMINAL)
+    one.add(Event("text", TERMINAL))
+    one.end(Reply(text=TERMINAL, provider=TERMINAL, note=TERMINAL), Conversation(), {})
+    TerminalOutput().end(Reply(text=TERMINAL), Conversation(), {})
+    said = capsys.readouterr().out
+    assert said.count("⟨U+001B⟩]52;c;") == 5
+    assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", said)
 
 
 def test_a_terminal_compares_one_by_one(

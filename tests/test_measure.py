@@ -294,8 +294,8 @@ def test_an_unknown_model_is_a_row_and_a_hint(capsys):
         ("openai/gpt4o-mini", "error"): 5,
     }
     said = capsys.readouterr().out
-    assert "no price is listed for openai/gpt4o-mini" in said
-    assert "openai/gpt4o-mini is not listed; did you mean openai/gpt-4o-mini" in said
+    assert "no price is listed for openai/gpt4o-mini (did you mean openai/gpt-4o-mini" in said
+    assert df["error"].dropna().str.contains("Did you mean openai/gpt-4o-mini").all()
 
 
 def test_all_failing_gives_rows_and_a_summary_that_says_so():
@@ -322,7 +322,7 @@ def test_an_interrupt_keeps_what_there_is(capsys):
     def before() -> None:
         if next(calls) == 2:
             os.kill(os.getpid(), signal.SIGINT)
-            threading.Event().wait(0.5)  # the answer comes too late
+            threading.Event().wait(2)  # the answer comes too late
 
     with answering(before=before) as server:
         ornb.connect(base_url=server.url)

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ornb.conversation import Conversation
 from ornb.offline.answers import LOCAL_NOTE
 from ornb.offline.store import LOCAL_ID, LOCAL_PROVIDER
 from ornb.text.markdown import ATTRIBUTES, CLASSES, TAGS, StreamRenderer, render, web_link
@@ -18,9 +19,11 @@ from ornb.text.rendering import (
     facts,
     pictures_html,
     reply_html,
+    reply_text,
     source_words,
     sources_html,
     static_html,
+    transcript,
 )
 from ornb.wire.reply import Reply, Timing, Usage
 from tests import hostile
@@ -358,6 +361,17 @@ def test_a_source_that_is_no_web_address_is_text(url: str) -> None:
     assert html == "&lt;b&gt;T"
     cited = {"type": "url_citation", "url_citation": {"url": url, "title": "<b>T"}}
     assert "<a" not in sources_html(Reply(annotations=(cited, {}, {"url_citation": 1})))
+
+
+def test_no_plain_text_of_an_answer_commands_a_terminal() -> None:
+    evil = hostile.TERMINAL
+    said = Reply(text=evil, model=evil, provider=evil, error=evil)
+    talk = Conversation()
+    talk.add_user(hostile.TERMINAL)
+    talk.add_reply(said)
+    for text in (reply_text(said), transcript(talk)["text/plain"], str(facts(said))):
+        assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", text)
+        assert "⟨U+001B⟩]52;c;" in text
 
 
 def test_facts_name_the_source_first_when_there_is_no_model() -> None:

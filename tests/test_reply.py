@@ -6,6 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ornb.ledger.tracker import UsageTracker
+from ornb.text.figures import figures
 from ornb.wire.reply import Assembly, Reply, Timing, Usage, format_usd
 
 JSON = st.recursive(
@@ -62,6 +64,29 @@ def test_no_usage_makes_it_fail(usage) -> None:
 )
 def test_what_a_cost_is_stands_beside_it(source, cost, words) -> None:
     assert words in Reply(source=source, usage=Usage(cost_usd=cost)).facts
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"source": "canned", "status": "stopped", "http_status": 200}, "not billed"),
+        ({"source": "recorded", "recorded_from": "local", "status": "stopped"}, "not billed"),
+        ({"status": "error", "http_status": 404, "attempts": 1}, "not billed"),
+        ({"status": "error", "timing": Timing(duration_s=0.1)}, "not billed"),
+        ({"status": "error", "http_status": 504, "attempts": 1}, "cost not reported"),
+        ({"status": "stopped", "http_status": 200, "attempts": 1}, "cost not reported"),
+    ],
+    ids=["stopped offline", "stopped in a tape", "refused", "never sent", "timed out", "stopped"],
+)
+def test_what_brings_no_bill_says_so_everywhere(fields, words) -> None:
+    """In the line under an answer, in its figures, and in the usage table."""
+    reply, tracker = Reply(**fields), UsageTracker()
+    tracker.record(reply)
+    assert words in reply.facts
+    free = words == "not billed"
+    assert figures(reply, None)[0].remark == (words if free else "not reported")
+    if reply.source != "recorded":  # the table keeps no more than that
+        assert (words if free else "unknown") in tracker._repr_html_()
 
 
 @given(st.floats(1e-12, 1e6))

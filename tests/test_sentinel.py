@@ -346,10 +346,8 @@ def test_no_answer_that_says_the_key_is_kept_so(key: str, streamed: bool, left: 
         lambda: ornb.connect(api_key=[SENTINEL]),
         lambda: ornb.connect(api_key=SENTINEL.encode()),
         lambda: ornb.connect(apikey=SENTINEL),
-        lambda: ornb.connect(recording=SENTINEL),
         lambda: ornb.sign_in(SENTINEL),
         lambda: ornb.budget(SENTINEL),
-        lambda: ornb.replay(SENTINEL),
         lambda: ornb.models(sort=SENTINEL),
         lambda: ornb.ModelPicker(value=SENTINEL),
         lambda: ornb.ask("Hi", SENTINEL),
@@ -367,6 +365,14 @@ def test_a_key_in_the_wrong_place_is_refused_and_not_repeated(given: Any, left: 
         given()
     error: Any = caught.value
     left.add("error", error, error.args, error.reply, "".join(error._render_traceback_()))
+
+
+def test_a_key_in_the_place_of_a_recording_is_not_printed(left: Left) -> None:
+    ornb.connect(recording=SENTINEL)
+    with pytest.raises(errors.ConfigError) as caught:
+        ornb.replay(SENTINEL)
+    assert PART not in "".join(caught.value._render_traceback_())
+    left.look()
 
 
 def test_https_own_talk_of_what_it_sends_is_not_turned_on(

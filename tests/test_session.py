@@ -1,7 +1,13 @@
 from __future__ import annotations
 
+import inspect
+import os
+import signal
 import subprocess
 import sys
+import threading
+import time
+import warnings
 
 import pytest
 from wire import FINISH, STREAM, WireServer, delta, whole
@@ -91,12 +97,138 @@ def test_a_call_is_estimated_beside_what_was_billed() -> None:
     assert row["estimate_usd"] == pytest.approx(22 * 0.000002 + 9 * 0.00001)
 
 
+def service(catalogue):
+    """Answers a chat at once, and the catalogue by the steps given."""
+
+    def script(head: bytes, _: bytes):
+        return catalogue if head.startswith(b"GET") else [STREAM, delta("A"), FINISH]
+
+    return script
+
+
+def looks(server) -> int:
+    return sum(head.startswith(b"GET") for head, _ in server.requests)
+
+
+ESTIMATE = pytest.approx(22 * 0.000002 + 9 * 0.00001)
+
+
+def test_the_first_call_is_estimated_without_asking_for_the_catalogue_oneself() -> None:
+    with WireServer(service([whole({"data": [RECORD]})])) as server:
+        ornb.connect(base_url=server.url)
+        ornb.ask("Hi", "acme/orbit")
+        ornb.ask("Hi", "acme/orbit")
+        assert looks(server) == 1, "once a connection"
+        ornb.connect(base_url=server.url)
+        ornb.ask("Hi", "acme/orbit")
+    assert ornb.usage.df["estimate_usd"].tolist() == [ESTIMATE] * 3
+    assert looks(server) == 2
+
+
+def test_calls_that_end_together_share_one_look_at_the_catalogue() -> None:
+    with WireServer(service([0.2, whole({"data": [RECORD]})])) as server:
+        ornb.connect(base_url=server.url)
+        threads = [threading.Thread(target=ornb.ask, args=("Hi", "acme/orbit")) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert looks(server) == 1
+    assert ornb.usage.df["estimate_usd"].tolist() == [ESTIMATE] * 8
+
+
+def test_a_catalogue_that_cannot_be_had_costs_no_row_and_is_not_asked_for_again() -> None:
+    with WireServer(service([whole({"error": {"message": "No", "code": 500}}, 500)])) as server:
+        ornb.connect(base_url=server.url)
+        for _ in range(3):
+            ornb.ask("Hi", "acme/orbit")
+        assert looks(server) == 1
+        with pytest.raises(errors.ServerError):
+            ornb.models()
+        ornb.connect(base_url=server.url)
+        with pytest.raises(errors.ServerError):
+            ornb.models()
+        ornb.ask("Hi", "acme/orbit")
+        assert looks(server) == 3, "what a person asked in vain is not asked again either"
+    assert ornb.usage.df["status"].tolist() == ["ok"] * 4
+    assert ornb.usage.df["estimate_usd"].isna().all()
+
+
+def test_a_slow_catalogue_holds_an_answer_back_for_a_moment_only(monkeypatch) -> None:
+    monkeypatch.setitem(session.ESTIMATE_PATIENCE_S, "live", 0.2)
+    sent = threading.Event()
+
+    def catalogue():
+        sent.wait(10)
+        yield whole({"data": [RECORD]})
+
+    def script(head: bytes, _: bytes):
+        return catalogue() if head.startswith(b"GET") else [STREAM, delta("A"), FINISH]
+
+    with WireServer(script) as server:
+        ornb.connect(base_url=server.url)
+        began = time.perf_counter()
+        for _ in range(5):
+            ornb.ask("Hi", "acme/orbit")
+        assert time.perf_counter() - began < 5 * 0.2, "one wait, not one a call"
+        sent.set()
+        assert len(ornb.models()) == 1, "waits for the look that is under way"
+        ornb.ask("Hi", "acme/orbit")
+        assert looks(server) == 1
+    assert ornb.usage.df["estimate_usd"].isna().tolist() == [True] * 5 + [False]
+
+
+def test_an_interrupt_during_the_look_keeps_the_row_and_the_answer(monkeypatch) -> None:
+    def interrupted():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(session, "_prices_at_hand", interrupted)
+    with pytest.raises(errors.Interrupted) as caught:
+        ornb.ask("Hi", "openai/gpt-4o-mini")
+    assert caught.value.reply.status == "ok"
+    assert len(ornb.usage) == 1
+
+
+def test_offline_and_recorded_answers_are_estimated_alike(tmp_path) -> None:
+    ornb.connect(offline=True)
+    with ornb.record(tmp_path / "lesson.jsonl"):
+        ornb.ask("Hi", "openai/gpt-4o-mini")
+    ornb.connect(recording=tmp_path / "lesson.jsonl")
+    ornb.ask("Hi", "openai/gpt-4o-mini")
+    ornb.connect(offline=True)
+    frame = ornb.usage.df
+    assert frame["source"].tolist() == ["canned", "recorded"]
+    first, again = frame["estimate_usd"]
+    assert first == again > 0
+
+
+def test_an_interrupted_question_gives_its_part_in_one_line() -> None:
+    def script(head: bytes, _: bytes):
+        if head.startswith(b"GET"):
+            return [whole({"data": [RECORD]})]
+        return [STREAM, delta("Once upon a time"), "stall"]
+
+    with WireServer(script) as server:
+        ornb.connect(base_url=server.url)
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
+        threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
+        with pytest.raises(KeyboardInterrupt) as caught:
+            ornb.ask("Hi", "acme/orbit")
+        signal.signal(signal.SIGINT, before)
+    assert caught.value.reply.text == "Once upon a time"
+    assert caught.value._render_traceback_() == [
+        "KeyboardInterrupt: the answer was stopped after 16 characters. They are in the `reply` of "
+        "this exception (sys.last_value.reply)."
+    ]
+    assert ornb.usage.df["status"].tolist() == ["stopped"]
+
+
 def test_a_system_message_goes_first() -> None:
     with WireServer([STREAM, delta("A"), FINISH]) as server:
         ornb.connect(base_url=server.url)
         ornb.ask("Hi", "acme/orbit", system="Be brief.")
         ornb.ask([{"role": "user", "content": "Hi"}], "acme/orbit", system="Be brief.")
-    bodies = [body for _, body in server.requests]
+    bodies = [body for _, body in server.requests if body]
     assert b'[{"role": "system", "content": "Be brief."}, {"role": "user"' in bodies[0]
     assert bodies[0] == bodies[1]
 
@@ -165,3 +297,122 @@ def test_a_wrong_model_is_met_with_near_ones_and_the_part_is_kept() -> None:
 def test_what_is_no_prompt_is_not_priced() -> None:
     with pytest.raises(errors.ConfigError, match=r"quote\(5\) is no prompt"):
         ornb.quote(5, "openai/gpt-4o-mini")
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"temperature": 9}, {"max_tokens": -5}], ids=["temperature", "max_tokens"]
+)
+@pytest.mark.parametrize("model", [session.LOCAL, "~nobody/listed"])
+def test_a_refusal_of_something_else_proposes_no_model(monkeypatch, wrong, model) -> None:
+    with pytest.raises(errors.BadRequest) as caught:
+        ornb.ask("Hi", session.CANNED, **wrong)
+    assert "Did you mean" not in str(session.with_near_models(caught.value, model))
+
+
+def test_no_model_is_proposed_instead_of_one_of_ours() -> None:
+    refused = errors.NotFound("No.", raw={"message": f"No endpoints found for {session.LOCAL}."})
+    assert str(session.with_near_models(refused, session.LOCAL)) == "No."
+
+
+def test_near_models_are_proposed_once() -> None:
+    said = {"message": "openai/gpt4o-mini is not a valid model ID"}
+    error = errors.BadRequest("No.", raw=said)
+    once = str(session.with_near_models(error, "openai/gpt4o-mini"))
+    assert str(session.with_near_models(error, "openai/gpt4o-mini")) == once
+    assert once.count("Did you mean") == 1
+
+
+@pytest.mark.parametrize("model", ["gpt-4o", "openai/gpt4o"])
+def test_endpoints_and_a_quote_of_no_model_name_near_ones(model) -> None:
+    with pytest.raises(errors.NotFound, match="Did you mean openai/gpt-4o") as caught:
+        ornb.endpoints(model)
+    assert "offline" not in str(caught.value)
+    assert "did you mean openai/gpt-4o" in str(ornb.quote("Hi", model).unknown)
+    with pytest.raises(errors.ConfigError, match="give one id"):
+        ornb.endpoints(5)
+
+
+def test_a_misspelt_parameter_is_sent_and_told_of_once(monkeypatch) -> None:
+    with WireServer(service([whole({"data": [RECORD]})])) as server:
+        ornb.connect(base_url=server.url)
+        with pytest.warns(UserWarning, match="'max_token' is no .* mean 'max_tokens'") as told:
+            ornb.ask("Hi", "acme/orbit", max_token=1)
+        assert [each.filename for each in told] == [__file__], "where the person wrote it"
+        ornb.ask("Hi", "acme/orbit", max_token=1)
+        with pytest.warns(UserWarning, match="temprature"):
+            ornb.Chat("acme/orbit", temprature=1).ask("Hi")
+        with pytest.warns(UserWarning, match="sed"):
+            ornb.batch(["Hi"], model="acme/orbit", sed=3, progress=False, dry_run=True)
+    assert b'"max_token": 1' in next(body for _, body in server.requests if body)
+
+
+def test_a_parameter_that_ornb_does_not_know_passes_in_silence() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        ornb.ask("Hi", "openai/gpt-4o-mini", top_n=3, a_new_field=True, user="me", n=1)
+
+
+@pytest.mark.parametrize("wrong", [{"author": "openia"}, {"family": ["GTP"]}])
+def test_an_author_or_family_that_nobody_is_is_refused(wrong) -> None:
+    with pytest.raises(errors.ConfigError, match="did you mean"):
+        ornb.models(**wrong)
+    assert len(ornb.models(author="OpenAI", family=["gpt", "Claude"])) > 0
+
+
+def test_a_limit_in_words_is_met_with_a_number_of_the_right_size() -> None:
+    with pytest.raises(errors.ConfigError, match="such as min_context=128_000"):
+        ornb.models(min_context="128k")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"ofline": True}, "'ofline' is no argument of connect; did you mean 'offline'"),
+        ({"api_key": 5}, "api_key is of type int"),
+        ({"retries": -1}, "retries is -1"),
+        ({"retries": 1.5}, r"retries is 1\.5"),
+        ({"timeouts": 5}, "timeouts is 5"),
+        ({"title": 5}, "title is not a line"),
+        ({"referer": "a\nb"}, "referer is"),
+    ],
+)
+def test_what_cannot_connect_is_one_message(wrong, words) -> None:
+    with pytest.raises(errors.ConfigError, match=words):
+        ornb.connect(**wrong)
+
+
+@pytest.mark.parametrize("seconds", [-1, 0, "5", float("nan"), True, None])
+def test_patience_is_above_zero(seconds) -> None:
+    with pytest.raises(errors.ConfigError, match=r"Timeouts\(connect="):
+        ornb.Timeouts(connect=seconds)
+
+
+def test_dir_lists_what_is_meant_for_people() -> None:
+    assert set(dir(ornb)) == {*ornb.__all__, "errors", "load_ipython_extension"}
+    assert "ornb.ask(" in ornb.__doc__, "help(ornb) begins with the first calls"
+
+
+@pytest.mark.parametrize("kind", [ornb.Reply, ornb.Usage, ornb.Timing, ornb.Timeouts, ornb.Event])
+def test_help_explains_each_field(kind) -> None:
+    documented = inspect.getdoc(kind).partition("Attributes\n----------\n")[2]
+    for field in inspect.signature(kind).parameters:
+        assert f"\n{field} : " in f"\n{documented}"
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda: ornb.ask("Hi", system=5),
+        lambda: ornb.Conversation(5),
+        lambda: ornb.batch(["Hi"], system=5, progress=False),
+        lambda: ornb.batch(["Hi"], 5, progress=False),
+    ],
+)
+def test_a_system_message_is_text(ask) -> None:
+    with pytest.raises(errors.ConfigError, match="text"):
+        ask()
+
+
+def test_tiers_of_what_is_no_table_says_so() -> None:
+    with pytest.raises(errors.ConfigError, match="give a frame of"):
+        ornb.tiers("x")

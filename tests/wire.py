@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
 import socket
@@ -59,6 +60,20 @@ DONE = chunked(b"data: [DONE]\n\n")
 FINISH = delta("", "stop") + event(choices=[], usage=USAGE) + DONE + END
 
 
+def as_wish(script: Iterable[Step]) -> list[Any]:
+    """The same script for the offline server: what its wish `raw` takes."""
+    words = {"stall": "hang"}
+
+    def step(one: Step) -> Any:
+        if isinstance(one, str):
+            return words.get(one, one)
+        if isinstance(one, bytes):
+            return {"base64": base64.b64encode(one).decode()}
+        return {"pause_s": one}
+
+    return [step(one) for one in script]
+
+
 class WireServer:
     """Answers each request by the next script; the last one is repeated.
 
@@ -80,6 +95,11 @@ class WireServer:
         scheme = "https" if tls else "http"
         self.url = f"{scheme}://127.0.0.1:{self._server.getsockname()[1]}/api/v1"
         threading.Thread(target=self._accept, daemon=True).start()
+
+    def play(self, *scripts: Iterable[Step]) -> None:
+        """Answer the next requests by these scripts."""
+        with self._lock:
+            self._scripts = list(scripts)
 
     def __enter__(self) -> WireServer:
         return self

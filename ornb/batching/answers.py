@@ -14,7 +14,7 @@ from ..errors import ConfigError, SchemaMismatch
 from ..ledger.bills import charged
 from ..request.hints import has_pydantic_methods
 from ..request.structured import parse, schema_of
-from ..wire.reply import Reply
+from ..wire.reply import Reply, source_of
 
 __all__ = ["BATCH_COLUMNS", "Answer", "Shape", "check_names", "with_answers"]
 
@@ -27,7 +27,10 @@ BATCH_COLUMNS: dict[str, Column] = {
     ),
     "error": Column("str", "what went wrong, or why it was not sent; else missing"),
     "finish_reason": Column("str", "stop, length, content_filter, ..."),
-    "source": Column("str", "live, recorded, local (a small model on this machine) or canned"),
+    "source": Column(
+        "str",
+        "live, recorded, local (a small model on this machine) or canned; missing if not sent",
+    ),
     "served_model": Column("str", "the model that answered; routers and fallbacks change it"),
     "provider": Column("str", "who ran it"),
     "prompt_tokens": Column("Int64", "tokens sent; missing for the repeats of an identical row"),
@@ -98,7 +101,7 @@ class Answer:
             status=reply.status,
             error=reply.error,
             finish_reason=reply.finish_reason,
-            source=reply.source,
+            source=source_of(reply),
             served_model=reply.model,
             provider=reply.provider,
             prompt_tokens=used.prompt_tokens,
@@ -329,7 +332,7 @@ def with_answers(
     Returns
     -------
     pandas.DataFrame
-        Index and columns of the data as they were, then those of `BATCH_COLUMNS`.
+        Index and columns of the data as they were, then those of a batch (docs/tables.md).
 
     Examples
     --------

@@ -47,7 +47,7 @@ class Plan:
     source: str
     """"live" or "offline": there, the amounts are those of the real service."""
     likely_usd: Decimal | None
-    """A guess, see `ornb.ledger.worst_case.Quote`; None where it is not known."""
+    """A guess, as of `ornb.quote`; None where it is not known."""
     worst_usd: Decimal | None
     """The most that all calls together can cost, in USD; None when nothing bounds it."""
     unknown: str | None = None

@@ -157,6 +157,8 @@ class Rows:
 
     def _checked(self, template: str) -> str:
         """The template, with each column under a name that a placeholder can have."""
+        if not isinstance(template, str):
+            raise ConfigError(f"{template!r} is no text; template and system take text.")
         return _PLACE.sub(self._place, template)
 
     def _place(self, found: re.Match[str]) -> str:
@@ -203,7 +205,7 @@ def table_of(data: Any) -> pd.DataFrame:
     Raises
     ------
     ConfigError
-        It is none of these.
+        It is not one of these.
 
     Examples
     --------

@@ -113,6 +113,9 @@ class Run:
         Given a digest and its answer, keeps it; a ConfigError is told at the end.
     told : callable
         Given a digest and its answer, in the calling thread, once it is final.
+    explain : callable
+        Given what a call failed with, may say more in its message; True: every other row would fail
+        so too.
     label : str or None
         For the usage table.
     """
@@ -129,6 +132,7 @@ class Run:
         answer_of: Callable[[Reply], Answer],
         keep: Callable[[str, Answer], object],
         told: Callable[[str, Answer], object],
+        explain: Callable[[OrnbError], bool] = lambda _: False,
         label: str | None = None,
     ) -> None:
         self.why_stopped: str | None = None
@@ -141,6 +145,7 @@ class Run:
         self._answer_of = answer_of
         self._keep = keep
         self._told = told
+        self._explain = explain
         self._label = label
         self._is_own = executor is None
         self._executor = own_executor(at_once) if executor is None else executor
@@ -285,7 +290,10 @@ class Run:
         if self._comes_again(call):
             self._waiting.appendleft(call.digest)
             return
-        if isinstance(call.error, HOPELESS) or type(call.error) is ConfigError:
+        hopeless = isinstance(call.error, HOPELESS) or type(call.error) is ConfigError
+        if call.error is not None and self._explain(call.error):
+            hopeless, answer = True, replace(answer, error=str(call.error))
+        if hopeless:
             self.why_stopped = self.why_stopped or str(call.error)
         self._told(call.digest, replace(answer, attempts=tried))
 

@@ -112,7 +112,7 @@ class AnswerStore:
     Raises
     ------
     ConfigError
-        The URL is none, its driver is not installed, or the database cannot be opened.
+        The URL is not one, its driver is not installed, or the database cannot be opened.
 
     Examples
     --------

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ..wire.reply import Reply
+from ..wire.reply import Reply, source_of
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -239,7 +239,7 @@ def row(turn: Turn) -> dict[str, Any]:
             "model": reply.requested_model,
             "served_model": reply.model,
             "provider": reply.provider,
-            "source": reply.source,
+            "source": source_of(reply),
             "prompt_tokens": reply.usage.prompt_tokens,
             "completion_tokens": reply.usage.completion_tokens,
             "reasoning_tokens": reply.usage.reasoning_tokens,

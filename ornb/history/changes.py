@@ -84,7 +84,7 @@ def catalog_changes(a: Any, b: Any = None) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame, one row a change
-        Columns as in `CHANGE_COLUMNS`, by kind of change (`CHANGES`), the largest first. A model
+        Columns as in docs/tables.md, by kind of change (`CHANGES`), the largest first. A model
         can have several rows: one that is dearer, say, and has a longer context. The columns
         `not_before` and `date` say which observations were taken, ``.attrs["source"]`` whose they
         are (recorded, snapshot, live), ``.attrs["notes"]`` what a person should know.

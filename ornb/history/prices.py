@@ -83,7 +83,7 @@ def price_history(
     Returns
     -------
     pandas.DataFrame, one row a model and change
-        Columns as in `HISTORY_COLUMNS`, by model and date. A model that is still listed ends with a
+        Columns as in docs/tables.md, by model and date. A model that is still listed ends with a
         row at the newest observation. Between two observations nothing is known: what `date` shows
         happened after `not_before`, and not after `date`. ``.attrs["observed"]`` lists the
         observations (ISO dates), ``.attrs["notes"]`` what a person should know.
@@ -199,7 +199,7 @@ def price_at(ids: Any, date: Any, *, live: bool | pd.DataFrame = True) -> pd.Dat
     Returns
     -------
     pandas.DataFrame, one row a model
-        Indexed by ``id``, in the order asked; columns as in `PRICE_AT_COLUMNS`. A model that was
+        Indexed by ``id``, in the order asked; columns as in docs/tables.md. A model that was
         not listed then, or is not now, has a row that says so.
 
     Raises

@@ -62,18 +62,22 @@ def catalog_at(date: Any, **filters: Any) -> pd.DataFrame:
         A day such as ``"2025-09-01"``. The last observation of that day or before it is taken;
         ``.attrs["snapshot"]`` says which.
     **filters : Any
-        As in `ornb.catalog.filter_models`, but those on request parameters (tools, reasoning ...),
-        which the history does not carry.
+        As in `ornb.models`: ``search``, ``author``, ``family``, ``free``, ``min_context`` (tokens),
+        ``accepts``, ``returns``, ``max_prompt_usd_per_million``, ``max_completion_usd_per_million``
+        (USD per million tokens), ``routers``, ``aliases``, ``batch``. Not those on request
+        parameters (``tools``, ``reasoning``, ``structured_outputs``, ``parameters``), which the
+        history does not carry.
 
     Returns
     -------
     pandas.DataFrame, shape (n_models, n_columns)
-        Indexed by ``id``; the columns are in `CATALOG_COLUMNS`. ``.attrs["source"]`` is "recorded".
+        Indexed by ``id``; docs/tables.md has the columns. ``.attrs["source"]`` is "recorded".
 
     Raises
     ------
     ConfigError
-        `date` is none, or lies before the first observation; or no such filter.
+        `date` is not one, or lies before the first observation; there is no such filter, or its
+        value is not one.
     CatalogError
         The history's file is damaged.
 

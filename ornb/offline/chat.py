@@ -5,9 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
-import os
-import socket
-import struct
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -19,6 +16,7 @@ from . import question as questions
 from .answers import Answer, Unavailable
 from .handler import ApiHandler
 from .question import Question
+from .raw import Step, hang_up, play
 from .simulate import Simulation
 from .wire import COMMENT, DONE, PADDING, Completion, Delta, Fault, Finish, dumps, sse
 
@@ -75,7 +73,9 @@ class Chat(ApiHandler):
         question = self._question()
         wish = self._due(question.simulate)
         await asyncio.sleep(wish.first_byte_s)
-        if wish.html or (wish.garbage and not question.streamed):
+        if wish.raw is not None:
+            await self._play(wish.raw)
+        elif wish.html or (wish.garbage and not question.streamed):
             self._send_rubbish(wish)
         elif wish.status and wish.error_after_chunks is None:
             raise wish.fault()
@@ -259,12 +259,12 @@ class Chat(ApiHandler):
         await self.flush()
 
     def _hang_up(self, *, reset: bool) -> None:
-        stream = self.detach()
-        if reset:
-            # Lingering for 0 s makes close() send a reset instead of an orderly end.
-            linger = struct.pack("HH" if os.name == "nt" else "ii", 1, 0)
-            stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
-        stream.close()
+        hang_up(self.detach(), reset=reset)
+
+    async def _play(self, steps: tuple[Step, ...]) -> None:
+        connection: Any = self.request.server_connection
+        if await play(self.detach(), steps):
+            connection.start_serving(self.application)  # the stream is tornado's again
 
 
 async def _forever() -> None:

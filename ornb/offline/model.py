@@ -185,7 +185,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"The model is not at {path()}. Fetch it: {FETCH}", file=sys.stderr)
         return 1
     if not whole:
-        print("Fetching SmolLM2-135M-Instruct (93 MB, Apache-2.0) ...", flush=True)
+        print("Fetching SmolLM2-135M-Instruct (98 MB, Apache-2.0) ...", flush=True)
         try:
             fetch()
         except OrnbError as error:

@@ -294,7 +294,7 @@ def _routes() -> list[tuple[str, type[ApiHandler]]]:
     return [
         (f"{BASE}/models", Models),
         (f"{BASE}/models/count", Count),
-        (f"{BASE}/models/{model_id}/endpoints", Endpoints),
+        (f"{BASE}/models/(.+)/endpoints", Endpoints),
         (f"{BASE}/model/{model_id}", OneModel),
         (f"{BASE}/providers", Providers),
         (f"{BASE}/(?:auth/)?key", Key),

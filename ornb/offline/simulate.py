@@ -7,7 +7,7 @@ The request body field ``ornb`` holds it, and the answer is then always canned::
 ==================== ======= ======================================================================
 name                 type    effect
 ==================== ======= ======================================================================
-status               int     an error answer with this HTTP status, and nothing else
+status               int     an error answer with this HTTP status, 400 to 599, and nothing else
 message              str     its message, also of error_after_chunks (default: a usual one)
 error_type           str     its ``metadata.error_type`` (default: the usual one)
 retry_after          number  its ``Retry-After`` header, seconds; a 429 also gets X-RateLimit-*
@@ -24,6 +24,8 @@ reset_after_chunks   int     the connection is reset (TCP RST)
 error_after_chunks   int     an error event inside the 200 stream (status: its code, default 502)
 html                 bool    a proxy's HTML page instead of an answer, with `status` or 200
 garbage              bool    broken JSON: as the whole body, or as one event of the stream
+raw                  list    these bytes, pauses and ends of the connection, and nothing else:
+                             `ornb.offline.raw` has the steps; redirects and other odd statuses too
 ==================== ======= ======================================================================
 
 A request that does not stream has no chunks: there ``stall_after_chunks`` sends nothing at all,
@@ -37,6 +39,8 @@ import time
 from dataclasses import dataclass, fields
 from typing import Any
 
+from .raw import Step
+from .raw import parse as steps
 from .wire import Fault
 
 USUAL: dict[int, tuple[str, str | None]] = {
@@ -95,6 +99,7 @@ class Simulation:
     error_after_chunks: int | None = None
     html: bool = False
     garbage: bool = False
+    raw: tuple[Step, ...] | None = None
 
     def fault(self, default: int = 502) -> Fault:
         """Give the error that was asked for."""
@@ -155,6 +160,8 @@ def _checked(name: str, value: Any) -> Any:
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if name == "reasoning" and isinstance(value, bool):
         return 12 if value else 0
+    if name == "raw":
+        return steps(value)
     if name in _SECONDS:
         good = number and 0 <= value <= 3600
     elif name in _COUNTS:
@@ -164,7 +171,7 @@ def _checked(name: str, value: Any) -> Any:
     else:
         good = isinstance(value, str)
     if name == "status":
-        good = good and 200 <= value <= 599
+        good = good and 400 <= value <= 599
     if not good:
         raise Fault(400, f"ornb.simulate.{name} is {value!r}, which it cannot be.")
     return value

@@ -108,7 +108,7 @@ class Store:
         Raises
         ------
         Fault
-            400: a number that is none.
+            400: a number that is not one.
         """
         rows = _sorted(_filtered(self.models, given), given.get("sort", ""))
         total = len(rows)

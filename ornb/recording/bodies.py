@@ -229,7 +229,7 @@ def seconds(value: Any) -> float:
     Raises
     ------
     ValueError
-        It is none.
+        It is not one.
 
     Examples
     --------

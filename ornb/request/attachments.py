@@ -258,7 +258,7 @@ class Attachment:
         Raises
         ------
         ConfigError
-            The address is none, is of this machine only, or does not tell what it is of.
+            The address is not one, is of this machine only, or does not tell what it is of.
 
         Examples
         --------

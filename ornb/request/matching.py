@@ -139,7 +139,7 @@ def build(hint: Any, value: Any, path: tuple[Any, ...] = (), what: str = "The an
     Raises
     ------
     SchemaMismatch
-        It does not fit after all: a date that is none, a class that refuses it.
+        It does not fit after all: a text that is not a date, a class that refuses it.
 
     Examples
     --------

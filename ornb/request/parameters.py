@@ -11,6 +11,7 @@ object) and "Provider Routing" (what becomes of an unsupported parameter); 2026-
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from numbers import Integral, Real
@@ -194,6 +195,16 @@ _DROPPED = {name.partition(".")[0] for name in DOCUMENTED} | {
     *("prediction", "parallel_tool_calls", "web_search_options"),
 }
 """Parameters of the model: one that it lacks is dropped on the way. Others are the service's."""
+_OTHERS = {
+    *("messages", "model", "models", "route", "provider", "plugins", "preset", "transforms"),
+    *("tools", "tool_choice", "structured_outputs", "modalities", "image_config", "cache_control"),
+    *("reasoning.exclude", "reasoning.summary", "include_reasoning", "service_tier", "debug"),
+    *("stream", "stream_options", "usage", "user", "session_id", "safety_identifier"),
+    *("metadata", "trace", "label", "ornb"),
+}
+"""Further fields that the API knows; none of them is taken for a slip in `DOCUMENTED`."""
+NEARNESS = 0.82
+"""Likeness from which a name is taken for a slip: ``max_token`` is one, ``top_n`` is not."""
 
 
 def record_of(model: Any) -> Mapping[str, Any]:
@@ -291,6 +302,34 @@ def to_request(values: Mapping[str, Any]) -> dict[str, Any]:
         else:
             request[outer] = value
     return request
+
+
+def misspelt(params: Mapping[str, Any]) -> dict[str, str]:
+    """Find the fields of a request whose names look like slips.
+
+    Parameters
+    ----------
+    params : mapping
+        Fields of the request. A name that is like no documented one passes, since the API gains
+        fields.
+
+    Returns
+    -------
+    dict of str to str
+        The name given to the one that was probably meant.
+
+    Examples
+    --------
+    >>> misspelt({"max_token": 1, "temperature": 0, "a_new_field": True})
+    {'max_token': 'max_tokens'}
+    """
+    known = DOCUMENTED.keys() | _DROPPED | _OTHERS
+    found = {}
+    for name, _ in _flat(params):
+        if name not in known:
+            near = difflib.get_close_matches(name.casefold(), known, n=1, cutoff=NEARNESS)
+            found.update(dict.fromkeys([name], *near) if near else {})
+    return found
 
 
 def check(params: Mapping[str, Any], model: Any) -> list[str]:

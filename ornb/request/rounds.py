@@ -46,7 +46,7 @@ class Rounds:
     Raises
     ------
     ConfigError
-        The prompt is empty, a tool cannot be one, or `max_rounds` is below 1. While iterating, what
+        The prompt is empty, a tool is not one, or `max_rounds` is below 1. While iterating, what
         `ornb.Client.stream` raises; what came before stays in `replies` and `messages`.
 
     Examples

@@ -52,7 +52,7 @@ def schema_of(shape: Any) -> dict[str, Any]:
     Raises
     ------
     ConfigError
-        It is none of these, not an object at its top, or has a type that JSON does not.
+        It is not one of these, not an object at its top, or has a type that JSON does not.
 
     Examples
     --------
@@ -177,7 +177,7 @@ def parse(reply: Reply | str, shape: Any) -> Any:
         There is no JSON in it, or it does not match: ``path`` says where, ``expected`` and ``got``
         what, and ``reply`` has the answer.
     ConfigError
-        The shape is none.
+        The shape is not one.
 
     Examples
     --------

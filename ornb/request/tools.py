@@ -268,7 +268,7 @@ def run(
     Raises
     ------
     ConfigError
-        A tool cannot be one.
+        A tool is not one.
 
     Examples
     --------

@@ -19,6 +19,7 @@ import { PAGE, SLOW_MS, hello, listen, tell, tellViews } from "./kernel.js";
 
 const PIECE = 2_000_000;                     // bytes; Jupyter lets no message through above 10 MB
 const LARGEST = 20_000_000;
+const SAID_MS = 60_000;                      // what is said aloud stands in the log too: read there
 
 /** @param {{ model: Model, el: HTMLElement }} context */
 function render({ model, el }) {
@@ -28,7 +29,11 @@ function render({ model, el }) {
   const status = make("span", { className: "status", role: "status" });
   const spoken = make("div", { className: "unseen", ariaLive: "polite", "aria-relevant": "additions" });
   /** @param {string} text */
-  const aloud = (text) => spoken.append(make("p", { textContent: text }));
+  const aloud = (text) => {
+    const piece = make("p", { textContent: text });
+    spoken.append(piece);
+    setTimeout(() => piece.remove(), SAID_MS);
+  };
   const box = make("textarea", {
     rows: 1, ariaLabel: "Message to the model", placeholder: "Ask anything", spellcheck: true,
   });

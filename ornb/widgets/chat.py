@@ -21,6 +21,7 @@ from ..errors import ConfigError, OrnbError
 from ..request.attachments import MAX_BYTES, Attachment
 from ..request.parameters import Parameter, parameter_table
 from ..wire.reply import Reply
+from ..wire.stream import check_fields
 from . import settings
 from .base import module, sheet
 from .chat_calls import ChatCalls, check_system
@@ -89,6 +90,7 @@ class Chat(ChatCalls):
         confirm: bool = True,
         **params: Any,
     ) -> None:
+        check_fields(params)
         super().__init__(
             model,
             client=client,

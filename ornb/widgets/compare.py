@@ -29,6 +29,7 @@ from ..conversation import Conversation, well_formed
 from ..errors import ConfigError, OrnbError
 from ..text.rendering import source_words
 from ..wire.reply import Reply
+from ..wire.stream import check_fields
 from .base import BadValue, Widget, describe, module, sheet
 from .exchange import with_near_models
 from .live import PACER, LiveAnswer
@@ -608,6 +609,8 @@ def compare(
     {'lost': 2, 'won': 2}
     """
     wanted = _wanted(models)
+    for each in (params, *wanted.values()):
+        check_fields(each)
     made = Comparison(
         _answers(prompt, list(wanted), system, blind=blind, shuffle_seed=shuffle_seed),
         {model: {"label": label, **params, **own} for model, own in wanted.items()},

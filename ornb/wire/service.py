@@ -611,16 +611,16 @@ def _is_here(host: str) -> bool:
 def _checked_url(url: str) -> str:
     told = repr(url) if _may_be_told(url) else "(not repeated, as it may hold a key)"
     wanted = f"base_url {told} is not an address such as https://openrouter.ai/api/v1."
-    try:
-        parts = urlsplit(url)
-        port = parts.port  # refuses what is no number
-    except (ValueError, AttributeError, TypeError):
-        raise ConfigError(wanted) from None
-    if parts.username or parts.password:
+    parts, port = None, None
+    with contextlib.suppress(ValueError, AttributeError, TypeError):
+        split = urlsplit(url)
+        parts, port = split, split.port  # which refuses what is no number
+    if parts is not None and (parts.username or parts.password):
         raise ConfigError("base_url must not hold a user name or password; pass api_key instead.")
-    if not isinstance(url, str) or parts.scheme not in ("http", "https") or not parts.hostname:
+    is_http = parts is not None and parts.scheme in ("http", "https") and parts.hostname
+    if parts is None or not isinstance(url, str) or not is_http or port == 0:
         raise ConfigError(wanted)
-    if port == 0 or parts.query or parts.fragment:
+    if parts.query or parts.fragment:
         raise ConfigError(
             "base_url must end before any ? or #: what stands there is shown and written down. "
             "Pass a key as api_key."

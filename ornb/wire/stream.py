@@ -253,6 +253,7 @@ class Stream:
         decoder, stopped, clock = Decoder(), self._stop.is_set, self._wire.clock
         blocks = self._service.blocks(response)
         latest, patience = clock(), self._service.timeouts.between_pieces
+        self._wire.patience(self._service.timeouts.between_bytes, in_all=patience)
         for block in blocks:
             self.read_at = now = clock()
             for data in decoder.feed(block):
@@ -261,9 +262,10 @@ class Stream:
                     self._drain(blocks)
                     return
                 events = self._parse(data, now, response)
+                yield from events
                 if events:
                     latest = now
-                yield from events
+                    self._wire.extend(patience)
             if stopped():
                 return
             if now - latest > patience:
@@ -350,7 +352,7 @@ class Stream:
             messages = [{"role": "user", "content": messages}]
         if not messages:
             raise ConfigError("There are no messages, so nothing was sent. Give a prompt.")
-        check_names(self._params)
+        check_fields(self._params)
         body = {"messages": messages, **self._params}
         if self._model is not None:
             body["model"] = self._model
@@ -365,7 +367,7 @@ class Stream:
             raise ConfigError(f"The request cannot be written as JSON: {error}.") from error
 
 
-def check_names(params: Mapping[str, Any]) -> None:
+def check_fields(params: Mapping[str, Any]) -> None:
     """Refuse what other libraries take with a call, and what would be sent, shown and kept here.
 
     Parameters
@@ -380,7 +382,7 @@ def check_names(params: Mapping[str, Any]) -> None:
 
     Examples
     --------
-    >>> check_names({"temperature": 0})
+    >>> check_fields({"temperature": 0})
     """
     for name in params:
         if name.lower().replace("-", "_") in NO_PARAMETERS:

@@ -157,6 +157,17 @@ class Wire:
             with contextlib.suppress(OSError):  # closed already: the read will say so
                 self._socket.settimeout(seconds)
 
+    def extend(self, seconds: float) -> None:
+        """Let the reads that follow take so long in all, from now on.
+
+        Parameters
+        ----------
+        seconds : float
+            In s.
+        """
+        if self.reads is not None:
+            self.reads.until = perf_counter() + seconds
+
     def cut(self) -> None:
         """Wake a blocked read at once, from any thread.
 
@@ -222,7 +233,7 @@ class _Response(HTTPResponse):
     def begin(self) -> None:
         super().begin()
         self._reads.until = None
-        if self.status in (204, 304):  # nobody asked for no answer: one may follow
+        if self.status in (101, 204, 304):  # nobody asked for no answer: one may follow
             self._shut()
 
     def _close_conn(self) -> None:

@@ -33,6 +33,8 @@ from ornb.wire.chunked import Unframed
 from ornb.wire.refusals import refusal
 from ornb.wire.reply import Assembly, Reply
 from ornb.wire.sse import Decoder
+from tests.fuzz.exchange import exchange
+from tests.fuzz.exchange import seeds as exchange_seeds
 from tests.fuzz.harmless import assert_harmless, assert_settled, assert_tame_markdown
 from tests.fuzz.pieces import Choices, cut, cuts_and_content
 
@@ -490,6 +492,7 @@ def _programs() -> list[bytes]:
 TARGETS = {
     "sse": Target(sse, lambda: _led(SSE_SEEDS), ("ornb.wire",)),
     "chunked": Target(chunked, lambda: _led(CHUNKED_SEEDS), ("ornb.wire",)),
+    "exchange": Target(exchange, exchange_seeds, ("ornb.wire",), 2_000),
     "models": Target(models, _programs, ("ornb.catalog", "ornb.columns", "ornb.pricing"), 600),
     "endpoints": Target(endpoints, _programs, ("ornb.catalog", "ornb.columns"), 600),
     "chunks": Target(chunks, _programs, ("ornb.wire", "ornb.ledger", "ornb.text"), 600),

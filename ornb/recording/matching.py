@@ -15,7 +15,8 @@ from .redaction import without_keys
 __all__ = ["Difference", "differences", "nearest", "normal", "same_as"]
 
 IGNORED = frozenset({"metadata", "ornb", "session_id", "stream_options", "trace", "user"})
-"""Fields of a request that say who asks, what is counted or what a test wishes: no answer changes."""
+"""Fields of a request that say who asks, what is counted or what a test wishes: they change no
+answer."""
 
 _ENCODED = re.compile(r"[A-Za-z0-9+/=_:;,.\-]{1000,}")
 """A picture or a file in a request: in the recording its digest stands for it."""

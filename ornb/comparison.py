@@ -267,7 +267,7 @@ class Answers:
 
     @property
     def df(self) -> pd.DataFrame:
-        """The answers as a table, one row each; `COMPARISON_COLUMNS` describes it."""
+        """The answers as a table, one row each; docs/tables.md describes it."""
         rows = [self._row(answer) for answer in self.places]
         frame = pd.DataFrame(rows, columns=list(COMPARISON_COLUMNS))
         return frame.astype({name: column.dtype for name, column in COMPARISON_COLUMNS.items()})

@@ -434,8 +434,10 @@ def _listed(
         return {"listed_note": f"no listing of {model} was given"}
     mine = listing[listing["provider_name"] == provider]
     named = sorted(set(listing["provider_name"].dropna()))
+    if mine.empty and not named:
+        return {"listed_note": f"{model} is listed with no provider"}
     if mine.empty:
-        return {"listed_note": f"{provider} is not listed for {model}; {', '.join(named)}"}
+        return {"listed_note": f"{model} is listed with {', '.join(named)}, not with {provider}"}
     figures = mine[[pattern.format(p) for p in _PERCENTILES]]
     medians = figures.iloc[:, 0].dropna()
     if medians.empty:

@@ -290,7 +290,7 @@ def test_the_services_own_percentiles_stand_beside_ours():
 @pytest.mark.parametrize(
     ("listed", "said"),
     [
-        (listing("South"), "North is not listed for a; South"),
+        (listing("South"), "a is listed with South, not with North"),
         (listing("North", "North"), "North has 2 endpoints, p50 from 0.4 to 0.4"),
         (listing("North", p50=math.nan), "told to requests with a key only"),
         ({}, "no listing of a was given"),

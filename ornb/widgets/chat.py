@@ -67,7 +67,7 @@ class Chat(ChatCalls):
     ------
     ConfigError
         `model` is neither an id nor something that has one, `system` is not a text, or a tool
-        cannot be one.
+        is neither a function nor described as one.
 
     Examples
     --------
@@ -108,7 +108,7 @@ class Chat(ChatCalls):
 
     @property
     def df(self) -> pd.DataFrame:
-        """The turns as a table, one row each; `ornb.conversation.COLUMNS` documents it."""
+        """The turns as a table, one row each; docs/tables.md describes it."""
         return self._conversation.df
 
     @property

@@ -55,7 +55,7 @@ class ChatCalls(ChatPage):
     ------
     ConfigError
         `model` is neither an id nor something that has one, `system` is not a text, or a tool
-        cannot be one.
+        is neither a function nor described as one.
 
     Examples
     --------

@@ -176,7 +176,7 @@ class Comparison(Widget):
 
     @property
     def df(self) -> pd.DataFrame:
-        """The answers as a table, one row each; `ornb.comparison.COMPARISON_COLUMNS` describes it.
+        """The answers as a table, one row each; docs/tables.md describes it.
 
         Before the vote of a blind comparison only `text`, `source`, `status` and `position` are
         told. ``pd.concat([one.df, other.df])`` collects several comparisons.

@@ -53,7 +53,7 @@ class Exchange:
     Raises
     ------
     ConfigError
-        The schema is none.
+        The schema is not one.
 
     Examples
     --------

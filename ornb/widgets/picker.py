@@ -141,7 +141,7 @@ class ModelPicker(Widget):
     Parameters
     ----------
     models : pandas.DataFrame, optional
-        A models frame or rows of one (see `ornb.catalog.MODEL_COLUMNS`). Default:
+        A models frame or rows of one (docs/tables.md). Default:
         ``ornb.models()``, the catalogue of this notebook's connection.
     value : str or iterable of str, optional
         What is picked at the start: an id, or several with ``multiple=True``.
@@ -306,7 +306,7 @@ class ModelPicker(Widget):
         Returns
         -------
         pandas.DataFrame, one row a model picked
-            The columns of `ornb.catalog.MODEL_COLUMNS`.
+            Columns as in docs/tables.md, "Models".
         """
         return self._models.loc[self._picked()]
 

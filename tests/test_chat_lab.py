@@ -14,7 +14,7 @@ import pytest
 from playwright.sync_api import Locator, expect
 
 from tests.lab import Lab, LabNotebook
-from tests.wire import DONE, END, FINISH, STREAM, WireServer, delta, event, whole
+from tests.wire import DONE, END, FINISH, STREAM, ChatServer, WireServer, delta, event, whole
 
 pytestmark = pytest.mark.browser
 
@@ -68,7 +68,7 @@ def asked(server: WireServer, number: int = -1) -> dict[str, Any]:
 @pytest.fixture
 def stalling() -> Iterator[str]:
     """Address of a server that begins to answer and falls silent."""
-    with WireServer([STREAM, delta("Half an answer"), "stall"]) as server:
+    with ChatServer([STREAM, delta("Half an answer"), "stall"]) as server:
         yield server.url
 
 
@@ -93,7 +93,7 @@ def test_stop_is_heard_while_a_cell_waits(lab: Lab, stalling: str, together: boo
 def test_a_tool_is_asked_for_in_the_cell_that_waits(
     lab: Lab, typed: str, ran: list[list[int]]
 ) -> None:
-    with WireServer(ASKS, [STREAM, delta("It is done."), FINISH]) as server:
+    with ChatServer(ASKS, [STREAM, delta("It is done."), FINISH]) as server:
         show = TOOLS.format(url=server.url) + "chat = ornb.Chat('acme/orbit', tools=[add])\nchat"
         notebook = lab.open([show, "chat.ask('1 + 2?').text"])
         notebook.start_all()
@@ -217,7 +217,7 @@ chat.ask('Where are you?').text
 
 def test_a_class_of_pydantic_comes_back_as_one(lab: Lab) -> None:
     texts = ('{"name": "Oslo", "people": 717710}', '{"name": "Oslo", "people": -1}', "I am here.")
-    with WireServer(*([STREAM, delta(text), FINISH] for text in texts)) as server:
+    with ChatServer(*([STREAM, delta(text), FINISH] for text in texts)) as server:
         show = CHAT.format(url=server.url) + CITY + "chat"
         notebook = lab.open([show, "chat.ask('Oslo?', schema=City)\nchat.value", MISMATCH])
         notebook.run_all()
@@ -243,7 +243,7 @@ CITED = {
 
 def test_tools_and_sources_are_there_in_a_reopened_notebook(lab: Lab) -> None:
     answer = [STREAM, delta("It is 3.", annotations=[CITED]), FINISH]
-    with WireServer(ASKS, answer) as server:
+    with ChatServer(ASKS, answer) as server:
         show = TOOLS.format(url=server.url) + (
             "chat = ornb.Chat('acme/orbit', tools=[add], confirm=False)\n"
             "display(chat)\nchat.ask('1 + 2?').status"

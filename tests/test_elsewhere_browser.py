@@ -23,7 +23,7 @@ import requests
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from tests.lab import Traffic, notebook_of, private_environment
-from tests.wire import FINISH, STREAM, WireServer, delta
+from tests.wire import FINISH, STREAM, ChatServer, delta
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -83,7 +83,7 @@ def serving(command: list[str], folder: Path, url: str) -> Iterator[str]:
 
 @pytest.fixture
 def service() -> Iterator[str]:
-    with WireServer([STREAM, delta("A *piece*"), 0.2, delta(" of text."), FINISH]) as server:
+    with ChatServer([STREAM, delta("A *piece*"), 0.2, delta(" of text."), FINISH]) as server:
         yield server.url
 
 

@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.lab import Lab
-from tests.wire import STREAM, WireServer, delta
+from tests.wire import STREAM, ChatServer, delta
 
 pytestmark = pytest.mark.browser
 
@@ -45,7 +45,7 @@ def cell_has_focus(page: Page, index: int) -> Callable[[], bool]:
 
 
 def test_from_the_picker_to_a_stopped_answer_to_the_file_without_a_mouse(lab: Lab) -> None:
-    with WireServer([STREAM, delta("Half an answer"), "stall"]) as server:
+    with ChatServer([STREAM, delta("Half an answer"), "stall"]) as server:
         notebook = lab.open([PICKER, CHAT.format(url=server.url), "chat.save('talk.md').name"])
         page, keys = lab.page, lab.page.keyboard
         picker, chat = notebook.output(0), notebook.output(1)

@@ -13,7 +13,7 @@ from nbconvert import HTMLExporter
 from playwright.sync_api import Browser, Locator, expect
 
 from tests.lab import Lab, LabNotebook, notebook_of, run_headless
-from tests.wire import FINISH, STREAM, WireServer, delta
+from tests.wire import FINISH, STREAM, ChatServer, delta
 
 pytestmark = pytest.mark.browser
 
@@ -40,7 +40,7 @@ GO_ON = "ornb.Chat.reopen("
 
 @pytest.fixture
 def service() -> Any:
-    with WireServer([STREAM, delta(ANSWER), FINISH]) as server:
+    with ChatServer([STREAM, delta(ANSWER), FINISH]) as server:
         yield server.url
 
 

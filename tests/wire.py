@@ -126,12 +126,15 @@ class WireServer:
 
     def _converse(self, connection: socket.socket, incoming: Any) -> None:
         while (request := self._read(incoming)) is not None:
-            with self._lock:
-                self.requests.append(request)
-                script = self._scripts.pop(0) if len(self._scripts) > 1 else self._scripts[0]
+            script = self._next(request)
             for step in script(*request) if callable(script) else script:
                 if not self._do(step, connection):
                     return
+
+    def _next(self, request: tuple[bytes, bytes]) -> Any:
+        with self._lock:
+            self.requests.append(request)
+            return self._scripts.pop(0) if len(self._scripts) > 1 else self._scripts[0]
 
     @staticmethod
     def _read(incoming: Any) -> tuple[bytes, bytes] | None:
@@ -160,3 +163,12 @@ class WireServer:
                 self.disconnected.set()
                 return False
         return True
+
+
+class ChatServer(WireServer):
+    """Has no catalogue: whoever asks for it is told so, and no script is used up."""
+
+    def _next(self, request: tuple[bytes, bytes]) -> Any:
+        if request[0].startswith(b"GET"):
+            return [whole({"error": {"message": "No models.", "code": 404}}, 404)]
+        return super()._next(request)

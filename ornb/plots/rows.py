@@ -106,11 +106,11 @@ class Rows:
         pandas.DataFrame
             The rows that were set aside.
         """
-        out = pd.Series(np.asarray(pd.array(mask, dtype="boolean").fillna(False), dtype=bool))
-        gone = self.frame[out.to_numpy()]
+        out = np.asarray(pd.array(mask, dtype="boolean").fillna(False), dtype=bool)
+        gone = self.frame[out]
         if len(gone):
             self.aside.append(f"{len(gone)} {why}")
-            self.frame = self.frame[~out.to_numpy()].reset_index(drop=True)
+            self.frame = self.frame[~out].reset_index(drop=True)
         return gone
 
     def note_unknown(self, ids: Iterable[str], known: Iterable[str]) -> None:

@@ -98,3 +98,8 @@ def test_an_amount_is_never_shown_as_nothing(amount) -> None:
 def test_a_rate_needs_both_its_parts() -> None:
     assert Timing(duration_s=2.0).tokens_per_second(None) is None
     assert Timing().tokens_per_second(5) is None
+
+
+def test_a_repr_spells_out_what_a_terminal_would_obey():
+    reply = Reply(text="\x1b[2J", provider="\x1b]52;c;aGk=\x07", finish_reason="stop\u202e")
+    assert repr(reply).isprintable()

@@ -317,7 +317,8 @@ class Reply:
 
     def _plain_facts(self) -> Iterable[str]:
         for piece in self.facts:
-            yield repr(piece) if piece in (self.model, self.requested_model) else piece
+            is_name = piece in (self.model, self.requested_model)
+            yield repr(piece) if is_name or not piece.isprintable() else piece
 
     def _repr_html_(self) -> str:
         # Imported here, against the order of the house: a reply that is the last value of a cell

@@ -68,7 +68,9 @@ def installed(*packages: str) -> bool:
 
 
 def versions(*packages: str) -> dict[str, str]:
-    """Give the versions in the peers' environment."""
+    """Give the versions in the peers' environment; none where there is none yet."""
+    if not PYTHON.exists():
+        return {}
     code = f"import importlib.metadata as m; print(*map(m.version, {packages}))"
     command = [PYTHON, "-c", code]
     told = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603

@@ -313,6 +313,7 @@ def _catalogue(state: _Default, service: Client, *, refresh: bool = False) -> pd
             try:
                 records = service.models()
                 frame = catalog.to_frame(records, **records.origin._asdict())
+                frame = frame.copy()  # which pandas consolidates, so that further copies are quick
             except OrnbError:
                 if is_current:  # not asked again for the sake of estimates
                     _begin_look(state, 0.0)

@@ -56,7 +56,7 @@ GOOD = [STREAM, delta("Well."), FINISH]
 SILENCE_S = 0.5
 LONGEST_S = 4.0
 """Bound of every case, on a busy machine."""
-PATIENCE = Timeouts(2, SILENCE_S, SILENCE_S, 2 * SILENCE_S)
+PATIENCE = Timeouts(2, SILENCE_S, SILENCE_S, 3 * SILENCE_S)
 QUICK = {"tokens": 3, "chunk_s": 0, "first_token_s": 0}
 
 streamed_or_plain = pytest.mark.parametrize("streamed", [True, False], ids=["streamed", "plain"])

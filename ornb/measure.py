@@ -350,7 +350,9 @@ class _Run:
         shots = [_Shot(self._call(burst, client), burst, start) for client in clients]
         futures = [threads.submit(shot.fire) for shot in shots]
         try:
-            wait(futures)
+            # An interrupt that comes just before a wait begins is heard only once it ends.
+            while wait(futures, timeout=0.5).not_done:
+                pass
         except KeyboardInterrupt:
             self.interrupted = True
             for shot in shots:

@@ -278,6 +278,7 @@ def test_the_interrupt_button_stops_a_silent_answer_and_keeps_the_part(
             if message["msg_type"] in ("display_data", "update_display_data"):
                 shown.append(message["content"]["data"]["text/html"])
                 if not began:
+                    time.sleep(0.3)  # until the next piece is waited for
                     began = time.perf_counter()
                     manager.interrupt_kernel()
             elif message["msg_type"] == "error":

@@ -321,6 +321,7 @@ def test_an_interrupt_keeps_what_there_is(capsys):
 
     def before() -> None:
         if next(calls) == 2:
+            threading.Event().wait(0.3)  # until it is waited for
             os.kill(os.getpid(), signal.SIGINT)
             threading.Event().wait(2)  # the answer comes too late
 

@@ -695,6 +695,9 @@ def test_a_kernel_that_is_restarted_in_mid_answer_loses_nothing(lab: Any, stalli
     out.get_by_label(BOX).fill("Hi")
     out.get_by_role("button", name="Send").click()
     expect(out.get_by_label("Answer")).to_contain_text("Half an answer")
+    until = time.monotonic() + 10
+    while "Half an answer" not in json.dumps(notebook.outputs(0)) and time.monotonic() < until:
+        time.sleep(0.1)  # it is kept a moment after it is shown
     lab.page.evaluate("jupyterapp.commands.execute('notebook:restart-kernel')")
     expect(out.get_by_label("Answer")).to_contain_text("kernel ended before", timeout=20_000)
     expect(out.get_by_label("Answer")).to_contain_text("Half an answer")

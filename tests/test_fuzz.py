@@ -54,9 +54,10 @@ def test_inputs_made_of_those_hold(name: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", TARGETS)
 def test_the_fuzzer_that_is_guided_by_coverage_finds_nothing_in_seconds(name: str) -> None:
+    """The same inputs every time: new ones are looked for by ``make fuzz``."""
     if importlib.util.find_spec("atheris") is None:
         pytest.skip("atheris, the fuzzer, has no wheel for this Python and machine")
-    command = [sys.executable, "-m", "tests.fuzz", "--seconds", "2", name]
+    command = [sys.executable, "-m", "tests.fuzz", "--seconds", "4", "--runs", "500", name]
     root = Path(__file__).parents[1]
     done = subprocess.run(
         command, cwd=root, check=False, capture_output=True, text=True, timeout=180
@@ -239,6 +240,14 @@ def test_a_chat_with_an_odd_answer_can_be_opened_again() -> None:
     talk.add_user("Hi")
     talk.add_reply(assembly.reply)
     assert Conversation.from_json(talk.to_json()).path[-1].text == "A"
+
+
+def test_half_a_surrogate_pair_is_kept_as_what_can_be_written() -> None:
+    assembly, talk = Assembly("a/b"), Conversation()
+    content({"content": "A\ud800"})(assembly)
+    talk.add_user("Hi")
+    talk.add_reply(assembly.reply)
+    assert Conversation.from_json(talk.to_json()).path[-1].text == "A\ufffd"
 
 
 def test_a_damaged_transcript_is_refused_in_few_words() -> None:

@@ -14,6 +14,7 @@ import socket
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from pathlib import Path
 
@@ -770,7 +771,9 @@ def test_raw_is_over_after_so_many_times(chat):
 
 
 @pytest.mark.parametrize(
-    "step", [Step(end="hang"), Step(b"x", 0.05, 10**6), Step(b"x" * 2**20, times=64)], ids=str
+    "step",
+    [Step(end="hang"), Step(b"x", 0.05, 10**6), Step(b"x" * 2**20, times=64)],
+    ids=["hang", "drip", "flood"],
 )
 def test_raw_is_bounded_in_time_for_a_caller_that_stays(monkeypatch, step):
     """One that reads nothing, too."""
@@ -782,9 +785,11 @@ def test_raw_is_bounded_in_time_for_a_caller_that_stays(monkeypatch, step):
             stream = IOStream(ours)
             return await raw_steps.play(stream, (step,)), stream.closed()
 
-    began = time.perf_counter()
-    assert asyncio.run(played_to_the_end()) == (False, True)
-    assert 0.2 <= time.perf_counter() - began < 3
+    # In a thread of its own: where browser tests ran before, this one has a loop already.
+    with ThreadPoolExecutor(1) as elsewhere:
+        began = time.perf_counter()
+        assert elsewhere.submit(asyncio.run, played_to_the_end()).result() == (False, True)
+        assert 0.2 <= time.perf_counter() - began < 3
 
 
 def test_raw_bytes_are_for_those_with_the_token(chat):

@@ -12,6 +12,7 @@ import argparse
 import importlib.util
 import os
 import random
+import shutil
 import subprocess
 import sys
 import time
@@ -33,7 +34,7 @@ def main() -> int:
         name = options.replay.name.partition("-")[0]
         return _replay(name, options.replay)
     if options.here:
-        return _fuzz(options.names[0], options.seconds)
+        return _fuzz(options.names[0], options.seconds, options.runs)
     from tests.fuzz.targets import TARGETS
 
     names = options.names or list(TARGETS)
@@ -41,7 +42,7 @@ def main() -> int:
         print(f"no target {unknown[0]!r}: there are {', '.join(TARGETS)}")
         return 2
     each = max(1, options.seconds // len(names))
-    failed = [name for name in names if _in_a_process(name, each)]
+    failed = [name for name in names if _in_a_process(name, each, options.runs)]
     print(f"\n{len(names) - len(failed)} of {len(names)} held", *failed, sep="; failed: ")
     return len(failed)
 
@@ -50,35 +51,40 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("names", nargs="*", metavar="TARGET", help="only these")
     parser.add_argument("--seconds", type=int, default=60, help="for all of them together")
+    parser.add_argument("--runs", type=int, help="at most so many inputs each: the same every time")
     parser.add_argument("--replay", type=Path, metavar="FILE", help="run one kept input again")
     parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
-def _in_a_process(name: str, seconds: int) -> int:
+def _in_a_process(name: str, seconds: int, runs: int | None) -> int:
     """A fuzzer ends its process, and one that is instrumented should see one target only."""
     command = [sys.executable, "-m", "tests.fuzz", "--here", "--seconds", str(seconds), name]
+    environment = dict(os.environ)
+    if runs is not None:
+        command += ["--runs", str(runs)]
+        environment["PYTHONHASHSEED"] = "0"  # the order of a set decides what is reached
     print(f"\n== {name}", flush=True)
-    return subprocess.run(command, cwd=ROOT, check=False).returncode
+    return subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode
 
 
-def _fuzz(name: str, seconds: int) -> int:
+def _fuzz(name: str, seconds: int, runs: int | None) -> int:
     if importlib.util.find_spec("atheris") is None:
         print("atheris is not installed: mutating blindly")
-        return _blindly(name, seconds)
-    _with_atheris(name, seconds)
+        return _blindly(name, seconds, runs)
+    _with_atheris(name, seconds, runs)
     return 0
 
 
-def _with_atheris(name: str, seconds: int) -> None:
+def _with_atheris(name: str, seconds: int, runs: int | None) -> None:
     import atheris
 
     packages = _packages(name)
     with atheris.instrument_imports(include=packages):
         from tests.fuzz import targets
     target = targets.TARGETS[name]
-    corpus = _folder(name)
     arguments = [
+        *([] if runs is None else [f"-runs={runs}", "-seed=1"]),
         f"-max_total_time={seconds}",
         f"-max_len={target.longest}",
         f"-timeout={SLOWEST_S}",
@@ -86,7 +92,7 @@ def _with_atheris(name: str, seconds: int) -> None:
         "-print_final_stats=1",
         "-verbosity=0",
         f"-artifact_prefix={KEPT / name}-",
-        str(corpus),
+        str(_folder(name, fresh=runs is not None)),
     ]
     atheris.Setup([sys.argv[0], *arguments], lambda data: targets.check(name, data))
     atheris.Fuzz()
@@ -106,11 +112,13 @@ def _packages(name: str) -> list[str]:
     return done.stdout.split()
 
 
-def _folder(name: str) -> Path:
-    """What is known of inputs so far, the seeds first."""
+def _folder(name: str, *, fresh: bool = False) -> Path:
+    """What is known of inputs so far, the seeds first; the seeds alone, if `fresh`."""
     from tests.fuzz.targets import TARGETS
 
-    folder = KEPT / name
+    folder = KEPT / (f"{name}-fresh" if fresh else name)
+    if fresh:
+        shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
     for place, seed in enumerate(TARGETS[name].seeds()):
         (folder / f"seed-{place}").write_bytes(seed)
@@ -137,13 +145,14 @@ def mutated(chance: random.Random, seeds: list[bytes], longest: int) -> bytes:
     return bytes(data[:longest])
 
 
-def _blindly(name: str, seconds: int) -> int:
+def _blindly(name: str, seconds: int, limit: int | None) -> int:
     from tests.fuzz import targets
 
     target = targets.TARGETS[name]
-    seeds, chance, runs = target.seeds(), random.Random(), 0
+    seeds, runs = target.seeds(), 0
+    chance = random.Random(None if limit is None else 1)
     end = time.monotonic() + seconds
-    while time.monotonic() < end:
+    while time.monotonic() < end and runs != limit:
         data = mutated(chance, seeds, target.longest)
         try:
             targets.check(name, data)

@@ -393,6 +393,19 @@ def test_a_summary_groups_by_several_columns_and_loses_no_call(tracker):
     assert summary.index.names == ["source", "provider"]
 
 
+def test_a_summary_tells_where_the_answers_of_each_group_came_from(tracker):
+    for model, source in (
+        ("a/b", "live"),
+        ("a/b", "recorded"),
+        ("a/b", "recorded"),
+        ("c/d", "canned"),
+    ):
+        tracker.record(replace(requested_model=model, source=source))
+    assert tracker.summary()["sources"].to_dict() == {"a/b": "recorded, live", "c/d": "canned"}
+    by_source = tracker.summary(by="source")["sources"]
+    assert by_source.index.tolist() == by_source.tolist()
+
+
 def test_the_dearest_comes_first(tracker):
     for model, cost in (("cheap", 0.1), ("unknown", None), ("dear", 5.0)):
         tracker.record(replace(requested_model=model, cost_usd=cost))

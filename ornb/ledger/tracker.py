@@ -187,8 +187,8 @@ class UsageTracker:
         -------
         pandas.DataFrame, one row a group
             Columns as in docs/tables.md, dearest first. What was charged and what was estimated
-            stay apart. Recorded calls carry what they had cost when they were recorded: group by
-            ``"source"`` to tell them from live ones.
+            stay apart. Recorded calls carry what they had cost when they were recorded: where
+            ``sources`` has several, group by ``"source"`` too.
 
         Raises
         ------
@@ -218,7 +218,8 @@ class UsageTracker:
         usd = pd.DataFrame({name: groups[name].agg(exact_sum) for name in money}, dtype="float64")
         medians = groups[["time_to_first_token_s", "duration_s"]].median().add_prefix("median_")
         count = groups.size().rename("calls")
-        table = pd.concat([count, counts, sums, usd, medians], axis=1)
+        sources = groups["source"].agg(_commonest_first).astype("str").rename("sources")
+        table = pd.concat([count, sources, counts, sums, usd, medians], axis=1)
         table = table.sort_values(["cost_usd", "calls"], ascending=False, kind="stable")
         return table[list(SUMMARY_COLUMNS)]
 
@@ -621,3 +622,7 @@ def _check_columns(names: list[Any], frame: pd.DataFrame) -> None:
     for name in names:
         if name not in frame.columns:
             raise ConfigError(did_you_mean(str(name), USAGE_COLUMNS, "column of the usage table"))
+
+
+def _commonest_first(sources: pd.Series[str]) -> str:
+    return ", ".join(sources.fillna("not stated").value_counts().index)

@@ -47,6 +47,14 @@ if TYPE_CHECKING:
 
 
 _KEY = re.compile(r"sk-or-v\d-\w{16,}")
+_LONGEST = 900
+"""Characters of a message; a file or a person may have given a name of a megabyte."""
+
+
+def _told(message: str) -> str:
+    """Messages repeat what was given: a key in a wrong place, a text without end."""
+    message = _KEY.sub("[key]", message)
+    return message if len(message) <= _LONGEST else f"{message[:600]} ... {message[-200:]}"
 
 
 class OrnbError(Exception):
@@ -69,8 +77,7 @@ class OrnbError(Exception):
     reply: Reply | None = None
 
     def __init__(self, *args: Any) -> None:
-        # Messages repeat what was given, and a key may have been given in a wrong place.
-        super().__init__(*(_KEY.sub("[key]", a) if isinstance(a, str) else a for a in args))
+        super().__init__(*(_told(a) if isinstance(a, str) else a for a in args))
 
     def _render_traceback_(self) -> list[str]:
         """IPython's hook: a person in a notebook sees the message, not our call stack."""

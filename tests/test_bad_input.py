@@ -88,6 +88,14 @@ def test_a_prompt_of_four_megabytes_is_answered_or_refused_in_one_message() -> N
     assert ornb.usage.df["status"].tolist() == ["ok", "error"]
 
 
+@pytest.mark.parametrize("kind", [errors.ConfigError, errors.NotFound, errors.BudgetExceeded])
+def test_a_message_keeps_both_its_ends_and_is_short_whatever_it_repeats(kind) -> None:
+    said = str(kind(f"There is no {'9' * 10**6}: look at ornb.models()."))
+    assert said.startswith("There is no 999")
+    assert said.endswith("999: look at ornb.models().")
+    assert len(said) < 1_000
+
+
 def test_damaged_catalogue_records_are_named_and_the_rest_is_shown() -> None:
     records = [{"name": "no id"}, {"id": "acme/orbit", "pricing": {"prompt": None}}, {"id": "a/b"}]
     with WireServer([whole({"data": records})]) as server:

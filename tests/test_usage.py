@@ -401,7 +401,15 @@ def test_a_summary_tells_where_the_answers_of_each_group_came_from(tracker):
         ("c/d", "canned"),
     ):
         tracker.record(replace(requested_model=model, source=source))
-    assert tracker.summary()["sources"].to_dict() == {"a/b": "recorded, live", "c/d": "canned"}
+    tracker.record(replace(requested_model="c/d", source=None, status="error"))
+    tracker.record(replace(requested_model="e/f", source=None, status="error"))
+    sources = tracker.summary()["sources"].to_dict()
+    assert sources == {"a/b": "recorded, live", "c/d": "canned", "e/f": ""}
+
+
+def test_a_summary_by_source_says_the_same_in_its_index(tracker):
+    for source in ("live", "recorded"):
+        tracker.record(replace(source=source))
     by_source = tracker.summary(by="source")["sources"]
     assert by_source.index.tolist() == by_source.tolist()
 

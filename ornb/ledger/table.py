@@ -71,7 +71,9 @@ USAGE_COLUMNS: dict[str, Column] = {
 
 SUMMARY_COLUMNS: dict[str, Column] = {
     "calls": Column("int64", "number of calls"),
-    "sources": Column("str", "where their answers came from, the commonest first"),
+    "sources": Column(
+        "str", "where their answers came from, the commonest first; empty if none came"
+    ),
     "errors": Column("int64", "of them ended with an error"),
     "stopped": Column("int64", "of them were stopped by a person"),
     "prompt_tokens": Column("Int64", "sum, of the calls that said"),

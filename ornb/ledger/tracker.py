@@ -625,4 +625,4 @@ def _check_columns(names: list[Any], frame: pd.DataFrame) -> None:
 
 
 def _commonest_first(sources: pd.Series[str]) -> str:
-    return ", ".join(sources.fillna("not stated").value_counts().index)
+    return ", ".join(sources.dropna().value_counts().index)

@@ -232,7 +232,11 @@ class _Batch:
                 self.counts[row.digest] = self.counts.get(row.digest, 0) + 1
         self.is_stored = store not in (None, False)
         self.kept = AnswerStore(store or True) if self.is_stored else _unfinished
-        self.known = self._known() if resume else {}
+        try:
+            self.known = self._known() if resume else {}
+        except BaseException:
+            self.kept.close()
+            raise
         self.due = [digest for digest in self.first if digest not in self.known]
 
     def _request(self, model: Any, schema: Any, params: dict[str, Any]) -> dict[str, Any]:

@@ -523,6 +523,27 @@ def test_what_is_kept_comes_back_as_it_was(text, cost, tokens):
     store.close()
 
 
+def test_an_answer_that_comes_after_the_end_is_kept_and_holds_no_file_open(tmp_path):
+    path = tmp_path / "a.sqlite3"
+    store = AnswerStore(path)
+    store.close()
+    store.put("late", Answer("Yes."))
+    assert list(tmp_path.iterdir()) == [path], "no journal of an open connection"
+    again = AnswerStore(path)
+    assert again.read(["late"])["late"].text == "Yes."
+    again.close()
+
+
+def test_a_store_that_cannot_be_read_is_let_go_of(serve, tmp_path):
+    serve()
+    with sqlite3.connect(tmp_path / "a.sqlite3") as other:
+        other.execute(f"CREATE TABLE {TABLE} (request TEXT)")
+    other.close()
+    with pytest.raises(ConfigError, match="cannot be read"):
+        batch(["a"], store=tmp_path / "a.sqlite3")
+    assert [file.name for file in tmp_path.iterdir()] == ["a.sqlite3"]
+
+
 # --- errors are rows ------------------------------------------------------------------------------
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import ornb
@@ -229,6 +229,8 @@ odd = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.j
 
 @settings(max_examples=50)
 @given(odd, odd, odd, odd)
+@example(None, sys.float_info.max, None, None)
+@example(None, 10**400, float("nan"), None)
 def test_no_reply_is_too_odd_to_be_kept(tokens, cost, seconds, words):
     tracker = UsageTracker()
     tracker.persist("sqlite://")

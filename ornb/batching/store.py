@@ -128,6 +128,7 @@ class AnswerStore:
         self.url = address.render_as_string(hide_password=True)
         self._late: deque[dict[str, Any]] = deque()
         self._lock = threading.Lock()
+        self._closed = False
         engine = None
         try:
             engine = engine_of(address)
@@ -203,6 +204,9 @@ class AnswerStore:
                 raise ConfigError(
                     f"The store {self.url} cannot be written to: {first_line(error)}."
                 ) from error
+            finally:
+                if self._closed:
+                    self._engine.dispose()
 
     def _write(self, rows: list[dict[str, Any]]) -> None:
         """Commit rows together; one by one if somebody else has written one of them meanwhile."""
@@ -219,8 +223,10 @@ class AnswerStore:
                     self._write([row])
 
     def close(self) -> None:
-        """Let go of the database."""
-        self._engine.dispose()
+        """Let go of the database. An answer that comes later is kept too, and lets go again."""
+        with self._lock:
+            self._closed = True
+            self._engine.dispose()
 
 
 def default_path() -> Path:

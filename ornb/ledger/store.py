@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 import threading
 import time
 import warnings
@@ -444,8 +445,7 @@ def _clean(value: Any, dtype: str) -> Any:
     if dtype == "Int64":
         whole = isinstance(value, int) or value.is_integer()
         return int(value) if whole and abs(value) < _LARGEST else None
-    number = float(value) if abs(value) < 1e308 else None
-    return None if number is None or number != number else number  # noqa: PLR0124 - NaN
+    return float(value) if abs(value) <= sys.float_info.max else None  # nor is NaN so small
 
 
 def _moment(value: Any) -> datetime:

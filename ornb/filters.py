@@ -226,7 +226,7 @@ def check_makers(models: pd.DataFrame, filters: Mapping[str, Any]) -> None:
         ...
     ornb.errors.ConfigError: 'openia' is no author; did you mean 'openai'...
     """
-    for column in {"author", "family"} & filters.keys():
+    for column in [name for name in ("author", "family") if name in filters]:
         known = {each for each in models[column] if isinstance(each, str)}
         folded = {each.casefold() for each in known}
         for name in _names(filters.get(column) or ()):

@@ -234,24 +234,28 @@ def test_a_cost_beyond_the_floats_is_unknown() -> None:
     assert assembly.reply.usage.cost_usd is None
 
 
-def test_a_chat_with_an_odd_answer_can_be_opened_again() -> None:
+@pytest.mark.parametrize(("said", "kept"), [("A", "A"), ("A\ud800", "A\ufffd")])
+def test_a_chat_with_an_odd_answer_can_be_opened_again(said: str, kept: str) -> None:
+    """Half a surrogate pair is kept as what can be written."""
     assembly, talk = Assembly("a/b"), Conversation()
-    content({"content": "A"})(assembly)
+    content({"content": said})(assembly)
     talk.add_user("Hi")
     talk.add_reply(assembly.reply)
-    assert Conversation.from_json(talk.to_json()).path[-1].text == "A"
+    assert Conversation.from_json(talk.to_json()).path[-1].text == kept
 
 
-def test_half_a_surrogate_pair_is_kept_as_what_can_be_written() -> None:
-    assembly, talk = Assembly("a/b"), Conversation()
-    content({"content": "A\ud800"})(assembly)
-    talk.add_user("Hi")
-    talk.add_reply(assembly.reply)
-    assert Conversation.from_json(talk.to_json()).path[-1].text == "A\ufffd"
-
-
-def test_a_damaged_transcript_is_refused_in_few_words() -> None:
-    for spoilt in ({"version": "9" * 5_000}, {"version": [1] * 5_000}, {"head": "9" * 5_000}):
-        with pytest.raises(ConfigError) as refused:
-            Conversation.from_json(Conversation().to_json() | spoilt)
-        assert len(str(refused.value)) < 1_000
+@pytest.mark.parametrize(
+    ("spoilt", "longest"),
+    [
+        ({"version": "9" * 5_000}, 400),
+        ({"version": [1] * 5_000}, 400),
+        ({"head": "9" * 5_000}, 1_000),
+    ],
+    ids=["digits", "list", "head"],
+)
+def test_a_damaged_transcript_is_refused_in_few_words(
+    spoilt: dict[str, object], longest: int
+) -> None:
+    with pytest.raises(ConfigError) as refused:
+        Conversation.from_json(Conversation().to_json() | spoilt)
+    assert len(str(refused.value)) < longest

@@ -7,7 +7,6 @@ import json
 import re
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from hypothesis import strategies as st
 
 import ornb
 from ornb.client import Client
-from ornb.conversation import MIME_TRANSCRIPT, Conversation, Turn
+from ornb.conversation import MIME_TRANSCRIPT, Conversation
 from ornb.errors import (
     AuthenticationError,
     ConfigError,
@@ -35,12 +34,12 @@ from ornb.errors import (
 )
 from ornb.text.rendering import render
 from ornb.widgets.chat import Chat
-from ornb.widgets.exchange import Exchange
 from ornb.widgets.live import LiveAnswer, Pacer, patch
 from ornb.widgets.shown import call_for_page
 from ornb.wire.reply import Event, Reply
 from tests.hostile import CALLS
 from tests.lab import notebook_of, run_headless
+from tests.page import from_page, lasting, until
 from tests.wire import DONE, FINISH, STREAM, WireServer, delta, event, whole
 
 SENTINEL = "sk-or-v1-5entine1"
@@ -49,13 +48,15 @@ SENTINEL = "sk-or-v1-5entine1"
 class Heard(Chat):
     """A chat whose messages to the page are kept as JSON, as the wire would carry them."""
 
-    _out: list[dict[str, Any]]
+    @property
+    def out(self) -> list[dict[str, Any]]:
+        return self.__dict__.setdefault("sent", [])
 
     def send(self, content: Any, buffers: Any = None) -> None:
-        self.__dict__.setdefault("_out", []).append(json.loads(json.dumps(content)))
+        self.out.append(json.loads(json.dumps(content)))
 
     def said(self, kind: str) -> list[dict[str, Any]]:
-        return [message for message in self.__dict__.get("_out", []) if message["type"] == kind]
+        return [message for message in self.out if message["type"] == kind]
 
 
 class Page:
@@ -78,14 +79,6 @@ class Page:
     @property
     def shown(self) -> str:
         return (self.html + self.tail).decode("utf-16-le")
-
-
-def until(condition: Callable[[], object]) -> None:
-    """Wait for something that another thread does."""
-    deadline = time.monotonic() + 5
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def answer(*pieces: str) -> list[Any]:
@@ -217,8 +210,8 @@ def test_one_question_can_go_to_another_model(server: Any) -> None:
 def test_halves_of_characters_break_nothing(chat_with: Any) -> None:
     chat = chat_with([STREAM, delta("", reasoning="\ud83d"), delta("A \ud83d"), FINISH])
     chat.ask("\ud83d")
-    chat._heard(chat, {"type": "hello", "page": "p"}, [])
-    json.dumps([chat._out, chat._bundle()], ensure_ascii=False).encode()
+    from_page(chat, {"type": "hello", "page": "p"})
+    json.dumps([chat.out, lasting(chat)], ensure_ascii=False).encode()
 
 
 def test_waiting_gives_the_answer(chat_with: Any) -> None:
@@ -305,10 +298,9 @@ def test_a_picker_is_followed_until_the_chat_is_closed() -> None:
     assert chat.model == "acme/orbit"
 
 
-def test_of_several_chosen_models_one_must_be_chosen(chat_with: Any) -> None:
+def test_of_several_chosen_models_one_must_be_chosen(server: Any) -> None:
     picker = Pick(value=("a/b", "c/d"))
-    chat = chat_with(answer("A"))
-    linked = Heard(picker, client=chat._client)
+    linked = Heard(picker, client=Client(None, server(answer("A")).url))
     assert "choose one" in linked.error
     with pytest.raises(ConfigError):
         linked.ask("a")
@@ -365,9 +357,9 @@ def test_the_page_gets_numbered_changes_that_add_up_to_the_answer(chat_with: Any
     text = "# Title\n\nsome *text* 😀 and\n\n```python\nx = 1\n```\n\nend [k]\n\n[k]: https://b.c"
     pieces = [text[i : i + 5] for i in range(0, len(text), 5)]
     chat = chat_with([STREAM, *[step for p in pieces for step in (delta(p), 0.02)], FINISH])
-    chat._heard(chat, {"type": "hello", "page": "p"}, [])
+    from_page(chat, {"type": "hello", "page": "p"})
     chat.ask("a")
-    assert [message["seq"] for message in chat._out] == list(range(1, len(chat._out) + 1))
+    assert [message["seq"] for message in chat.out] == list(range(1, len(chat.out) + 1))
     page = Page()
     for message in chat.said("delta"):
         page.take(message)
@@ -381,7 +373,7 @@ def test_hello_is_answered_with_the_whole(chat_with: Any) -> None:
     chat.ask("a")
     chat.start("b")
     until(lambda: any("open" in message["add"] for message in chat.said("delta")))
-    chat._heard(chat, {"type": "hello", "page": "p1"}, [])
+    from_page(chat, {"type": "hello", "page": "p1"})
     state = chat.said("state")[-1]
     assert [turn.get("text") or turn.get("html") for turn in state["turns"]] == [
         "a",
@@ -406,9 +398,9 @@ def test_a_page_that_was_not_heard_yet_gets_the_whole_now_and_then(chat_with: An
 
 def test_the_page_asks_and_stops(chat_with: Any) -> None:
     chat = chat_with([STREAM, delta("Half"), "stall"])
-    chat._heard(chat, {"type": "ask", "text": "a"}, [])
-    chat._heard(chat, {"type": "ask", "text": "too soon"}, [])
-    chat._heard(chat, {"type": "stop"}, [])
+    from_page(chat, {"type": "ask", "text": "a"})
+    from_page(chat, {"type": "ask", "text": "too soon"})
+    from_page(chat, {"type": "stop"})
     assert chat.wait(2).status == "stopped"
     refused = chat.said("refused")[0]
     assert "still being written" in refused["text"]
@@ -418,7 +410,7 @@ def test_the_page_asks_and_stops(chat_with: Any) -> None:
 @pytest.mark.parametrize("content", [None, [], {}, {"type": "x"}, {"type": "ask"}])
 def test_a_strange_message_does_no_harm(content: Any) -> None:
     chat = Heard("m")
-    chat._heard(chat, content, [])
+    from_page(chat, content)
     assert not chat.busy
 
 
@@ -432,8 +424,8 @@ def test_reasoning_goes_to_the_page_apart(chat_with: Any) -> None:
 def test_the_key_is_in_nothing_that_is_kept_or_sent(chat_with: Any) -> None:
     chat = chat_with(answer("A"))
     chat.ask("a")
-    chat._heard(chat, {"type": "hello", "page": "p"}, [])
-    kept = json.dumps([chat._out, chat.get_state(), chat._bundle()], default=str)
+    from_page(chat, {"type": "hello", "page": "p"})
+    kept = json.dumps([chat.out, chat.get_state(), lasting(chat)], default=str)
     assert SENTINEL not in kept + repr(chat) + repr(chat.__dict__)
 
 
@@ -444,7 +436,7 @@ def test_a_conversation_goes_on_from_whatever_held_it(chat_with: Any, tmp_path: 
     chat = chat_with(answer("A"))
     chat.ask("a")
     path = chat.conversation.save(tmp_path / "talk.json")
-    bundle = chat._bundle()
+    bundle = lasting(chat)
     transcript = bundle[MIME_TRANSCRIPT]
     for source in (
         path,
@@ -536,7 +528,7 @@ def test_an_edited_question_goes_on_from_there_and_loses_nothing(server: Any) ->
     chat = Heard("acme/orbit", client=Client(None, wire.url), system="Be brief.")
     chat.ask("a")
     chat.ask("b")
-    chat._heard(chat, {"type": "hello", "page": "p"}, [])
+    from_page(chat, {"type": "hello", "page": "p"})
     chat.edit(chat.conversation.path[0], "aa")
     assert told(wire, 2) == ["Be brief.", "aa"]
     assert [turn.text for turn in chat.conversation] == ["aa", "AA"]
@@ -567,16 +559,16 @@ def test_what_cannot_be_edited_is_refused(chat_with: Any, turn: str, text: str) 
 def test_the_page_asks_again_edits_and_goes_to_branches(chat_with: Any) -> None:
     chat = chat_with(answer("A"), answer("AA"), answer("B"))
     chat.ask("a")
-    chat._heard(chat, {"type": "hello", "page": "p"}, [])
-    chat._heard(chat, {"type": "again", "turn": "2"}, [])
+    from_page(chat, {"type": "hello", "page": "p"})
+    from_page(chat, {"type": "again", "turn": "2"})
     assert chat.wait(5).text == "AA"
     assert chat.said("asked")[-1]["turns"] == []
-    chat._heard(chat, {"type": "go", "turn": "2"}, [])
+    from_page(chat, {"type": "go", "turn": "2"})
     assert chat.conversation.head.text == "A"
-    chat._heard(chat, {"type": "edit", "turn": "1", "text": "b"}, [])
+    from_page(chat, {"type": "edit", "turn": "1", "text": "b"})
     assert chat.wait(5).text == "B"
     for wrong in ({"type": "go", "turn": "77"}, {"type": "edit", "turn": "2", "text": "x"}):
-        chat._heard(chat, wrong, [])
+        from_page(chat, wrong)
     assert len(chat.said("refused")) == 2
 
 
@@ -585,7 +577,7 @@ def test_the_page_asks_again_edits_and_goes_to_branches(chat_with: Any) -> None:
 
 def settings_after(chat: Any, **message: Any) -> dict[str, Any]:
     before = len(chat.said("settings"))
-    chat._heard(chat, {"type": "settings", **message}, [])
+    from_page(chat, {"type": "settings", **message})
     until(lambda: len(chat.said("settings")) > before)
     return chat.said("settings")[-1]
 
@@ -639,24 +631,24 @@ def test_a_dropped_file_comes_in_pieces_and_goes_with_the_question(server: Any) 
     wire = server(LISTED, answer("A"))
     chat = Heard("acme/orbit", client=Client(None, wire.url))
     piece = {"type": "attach", "id": "f", "name": "cat.png", "last": False}
-    chat._heard(chat, piece, [memoryview(PNG[:20])])
-    chat._heard(chat, {**piece, "last": True}, [memoryview(PNG[20:])])
+    from_page(chat, piece, memoryview(PNG[:20]))
+    from_page(chat, {**piece, "last": True}, memoryview(PNG[20:]))
     until(lambda: chat.said("attached"))
     assert chat.said("attached")[0]["file"] == {
         "name": "cat.png",
         "kind": "image",
         "extent": "48 bytes",
     }
-    chat._heard(chat, {"type": "ask", "text": "What?", "files": ["f"]}, [])
+    from_page(chat, {"type": "ask", "text": "What?", "files": ["f"]})
     until(lambda: chat.conversation.head is not None and chat.wait(5))
     assert [part["type"] for part in told(wire, 1)[0]] == ["text", "image_url"]
-    shown = chat._for_page(chat.conversation.path[0])
+    shown = chat.said("state")[-1]["turns"][0]
     assert shown["files"][0]["url"].startswith("data:image/png;base64,")
 
 
 def test_a_dropped_file_that_is_none_is_refused() -> None:
     chat = Heard("openai/gpt-4o-mini")
-    chat._heard(chat, {"type": "attach", "id": "f", "name": "x.svg", "last": True}, [b"<svg/>"])
+    from_page(chat, {"type": "attach", "id": "f", "name": "x.svg", "last": True}, b"<svg/>")
     until(lambda: chat.said("attached"))
     assert "SVG" in chat.said("attached")[0]["refused"]
 
@@ -664,7 +656,7 @@ def test_a_dropped_file_that_is_none_is_refused() -> None:
 def test_an_address_in_a_question_is_never_given_to_the_page_to_fetch(chat_with: Any) -> None:
     chat = chat_with(LISTED, answer("A"))
     chat.ask("a", attach="https://host.example/cat.png")
-    assert "url" not in chat._for_page(chat.conversation.path[0])["files"][0]
+    assert "url" not in chat.said("state")[-1]["turns"][0]["files"][0]
 
 
 # ------------------------------------------------------------------ tools
@@ -689,7 +681,7 @@ def test_a_tool_runs_once_it_is_allowed(server: Any) -> None:
     chat.start("1 + 2?")
     until(lambda: any(m["call"]["state"] == "asking" for m in chat.said("tool")))
     assert len(wire.requests) == 1
-    chat._heard(chat, {"type": "allow", "id": "c1", "yes": True}, [])
+    from_page(chat, {"type": "allow", "id": "c1", "yes": True})
     assert chat.wait(5).text == "It is 3."
     assert [m["call"]["state"] for m in chat.said("tool")][-1] == "ok"
     shown = chat.said("done")[0]["turn"]["steps"]
@@ -715,7 +707,7 @@ def test_a_refused_tool_does_not_run_and_the_answer_goes_on(server: Any) -> None
     chat = Heard("acme/orbit", client=Client(None, wire.url), tools=[erase])
     chat.start("Erase x")
     until(lambda: any(m["call"]["state"] == "asking" for m in chat.said("tool")))
-    chat._heard(chat, {"type": "allow", "id": "c1", "yes": False}, [])
+    from_page(chat, {"type": "allow", "id": "c1", "yes": False})
     assert chat.wait(5).text == "Very well."
     assert ran == []
     assert "did not allow" in chat.said("done")[0]["turn"]["steps"][0]["result"]
@@ -796,19 +788,27 @@ def test_a_waiting_cell_asks_in_the_cell(server: Any, monkeypatch: pytest.Monkey
 # ------------------------------------------------------------------ answers as values
 
 
-def test_a_person_is_asked_for_every_letter_of_a_call(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_person_is_asked_for_every_letter_of_a_call(
+    server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked: list[str] = []
     monkeypatch.setattr("builtins.input", lambda words: asked.append(words) or "n")
+
+    def rm(path: str, force: bool = False, pad: str = "", more: str = "") -> None:
+        """Remove a file."""
+
     for arguments in CALLS.values():
-        call = Exchange(Turn("1", None, "user", "Hi"), {"model": "acme/orbit"})
-        call._asking = call_for_page(
-            {"id": "c", "function": {"name": "rm\u202e", "arguments": arguments}}
-        )
-        call.ask_person()
-        shown = asked[-1].removeprefix("Run rm⟨U+202E⟩(").removesuffix(")? [y/N] ")
+        call = {**CALL, "function": {"name": "rm", "arguments": arguments}}
+        asks = [STREAM, delta("", tool_calls=[call]), *ASKS[2:]]
+        wire = server(asks, answer("Very well."))
+        Heard("acme/orbit", client=Client(None, wire.url), tools=[rm]).ask("Clean up.")
+        shown = asked[-1].removeprefix("Run rm(").removesuffix(")? [y/N] ")
         spelt = re.sub("⟨U\\+(....)⟩", lambda found: chr(int(found[1], 16)), shown)
         assert json.loads(spelt) == json.loads(arguments)
         assert not re.search("[\x7f-\x9f\u202a-\u202e\u2066-\u2069]", asked[-1])
+    assert len(asked) == len(CALLS)
+    odd = call_for_page({"id": "c", "function": {"name": "rm\u202e", "arguments": "{}"}})
+    assert odd["name"] == "rm⟨U+202E⟩"
 
 
 def test_an_answer_of_a_shape_comes_as_a_value(server: Any) -> None:
@@ -857,27 +857,27 @@ def test_a_huge_prompt_is_sent_whole_and_shown_by_its_ends(server: Any) -> None:
     prompt = "word " * 800_000
     wire = server(answer("A"))
     chat = Heard("acme/orbit", client=Client(None, wire.url))
-    chat._heard(chat, {"type": "hello", "page": "p"}, [])
+    from_page(chat, {"type": "hello", "page": "p"})
     chat.ask(prompt)
     assert told(wire, 0) == [prompt]
     assert chat.conversation.path[0].text == prompt
     shown = chat.said("asked")[0]["turns"][0]
     assert (len(shown["text"]) < 3000, shown["cut"]) == (True, True)
     assert "characters …" in shown["text"]
-    assert len(json.dumps(chat._bundle())) < 20_000
+    assert len(json.dumps(lasting(chat))) < 20_000
 
 
 def test_fifty_turns_cost_no_more_messages_than_the_first(chat_with: Any) -> None:
     text = "Some *words* of an answer. " * 40
     chat = chat_with(*[answer(text)] * 51)
-    chat._heard(chat, {"type": "hello", "page": "p"}, [])
+    from_page(chat, {"type": "hello", "page": "p"})
     chat.ask("a")
-    first = sum(len(json.dumps(message)) for message in chat._out[1:])
+    first = sum(len(json.dumps(message)) for message in chat.out[1:])
     for _ in range(49):
         chat.ask("a")
-    before = len(chat._out)
+    before = len(chat.out)
     chat.ask("a")
-    last = sum(len(json.dumps(message)) for message in chat._out[before:])
+    last = sum(len(json.dumps(message)) for message in chat.out[before:])
     assert last < 1.2 * first
 
 

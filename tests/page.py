@@ -1,0 +1,59 @@
+"""A widget as its page and its notebook see it, with neither: what they say and what they get."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from IPython.core.formatters import DisplayFormatter
+from IPython.core.interactiveshell import InteractiveShell
+from IPython.display import display
+from IPython.utils.capture import capture_output
+from ipywidgets import Widget
+from traitlets.config import Config
+
+PATIENCE_S = 60.0
+"""For what another thread does at once: only a test that fails waits this long."""
+
+
+def until(condition: Callable[[], object]) -> None:
+    """Wait for something that another thread does."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline, f"it did not come in {PATIENCE_S:.0f} s"
+        time.sleep(0.005)
+
+
+def from_page(widget: Widget, content: Any, *buffers: Any) -> None:
+    """Bring a widget a message of its page's, as Jupyter does."""
+    data = {"method": "custom", "content": content}
+    widget.comm.handle_msg({"content": {"data": data}, "buffers": list(buffers)})
+
+
+def displayed(value: Any) -> dict[str, Any]:
+    """What a cell with this as its last line puts out; for what knows no display of its own."""
+    data: dict[str, Any] = DisplayFormatter().format(value)[0]
+    return data
+
+
+@contextlib.contextmanager
+def cell() -> Iterator[list[dict[str, Any]]]:
+    """A cell of a notebook; once it is over, the list has the bundles of its outputs, in order."""
+    shell = InteractiveShell.instance(config=Config({"HistoryManager": {"enabled": False}}))
+    shell.kernel = None  # what has one is a notebook, not a terminal
+    bundles: list[dict[str, Any]] = []
+    try:
+        with capture_output() as caught:
+            yield bundles
+        bundles += [output.data for output in caught.outputs]
+    finally:
+        InteractiveShell.clear_instance()
+
+
+def lasting(widget: Widget) -> dict[str, Any]:
+    """The output of a shown widget that stays in the notebook; the live one comes after it."""
+    with cell() as bundles:
+        display(widget)
+    return bundles[0]

@@ -7,7 +7,6 @@ that stays in the notebook says it. (The JSON does, so that nothing that was pai
 from __future__ import annotations
 
 import html
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ import pandas as pd
 
 from .columns import Column
 from .conversation import Conversation, well_formed
-from .conversation.transcript import chosen, outputs_in
+from .conversation.transcript import kept_in
 from .errors import ConfigError
 from .text.figures import NONE, Figure, figures
 from .text.rendering import (
@@ -563,17 +562,7 @@ def find(source: Any, which: int = -1) -> Answers:
             f"A {type(source).__name__} holds no comparison; give a notebook, a JSON file, or what "
             "to_json gave."
         )
-    path = Path(source)
-    try:
-        text = path.read_text(encoding="utf-8")
-        if path.suffix == ".ipynb":
-            found = outputs_in(text, MIME_COMPARISON)
-            return Answers.from_json(chosen(found, which, path, "comparison"))
-        return Answers.from_json(json.loads(text))
-    except (OSError, ValueError, RecursionError) as error:
-        if isinstance(error, ConfigError):
-            raise
-        raise ConfigError(f"{path} cannot be read as a comparison: {error!r}.") from error
+    return Answers.from_json(kept_in(Path(source), MIME_COMPARISON, which, "comparison"))
 
 
 _KINDS: dict[str, Any] = {

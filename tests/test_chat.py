@@ -445,6 +445,7 @@ def test_a_conversation_goes_on_from_whatever_held_it(chat_with: Any, tmp_path: 
         {"data": bundle},
         transcript,
         json.dumps(transcript),
+        "\ufeff" + json.dumps(transcript),
         chat.conversation,
     ):
         again = Chat.reopen(source)

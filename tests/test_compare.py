@@ -661,7 +661,11 @@ def test_a_comparison_is_read_back_from_whatever_held_it(tmp_path: Path) -> None
     notebook = notebook_of(["1"])
     notebook.cells[0].outputs = [nbformat.v4.new_output("display_data", data=bundle)]
     nbformat.write(notebook, tmp_path / "saved.ipynb")
-    for source in (saved, bundle, {"data": bundle}, path, str(path), tmp_path / "saved.ipynb"):
+    windows = tmp_path / "WINDOWS.IPYNB"
+    windows.write_text(nbformat.writes(notebook), encoding="utf-8-sig")
+    (tmp_path / "bom.json").write_text(path.read_text("utf-8"), encoding="utf-8-sig")
+    files = (path, str(path), tmp_path / "saved.ipynb", windows, tmp_path / "bom.json")
+    for source in (saved, bundle, {"data": bundle}, *files):
         again = Comparison.reopen(source)
         assert again.to_json() == saved
         pd.testing.assert_frame_equal(again.df, done.df)

@@ -312,6 +312,23 @@ def test_a_file_and_a_notebook_give_the_conversation_back(tmp_path: Path) -> Non
         assert Conversation.load(tmp_path / name).turns == conversation.turns
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("name", ["TALK.JSON", "LESSON.IPYNB", "lesson.ipynb"])
+def test_files_of_other_machines_are_read(tmp_path: Path, name: str, encoding: str) -> None:
+    """Windows' editors begin a file with a byte order mark, and its disks know no case."""
+    data = talk("größer").to_json()
+    if name.lower().endswith("ipynb"):
+        data = {"cells": [{"outputs": [{"data": {MIME_TRANSCRIPT: data}}]}]}
+    (tmp_path / name).write_text(json.dumps(data, ensure_ascii=False), encoding=encoding)
+    assert Conversation.load(tmp_path / name).turns == talk("größer").turns
+
+
+def test_text_may_begin_with_a_byte_order_mark() -> None:
+    text = "\ufeff" + json.dumps(talk("a").to_json())
+    for source in (text, text.encode()):
+        assert Conversation.from_json(source).turns == talk("a").turns
+
+
 @pytest.mark.parametrize(
     ("name", "content"),
     [("none.json", None), ("x.ipynb", "{}"), ("y.ipynb", '{"cells": []}'), ("z.ipynb", "[")],

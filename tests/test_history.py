@@ -606,6 +606,17 @@ def test_days_may_come_in_any_order(some, tmp_path):
     assert outputs[0].read_bytes() == outputs[1].read_bytes()
 
 
+def test_files_of_other_machines_are_read(tmp_path):
+    folder, output = tmp_path / "saved", tmp_path / "made.jsonl"
+    folder.mkdir()
+    text = json.dumps([{"id": "lab/a", "pricing": {}}])
+    (folder / "CATALOG-2026-01-01.JSON").write_text(text, encoding="utf-8-sig")
+    (folder / "CATALOG-2026-01-02.JSON.GZ").write_bytes(gzip.compress(text.encode()))
+    assert run("--new", "--folder", folder, "--journal", output) == 0
+    output.write_text(output.read_text(), encoding="utf-8-sig")
+    assert list(journal.read(output)) == ["2026-01-01", "2026-01-02"]
+
+
 def test_the_live_api_gives_a_day_and_the_snapshot(tmp_path, monkeypatch):
     monkeypatch.setattr(build, "PAUSE_S", 0)
     output, snapshot = tmp_path / "journal.jsonl", tmp_path / "snapshot.json.gz"

@@ -662,6 +662,13 @@ def test_a_damaged_line_is_named_and_the_rest_is_used(path, nobody, line, words)
     assert len(replay.problems) == 1
 
 
+def test_a_recording_may_begin_with_a_byte_order_mark(path, nobody) -> None:
+    path.write_text(recorded(path, [whole(ANSWER)]), encoding="utf-8-sig", newline="\r\n")
+    recorded(path, [whole(ANSWER)], ask=lambda client: client.chat("Hello"))
+    with ornb.replay(path):
+        assert nobody.chat("Hi").text == nobody.chat("Hello").text == "A cat."
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [

@@ -23,40 +23,46 @@ MIME_TRANSCRIPT = "application/vnd.ornb.transcript+json"
 """Media type under which a conversation rests in a notebook, for a program to go on with."""
 
 
-def outputs_in(notebook: str, media_type: str) -> list[Any]:
-    """Find what a notebook holds under a media type.
+def kept_in(path: Path, media_type: str, which: int, noun: str = "conversation") -> Any:
+    """Read what a person's file keeps; byte order marks, UTF-16 and capitals are put up with.
 
     Parameters
     ----------
-    notebook : str
-        Its JSON text.
+    path : Path
+        A notebook, or a file with the JSON alone.
     media_type : str
-        Such as `MIME_TRANSCRIPT`.
+        Of the notebook's outputs, such as `MIME_TRANSCRIPT`.
+    which : int
+        Of several the place, counted from 0, or from the end if negative.
+    noun : str
+        What it is.
 
     Returns
     -------
-    list
-        The data of each such output, in their order.
+    Any
+        The JSON value, which may be anything.
 
     Raises
     ------
     ConfigError
-        The text is no notebook.
-
-    Examples
-    --------
-    >>> outputs_in('{"cells": []}', MIME_TRANSCRIPT)
-    []
+        It cannot be read, is no notebook, or has none at that place.
     """
     try:
-        return [
+        data = json.loads(path.read_bytes())  # bytes tell their encoding, text does not
+    except (OSError, ValueError, RecursionError) as error:
+        raise ConfigError(f"{path} cannot be read as a {noun}: {error}.") from error
+    if path.suffix.lower() != ".ipynb":
+        return _chosen([data], which, path, noun)
+    try:
+        found = [
             output["data"][media_type]
-            for cell in json.loads(notebook)["cells"]
+            for cell in data["cells"]
             for output in cell.get("outputs", [])
             if media_type in output.get("data", {})
         ]
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+    except (TypeError, KeyError, AttributeError) as error:
         raise ConfigError(f"The file is not a notebook: {error!r}.") from error
+    return _chosen(found, which, path, noun)
 
 
 def write_whole(path: Path, text: str) -> None:
@@ -92,37 +98,8 @@ def write_whole(path: Path, text: str) -> None:
         raise ConfigError(f"{path} cannot be written: {error.strerror or error}.") from error
 
 
-def chosen(found: Sequence[Any], which: int, path: Path, noun: str = "conversation") -> Any:
-    """Take one of those that a file holds.
-
-    Parameters
-    ----------
-    found : sequence
-        All of them, in their order.
-    which : int
-        The place, counted from 0, or from the end if negative.
-    path : Path
-        The file.
-    noun : str
-        What they are.
-
-    Returns
-    -------
-    Any
-        One of `found`.
-
-    Raises
-    ------
-    ConfigError
-        There is none at that place; the message says how many there are.
-
-    Examples
-    --------
-    >>> chosen(["first", "second"], 2, Path("lesson.ipynb"))
-    Traceback (most recent call last):
-        ...
-    ornb.errors.ConfigError: lesson.ipynb holds 2 conversations; which=2 is none of 0 to 1.
-    """
+def _chosen(found: Sequence[Any], which: int, path: Path, noun: str) -> Any:
+    """Take one of those that a file holds; the error says how many there are."""
     if not found:
         raise ConfigError(f"{path} holds no {noun} of ornb's.")
     count = f"1 {noun}" if len(found) == 1 else f"{len(found)} {noun}s"

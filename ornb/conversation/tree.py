@@ -17,8 +17,7 @@ from .transcript import (
     VERSION,
     Reader,
     checked_head,
-    chosen,
-    outputs_in,
+    kept_in,
     turn_from_json,
     turn_to_json,
     write_whole,
@@ -428,6 +427,8 @@ class Conversation:
         """
         if isinstance(source, str | bytes):
             try:
+                if isinstance(source, str):  # in bytes, JSON knows the mark itself
+                    source = source.removeprefix("\ufeff")
                 source = json.loads(source)
             except (ValueError, RecursionError) as error:
                 raise ConfigError(f"This is not JSON, so not a transcript: {error}.") from error
@@ -504,14 +505,7 @@ class Conversation:
         >>> Conversation.load(path).system
         'Be brief.'
         """
-        path = Path(path)
-        try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{path} cannot be read as a transcript: {error}.") from error
-        if path.suffix == ".ipynb":
-            return cls.from_json(chosen(outputs_in(text, MIME_TRANSCRIPT), which, path))
-        return cls.from_json(chosen([text], which, path))
+        return cls.from_json(kept_in(Path(path), MIME_TRANSCRIPT, which))
 
 
 def _after_steps(turn: Turn) -> str:

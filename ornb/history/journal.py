@@ -268,7 +268,7 @@ def _bundled() -> dict[str, Catalogue]:
 
 def _read(path: Path) -> dict[str, Catalogue]:
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
         title, *rest = json.loads(f"[{','.join(lines)}]")  # one call: half the time of many
     except (OSError, ValueError) as err:
         raise CatalogError(_damaged(path, str(err))) from err

@@ -152,7 +152,7 @@ def from_folder(folder: Path) -> dict[str, Any]:
             raise CatalogError(f"Two files of {folder} are of {day}; keep one of them.")
         try:
             data = path.read_bytes()
-            found[day] = json.loads(gzip.decompress(data) if path.suffix == ".gz" else data)
+            found[day] = json.loads(gzip.decompress(data) if path.suffix.lower() == ".gz" else data)
         except (OSError, EOFError, ValueError) as err:
             raise CatalogError(f"{path} cannot be read as JSON ({err}).") from err
     if not found:
@@ -164,9 +164,9 @@ def from_folder(folder: Path) -> dict[str, Any]:
 
 
 def _dated(folder: Path) -> Iterator[tuple[str, Path]]:
-    for path in sorted(folder.glob("*.json*")):
+    for path in sorted(folder.glob("*")):
         day = _DAY.search(path.name)
-        if day and path.name.endswith((".json", ".json.gz")):
+        if day and path.name.lower().endswith((".json", ".json.gz")):
             yield day.group(), path
 
 

@@ -528,7 +528,7 @@ def _conversation_in(source: Any, which: int) -> Conversation:
     if isinstance(source, Mapping):
         data = source.get("data", source)
         return Conversation.from_json(data.get(MIME_TRANSCRIPT, data))
-    if isinstance(source, str) and source.lstrip().startswith("{"):
+    if isinstance(source, str) and source.lstrip("\ufeff \t\r\n").startswith("{"):
         return Conversation.from_json(source)
     if isinstance(source, str | Path):
         return Conversation.load(source, which)

@@ -199,7 +199,7 @@ def _from_files(catalog: Path, endpoints: Path | None, date: str | None) -> Snap
 def _read(path: Path) -> Any:
     try:
         data = path.read_bytes()
-        return json.loads(gzip.decompress(data) if path.suffix == ".gz" else data)
+        return json.loads(gzip.decompress(data) if path.suffix.lower() == ".gz" else data)
     except (OSError, EOFError, ValueError) as err:
         msg = f"{path} cannot be read as JSON ({err}). Give a saved answer, plain or .gz."
         raise OfflineError(msg) from err

@@ -33,8 +33,10 @@ def from_page(widget: Widget, content: Any, *buffers: Any) -> None:
 
 
 def displayed(value: Any) -> dict[str, Any]:
-    """What a cell with this as its last line puts out; for what knows no display of its own."""
-    data: dict[str, Any] = DisplayFormatter().format(value)[0]
+    """What there is of a value to be displayed, by kind."""
+    formatter = DisplayFormatter()
+    formatter.ipython_display_formatter.enabled = False  # it would put it out
+    data: dict[str, Any] = formatter.format(value)[0]
     return data
 
 

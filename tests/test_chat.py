@@ -50,7 +50,7 @@ class Heard(Chat):
 
     @property
     def out(self) -> list[dict[str, Any]]:
-        return self.__dict__.setdefault("sent", [])
+        return self.__dict__.setdefault("_out", [])
 
     def send(self, content: Any, buffers: Any = None) -> None:
         self.out.append(json.loads(json.dumps(content)))

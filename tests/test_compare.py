@@ -15,6 +15,7 @@ import pytest
 import traitlets
 from hypothesis import given
 from hypothesis import strategies as st
+from IPython.core.formatters import DisplayFormatter
 
 import ornb
 from ornb import catalog
@@ -30,7 +31,8 @@ from ornb.widgets.compare import Comparison, compare
 from ornb.wire.reply import Reply, Timing, Usage
 from tests.hostile import ANSWER
 from tests.lab import notebook_of, run_headless
-from tests.test_chat import Page, until
+from tests.page import displayed, from_page, lasting, until
+from tests.test_chat import Page
 from tests.wire import DONE, FINISH, STREAM, WireServer, delta, event, whole
 
 SENTINEL = "sk-or-v1-5entine1"
@@ -40,12 +42,15 @@ MODELS = ["openai/gpt-4o-mini", "anthropic/claude-sonnet-4", "google/gemini-2.5-
 class Heard(Comparison):
     """A comparison whose messages to the page are kept as JSON, as the wire would carry them."""
 
+    @property
+    def out(self) -> list[dict[str, Any]]:
+        return self.__dict__.setdefault("_out", [])
+
     def send(self, content: Any, buffers: Any = None) -> None:
-        out = self.__dict__.setdefault("_out", [])
-        out.append({**json.loads(json.dumps(content)), "at": time.monotonic()})
+        self.out.append({**json.loads(json.dumps(content)), "at": time.monotonic()})
 
     def said(self, kind: str) -> list[dict[str, Any]]:
-        return [message for message in self.__dict__.get("_out", []) if message["type"] == kind]
+        return [message for message in self.out if message["type"] == kind]
 
 
 @pytest.fixture(autouse=True)
@@ -86,7 +91,7 @@ def bodies(client: Any) -> dict[str, Any]:
 def started(prompt: str, models: Any, **options: Any) -> Any:
     """A comparison on its way, whose page has been heard."""
     going: Any = compare(prompt, models, wait=False, **options)
-    going._heard(going, {"type": "hello", "page": "p"}, [])
+    from_page(going, {"type": "hello", "page": "p"})
     return going
 
 
@@ -98,7 +103,7 @@ def parts(comparison: Any) -> list[str]:
 def pages(comparison: Any) -> list[Page]:
     """What the page has of each answer."""
     shown = [Page() for _ in comparison.models]
-    for message in comparison.__dict__["_out"]:
+    for message in comparison.out:
         if message["type"] == "state":
             for page, whole in zip(shown, message["answers"], strict=True):
                 page.html = whole["html"].encode("utf-16-le")
@@ -175,7 +180,7 @@ def test_a_model_that_fails_leaves_the_others_alone(asked: Any) -> None:
     assert list(done.df["text"]) == ["", "Fine.", "Half"]
     assert "No endpoints found" in done.df["error"][0]
     assert "Down" in done.df["error"][2]
-    done._heard(done, {"type": "hello"}, [])
+    from_page(done, {"type": "hello"})
     assert [bool(answer["error"]) for answer in done.said("state")[-1]["answers"]] == [1, 0, 1]
 
 
@@ -184,7 +189,7 @@ def test_a_misspelt_model_is_told_what_is_near_and_is_no_answer() -> None:
     row = done.df.iloc[0]
     assert "Did you mean openai/gpt-4o-mini" in row["error"]
     assert row["cost_usd"] == 0
-    html = done._bundle()["text/html"]
+    html = lasting(done)["text/html"]
     assert "refused offline" in html
     assert "$0 (not billed)" in html
     assert "canned" not in html
@@ -296,8 +301,8 @@ def test_messages_are_sent_as_they_were_given(asked: Any) -> None:
 def test_halves_of_characters_break_nothing(asked: Any) -> None:
     odd = [STREAM, delta("", reasoning="\ud83d"), delta("A \ud83d"), FINISH]
     done: Any = compare("\ud83d", ["a/b"], client=asked({"a/b": odd}))
-    done._heard(done, {"type": "hello", "page": "p"}, [])
-    json.dumps([done._out, done._bundle()], ensure_ascii=False).encode()
+    from_page(done, {"type": "hello", "page": "p"})
+    json.dumps([done.out, lasting(done)], ensure_ascii=False).encode()
 
 
 # ------------------------------------------------------------------ blind
@@ -306,12 +311,12 @@ def test_halves_of_characters_break_nothing(asked: Any) -> None:
 def test_nothing_tells_who_is_who_before_the_vote(asked: Any) -> None:
     scripts = {"acme/orbit": answer("One"), "acme/comet": answer("Two")}
     done: Any = compare("Hi", list(scripts), blind=True, client=asked(scripts))
-    done._heard(done, {"type": "hello", "page": "p"}, [])
+    from_page(done, {"type": "hello", "page": "p"})
     state = {
         name: value for name, value in done.get_state().items() if name not in ("_esm", "_css")
     }
-    bundle = done._bundle()
-    told = [done._out, state, bundle["text/html"], bundle["text/plain"], repr(done)]
+    bundle = lasting(done)
+    told = [done.out, state, bundle["text/html"], bundle["text/plain"], repr(done)]
     told += [done.df.to_csv(), list(done.replies)]
     for secret in ("acme", "NorthCloud", "0.00014", "First token", "duration"):
         header = "duration" if secret == "duration" else None
@@ -335,7 +340,7 @@ def test_a_vote_reveals_and_decides() -> None:
     assert list(done.replies) == MODELS
     named = done.said("delta")[-1]["done"]  # type: ignore[attr-defined]
     assert all(facts["figures"] for facts in named.values())
-    assert "(chosen)" in done._bundle()["text/html"]
+    assert "(chosen)" in lasting(done)["text/html"]
 
 
 def test_a_tie_has_no_winner() -> None:
@@ -343,7 +348,7 @@ def test_a_tie_has_no_winner() -> None:
     done.vote = "tie"
     assert done.winner is None
     assert list(done.df["vote"]) == ["tie"] * 3
-    assert done._bundle()["text/plain"].endswith("Vote: tie")
+    assert lasting(done)["text/plain"].endswith("Vote: tie")
 
 
 @pytest.mark.parametrize("vote", ["D", "", "AB", "a/b"])
@@ -420,12 +425,10 @@ def test_a_seed_repeats_the_order() -> None:
 
 
 def test_places_are_shuffled_fairly() -> None:
-    firsts = [
-        Comparison(module._answers("Hi", MODELS, None, blind=True, shuffle_seed=seed))
-        ._answers.places[0]
-        .model
-        for seed in range(300)
+    orders = [
+        module._answers("Hi", MODELS, None, blind=True, shuffle_seed=seed) for seed in range(300)
     ]
+    firsts = [order.places[0].model for order in orders]
     assert all(70 < firsts.count(model) < 130 for model in MODELS)
 
 
@@ -449,7 +452,7 @@ def test_one_that_is_stopped_keeps_its_part_and_the_others_go_on(asked: Any) -> 
     going = started("Hi", list(scripts), client=asked(scripts))
     until(lambda: all(parts(going)))
     began = time.perf_counter()
-    going._heard(going, {"type": "stop", "place": 0}, [])
+    from_page(going, {"type": "stop", "place": 0})
     until(lambda: "a/b" in going.replies)
     assert time.perf_counter() - began < 1
     assert (going.replies["a/b"].text, going.replies["a/b"].status) == ("Half", "stopped")
@@ -465,7 +468,7 @@ def test_stop_ends_all_silent_answers_at_once(asked: Any) -> None:
     going = started("Hi", list(scripts), client=asked(scripts))
     until(lambda: all(parts(going)[:4]))
     began = time.perf_counter()
-    going._heard(going, {"type": "stop"}, [])
+    from_page(going, {"type": "stop"})
     assert going.wait(5)
     assert time.perf_counter() - began < 1
     assert set(going.df["status"]) == {"stopped"}
@@ -528,7 +531,7 @@ def test_the_page_gets_numbered_changes_that_add_up_to_the_answers() -> None:
     wanted = {model: simulated(60 * n, 0.005) for n, model in enumerate(MODELS, 1)}
     going = started("Hi", wanted)
     assert going.wait(10)
-    assert [message["seq"] for message in going._out] == list(range(1, len(going._out) + 1))
+    assert [message["seq"] for message in going.out] == list(range(1, len(going.out) + 1))
     assert parts(going) == [render(text) for text in going.df["text"]]
     assert len(going.said("delta")) > 3
 
@@ -546,7 +549,7 @@ def test_sixteen_answers_at_once_keep_to_the_limit() -> None:
     wanted = {model: simulated(120, 0.01) for model in ornb.models(free=False).index[:16]}
     going = started("Hi", wanted)
     assert going.wait(30)
-    at = [message["at"] for message in going._out]
+    at = [message["at"] for message in going.out]
     assert len(at) > 8
     for start in at:
         assert sum(start <= moment < start + 1 for moment in at) <= 30
@@ -558,7 +561,7 @@ def test_hello_is_answered_with_everything(asked: Any) -> None:
     scripts = {"a/b": answer("done"), "c/d": [STREAM, delta("open"), "stall"]}
     going = started("Hi", list(scripts), client=asked(scripts))
     until(lambda: going.replies and all(parts(going)))
-    going._heard(going, {"type": "hello", "page": "p1"}, [])
+    from_page(going, {"type": "hello", "page": "p1"})
     state = going.said("state")[-1]
     assert state["heard"] == "p"
     assert state["answers"][0]["html"] == "<p>done</p>\n"
@@ -587,7 +590,7 @@ def test_a_page_that_was_not_heard_yet_gets_everything_now_and_then() -> None:
 )
 def test_a_strange_message_does_no_harm(content: Any) -> None:
     done: Any = compare("Hi", MODELS[:1], max_tokens=2)
-    done._heard(done, content, [])
+    from_page(done, content)
     assert done.df["status"][0] == "ok"
 
 
@@ -599,8 +602,8 @@ def test_reasoning_goes_to_the_page_apart() -> None:
 
 def test_the_key_is_in_nothing_that_is_kept_or_sent(asked: Any) -> None:
     done: Any = compare("Hi", ["a/b"], client=asked({"a/b": answer("A")}))
-    done._heard(done, {"type": "hello", "page": "p"}, [])
-    kept = json.dumps([done._out, done.get_state(), done._bundle(), done.to_json()], default=str)
+    from_page(done, {"type": "hello", "page": "p"})
+    kept = json.dumps([done.out, done.get_state(), lasting(done), done.to_json()], default=str)
     assert SENTINEL not in kept + repr(done) + repr(done.__dict__)
 
 
@@ -634,7 +637,7 @@ def test_a_rate_says_over_what() -> None:
 
 def test_the_output_that_stays_is_a_table_text_and_json() -> None:
     done = compare("What is a <b>token</b>?", MODELS, system="Be < brief.", max_tokens=5)
-    bundle = done._bundle()
+    bundle = lasting(done)
     assert set(bundle) == {"text/html", "text/plain", MIME_COMPARISON}
     html = bundle["text/html"]
     assert "&lt;b&gt;token" in html
@@ -655,7 +658,7 @@ def test_a_hostile_name_or_error_stays_text() -> None:
 def test_a_comparison_is_read_back_from_whatever_held_it(tmp_path: Path) -> None:
     done = compare("Hi", MODELS, blind=True, max_tokens=4, system="Be brief.")
     done.vote = "B"
-    saved, bundle = done.to_json(), done._bundle()
+    saved, bundle = done.to_json(), lasting(done)
     path = tmp_path / "saved.json"
     path.write_text(json.dumps(saved), encoding="utf-8")
     notebook = notebook_of(["1"])
@@ -671,14 +674,14 @@ def test_a_comparison_is_read_back_from_whatever_held_it(tmp_path: Path) -> None
         pd.testing.assert_frame_equal(again.df, done.df)
         assert (again.vote, again.winner, again.models) == (done.vote, done.winner, done.models)
         assert (again.prompt, again.shuffle_seed) == (done.prompt, done.shuffle_seed)
-    again._heard(again, {"type": "hello"}, [])
+    from_page(again, {"type": "hello"})
 
 
 def test_of_several_comparisons_any_can_be_taken(tmp_path: Path) -> None:
     both = [compare(prompt, MODELS, max_tokens=2) for prompt in ("First", "Second")]
     notebook = notebook_of(["1"])
     notebook.cells[0].outputs = [
-        nbformat.v4.new_output("display_data", data=each._bundle()) for each in both
+        nbformat.v4.new_output("display_data", data=lasting(each)) for each in both
     ]
     path = tmp_path / "saved.ipynb"
     nbformat.write(notebook, path)
@@ -759,17 +762,14 @@ def test_outside_jupyter_nothing_is_shown_and_the_value_says_what_it_is(capsys: 
     done = compare("Hi", MODELS, max_tokens=2)
     assert capsys.readouterr().out == ""
     assert repr(done) == "Comparison of 3 models (needs a running kernel)"
-    done._ipython_display_()
+    DisplayFormatter().format(done)  # as IPython does in a terminal
     assert "Prompt: Hi" in capsys.readouterr().out
 
 
 def test_the_bundle_of_the_widget_has_its_static_twin() -> None:
     done = compare("Hi", MODELS, max_tokens=2)
-    bundle = done._repr_mimebundle_()
-    assert bundle is not None
-    assert {"application/vnd.jupyter.widget-view+json", "text/html", MIME_COMPARISON} <= set(
-        bundle[0]
-    )
+    parts = {"application/vnd.jupyter.widget-view+json", "text/html", MIME_COMPARISON}
+    assert parts <= set(displayed(done))
 
 
 def test_a_misspelt_attribute_is_refused() -> None:

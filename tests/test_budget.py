@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import importlib
 import json
+import re
 import threading
 from decimal import Decimal
 
@@ -273,6 +274,140 @@ def test_what_nothing_bounds_is_not_guessed(more, why):
     asked = worst(**more)
     assert why in asked.unknown
     assert asked.worst_usd is None
+
+
+SEARCH = {"type": "openrouter:web_search"}
+PDF = {"type": "file", "file": {"file_id": "file-1"}}
+KEPT = [{"type": "text", "text": "Hi", "prompt_cache_breakpoint": {"ttl": "12h"}}]
+NO_SHAPE = [3, "web", True, 1.5, [[]], [None], {"id": "web"}]
+"""What is sent in the place of lists of objects, by slip or on purpose."""
+
+
+@pytest.mark.parametrize(
+    ("more", "why"),
+    [
+        ({"preset": "mine"}, "preset can bring .*send its settings"),
+        ({"models": ["acme/orbit", "acme/orbit@preset/mine"]}, "preset"),
+        ({"models": "acme/comet"}, "no price is listed for acme/comet"),
+        ({"models": [3]}, "no price is listed for 3"),
+        ({"models": {"acme/orbit": 1}}, "models is no list"),
+        ({"models": 3}, "models is no list"),
+        ({"model": ["acme/orbit"]}, "no price is listed"),
+        *(
+            ({"plugins": [{"id": name}]}, f"plugin {name}")
+            for name in (
+                *("jev-router", "switchyard-router", "auto-router", "pareto-router", "fusion"),
+                *("armor", "alignment", "web-fetch", "file-parser", "made-up"),
+            )
+        ),
+        ({"plugins": [{"id": "moderation"}, {"id": "alignment", "rules": []}]}, "alignment"),
+        ({"plugins": [{"id": "web", "enabled": None}]}, "plugin web"),
+        ({"plugins": [{"id": ["moderation"]}]}, "plugin"),
+        *(({"plugins": value}, "plugin") for value in NO_SHAPE),
+        *(({"tools": value}, "server tool") for value in NO_SHAPE),
+        ({"tools": SEARCH}, "server tool openrouter:web_search"),
+        (
+            {
+                "tools": [SEARCH],
+                "stop_server_tools_when": [{"type": "max_cost", "max_cost_in_dollars": 0.001}],
+            },
+            "max_cost stops it only after",
+        ),
+        ({"tools": [SEARCH], "stop_server_tools_when": [3]}, "server tool"),
+        ({"tools": [SEARCH], "stop_server_tools_when": 3}, "server tool"),
+        ({"tools": [SEARCH], "stop_server_tools_when": {"type": "max_cost"}}, "max_cost"),
+        ({"web_search_options": {}}, "web searches"),
+        ({"deferred_tools": {"protocol": "v1"}}, "further turns"),
+        ({"prediction": {"type": "content", "content": "Hi"}}, "beyond max_tokens"),
+        ({"modalities": ["text", "image"]}, "images"),
+        ({"modalities": "image"}, "images"),
+        ({"image_config": {"size": "4K"}}, "images"),
+        ({"n": 2}, "several answers"),
+        ({"provider": {"options": {"xai": {"search_parameters": {}}}}}, "provider.options"),
+        ({"prompt_cache_options": {"mode": "explicit", "ttl": "12h"}}, "12h"),
+        ({"cache_control": {"type": "ephemeral", "ttl": "24h"}}, "24h"),
+        ({"cache_control": {"ttl": ["1h"]}}, "cache"),
+        (
+            {"tools": [{"type": "function", "function": {}, "cache_control": {"ttl": "1d"}}]},
+            "1d",
+        ),
+        ({"search_parameters": {"mode": "on"}}, "search_parameters is no field"),
+        ({"fallbacks": [{"model": "acme/comet"}]}, "fallbacks is no field"),
+        ({"messages": [{"role": "user", "content": PDF}]}, "attached file"),
+        ({"messages": {"role": "user", "content": [PDF]}}, "attached file"),
+        ({"messages": [{"role": "user", "content": KEPT}]}, "12h"),
+    ],
+)
+def test_whatever_can_cost_more_than_tokens_is_not_bounded(more, why):
+    """A field that is new, or of a shape that the API does not have, is no reason to guess."""
+    asked = worst(**more)
+    assert asked.worst_usd is None
+    assert re.search(why, asked.unknown)
+    with Budget(5), pytest.raises(errors.PriceUnknown, match="was not sent"):
+        admit(asking(**more), book())
+    with Budget(5, allow_unknown=True):
+        admit(asking(**more), book()).release()
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"preset": None, "plugins": None, "tools": None, "models": None, "n": None},
+        {"prediction": None, "web_search_options": None, "made_up": None, "service_tier": None},
+        {"n": 1, "modalities": ["text"], "tools": [], "plugins": [], "models": []},
+        {"plugins": [{"id": "context-compression"}, {"id": "response-healing"}]},
+        {"plugins": [{"id": "web", "enabled": False}, {"id": "auto-router", "enabled": False}]},
+        {"cache_control": {"type": "ephemeral", "ttl": "1h"}},
+        {"prompt_cache_options": {"mode": "explicit", "ttl": "30m"}, "prompt_cache_key": "a"},
+        {"prompt_cache_options": {"mode": "explicit", "ttl": None}, "cache_control": []},
+        {"provider": {"options": {}, "sort": "price"}, "session_id": "a", "trace": {}, "user": "b"},
+        {"stop_server_tools_when": [{"type": "max_cost", "max_cost_in_dollars": 1}]},
+        {"reasoning_effort": "low", "verbosity": "low", "top_logprobs": 2, "logprobs": True},
+        {"safety_identifier": "a", "metadata": {}, "seed": 1, "usage": {"include": True}},
+    ],
+)
+def test_what_costs_no_more_than_tokens_keeps_its_bound(more):
+    assert worst(**more).unknown is None
+
+
+def test_every_field_of_the_official_sdk_is_bounded_or_refused_by_name():
+    """A field that the API gains is refused until somebody has looked at what it costs."""
+    from openrouter.components.chatrequest import ChatRequest
+
+    names = {field.alias or name for name, field in ChatRequest.model_fields.items()}
+    asked = {name: worst(**{name: "x"}).unknown or "" for name in names - {"messages", "model"}}
+    assert not [name for name, why in asked.items() if "is no field" in why]
+    assert names >= {"plugins", "tools", "models", "prediction", "deferred_tools", "image_config"}
+
+
+def test_an_image_counts_wherever_it_stands_in_a_message():
+    image = {"type": "image_url", "image_url": {"url": "https://pictures.example/a.png"}}
+    made = [{"role": "assistant", "content": "Here", "images": [image]}]
+    assert prompt_tokens_at_most(asking(messages=made)) > IMAGE_TOKENS
+    alone = [{"role": "user", "content": image}]
+    assert prompt_tokens_at_most(asking(messages=alone)) > IMAGE_TOKENS
+
+
+def test_sound_that_is_sent_back_by_its_id_may_fill_the_context():
+    said = [{"role": "assistant", "audio": {"id": "audio_1"}}, *ASKED["messages"]]
+    assert prompt_tokens_at_most(asking(messages=said)) is None
+    assert prompt_tokens_at_most(asking(messages=[{"role": "assistant", "audio": None}])) > 0
+
+
+def test_a_cache_that_is_priced_by_its_lifetime_counts_at_the_dearest():
+    record = priced(input_cache_write="0.0000025", input_cache_write_12h="0.000009")
+    assert per_token(record).prompt_usd == Decimal("0.000009")
+
+
+def test_a_quantization_that_is_not_listed_is_one_that_is_unknown():
+    silent = [ENDPOINTS[0], {**ENDPOINTS[1], "quantization": None}]
+    assert allowed(silent, {"quantizations": ["unknown"]}) == silent[1:]
+
+
+def test_the_fastest_provider_may_be_of_a_tier_that_is_not_listed():
+    for sort in ("throughput", {"by": "throughput", "partition": "none"}):
+        assert "faster service tier" in worst(provider={"sort": sort}).unknown
+        assert worst(ENDPOINTS, provider={"sort": sort}).unknown is None
 
 
 @pytest.mark.parametrize(

@@ -137,7 +137,7 @@ def allowed(endpoints: list[dict[str, Any]], provider: Any) -> list[dict[str, An
     if ignored := _names(provider.get("ignore")):
         kept = [each for each in kept if not _is_one_of(each, ignored)]
     if allowed := _names(provider.get("quantizations")):
-        kept = [each for each in kept if str(each.get("quantization")).lower() in allowed]
+        kept = [each for each in kept if _quantization(each) in allowed]
     ceiling = provider.get("max_price")
     if isinstance(ceiling, Mapping):
         kept = [each for each in kept if _within(each, ceiling)]
@@ -146,6 +146,10 @@ def allowed(endpoints: list[dict[str, Any]], provider: Any) -> list[dict[str, An
 
 def _names(value: Any) -> set[str]:
     return {str(name).lower() for name in value} if isinstance(value, list | tuple) else set()
+
+
+def _quantization(endpoint: Mapping[str, Any]) -> str:
+    return str(endpoint.get("quantization") or "unknown").lower()
 
 
 def _is_one_of(endpoint: Mapping[str, Any], names: set[str]) -> bool:

@@ -15,25 +15,28 @@ price
     of their prices: every override that the prompt's length allows whatever the hour, writing to a
     cache, reasoning and image output where they are priced apart.
 
-No bound is known for routers whose model is chosen later, presets, web searches, server tools and
-parsed files: they are billed by what happens. On 2026-08-22 the dearest endpoint was above the
-model's own listed price for 140 of 403 models, up to 12 times, so the listed price is used only
-where no endpoint is listed.
+No bound is known for what is billed by what happens: routers whose model is chosen later, presets,
+searches, server tools, plugins, parsed files, images made; nor for a field that is not known here.
+On 2026-08-22 the dearest endpoint was above the model's own listed price for 140 of 403 models, up
+to 12 times, so the listed price is used only where no endpoint is listed.
 
 References
 ----------
 OpenRouter docs, "Provider routing", "Models" and "Tool calling"; 2026-08-22. In the listings of
-that day ``image``, ``image_output`` and ``audio`` are prices per token.
+that day ``image``, ``image_output`` and ``audio`` are prices per token. The fields of a request are
+those of the official SDK 1.3.84 (2026-10-27), in which ``max_cost`` stops a loop of server tools
+once it is exceeded, after the calls under way and one more turn.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import ROUND_FLOOR, Decimal, localcontext
 from typing import Any
 
+from ..request.parameters import FIELDS
 from ..wire.reply import format_usd
 from .price_book import (
     EXACT,
@@ -69,9 +72,18 @@ _PER_IMAGE = Decimal("0.0001")  # a price of this size is for a whole image, as 
 _VIRTUAL = (":nitro", ":floor", ":exacto")
 _SEARCHES_BY_ITSELF = ("perplexity/", "-search-preview", "deep-research")
 _HARMLESS_PLUGINS = {"context-compression", "response-healing", "moderation"}
+_KNOWN_LIFETIMES = ("5m", "30m", "1h")  # of a cache, with a price that is listed
 _LIMITS = ("max_tokens", "max_completion_tokens")
 _UNSAID = {"model", "models", "provider", "stream", "stream_options", "usage", *_LIMITS}
 """Fields that never reach the prompt: the ``max_tokens`` that fits must not change what fits."""
+_BILLED_BY_USE = {
+    "preset": "a preset can bring prompts, tools, providers (send its settings as fields instead)",
+    "web_search_options": "web searches are billed by their number",
+    "deferred_tools": "deferred tools take further turns, all of them billed (offer them at once)",
+    "prediction": "what a prediction got wrong is billed beyond max_tokens (leave it out)",
+    "image_config": "images made are billed by their size, whatever max_tokens",
+}
+"""Fields of a request, and why no price of tokens bounds what they bring."""
 _BEYOND_TEXT = ("internal_reasoning", "image_output", "audio_output")
 
 
@@ -254,13 +266,20 @@ def prompt_tokens_at_most(body: Mapping[str, Any]) -> int | None:
     return count + TOOL_TOKENS if body.get("tools") else count
 
 
+def _items(value: Any) -> list[Any]:
+    """What stands where a list is meant, in whatever shape it was given."""
+    if isinstance(value, list | tuple):
+        return list(value)
+    return [] if value is None else [value]
+
+
 def _parts(body: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:
-    messages = body.get("messages")
-    for message in messages if isinstance(messages, list | tuple) else ():
-        content = message.get("content") if isinstance(message, Mapping) else None
-        for part in content if isinstance(content, list | tuple) else ():
-            if isinstance(part, Mapping):
-                yield part
+    for message in _items(body.get("messages")):
+        if isinstance(message, Mapping):
+            parts = [*_items(message.get("content")), *_items(message.get("images"))]
+            yield from (part for part in parts if isinstance(part, Mapping))
+            if message.get("audio"):  # sent back by its id: the sound is heard, and billed, again
+                yield {"type": "audio"}
 
 
 def _media(body: Mapping[str, Any]) -> tuple[int, set[str]]:
@@ -271,17 +290,24 @@ def _media(body: Mapping[str, Any]) -> tuple[int, set[str]]:
 
 def _without_images(body: Mapping[str, Any]) -> dict[str, Any]:
     """The request without the bytes of its images, which are counted apart."""
-    if not any(part.get("type") == "image_url" for part in _parts(body)):
+    if not any(_is_image(part) for part in _parts(body)):
         return dict(body)
 
     def lean(message: Any) -> Any:
-        content = message.get("content") if isinstance(message, Mapping) else None
-        if not isinstance(content, list | tuple):
+        if not isinstance(message, Mapping):
             return message
-        kept = [p for p in content if not isinstance(p, Mapping) or p.get("type") != "image_url"]
-        return {**message, "content": kept}
+        kept = {
+            key: [part for part in _items(message.get(key)) if not _is_image(part)]
+            for key in ("content", "images")
+            if isinstance(message.get(key), list | tuple | Mapping)
+        }
+        return {**message, **kept}
 
-    return {**body, "messages": [lean(message) for message in body["messages"]]}
+    return {**body, "messages": [lean(message) for message in _items(body["messages"])]}
+
+
+def _is_image(part: Any) -> bool:
+    return isinstance(part, Mapping) and part.get("type") == "image_url"
 
 
 def _asked_tokens(body: Mapping[str, Any]) -> int | None:
@@ -320,15 +346,15 @@ def quote(body: Mapping[str, Any], book: PriceBook) -> Quote:
     >>> quote({"model": "nobody/nothing", "messages": []}, PriceBook({}.get)).unknown
     'no price is listed for nobody/nothing'
     """
-    model = body.get("model")
-    named = [model] if isinstance(model, str) else []
-    fallbacks = body.get("models")
-    named += [name for name in fallbacks or () if isinstance(name, str) and name not in named]
+    model, fallbacks = body.get("model"), body.get("models")
+    named = [] if model is None else [str(model)]
+    named = list(dict.fromkeys([*named, *map(str, _items(fallbacks))]))
     shown = named[0] if named else None
     if not named:
         return _unbounded(shown, "no model is named, so the account's default is asked")
-    reason = _billed_by_use(body, named)
-    if reason is not None:
+    if not isinstance(fallbacks, list | tuple | str | None):
+        return _unbounded(shown, "models is no list of ids")
+    for reason in _billed_by_use(body, named):
         return _unbounded(shown, reason)
     quotes = [_quote_one(body, name, book) for name in named]
     for each in quotes:
@@ -354,29 +380,55 @@ def _dearest(model: str | None, quotes: list[Quote]) -> Quote:
     )
 
 
-def _billed_by_use(body: Mapping[str, Any], named: list[str]) -> str | None:
-    """Why a request has parts that are billed by what happens, if it has."""
-    tools = body.get("tools")
-    for tool in tools if isinstance(tools, list | tuple) else ():
-        kind = tool.get("type") if isinstance(tool, Mapping) else None
+def _billed_by_use(body: Mapping[str, Any], named: list[str]) -> Iterator[str]:
+    """Why a request has parts that are billed by what happens, as far as it has."""
+    said = {name: value for name, value in body.items() if value is not None}
+    for name in said:
+        if name in _BILLED_BY_USE:
+            yield _BILLED_BY_USE[name]
+        elif name not in FIELDS:
+            yield f"{name} is no field whose cost is known (leave it out)"
+    if said.get("n", 1) != 1:
+        yield "n asks for several answers, each of them billed (ask as often instead)"
+    if {str(kind) for kind in _items(said.get("modalities"))} - {"text", "audio"}:
+        yield _BILLED_BY_USE["image_config"]
+    provider = said.get("provider")
+    if isinstance(provider, Mapping) and provider.get("options"):
+        yield "provider.options can ask a provider for what it bills apart"
+    if "file" in _media(body)[1]:
+        yield "parsing an attached file is billed apart (send its text instead)"
+    yield from _tools_and_plugins(said)
+    yield from _caches(said)
+    yield from filter(None, map(_odd_model, named))
+
+
+def _tools_and_plugins(said: Mapping[str, Any]) -> Iterator[str]:
+    stops = [stop for stop in _items(said.get("stop_server_tools_when")) if isinstance(stop, dict)]
+    for tool in _items(said.get("tools")):
+        kind = tool.get("type") if isinstance(tool, Mapping) else tool
         if kind != "function":
-            return f"the server tool {kind} is billed by its use"
-    plugins = body.get("plugins")
-    for plugin in plugins if isinstance(plugins, list | tuple) else ():
+            stop = ", and max_cost stops it only after a step that has passed it"
+            capped = any(stop.get("type") == "max_cost" for stop in stops)
+            yield f"the server tool {kind} is billed by its use{stop if capped else ''}"
+    for plugin in _items(said.get("plugins")):
         name = plugin.get("id") if isinstance(plugin, Mapping) else plugin
-        if name not in _HARMLESS_PLUGINS:
-            return f"the plugin {name} is billed by its use"
-    if body.get("web_search_options"):
-        return "web searches are billed by their number"
-    files = _media(body)[1] & {"file"}
-    if files:
-        return "parsing an attached file is billed apart"
-    return next(filter(None, map(_odd_model, named)), None)
+        off = isinstance(plugin, Mapping) and plugin.get("enabled") is False
+        if not off and str(name) not in _HARMLESS_PLUGINS:
+            yield f"the plugin {name} is billed by its use"
+
+
+def _caches(said: Mapping[str, Any]) -> Iterator[str]:
+    for each in (said, *_items(said.get("tools")), *_parts(said)):
+        for name in ("cache_control", "prompt_cache_options", "prompt_cache_breakpoint"):
+            mark = each.get(name) if isinstance(each, Mapping) else None
+            lifetime = mark.get("ttl") if isinstance(mark, Mapping) else None
+            if lifetime not in (None, *_KNOWN_LIFETIMES):
+                yield f"the price of a cache of {lifetime} is not listed"
 
 
 def _odd_model(name: str) -> str | None:
     if "@preset" in name:
-        return f"{name} is a preset, whose settings are not known here"
+        return f"{name} names a preset: {_BILLED_BY_USE['preset']}"
     if name.endswith(":online") or any(word in name for word in _SEARCHES_BY_ITSELF):
         return f"{name} searches the web, which is billed by the number of searches"
     return None
@@ -422,7 +474,10 @@ def _why_no_price(name: str, record: Mapping[str, Any]) -> str:
 
 
 def _wants_priority(body: Mapping[str, Any]) -> bool:
-    return body.get("service_tier") not in (None, "default", "flex")
+    provider = body.get("provider")
+    sort = provider.get("sort") if isinstance(provider, Mapping) else None
+    by = sort.get("by") if isinstance(sort, Mapping) else sort
+    return by == "throughput" or body.get("service_tier") not in (None, "default", "flex")
 
 
 def _rate(
@@ -444,7 +499,7 @@ def _rate(
         return dearest_price(prices, key, prompt_tokens) or Decimal(0)
 
     images, media = _media(body)
-    written = [priced("input_cache_write"), priced("input_cache_write_1h")]
+    written = [priced(key) for key in prices if key.startswith("input_cache_write")]
     # A price below the prompt's own is the storage fee alone, and comes on top (Gemini, 2026).
     sent = [prompt, *(w if w >= prompt else EXACT.add(prompt, w) for w in written if w)]
     sent.append(priced("input_cache_read"))

@@ -200,9 +200,12 @@ _OTHERS = {
     *("tools", "tool_choice", "structured_outputs", "modalities", "image_config", "cache_control"),
     *("reasoning.exclude", "reasoning.summary", "include_reasoning", "service_tier", "debug"),
     *("stream", "stream_options", "usage", "user", "session_id", "safety_identifier"),
-    *("metadata", "trace", "label", "ornb"),
+    *("audio", "deferred_tools", "n", "prompt_cache_key", "prompt_cache_options"),
+    *("metadata", "trace", "label", "ornb", "stop_server_tools_when"),
 }
 """Further fields that the API knows; none of them is taken for a slip in `DOCUMENTED`."""
+FIELDS = frozenset(_DROPPED | _OTHERS)
+"""All of them: what is not among them may be new, or another server's."""
 NEARNESS = 0.82
 """Likeness from which a name is taken for a slip: ``max_token`` is one, ``top_n`` is not."""
 

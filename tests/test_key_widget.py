@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import logging
+import threading
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -18,6 +20,7 @@ from ornb.errors import AuthenticationError, ConfigError
 from ornb.offline import OfflineServer
 from ornb.widgets.key import KeyForm, sign_in
 from tests.lab import notebook_of, run_headless
+from tests.page import PATIENCE_S, displayed, from_page
 from tests.wire import WireServer, whole
 
 SENTINEL = "sk-or-v1-5entine1-of-the-form-tests"
@@ -45,14 +48,20 @@ def form(server: OfflineServer) -> KeyForm:
 
 def type_in(form: KeyForm, **content: Any) -> dict[str, Any]:
     """Do as the page does, and wait for what comes of it."""
-    form._handle_custom_msg(content, [])
-    assert form._ended.wait(10)
+    from_page(form, content)
+    form.wait(PATIENCE_S)
+    assert not form.busy
     return content
+
+
+def page_state(form: KeyForm, name: str) -> Any:
+    """A value as the page has it."""
+    return form.get_state()[name]
 
 
 def code_for(form: KeyForm, server: OfflineServer) -> str:
     """What the sign-in page would show for the link of the form."""
-    challenge = form._auth_url.partition("code_challenge=")[2].partition("&")[0]
+    challenge = page_state(form, "_auth_url").partition("code_challenge=")[2].partition("&")[0]
     answer = requests.post(
         f"{server.base_url}/auth/keys/code",
         json={"code_challenge": challenge, "code_challenge_method": "S256"},
@@ -83,13 +92,13 @@ def test_a_code_becomes_a_key_that_is_used(form: KeyForm, server: OfflineServer)
 
 
 def test_a_link_serves_until_it_gave_a_key(form: KeyForm, server: OfflineServer) -> None:
-    link, code = form._auth_url, code_for(form, server)
+    link, code = page_state(form, "_auth_url"), code_for(form, server)
     type_in(form, type="code", code="a-typo")
     assert "did not take the code" in form.error
-    assert form._auth_url == link
+    assert page_state(form, "_auth_url") == link
     type_in(form, type="code", code=code)
     assert form.signed_in
-    assert form._auth_url != link
+    assert page_state(form, "_auth_url") != link
 
 
 @pytest.mark.parametrize(
@@ -125,24 +134,31 @@ def test_a_key_of_another_kind_is_refused_before_anybody_is_asked() -> None:
 
 @pytest.mark.parametrize("content", [None, "key", ["key"], {}, {"type": "?"}, {"type": ["key"]}])
 def test_other_messages_do_nothing(form: KeyForm, content: Any) -> None:
-    form._handle_custom_msg(content, [])
+    from_page(form, content)
     assert (form.busy, form.signed_in, form.error) == (False, False, "")
 
 
 def test_one_thing_at_a_time() -> None:
-    with WireServer([0.2, whole({"data": {"label": "slow"}})]) as wire:
+    go = threading.Event()
+
+    def late(*_: bytes) -> Iterator[bytes]:
+        go.wait(PATIENCE_S)
+        yield whole({"data": {"label": "slow"}})
+
+    with WireServer(late) as wire:
         form = KeyForm(wire.url)
         for _ in range(3):
-            form._handle_custom_msg({"type": "key", "key": "abc"}, [])
+            from_page(form, {"type": "key", "key": "abc"})
         assert (form.busy, form.status) == (True, "Checking the key …")
-        assert form.wait(10)
+        go.set()
+        assert form.wait(PATIENCE_S)
         assert len(wire.requests) == 1
 
 
 def test_the_handler_does_not_wait_for_the_network() -> None:
     with WireServer(["stall"]) as wire:
         form = KeyForm(wire.url)
-        form._handle_custom_msg({"type": "key", "key": "abc"}, [])
+        from_page(form, {"type": "key", "key": "abc"})
         assert form.busy
         assert form.wait(0.05) is False
 
@@ -160,7 +176,7 @@ def test_what_is_left_of_the_limit_is_a_share() -> None:
     with WireServer([whole({"data": data})]) as wire:
         form = KeyForm(wire.url)
         type_in(form, type="key", key="abc")
-    assert form._left == 0.25
+    assert page_state(form, "_left") == 0.25
 
 
 # ---- signing out --------------------------------------------------------------------------------
@@ -169,7 +185,12 @@ def test_what_is_left_of_the_limit_is_a_share() -> None:
 def test_signing_out_goes_back_to_the_offline_default(form: KeyForm) -> None:
     type_in(form, type="key", key=SENTINEL)
     type_in(form, type="sign_out")
-    assert (form.signed_in, form.facts, form.key_info, form._left) == (False, {}, None, None)
+    assert (form.signed_in, form.facts, form.key_info, page_state(form, "_left")) == (
+        False,
+        {},
+        None,
+        None,
+    )
     assert form.status == "Signed out. ornb is offline again; nothing is billed"
     assert session.client().source == "offline"
 
@@ -206,10 +227,16 @@ def test_signing_out_without_being_signed_in_changes_nothing(form: KeyForm) -> N
 
 def everything_of(form: KeyForm) -> str:
     """All traits, the state of all widgets, and what the form shows."""
-    bundle = form._repr_mimebundle_()
+    bundle = displayed(form)
     values = [f"{name}={value!r}" for name, value in form.trait_values().items()]
     states = json.dumps(Widget.get_manager_state(), default=repr)
     return f"{values} {states} {bundle} {form!r} {form.key_info!r} {vars(form)!r}"
+
+
+def logged(caplog: pytest.LogCaptureFixture) -> str:
+    """What is in the log, but for Jupyter's own note of each message that it brings."""
+    records = [record for record in caplog.records if record.name != "Comm"]
+    return "\n".join(map(caplog.handler.format, records))
 
 
 def test_the_key_is_in_no_trait_repr_log_or_message(
@@ -219,7 +246,7 @@ def test_the_key_is_in_no_trait_repr_log_or_message(
     sent = type_in(form, type="key", key=SENTINEL)
     assert form.signed_in
     assert "key" not in sent
-    assert "5entine1" not in everything_of(form) + caplog.text + repr(session.client())
+    assert "5entine1" not in everything_of(form) + logged(caplog) + repr(session.client())
 
 
 def test_a_refused_key_is_nowhere_either(
@@ -230,7 +257,7 @@ def test_a_refused_key_is_nowhere_either(
     for wrong in ("5entine1-wrong", "5entine1 with blanks"):
         sent = type_in(form, type="key", key=wrong)
         assert form.error
-        assert "5entine1" not in everything_of(form) + caplog.text + repr(sent)
+        assert "5entine1" not in everything_of(form) + logged(caplog) + repr(sent)
 
 
 def test_a_failure_of_our_own_does_not_tell_the_key(
@@ -245,9 +272,14 @@ def test_a_failure_of_our_own_does_not_tell_the_key(
     assert "5entine1" not in everything_of(form)
 
 
-def test_the_link_in_the_traits_does_not_tell_the_verifier(form: KeyForm) -> None:
-    assert form._auth_url.startswith(f"{AUTH_PAGE}?code_challenge=")
-    assert form._pkce.verifier.reveal() not in everything_of(form)
+def test_the_link_in_the_traits_does_not_tell_the_verifier() -> None:
+    with WireServer([whole({"error": {"message": "Invalid code", "code": 403}}, 403)]) as wire:
+        form = KeyForm(wire.url, auth_url=AUTH_PAGE)
+        assert page_state(form, "_auth_url").startswith(f"{AUTH_PAGE}?code_challenge=")
+        type_in(form, type="code", code="a-code")
+        verifier = json.loads(wire.requests[0][1])["code_verifier"]
+    assert len(verifier) > 40
+    assert verifier not in everything_of(form)
 
 
 # ---- what it says -------------------------------------------------------------------------------
@@ -257,10 +289,10 @@ def test_openrouter_is_the_service_unless_the_environment_says_otherwise(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     assert KeyForm().service == "openrouter.ai"
-    assert KeyForm()._auth_url.startswith("https://openrouter.ai/auth?")
+    assert page_state(KeyForm(), "_auth_url").startswith("https://openrouter.ai/auth?")
     monkeypatch.setenv("OPENROUTER_BASE_URL", "http://127.0.0.1:4000/v1")
     assert KeyForm().service == "127.0.0.1:4000"
-    assert KeyForm()._auth_url == ""
+    assert page_state(KeyForm(), "_auth_url") == ""
 
 
 def test_a_key_in_the_environment_is_mentioned(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -295,9 +327,8 @@ def test_unknown_names_are_refused() -> None:
 
 def test_where_nothing_runs_it_says_what_to_do_instead() -> None:
     form = sign_in()
-    bundle = form._repr_mimebundle_()
-    assert bundle is not None
-    for text in (repr(form), bundle[0]["text/plain"], bundle[0]["text/html"]):
+    bundle = displayed(form)
+    for text in (repr(form), bundle["text/plain"], bundle["text/html"]):
         assert "OPENROUTER_API_KEY" in text
         assert "prompt=True" in text
 
@@ -329,7 +360,7 @@ def test_a_key_is_kept_where_that_was_asked_for(
 def test_a_kept_key_signs_in_by_itself(server: OfflineServer, keyring: list[Secret]) -> None:
     keyring.append(Secret(SENTINEL))
     form = KeyForm(server.base_url, remember=True)
-    assert form.wait(10)
+    assert form.wait(PATIENCE_S)
     assert session.client().base_url == server.base_url
 
 

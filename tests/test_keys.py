@@ -36,6 +36,7 @@ from ornb.errors import (
 )
 from ornb.keys import KeyInfo, Pkce, check, describe, exchange, tidy
 from ornb.offline import OfflineServer
+from tests.page import displayed
 from tests.wire import WireServer, whole
 
 SENTINEL = "sk-or-v1-5entine1-of-the-key-tests"
@@ -300,7 +301,7 @@ def test_a_management_key_is_told(name: str) -> None:
 
 
 def test_hostile_names_are_text_in_html() -> None:
-    page = describe({"label": "<img src=x onerror=alert(1)>"})._repr_html_()
+    page = displayed(describe({"label": "<img src=x onerror=alert(1)>"}))["text/html"]
     assert "<img" not in page
     assert "&lt;img" in page
 
@@ -317,7 +318,7 @@ def test_any_answer_can_be_described(data: dict[str, Any]) -> None:
     info = describe(data)
     assert isinstance(info, KeyInfo)
     assert all(isinstance(text, str) for text in info.facts().values())
-    assert info._repr_html_()
+    assert displayed(info)["text/html"]
 
 
 # ---- Binder -------------------------------------------------------------------------------------

@@ -26,6 +26,7 @@ from ornb.widgets.overview import SHOWN_MODELS
 from ornb.widgets.panel import UsagePanel
 from ornb.wire.reply import Reply, Timing, Usage
 from tests.lab import notebook_of, run_headless
+from tests.page import displayed, from_page, until
 
 START = datetime(2026, 8, 22, 12, tzinfo=UTC)
 HOSTILE = '<script>alert(1)</script><img src=x onerror="alert(1)">'
@@ -54,10 +55,17 @@ def panel(tracker):
 
 
 @pytest.fixture
-def ours(monkeypatch):
+def free_quota(monkeypatch):
+    """What counts the calls of free models."""
+    counter = FreeQuota()
+    monkeypatch.setattr(session, "_free_quota", counter)
+    return counter
+
+
+@pytest.fixture
+def ours(monkeypatch, free_quota):
     """The panel of `ornb.usage`, which here is a tracker of the test's own."""
     monkeypatch.setattr(session, "usage", UsageTracker())
-    monkeypatch.setattr(session, "_free_quota", FreeQuota())
     monkeypatch.setattr(budgets, "_session", [])
     made = session.usage.panel()
     yield made
@@ -66,14 +74,6 @@ def ours(monkeypatch):
 
 def tile(panel, name):
     return next(each for each in panel.tiles if each["name"] == name)
-
-
-def until(condition, seconds=5.0):
-    """Wait for what another thread does."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it never came"
-        time.sleep(0.01)
 
 
 # --- sums -----------------------------------------------------------------------------------------
@@ -358,9 +358,9 @@ def test_a_practice_budget_says_so(ours):
         assert shown["text"].endswith("; offline calls are not charged")
 
 
-def test_free_calls_are_counted(ours):
+def test_free_calls_are_counted(ours, free_quota):
     for _ in range(3):
-        session._free_quota.take({"model": "acme/orbit:free"})
+        free_quota.take({"model": "acme/orbit:free"})
     ours.look()
     assert (ours.free_calls["minute"], ours.free_calls["day"]) == ([3, 20], [3, 50])
     assert "documented limits" in ours.free_calls["note"]
@@ -404,44 +404,73 @@ def test_a_thousand_calls_are_few_updates(tracker, monkeypatch):
     panel.close()
 
 
-def test_nothing_new_sends_nothing(tracker, panel):
+def test_nothing_new_sends_nothing(tracker, panel, monkeypatch):
     tracker.record(reply())
     panel.look()
     at = panel.updated_at
     sent = []
-    panel._send = lambda message, buffers=None: sent.append(message)
+    monkeypatch.setattr(panel.comm, "publish_msg", lambda *said, **_: sent.append(said))
     panel.look()
     assert (sent, panel.updated_at) == ([], at)
 
 
-def test_closed_it_listens_no_longer(tracker):
+class Watched(UsageTracker):
+    """A tracker that knows how many listen to it."""
+
+    listeners = 0
+
+    def _counted(self, stop):
+        self.listeners += 1
+
+        def leave():
+            self.listeners -= 1
+            stop()
+
+        return leave
+
+    def on_change(self, callback):
+        return self._counted(super().on_change(callback))
+
+    def on_bill(self, callback):
+        return self._counted(super().on_bill(callback))
+
+
+def test_closed_it_listens_no_longer():
+    tracker = Watched()
     panel = tracker.panel()
     assert tracker.panel() is panel
-    assert (len(tracker._observers), len(tracker._bill_observers)) == (1, 1)
+    assert tracker.listeners == 2
     panel.close()
-    assert (tracker._observers, tracker._bill_observers) == ([], [])
+    assert tracker.listeners == 0
     panel.close()
     assert tracker.panel() is not panel
     tracker.panel().close()
 
 
-def test_the_page_may_ask_for_a_look(ours):
-    session._free_quota.take({"model": "acme/orbit:free"})
+def test_the_page_may_ask_for_a_look(ours, free_quota):
+    free_quota.take({"model": "acme/orbit:free"})
     for content in (None, "look", {"type": "other"}, {"type": "look"}):
-        ours._handle_custom_msg(content, [])
+        from_page(ours, content)
     until(lambda: ours.free_calls["minute"] == [1, 20])
+
+
+def refreshed(panel):
+    """Have it ask, and wait for the thread that does."""
+    before = set(threading.enumerate())
+    panel.refresh()
+    for thread in set(threading.enumerate()) - before:
+        thread.join()
 
 
 def test_the_key_is_asked_only_after_a_live_call(ours, monkeypatch):
     asked = []
     monkeypatch.setattr(session, "quota", lambda ask=True: asked.append(1) if ask else None)
     session.usage.record(reply(0.0, source="canned"))
-    ours.refresh()
-    ours._ask_key()
+    refreshed(ours)
     assert asked == []
     session.usage.record(reply())
     until(lambda: asked == [1])
-    ours._ask_key()
+    refreshed(ours)
     assert asked == [1, 1]
 
 
@@ -466,7 +495,7 @@ def test_the_twin_says_what_the_panel_says(tracker, panel):
     tracker.record(reply(0.25), estimate_usd=0.5)
     tracker.record(reply(0.0, source="canned"))
     panel.look()
-    html, text = panel._static_html(), repr(panel)
+    html, text = displayed(panel)["text/html"], repr(panel)
     for words in ("$0.25", "by the listed prices", "62", "1 live, 1 canned", " UTC"):
         assert words in html
         assert words in text
@@ -476,24 +505,24 @@ def test_the_twin_says_what_the_panel_says(tracker, panel):
 
 def test_the_twin_of_nothing_is_one_line(panel):
     assert repr(panel) == "Usage: no calls yet"
-    assert "no calls yet" in panel._static_html()
+    assert "no calls yet" in displayed(panel)["text/html"]
 
 
 def test_words_from_outside_are_escaped_and_dollars_are_no_formulas(tracker, panel):
     tracker.record(reply(model=HOSTILE))
     panel.look()
-    html = panel._repr_mimebundle_()[0]["text/html"]
+    html = displayed(panel)["text/html"]
     assert "<script" not in html
     assert "<img" not in html
     assert "&lt;script&gt;" in html
     assert "mathjax_ignore" in html
-    assert "mathjax_ignore" in tracker._repr_html_()
+    assert "mathjax_ignore" in displayed(tracker)["text/html"]
 
 
 def test_the_usage_table_has_the_estimate_beside_the_bill(tracker):
     tracker.record(reply(0.25), estimate_usd=0.5)
     tracker.record(reply(None), estimate_usd=2.0)
-    shown = tracker._repr_html_()
+    shown = displayed(tracker)["text/html"]
     assert shown.index(">billed<") < shown.index(">estimated<")
     assert 'title="$0.25">$0.25</td><td class="ornb-right" title="$0.50">$0.50<' in shown
     assert 'title="unknown">unknown</td><td class="ornb-right" title="$2.00">$2.00<' in shown

@@ -15,6 +15,7 @@ import ornb.widgets.picker as picker_module
 from ornb import catalog
 from ornb.errors import ConfigError
 from ornb.widgets.picker import COLUMNS, FILTERS, ModelPicker
+from tests.page import displayed
 
 HOSTILE = "<img src=x onerror=alert(1)>'\"&"
 
@@ -348,16 +349,17 @@ def test_the_code_works_on_every_recorded_catalogue(shared_data):
 
 def test_the_page_has_the_code_with_what_it_was_written_for(picker):
     picker.tools = True
-    assert picker._code["text"] == picker.code
-    assert picker._code["filters"]["tools"] is True
-    assert picker._code["sort"] == ("created", False)
+    code = picker.get_state()["_code"]
+    assert code["text"] == picker.code
+    assert code["filters"]["tools"] is True
+    assert code["sort"] == ("created", False)
 
 
 # --- what is sent ---------------------------------------------------------------------------------
 
 
 def test_the_columns_are_plain_json_of_one_length(picker):
-    table = json.loads(json.dumps(picker._table, allow_nan=False))
+    table = json.loads(json.dumps(picker.get_state()["_table"], allow_nan=False))
     assert {len(values) for values in table["numbers"].values()} == {10}
     assert table["numbers"]["prompt_usd_per_million"][6] is None
     assert table["numbers"]["created"][0] == 1_785_000_000
@@ -366,7 +368,7 @@ def test_the_columns_are_plain_json_of_one_length(picker):
 def test_the_columns_are_small(shared_data):
     path = shared_data / "catalogs" / "catalog-2026-08-22.json"
     models = catalog.to_frame(json.loads(path.read_bytes()))
-    assert len(json.dumps(ModelPicker(models)._table)) < 300 * len(models)
+    assert len(json.dumps(ModelPicker(models).get_state()["_table"])) < 300 * len(models)
 
 
 @pytest.mark.parametrize(
@@ -382,7 +384,7 @@ def test_the_columns_are_small(shared_data):
     ],
 )  # fmt: skip
 def test_the_source_is_said(about, said):
-    source = ModelPicker(frame(**about))._source
+    source = ModelPicker(frame(**about)).get_state()["_source"]
     assert (source["label"], source["date"]) == said
 
 
@@ -391,7 +393,7 @@ def test_the_source_is_said(about, said):
 
 def test_without_a_front_end_there_is_a_table(models):
     picker = ModelPicker(models, value="lab/rocket-2", filters={"search": "rocket"})
-    data, _metadata = picker._repr_mimebundle_()
+    data = displayed(picker)
     assert "application/vnd.jupyter.widget-view+json" in data
     assert data["text/plain"] == (
         "ModelPicker: 3 of 10 models, catalogue of 2026-08-22 (offline snapshot); "
@@ -403,7 +405,7 @@ def test_without_a_front_end_there_is_a_table(models):
 
 def test_hostile_names_are_escaped_without_a_front_end(models):
     picker = ModelPicker(models, value="strange/hostile", filters={"search": "hostile"})
-    markup = picker._repr_mimebundle_()[0]["text/html"]
+    markup = displayed(picker)["text/html"]
     assert "<img" not in markup
     assert "&lt;img src=x onerror=alert(1)&gt;" in markup
 
@@ -411,7 +413,7 @@ def test_hostile_names_are_escaped_without_a_front_end(models):
 def test_the_table_without_a_front_end_is_short(shared_data):
     path = shared_data / "catalogs" / "catalog-2026-08-22.json"
     picker = ModelPicker(catalog.to_frame(json.loads(path.read_bytes())))
-    markup = picker._repr_mimebundle_()[0]["text/html"]
+    markup = displayed(picker)["text/html"]
     assert markup.count("<tr>") == 15
     assert "and 345 more" in markup
     assert len(markup) < 10_000

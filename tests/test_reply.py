@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from ornb.ledger.tracker import UsageTracker
 from ornb.text.figures import figures
 from ornb.wire.reply import Assembly, Reply, Timing, Usage, format_usd
+from tests.page import displayed
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=6),
@@ -86,7 +87,7 @@ def test_what_brings_no_bill_says_so_everywhere(fields, words) -> None:
     free = words == "not billed"
     assert figures(reply, None)[0].remark == (words if free else "not reported")
     if reply.source != "recorded":  # the table keeps no more than that
-        assert (words if free else "unknown") in tracker._repr_html_()
+        assert (words if free else "unknown") in displayed(tracker)["text/html"]
 
 
 @given(st.floats(1e-12, 1e6))

@@ -16,6 +16,7 @@ from ornb.errors import ConfigError
 from ornb.ledger.table import BOOKS, STORED, frame_of, rows_of
 from ornb.ledger.tracker import SUMMARY_COLUMNS, USAGE_COLUMNS, UsageTracker, exact_sum
 from ornb.wire.reply import Reply, Timing, Usage
+from tests.page import displayed
 
 TEXT_TYPE = str(pd.Series(["a"]).dtype)  # "str" in pandas 3, "object" before
 START = datetime(2026, 8, 22, 12, 0, 0, 123456, tzinfo=UTC)
@@ -114,8 +115,8 @@ def test_a_call_that_was_not_sent_has_no_source_and_no_bill(tracker):
     assert pd.isna(tracker.df.at[0, "source"])
     assert (tracker.df.at[0, "cost_usd"], tracker.df.at[0, "attempts"]) == (0.0, 0)
     assert repr(tracker).splitlines()[0].endswith("1 call · 1 error · 0 → 0 tokens")
-    assert "not billed" in tracker._repr_html_()
-    assert "local" not in tracker._repr_html_()
+    assert "not billed" in displayed(tracker)["text/html"]
+    assert "local" not in displayed(tracker)["text/html"]
     tracker.record(replace(attempts=1, source="local"))
     assert tracker.df.at[1, "source"] == "local"
 
@@ -193,7 +194,7 @@ def test_no_reply_is_too_odd_for_a_row(tokens, cost, seconds, words, status):
     )
     assert dtypes(tracker.df) == documented(USAGE_COLUMNS)
     assert repr(tracker)
-    assert tracker._repr_html_()
+    assert displayed(tracker)["text/html"]
 
 
 def test_rows_and_frames_turn_into_each_other(tracker):
@@ -472,7 +473,7 @@ def test_the_page_on_costs_names_what_there_is():
 
 def test_an_empty_tracker_says_so(tracker):
     assert repr(tracker) == "UsageTracker: no calls yet"
-    assert "no calls yet" in tracker._repr_html_()
+    assert "no calls yet" in displayed(tracker)["text/html"]
 
 
 def test_the_total_tells_bills_from_estimates_and_from_answers_of_this_machine(tracker):
@@ -494,17 +495,17 @@ def test_the_total_tells_bills_from_estimates_and_from_answers_of_this_machine(t
 def test_the_last_ten_calls_are_shown(tracker):
     for n in range(12):
         tracker.record(replace(label=f"call {n:02d}"))
-    for shown in (repr(tracker), tracker._repr_html_()):
+    for shown in (repr(tracker), displayed(tracker)["text/html"]):
         assert "call 01" not in shown
         assert "call 02" in shown
         assert "call 11" in shown
-    assert "Last 10 of 12 calls" in tracker._repr_html_()
+    assert "Last 10 of 12 calls" in displayed(tracker)["text/html"]
 
 
 @pytest.mark.parametrize("source", ["live", "local", "canned", "recorded"])
 def test_the_source_of_an_answer_is_shown(tracker, source):
     tracker.record(replace(source=source, cost_usd=0.0))
-    assert f">{source}</span>" in tracker._repr_html_()
+    assert f">{source}</span>" in displayed(tracker)["text/html"]
 
 
 def test_text_from_outside_stays_text(tracker):
@@ -518,7 +519,7 @@ def test_text_from_outside_stays_text(tracker):
         )
     )
     tracker.record(replace(status="error", error=HOSTILE))
-    html = tracker._repr_html_()
+    html = displayed(tracker)["text/html"]
     assert "<script" not in html
     assert "<img" not in html
     assert "onerror=&quot;" in html

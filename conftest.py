@@ -6,6 +6,7 @@ import ipaddress
 import os
 import socket
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 import ornb
+from ornb import session
 
 pytest_plugins = ["lab"]  # tests/lab.py: a real browser, a real JupyterLab
 
@@ -50,6 +52,16 @@ def shared_data() -> Path:
     if not RECORDED.is_dir():
         pytest.skip(f"no recorded answers at {RECORDED}")
     return RECORDED
+
+
+@pytest.fixture
+def anew(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Make the session that of a kernel that has just begun; afterwards it is what it was."""
+
+    def begin(*, announced: bool = False) -> None:
+        monkeypatch.setattr(session, "_default", session._Default(announced=announced))
+
+    return begin
 
 
 class ForeignAddressError(BaseException):

@@ -59,3 +59,9 @@ def lasting(widget: Widget) -> dict[str, Any]:
     with cell() as bundles:
         display(widget)
     return bundles[0]
+
+
+def printed(error: BaseException) -> list[str]:
+    """What stands below a cell that this error ended, for an error that says so itself."""
+    lines: list[str] = error._render_traceback_()  # type: ignore[attr-defined]
+    return lines

@@ -8,14 +8,15 @@ import pytest
 from wire import WireServer, whole
 
 import ornb
-from ornb import errors, session
+from ornb import errors
+from tests.page import printed
 
 PAGE = whole(b"<html><title>Company sign-in</title></html>", 502, "text/html")
 
 
 @pytest.fixture(autouse=True)
-def _fresh(monkeypatch):
-    monkeypatch.setattr(session, "_default", session._Default(announced=True))
+def _fresh(anew):
+    anew(announced=True)
     ornb.usage.clear()
 
 
@@ -59,7 +60,7 @@ def test_a_bad_call_is_one_message_and_one_row(connect, model, prompt, kind, nob
     assert len(message) < 500
     assert "\n" not in message
     assert message.endswith((".", ")")), "it says what to do next"
-    assert caught.value._render_traceback_() == [f"{kind.__name__}: {message}"]
+    assert printed(caught.value) == [f"{kind.__name__}: {message}"]
     assert ornb.usage.df[["status", "error"]].to_numpy().tolist() == [["error", message]]
     ornb.connect(offline=True)
     assert ornb.ask("Hi", "openai/gpt-4o-mini").status == "ok"

@@ -150,24 +150,24 @@ def test_usage_is_shown_or_summed_up() -> None:
 
 
 def test_key_shows_what_the_service_says_and_nothing_of_the_key(
-    wire: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    wire: Any, anew: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(session, "_default", session._Default())
+    anew()
     server = wire([whole({"data": {"label": f"{KEY[:12]}...{KEY[-3:]}", "limit": 5}})])
     ornb.connect(KEY, server.url)
     said = repr(commands.run("key", None))
     assert "$5.00" in said
     assert KEY not in said
-    monkeypatch.setattr(session, "_default", session._Default())
+    anew()
     ornb.connect(base_url=server.url)
     assert commands.run("key", None) is None
     assert "ornb.sign_in()" in capsys.readouterr().out
 
 
 def test_key_of_a_server_without_accounts(
-    wire: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    wire: Any, anew: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(session, "_default", session._Default())
+    anew()
     ornb.connect("local", wire([whole({"detail": "Not Found"}, 404)]).url)
     assert commands.run("key", None) is None
     assert "keeps no account" in capsys.readouterr().out
@@ -304,9 +304,9 @@ def test_the_interrupt_button_stops_a_silent_answer_and_keeps_the_part(
 
 
 @pytest.fixture
-def shell(monkeypatch: pytest.MonkeyPatch) -> Any:
+def shell(anew: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     """An IPython as in a terminal: without a kernel, so without pages."""
-    monkeypatch.setattr(session, "_default", session._Default())
+    anew()
     monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])  # it puts its own there
     shell = InteractiveShell()
     magics.register(shell)

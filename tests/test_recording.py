@@ -818,11 +818,11 @@ def test_both_say_what_they_are(path, nobody) -> None:
 
 
 @pytest.fixture
-def session_of(monkeypatch):
+def session_of(monkeypatch, anew):
     """The kernel's own client, as a notebook has it."""
     for name in ("OPENROUTER_API_KEY", "OPENROUTER_BASE_URL", "ORNB_MODEL", "ORNB_RECORD"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(session, "_default", session._Default(announced=True))
+    anew(announced=True)
     ornb.usage.clear()
     yield ornb.connect
     ornb.usage.clear()

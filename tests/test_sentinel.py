@@ -41,6 +41,7 @@ from ornb.offline import OfflineServer
 from ornb.recording.opened import opened
 from ornb.recording.redaction import without_keys
 from ornb.widgets.key import KeyForm
+from tests.page import PATIENCE_S, displayed, from_page, printed
 
 PART = "5entine1"
 SENTINEL = f"sk-or-v1-{PART}{'0a' * 24}"
@@ -155,7 +156,6 @@ def left(
 def by_environment(service: OfflineServer, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setenv("OPENROUTER_API_KEY", SENTINEL)
     monkeypatch.setenv("OPENROUTER_BASE_URL", service.base_url)
-    monkeypatch.setattr(session, "_default", session._Default(announced=True))
     return ornb.client()
 
 
@@ -166,8 +166,8 @@ def by_connect(service: OfflineServer, _: pytest.MonkeyPatch) -> Any:
 def by_form(service: OfflineServer, _: pytest.MonkeyPatch) -> Any:
     form = KeyForm(service.base_url)
     message = {"type": "key", "key": SENTINEL}
-    form._handle_custom_msg(message, [])
-    assert form.wait(10)
+    from_page(form, message)
+    assert form.wait(PATIENCE_S)
     assert "key" not in message, "the kernel keeps its last message"
     return form
 
@@ -184,8 +184,10 @@ def test_a_key_that_came_in_is_left_nowhere(
     door: Callable[..., Any],
     service: OfflineServer,
     left: Left,
+    anew: Callable[..., None],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    anew(announced=True)
     came = door(service, monkeypatch)
     reply = ornb.ask("Hi", MODEL, max_tokens=3)
     assert ornb.usage.df["status"].iloc[-1] == "ok"
@@ -237,8 +239,7 @@ def saved_notebook(path: Path, widgets: list[Any]) -> None:
     """A notebook as JupyterLab saves it with the state of its widgets."""
     notebook = notebook_of(["pass"] * len(widgets))
     for cell, widget in zip(notebook.cells, widgets, strict=True):
-        data, metadata = widget._repr_mimebundle_()
-        cell.outputs = [nbformat.v4.new_output("display_data", data, metadata=metadata)]
+        cell.outputs = [nbformat.v4.new_output("display_data", displayed(widget))]
     state = Widget.get_manager_state()
     notebook.metadata["widgets"] = {"application/vnd.jupyter.widget-state+json": state}
     path.write_text(json.dumps(notebook, default=repr), encoding="utf-8")
@@ -299,7 +300,7 @@ def test_no_error_tells_the_key(name: str, left: Left) -> None:
         assert ornb.usage.df["status"].tolist() == ["error"]
         error: Any = caught.value
         left.add("error", error, error.args, error.reply, getattr(error, "raw", None))
-        left.add("printed", "".join(error._render_traceback_()))
+        left.add("printed", "".join(printed(error)))
         for refused in (lambda: ornb.models(refresh=True), lambda: ornb.client().key()):
             with contextlib.suppress(errors.OrnbError):
                 refused()
@@ -364,14 +365,14 @@ def test_a_key_in_the_wrong_place_is_refused_and_not_repeated(given: Any, left: 
     with pytest.raises(errors.OrnbError) as caught:
         given()
     error: Any = caught.value
-    left.add("error", error, error.args, error.reply, "".join(error._render_traceback_()))
+    left.add("error", error, error.args, error.reply, "".join(printed(error)))
 
 
 def test_a_key_in_the_place_of_a_recording_is_not_printed(left: Left) -> None:
     ornb.connect(recording=SENTINEL)
     with pytest.raises(errors.ConfigError) as caught:
         ornb.replay(SENTINEL)
-    assert PART not in "".join(caught.value._render_traceback_())
+    assert PART not in "".join(printed(caught.value))
     left.look()
 
 

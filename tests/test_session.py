@@ -14,6 +14,7 @@ from wire import FINISH, STREAM, WireServer, delta, whole
 
 import ornb
 from ornb import errors, session
+from tests.page import printed
 
 KEY = "sk-or-v1-" + "5e" * 32
 RECORD = {
@@ -27,16 +28,16 @@ RECORD = {
 
 
 @pytest.fixture(autouse=True)
-def _fresh(monkeypatch):
+def _fresh(monkeypatch, anew):
     """Each test chooses its own service and counts its own calls."""
     for name in ("OPENROUTER_API_KEY", "OPENROUTER_BASE_URL", "ORNB_MODEL"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(session, "_default", session._Default(announced=True))
+    anew(announced=True)
     ornb.usage.clear()
 
 
-def test_without_a_key_the_offline_default_answers_and_says_so(monkeypatch, capsys) -> None:
-    monkeypatch.setattr(session, "_default", session._Default())
+def test_without_a_key_the_offline_default_answers_and_says_so(anew, capsys) -> None:
+    anew()
     assert ornb.client().source == "offline"
     said = capsys.readouterr().out
     assert "offline" in said
@@ -216,7 +217,7 @@ def test_an_interrupted_question_gives_its_part_in_one_line() -> None:
             ornb.ask("Hi", "acme/orbit")
         signal.signal(signal.SIGINT, before)
     assert caught.value.reply.text == "Once upon a time"
-    assert caught.value._render_traceback_() == [
+    assert printed(caught.value) == [
         "KeyboardInterrupt: the answer was stopped after 16 characters. They are in the `reply` of "
         "this exception (sys.last_value.reply)."
     ]

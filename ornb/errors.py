@@ -21,7 +21,7 @@
         ├── AuthenticationError (PermissionError) 401
         ├── OutOfCredits                          402
         ├── Forbidden          (PermissionError)  403
-        │   └── Moderated                         the input was flagged
+        │   └── Moderated                         the input was flagged, or the model refused
         ├── NotFound           (LookupError)      404
         ├── PayloadTooLarge    (ValueError)       413
         ├── RateLimited                           429
@@ -274,6 +274,41 @@ class ApiError(OrnbError):
         self.generation_id = generation_id
         self.raw = raw
 
+    @property
+    def limit_source(self) -> str | None:
+        """Whose limit was reached, such as ``"upstream_provider_shared_pool"``."""
+        return _text_of(self._metadata, "limit_source")
+
+    @property
+    def remedy_hint(self) -> str | None:
+        """What the service advises, in its own words."""
+        return _text_of(self._metadata, "remedy_hint")
+
+    @property
+    def previous_errors(self) -> list[dict[str, Any]]:
+        """What failed before, at other providers, as it came."""
+        found = self._metadata.get("previous_errors")
+        return [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []
+
+    @property
+    def availability(self) -> dict[str, Any]:
+        """Why the model is not to be had, as it came: ``code``, ``fallback_models``, ..."""
+        return _object_of(self.raw, "availability")
+
+    @property
+    def _metadata(self) -> dict[str, Any]:
+        return _object_of(self.raw, "metadata")
+
+
+def _object_of(record: Any, key: str) -> dict[str, Any]:
+    value = record.get(key) if isinstance(record, dict) else None
+    return value if isinstance(value, dict) else {}
+
+
+def _text_of(record: dict[str, Any], key: str) -> str | None:
+    value = record.get(key)
+    return value if isinstance(value, str) else None
+
 
 class BadRequest(ApiError, ValueError):
     """The request cannot be served as it is (400, 409, 412, 422)."""
@@ -296,7 +331,7 @@ class Forbidden(ApiError, PermissionError):
 
 
 class Moderated(Forbidden):
-    """The input was flagged by moderation (403)."""
+    """The input was flagged by moderation, or the model refused it (403, 400)."""
 
 
 class NotFound(ApiError, LookupError):
@@ -351,10 +386,22 @@ BY_TYPE: dict[str, type[ApiError]] = {
     "context_length_exceeded": ContextTooLong,
     "token_limit_exceeded": ContextTooLong,
     "string_too_long": ContextTooLong,
+    "max_tokens_exceeded": BadRequest,
+    "invalid_request": BadRequest,
+    "invalid_prompt": BadRequest,
+    "precondition_failed": BadRequest,
+    "unprocessable": BadRequest,
+    "invalid_image": BadRequest,
+    "unsupported_image_format": BadRequest,
+    "image_too_small": BadRequest,
+    "image_not_found": BadRequest,
+    "image_download_failed": BadRequest,
+    "image_too_large": PayloadTooLarge,
     "authentication": AuthenticationError,
     "payment_required": OutOfCredits,
     "permission_denied": Forbidden,
     "content_policy_violation": Moderated,
+    "refusal": Moderated,
     "not_found": NotFound,
     "payload_too_large": PayloadTooLarge,
     "rate_limit_exceeded": RateLimited,
@@ -363,4 +410,5 @@ BY_TYPE: dict[str, type[ApiError]] = {
     "timeout": ServerTimeout,
     "server": ServerError,
 }
-"""``metadata.error_type`` to class; it wins over the status, which is 200 in a stream."""
+"""``metadata.error_type`` to class; it wins over the status, which is 200 in a stream. The one that
+is left out, ``unmapped``, says nothing."""

@@ -219,6 +219,15 @@ def test_close_ends_the_wait_between_attempts(client, calls) -> None:
     assert calls[0].status == "stopped"
 
 
+def test_a_refusal_that_says_it_stays_so_is_not_asked_again(client, calls) -> None:
+    """`availability.retryable` is the service's own word; its status alone would be asked again."""
+    gone = {"code": 503, "message": "Gone", "availability": {"retryable": False}}
+    with WireServer([whole({"error": gone}, 503)]) as server:
+        with pytest.raises(errors.ProviderUnavailable):
+            client(server).chat("Hi")
+        assert len(server.requests) == 1
+
+
 def test_leaving_the_loop_stops_the_call(client, calls) -> None:
     with WireServer([STREAM, delta("A"), "stall"]) as server:
         with client(server).stream("Hi") as stream:

@@ -287,6 +287,11 @@ def test_64_threads_are_spaced_together():
             "provider",
             None,
         ),
+        (
+            {"message": "No", "metadata": {"limit_source": "openrouter_free_tier_daily"}},
+            "day",
+            "00:00:00",
+        ),
         ({"message": "Slow down"}, "unknown", None),
         ({"message": None, "metadata": None}, "unknown", None),
     ],

@@ -100,6 +100,171 @@ def test_what_a_model_cannot_do_is_no_reason_to_look_up_its_id(said: str, step: 
     assert str(error).endswith(f"]. {step}")
 
 
+def of_type(error_type: str, status: int = 400) -> errors.ApiError:
+    return refusal(status, {}, body("No", status, error_type=error_type), model="acme/x")
+
+
+KIND_OF_TYPE = {
+    "context_length_exceeded": (errors.ContextTooLong, "Shorten the prompt"),
+    "token_limit_exceeded": (errors.ContextTooLong, "Shorten the prompt"),
+    "string_too_long": (errors.ContextTooLong, "Shorten the prompt"),
+    "max_tokens_exceeded": (errors.BadRequest, "Ask for fewer max_tokens"),
+    "authentication": (errors.AuthenticationError, "valid key"),
+    "permission_denied": (errors.Forbidden, "permission"),
+    "payment_required": (errors.OutOfCredits, "Add credits"),
+    "rate_limit_exceeded": (errors.RateLimited, "Wait"),
+    "provider_overloaded": (errors.ProviderUnavailable, "Try again shortly"),
+    "provider_unavailable": (errors.ProviderUnavailable, "Try again shortly"),
+    "invalid_request": (errors.BadRequest, "Change the request"),
+    "invalid_prompt": (errors.BadRequest, "Change the request"),
+    "precondition_failed": (errors.BadRequest, "Change the request"),
+    "unprocessable": (errors.BadRequest, "Change the request"),
+    "not_found": (errors.NotFound, "Look the id up"),
+    "payload_too_large": (errors.PayloadTooLarge, "Send less"),
+    "content_policy_violation": (errors.Moderated, "Rephrase"),
+    "refusal": (errors.Moderated, "Rephrase"),
+    "invalid_image": (errors.BadRequest, "PNG, JPEG, WebP or GIF"),
+    "unsupported_image_format": (errors.BadRequest, "PNG, JPEG, WebP or GIF"),
+    "image_too_large": (errors.PayloadTooLarge, "smaller image"),
+    "image_too_small": (errors.BadRequest, "larger image"),
+    "image_not_found": (errors.BadRequest, "attach the file itself"),
+    "image_download_failed": (errors.BadRequest, "attach the file itself"),
+    "server": (errors.ServerError, "Try again shortly"),
+    "timeout": (errors.ServerTimeout, "Try again"),
+    "unmapped": (errors.ProviderUnavailable, "Try again shortly"),
+}
+
+
+@pytest.mark.parametrize("error_type", KIND_OF_TYPE)
+def test_each_error_type_becomes_its_class_and_says_its_own_step(error_type: str) -> None:
+    """Inside a stream, where the status is 200 whatever went wrong."""
+    kind, step = KIND_OF_TYPE[error_type]
+    error = refusal(200, {}, body("No", error_type=error_type), model="acme/x")
+    assert type(error) is kind
+    assert step in str(error)
+    assert error.error_type == error_type
+
+
+def test_every_error_type_of_the_official_sdk_is_known() -> None:
+    from openrouter.components.apierrortype import APIErrorType
+
+    known, *_ = APIErrorType.__args__
+    assert set(known.__args__) == set(KIND_OF_TYPE)
+
+
+def test_an_error_type_that_says_nothing_leaves_the_word_to_the_status() -> None:
+    assert type(of_type("unmapped", 400)) is errors.BadRequest
+    assert type(of_type("unmapped", 429)) is errors.RateLimited
+    assert type(of_type("made_up", 402)) is errors.OutOfCredits
+
+
+SHARED_POOL = body(
+    "Provider returned error",
+    429,
+    provider_name="NorthCloud",
+    limit_source="upstream_provider_shared_pool",
+    remedy_hint="Retry shortly, or add a key of your own.",
+    previous_errors=[
+        {"provider": "SouthCloud", "code": 503, "status": 503},
+        {"provider": "WestCloud", "status": 502},
+        {"code": 429, "message": "Provider returned error"},
+    ],
+)
+
+
+def test_whose_limit_it_is_and_what_the_service_advises_is_said() -> None:
+    error = refusal(429, {}, SHARED_POOL, model="acme/x")
+    assert error.limit_source == "upstream_provider_shared_pool"
+    assert error.remedy_hint == "Retry shortly, or add a key of your own."
+    assert str(error) == (
+        "Provider returned error [429, acme/x, NorthCloud, upstream_provider_shared_pool]. "
+        + NEXT_STEP["RateLimited"]
+        + " Before it failed SouthCloud (503), WestCloud (502). The service advises: Retry "
+        "shortly, or add a key of your own."
+    )
+    assert [each.get("provider") for each in error.previous_errors] == [
+        "SouthCloud",
+        "WestCloud",
+        None,
+    ]
+
+
+def unavailable(status: int, code: str, **more: object) -> errors.ApiError:
+    said = {"code": code, "requested_models": ["acme/x"], "docs_url": f"https://d.example/#{code}"}
+    error = {"message": "No", "http_status": status}
+    answer = json.dumps({"error": {**error, "availability": said | more}}).encode()
+    return refusal(status, {}, answer, model="acme/x")
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "step"),
+    [
+        (400, "model_not_found", "Look the id up"),
+        (400, "wrong_endpoint", "not asked by chat completions"),
+        (404, "no_endpoints", "Pick another model"),
+        (404, "model_deprecated", "Pick another model"),
+        (404, "model_unavailable_upstream", "Pick another model"),
+        (403, "region_restricted", "Pick another model"),
+        (404, "privacy_restricted", "privacy settings"),
+        (404, "constraint_filtered", "Relax"),
+        (404, "free_variant_ended", "without :free"),
+        (429, "capacity_exhausted", "Try again in 40 s"),
+        (503, "temporarily_unavailable", "Try again in 40 s"),
+        (404, "made_up", NEXT_STEP["NotFound"]),
+    ],
+)
+def test_why_a_model_is_not_to_be_had_is_said_with_what_to_do(
+    status: int, code: str, step: str
+) -> None:
+    error = unavailable(status, code, retry_after=40 if status in (429, 503) else None)
+    assert step in str(error)
+    assert f"https://d.example/#{code}" in str(error)
+    assert error.availability["code"] == code
+
+
+def test_what_would_do_instead_and_what_ruled_it_out_is_said() -> None:
+    error = unavailable(
+        404,
+        "constraint_filtered",
+        fallback_models=["acme/y", "acme/z", "acme/v", "acme/w"],
+        excluded_by=["provider.only", "quantizations"],
+        constraint={"field": "provider.max_price", "detail": "all cost more"},
+    )
+    assert str(error) == (
+        "No (provider.max_price: all cost more; ruled out by provider.only, quantizations) "
+        "[404, acme/x]. Relax provider= or the parameters, or pick another model. Instead: "
+        "acme/y, acme/z, acme/v. See https://d.example/#constraint_filtered"
+    )
+
+
+ODD = [None, 3, "x", True, [], {}, [3, None], {"a": {"b": 1}}, [["x"]], [{"id": 3}], "é" * 5000]
+
+
+@pytest.mark.parametrize("value", ODD, ids=lambda value: repr(value)[:20])
+def test_facts_of_an_odd_shape_are_left_out_and_nothing_else_is_lost(value: object) -> None:
+    names = ["limit_source", "remedy_hint", "previous_errors", "provider_name", "error_type"]
+    metadata = dict.fromkeys(names, value)
+    inner = dict.fromkeys(
+        ["code", "fallback_models", "excluded_by", "constraint", "docs_url", "retryable"], value
+    )
+    for availability in (inner, value):
+        error = {"message": "Slow down", "metadata": metadata, "availability": availability}
+        made = refusal(429, {}, json.dumps({"error": error}).encode(), model="acme/x")
+        assert type(made) is errors.RateLimited
+        assert str(made).startswith("Slow down")
+        assert len(str(made)) < 1000
+        assert made.raw == error
+        assert isinstance(made.previous_errors, list)
+        assert isinstance(made.availability, dict)
+        assert all(isinstance(each, str | None) for each in (made.limit_source, made.remedy_hint))
+
+
+def test_an_error_without_a_body_has_none_of_the_facts() -> None:
+    error = errors.RateLimited("No")
+    assert (error.limit_source, error.remedy_hint) == (None, None)
+    assert (error.previous_errors, error.availability) == ([], {})
+
+
 def test_a_limit_tells_when_to_come_back() -> None:
     error = refusal(429, {"Retry-After": "90"}, body("Slow down", 429))
     assert error.retry_after == 90
@@ -128,6 +293,8 @@ JSON = st.recursive(
 )
 FIELDS = ["code", "message", "metadata", "availability", "error_type"]
 METADATA = ["raw", "provider_name", "error_type", "reasons", "headers", "retry_after"]
+METADATA += ["limit_source", "remedy_hint", "previous_errors"]
+METADATA += ["fallback_models", "excluded_by", "constraint", "docs_url"]
 DETAILS = st.dictionaries(st.sampled_from(METADATA), JSON)
 
 

@@ -436,7 +436,7 @@ def explain(error: RateLimited, *, now: datetime | None = None) -> Refusal:
     why = "unknown"
     if "free-models-per-min" in words:
         why = "minute"
-    elif "free-models-per-day" in words:
+    elif "free-models-per-day" in words or error.limit_source == "openrouter_free_tier_daily":
         why = "day"
     elif "upstream" in words:
         why = "provider"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -29,6 +29,8 @@ from ..errors import (
 
 SHOWN = 300
 """Characters of a service's own words that a message repeats at most."""
+MENTIONED = 3
+"""Models, providers or causes that a message names at most."""
 
 _UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069]")
 """What a terminal obeys, what turns a line around, and what cannot be written."""
@@ -61,6 +63,32 @@ NEXT_STEP: dict[str, str] = {
     "ServerTimeout": "Try again, or pick a faster model.",
 }
 """What to do next, by class of error."""
+
+_PICTURE = "Send the image as PNG, JPEG, WebP or GIF."
+_FETCH = "Check the image's address, or attach the file itself."
+_ANOTHER = "Pick another model."
+_STEP: dict[str, str] = {
+    "max_tokens_exceeded": "Ask for fewer max_tokens.",
+    "refusal": "Rephrase the prompt, or pick another model.",
+    "invalid_image": _PICTURE,
+    "unsupported_image_format": _PICTURE,
+    "image_too_large": "Attach a smaller image.",
+    "image_too_small": "Attach a larger image.",
+    "image_not_found": _FETCH,
+    "image_download_failed": _FETCH,
+    "model_not_found": NEXT_STEP["NotFound"],
+    "wrong_endpoint": "It is not asked by chat completions: pick another model.",
+    "no_endpoints": _ANOTHER,
+    "model_deprecated": _ANOTHER,
+    "model_unavailable_upstream": _ANOTHER,
+    "region_restricted": _ANOTHER,
+    "privacy_restricted": (
+        "Allow such providers in the account's privacy settings, or pick another model."
+    ),
+    "constraint_filtered": "Relax provider= or the parameters, or pick another model.",
+    "free_variant_ended": "Ask for it without :free, or pick from ornb.models(free=True).",
+}
+"""What to do next, by ``availability.code`` and ``error_type``, where the class says too little."""
 
 
 def refusal(
@@ -103,7 +131,8 @@ def refusal(
 
     References
     ----------
-    OpenRouter docs, "Errors and debugging"; 2026-08-22. Bodies seen elsewhere differ from it: a
+    OpenRouter docs, "Errors and debugging"; 2026-08-22, and the 27 values of ``error_type`` in the
+    official SDK 1.3.84. Bodies seen elsewhere differ from it: a
     code as a string, metadata that is null, ``raw`` as text, as JSON in a string, or as an object.
     """
     error = _error_object(body)
@@ -111,22 +140,20 @@ def refusal(
         host = urlsplit(url).netloc or "The server"
         return _not_ours(status, headers, body, host, model, retry_after(headers, now=now))
     metadata = _mapping(error.get("metadata"))
-    availability = _mapping(error.get("availability"))
     effective = _status_of(error, status)
     error_type = metadata.get("error_type") or error.get("error_type")
     kind = _kind(effective, error_type, error, metadata)
-    pause = retry_after(headers, metadata, availability, now=now)
-    return kind(
-        _words(kind, effective, error, metadata, model, pause),
-        status_code=status,
-        code=error.get("code"),
-        error_type=error_type if isinstance(error_type, str) else None,
-        provider=_text(metadata.get("provider_name")),
-        model=model,
-        retry_after=pause,
-        generation_id=headers.get("X-Generation-Id"),
-        raw=error,
-    )
+    facts: dict[str, Any] = {
+        "status_code": status,
+        "code": error.get("code"),
+        "error_type": error_type if isinstance(error_type, str) else None,
+        "provider": _text(metadata.get("provider_name")),
+        "model": model,
+        "retry_after": retry_after(headers, metadata, _mapping(error.get("availability")), now=now),
+        "generation_id": headers.get("X-Generation-Id"),
+        "raw": error,
+    }
+    return kind(_words(kind, effective, ApiError("", **facts), metadata), **facts)
 
 
 def retry_after(
@@ -276,25 +303,53 @@ def _kind(
     return kind
 
 
-def _words(
-    kind: type[ApiError],
-    status: int,
-    error: Mapping[str, Any],
-    metadata: Mapping[str, Any],
-    model: str | None,
-    pause: float | None,
-) -> str:
-    said = _text(error.get("message")) or "no reason given"
+def _words(kind: type[ApiError], status: int, facts: ApiError, metadata: Mapping[str, Any]) -> str:
+    said = _text(facts.raw.get("message")) or "no reason given"
     raw = _raw_message(metadata.get("raw"))
     if raw and raw not in said:
         said = f"{said.rstrip('. ')}: {raw}"
     reasons = metadata.get("reasons")
     if isinstance(reasons, list) and reasons:
         said = f"{said.rstrip('. ')} ({', '.join(map(str, reasons))})"
-    who = _text(metadata.get("provider_name"))
-    about = ", ".join(part for part in (str(status), model, who) if part)
-    step = _with_pause(kind, _next_step(kind, said), pause)
-    return _UNSEEN.sub("\ufffd", f"{said[:SHOWN].rstrip('. ')} [{about}]. {step}")
+    about = (str(status), facts.model, facts.provider, _text(facts.limit_source))
+    where = ", ".join(part for part in about if part)
+    words = (_text(facts.availability.get("code")), facts.error_type)
+    own = next((_STEP[word] for word in words if word in _STEP), None)
+    step = _with_pause(kind, own or _next_step(kind, said), facts.retry_after)
+    said = f"{said[:SHOWN].rstrip('. ')}{_ruled_out_by(facts.availability)}"
+    return _UNSEEN.sub("\ufffd", " ".join((f"{said} [{where}]. {step}", *_further(facts))))
+
+
+def _ruled_out_by(availability: Mapping[str, Any]) -> str:
+    constraint = _mapping(availability.get("constraint"))
+    field, detail = _text(constraint.get("field")), _text(constraint.get("detail"))
+    excluded = _listed(availability.get("excluded_by"))
+    parts = [f"{field}: {detail}"] if field and detail else []
+    parts += [f"ruled out by {excluded}"] if excluded else []
+    return f" ({'; '.join(parts)})"[:SHOWN] if parts else ""
+
+
+def _further(facts: ApiError) -> Iterator[str]:
+    """What the service says beside the error itself, in brief; all of it is in ``raw``."""
+    failed = []
+    for each in facts.previous_errors:
+        name, status = _text(each.get("provider")), each.get("status") or each.get("code")
+        if name:
+            failed.append(f"{name[:40]} ({status})" if isinstance(status, int) else name[:40])
+    if failed:
+        yield f"Before it failed {', '.join(failed[:MENTIONED])}."
+    if instead := _listed(facts.availability.get("fallback_models")):
+        yield f"Instead: {instead}."
+    if hint := _text(facts.remedy_hint):
+        yield f"The service advises: {hint}"
+    if page := _text(facts.availability.get("docs_url")):
+        yield f"See {page[:120]}"
+
+
+def _listed(names: Any) -> str:
+    """The first of a list of names; nothing of anything else."""
+    found = [_text(name) for name in names] if isinstance(names, list) else []
+    return ", ".join([name[:80] for name in found if name][:MENTIONED])
 
 
 def _with_pause(kind: type[ApiError], step: str, pause: float | None) -> str:
@@ -317,7 +372,7 @@ def _next_step(kind: type[ApiError], said: str) -> str:
         step = f"ornb.models({query}) lists models that do."
         return f"ornb.sign_in() goes live, where {step}" if "Offline" in said else step
     if kind is NotFound and "data policy" in said:
-        return "Allow such providers in the account's privacy settings, or pick another model."
+        return _STEP["privacy_restricted"]
     if kind is OutOfCredits and "afford" not in said and "free" in said:
         return "Add credits: a negative balance stops free models too."
     return NEXT_STEP[kind.__name__]

@@ -338,7 +338,8 @@ class Stream:
             return None
         pause = 0.25 * 2**self._attempts
         if isinstance(error, ApiError):
-            if error.status_code not in ASKED_AGAIN:
+            stays_so = error.availability.get("retryable") is False
+            if error.status_code not in ASKED_AGAIN or stays_so:
                 return None
             if error.retry_after is not None:
                 pause = error.retry_after

@@ -54,7 +54,7 @@ test-matrix: $(VENV)/.test .venv-oldest/.done .venv-newest/.done .venv-elsewhere
 	ORNB_REQUIRE_BROWSER=1 $(PY) -m pytest tests/test_elsewhere.py tests/test_elsewhere_browser.py
 
 .venv-oldest/.done: wanted = --editable ".[test]" --constraint .venv-oldest/constraints
-.venv-newest/.done: wanted = --upgrade --upgrade-strategy eager --editable ".[test]"
+.venv-newest/.done: wanted = --upgrade --upgrade-strategy eager --editable ".[test]" pyarrow
 .venv-elsewhere/.done: wanted = --editable . notebook voila papermill marimo
 .venv-oldest/.done .venv-newest/.done .venv-elsewhere/.done: $(VENV)/.made pyproject.toml
 	@echo "Making $(@D) (some minutes the first time) ..."

@@ -1,8 +1,9 @@
 r"""Variables in a prompt: ``{{name}}``, ``{{name.attribute}}``, ``{{name[0]['key']}}``.
 
 Names are looked up, and nothing is called or computed, so that a prompt can be read as what it is:
-text. A table becomes Markdown and stays small; lists and dicts become JSON. What was left out is
-said in the prompt, to the model, and in the notes, to the person.
+text. A table becomes Markdown and stays small; lists and dicts become JSON; a figure is the
+shortest text that reads back. What was left out is said in the prompt, to the model, and in the
+notes, to the person; in a batch nothing is.
 """
 
 from __future__ import annotations
@@ -13,14 +14,16 @@ import json
 import math
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from itertools import islice
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from decimal import Decimal
+from numbers import Integral, Rational, Real
 from typing import Any, NamedTuple
 
 from .errors import ConfigError
 from .wire.reply import Reply
 
-__all__ = ["Filled", "fill_in", "near", "only_value"]
+__all__ = ["Filled", "cells", "fill_in", "near", "only_value"]
 
 MOST_ROWS = 20
 MOST_COLUMNS = 12
@@ -47,7 +50,13 @@ class Filled(NamedTuple):
     """What was left out of a value, a sentence each."""
 
 
-def fill_in(text: str, variables: Mapping[str, Any]) -> Filled:
+def fill_in(
+    text: str,
+    variables: Mapping[str, Any],
+    *,
+    whole: bool = False,
+    missing: dict[str, ConfigError | None] | None = None,
+) -> Filled:
     r"""Put values in the place of their names in double braces.
 
     Parameters
@@ -57,6 +66,11 @@ def fill_in(text: str, variables: Mapping[str, Any]) -> Filled:
         that does not begin with a name.
     variables : mapping
         Name to value.
+    whole : bool
+        Whether values go in all their length.
+    missing : dict, optional
+        Takes the paths that lead to a missing value; with why, where they lead to none at all,
+        which is refused otherwise.
 
     Returns
     -------
@@ -69,7 +83,7 @@ def fill_in(text: str, variables: Mapping[str, Any]) -> Filled:
     ------
     ConfigError
         A name is not there (the message names near ones), or is of a function, or what follows it
-        is more than ``.name`` and ``[index]``.
+        is more than ``.name`` and ``[index]``; or a value has no text.
 
     Examples
     --------
@@ -83,9 +97,28 @@ def fill_in(text: str, variables: Mapping[str, Any]) -> Filled:
     def place(found: re.Match[str]) -> str:
         if not _is_meant(found, variables):
             return found[0]
-        written, left_out = _written(_value(found, variables), f"{{{{{found[1]}{found[2]}}}}}")
-        if left_out:
-            notes.append(f"{{{{{found[1]}{found[2]}}}}}: {left_out}.")
+        path = f"{found[1]}{found[2]}"
+        try:
+            value = _value(found, variables, may_miss=missing is not None)
+        except _NoValue as error:
+            if missing is None:
+                raise
+            missing[path] = error
+            return ""
+        if missing is not None and _is_missing(value):
+            missing[path] = None
+            return ""
+        writer = _Writer(whole=whole)
+        try:
+            written = writer.text(value)
+        except Exception as error:
+            what = f"a {type(value).__name__} cannot be written ({type(error).__name__}: {error})"
+            raise ConfigError(
+                f"{{{{{path}}}}}: {what}, so nothing was sent. Take a part of it, or "
+                "make a text of it in a cell before: texts go as they are."
+            ) from error
+        if writer.left_out:
+            notes.append(f"{{{{{path}}}}}: {'; '.join(writer.left_out)}.")
         return written
 
     return Filled(_PLACE.sub(place, text), tuple(notes))
@@ -118,7 +151,7 @@ def only_value(text: str, variables: Mapping[str, Any]) -> Any:
     """
     found = _PLACE.fullmatch(text.strip())
     if found is None or not _is_meant(found, variables):
-        return fill_in(text, variables).text
+        return fill_in(text, variables, whole=True).text
     return _value(found, variables)
 
 
@@ -166,7 +199,11 @@ def _is_meant(found: re.Match[str], variables: Mapping[str, Any]) -> bool:
     return _steps(found[2]) is not None or found[1] in variables
 
 
-def _value(found: re.Match[str], variables: Mapping[str, Any]) -> Any:
+class _NoValue(ConfigError):
+    """What a path begins with has no such part."""
+
+
+def _value(found: re.Match[str], variables: Mapping[str, Any], *, may_miss: bool = False) -> Any:
     name, rest = found[1], found[2]
     shown = f"{{{{{name}{rest}}}}}"
     steps = _steps(rest)
@@ -183,9 +220,11 @@ def _value(found: re.Match[str], variables: Mapping[str, Any]) -> Any:
         )
     value = variables[name]
     for step in steps:
+        if may_miss and _is_missing(value):
+            return value
         value = _follow(value, step, shown)
     if inspect.isroutine(value) or inspect.isclass(value):
-        raise ConfigError(
+        raise _NoValue(
             f"{shown} is a function, and none is called here, so nothing was sent. Give its result "
             "a name in a cell before."
         )
@@ -206,7 +245,8 @@ def _follow(value: Any, step: re.Match[str], shown: str) -> Any:
         names = value if isinstance(value, Mapping) else dir(value)
         wanted = attribute or step["single"] or step["double"]
         hint = near(wanted, [n for n in names if isinstance(n, str)]) if wanted else ""
-        raise ConfigError(
+        has_none = isinstance(error, LookupError | AttributeError | TypeError)
+        raise (_NoValue if has_none else ConfigError)(
             f"{shown}: cannot take {step[0].strip()} of type {type(value).__name__} "
             f"({type(error).__name__}), so nothing was sent.{hint}"
         ) from error
@@ -215,91 +255,176 @@ def _follow(value: Any, step: re.Match[str], shown: str) -> Any:
 # ------------------------------------------------------------------ from a value to text
 
 
-def _written(value: Any, shown: str) -> tuple[str, str]:
-    """The value as text, and what was left out of it."""
-    if isinstance(value, str):
-        return value, ""
-    if isinstance(value, Reply):
-        return value.text, ""
-    pandas = sys.modules.get("pandas")  # who has a table has loaded it
-    if pandas is not None and isinstance(value, pandas.Series):
-        value = value.to_frame("value" if value.name is None else value.name)
-    if pandas is not None and isinstance(value, pandas.DataFrame):
-        return _table(value, pandas)
-    if type(value).__module__.partition(".")[0] == "numpy" and hasattr(value, "tolist"):
-        value = value.tolist()
-    if isinstance(value, Mapping | list | tuple | set | frozenset):
-        return _json(value, shown)
-    return str(value), ""
+class _Writer:
+    """Makes text of values, and says in ``left_out`` what it left out; if `whole`, nothing."""
 
+    def __init__(self, *, whole: bool = False) -> None:
+        self.left_out: list[str] = []
+        self._whole = whole
+        self._cut = 0
 
-def _table(frame: Any, pandas: Any) -> tuple[str, str]:
-    head = frame.iloc[:MOST_ROWS, :MOST_COLUMNS]
-    names = [_cell(name, pandas) for name in head.columns]
-    rows: Iterator[list[Any]] = (list(row) for row in head.itertuples(index=False, name=None))
-    if not isinstance(frame.index, pandas.RangeIndex):
-        names.insert(0, _cell(tuple(name or "" for name in frame.index.names), pandas))
-        rows = ([key, *row] for key, row in zip(head.index, rows, strict=True))
-    lines = [names, ["---"] * len(names), *([_cell(v, pandas) for v in row] for row in rows)]
-    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    kept = [
-        f"{most:,} of {there:,} {noun}"
-        for there, most, noun in zip(
-            frame.shape, (MOST_ROWS, MOST_COLUMNS), ("rows", "columns"), strict=True
+    def text(self, value: Any) -> str:
+        if isinstance(value, str):
+            return value
+        if isinstance(value, Reply):
+            return value.text
+        pandas = sys.modules.get("pandas")  # who has a table has loaded it
+        if pandas is not None and isinstance(value, pandas.Series):
+            value = value.to_frame("value" if value.name is None else value.name)
+        if pandas is not None and isinstance(value, pandas.DataFrame):
+            return self._table(value, pandas)
+        value = _unboxed(value)
+        with suppress(RecursionError):  # of a list that holds itself
+            if isinstance(value, _COLLECTIONS):
+                return self._json(value)
+        text = _digits(value) or str(value)
+        if ("..." in text or "…" in text) and hasattr(value, "__len__"):
+            what = f"of a {type(value).__name__} goes what str makes of it"
+            self.left_out.append(f"{what}, where dots may stand for more")
+        return text
+
+    def _table(self, frame: Any, pandas: Any) -> str:
+        self._cut = 0
+        head = frame if self._whole else frame.iloc[:MOST_ROWS, :MOST_COLUMNS]
+        columns = [[name, *cells(column)] for name, column in head.items()]
+        if not isinstance(frame.index, pandas.RangeIndex):
+            names = tuple("" if name is None else name for name in frame.index.names)
+            columns.insert(0, [names, *cells(head.index)])
+        lines = [[self._cell(value) for value in line] for line in zip(*columns, strict=True)]
+        lines.insert(1, ["---"] * len(columns))
+        table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+        kept = " and ".join(
+            f"{most:,} of {there:,} {noun}"
+            for there, most, noun in zip(frame.shape, head.shape, ("rows", "columns"), strict=True)
+            if there > most
         )
-        if there > most
-    ]
-    left_out = " and ".join(kept)
-    return (f"{table}\n({left_out})", f"{left_out} are sent") if kept else (table, "")
+        if kept:
+            self.left_out.append(f"{kept} are sent")
+        if self._cut:
+            noun = "1 cell is" if self._cut == 1 else f"{self._cut:,} cells are"
+            self.left_out.append(f"{noun} cut at {LONGEST_CELL} characters")
+        return f"{table}\n({kept})" if kept else table
+
+    def _cell(self, value: Any) -> str:
+        if isinstance(value, tuple):
+            return " / ".join(map(self._cell, value))
+        if _is_missing(value):
+            return ""
+        if digits := _digits(value):
+            return digits
+        text = " ".join(_Writer(whole=True).text(value).split()).replace("|", "\\|")
+        if self._whole or len(text) <= LONGEST_CELL:
+            return text
+        self._cut += 1
+        return text[: LONGEST_CELL - 1] + "…"
+
+    def _json(self, value: Any) -> str:
+        kept: list[str] = []
+        room = LONGEST_JSON
+        for part in self._parts(value):
+            room -= len(part) + 2
+            if room < 0 and not self._whole:
+                break
+            kept.append(part)
+        text = _bracketed(value, kept)
+        if len(kept) == len(value):
+            return text
+        if not kept:
+            raise ValueError(f"its first item alone is more than {LONGEST_JSON:,} characters")
+        count = f"{len(kept):,} of {len(value):,} items"
+        self.left_out.append(f"{count} are sent")
+        return f"{text}\n({count})"
+
+    def _parts(self, value: Any) -> Iterator[str]:
+        if isinstance(value, Mapping):
+            return (f"{self._key(key)}: {self._item(item)}" for key, item in value.items())
+        if isinstance(value, set | frozenset):
+            value = sorted(value, key=str)
+        return map(self._item, value)
+
+    def _key(self, key: Any) -> str:
+        if isinstance(key, tuple):  # which JSON has not
+            return f"({', '.join(map(self._item, key))})"
+        item = self._item(key)
+        return item if item.startswith('"') else _quoted(item)
+
+    def _item(self, value: Any) -> str:
+        value = _unboxed(value)
+        if isinstance(value, bool):
+            return str(value).lower()
+        if _is_missing(value):
+            return "null"
+        if isinstance(value, _COLLECTIONS):
+            return _bracketed(value, self._parts(value))
+        return _digits(value) or _quoted(self.text(value))
 
 
-def _cell(value: Any, pandas: Any) -> str:
-    if isinstance(value, tuple):
-        return " / ".join(_cell(one, pandas) for one in value)
-    if value is None or value is pandas.NA or value is pandas.NaT:
-        return ""
-    if isinstance(value, float):
-        return "" if math.isnan(value) else f"{value:.10g}"
-    text = " ".join(str(value).split()).replace("|", "\\|")
-    return text if len(text) <= LONGEST_CELL else text[: LONGEST_CELL - 1] + "…"
+_COLLECTIONS = (Mapping, list, tuple, set, frozenset)
 
 
-def _json(value: Any, shown: str) -> tuple[str, str]:
-    try:
-        text = _dumps(value)
-    except (TypeError, ValueError, RecursionError):  # keys that JSON has not, or a circle
-        return str(value), ""
-    if len(text) <= LONGEST_JSON:
-        return text, ""
-    is_mapping = isinstance(value, Mapping)
-    items: Iterable[Any] = value.items() if is_mapping else value
-    sizes = (len(_dumps(list(item) if is_mapping else item)) + 2 for item in items)
-    count, room = 0, LONGEST_JSON - 2
-    for size in sizes:
-        room -= size
-        if room < 0:
-            break
-        count += 1
-    if not count:
-        raise ConfigError(
-            f"{shown}: its first item alone is more than {LONGEST_JSON:,} characters of JSON, so "
-            "nothing was sent. Take a part of it, or make a text of it: texts go as they are."
-        )
-    kind: Callable[[Any], Any] = dict if is_mapping else list
-    left_out = f"{count:,} of {len(value):,} items"
-    return f"{_dumps(kind(islice(items, count)))}\n({left_out})", f"{left_out} are sent"
+def _bracketed(value: Any, parts: Iterable[str]) -> str:
+    inside = ", ".join(parts)
+    return f"{{{inside}}}" if isinstance(value, Mapping) else f"[{inside}]"
 
 
-def _dumps(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, default=_plain)
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)
 
 
-def _plain(value: Any) -> Any:
-    """What JSON has for a value that it does not know."""
-    if isinstance(value, Mapping):
-        return dict(value)
-    if isinstance(value, set | frozenset):
-        return sorted(value, key=str)
-    if type(value).__module__.partition(".")[0] == "numpy" and hasattr(value, "tolist"):
+def cells(column: Any) -> list[Any]:
+    """Give the values of a pandas column; of ``tolist``, a float32 0.1 is 0.10000000149011612.
+
+    Parameters
+    ----------
+    column : pandas.Series, pandas.Index or an array of pandas
+        Of any dtype.
+
+    Returns
+    -------
+    list
+        As precise as they are there.
+    """
+    dtype = str(getattr(column.dtype, "numpy_dtype", column.dtype))
+    if dtype in ("float16", "float32"):
+        return list(column.to_numpy(dtype, na_value=math.nan))
+    listed: list[Any] = column.tolist()
+    return listed
+
+
+def _is_missing(value: Any) -> bool:
+    """Whether it is None, NaN, NA or NaT; a list of them is not."""
+    pandas = sys.modules.get("pandas")
+    if pandas is None:
+        return value is None or (isinstance(value, float) and math.isnan(value))
+    return bool(pandas.api.types.is_scalar(value) and pandas.isna(value))
+
+
+def _unboxed(value: Any) -> Any:
+    """An array as a list: ``str`` leaves out its middle, and NumPy's ``tolist`` is as pandas'."""
+    pandas, numpy = sys.modules.get("pandas"), sys.modules.get("numpy")
+    arrays = () if pandas is None else (pandas.Index, pandas.api.extensions.ExtensionArray)
+    if isinstance(value, arrays):
+        return cells(value)
+    if numpy is None or not isinstance(value, numpy.ndarray | numpy.generic):
+        return value
+    if value.dtype.kind not in "fmM" or hasattr(value, "mask"):  # dates would be nanoseconds
         return value.tolist()
-    return str(value)
+    return list(value) if value.ndim else value[()]
+
+
+def _digits(value: Any) -> str:
+    """A figure as the shortest text that reads back, from 1e-16 to 1e16 without an exponent."""
+    if isinstance(value, Integral) and not isinstance(value, bool):
+        return str(int(value))
+    if not isinstance(value, Real | Decimal) or isinstance(value, Rational):
+        return ""
+    number: Any = value
+    if not math.isfinite(number):
+        return ""
+    if isinstance(number, Decimal):
+        short = number
+    elif (whole := int(number)) == number and abs(whole) < 10**16:
+        return str(whole)
+    else:
+        short = Decimal(str(number))
+    return f"{short:f}" if -17 < short.adjusted() < 16 else str(number)

@@ -265,6 +265,73 @@ def test_rows_with_missing_values_are_skipped_and_say_so(serve):
     assert len(service.asked) == 3
 
 
+@pytest.mark.parametrize("gone", [None, np.nan, pd.NA, pd.NaT, "absent"], ids=str)
+def test_a_value_that_is_missing_inside_a_cell_skips_its_row(serve, gone):
+    service = serve()
+    shop = {} if isinstance(gone, str) else {"name": gone}
+    frame = pd.DataFrame(
+        {"shop": [{"name": "Corner"}, shop, None], "tags": [["a"], [gone] * (shop != {}), ["b"]]}
+    )
+    answers = batch(frame, "About {{ shop.name }}", system="{{shop['name']}}, {{tags[0]}}")
+    assert answers["status"].tolist() == ["ok", "skipped", "skipped"]
+    assert answers["error"].tolist()[1:] == [
+        "shop.name, shop['name'], tags[0] are missing",
+        "shop.name, shop['name'] are missing",
+    ]
+    assert service.asked == ["About Corner"]
+
+
+def test_a_cell_of_another_kind_skips_its_row_and_no_other(serve):
+    service = serve()
+    cells = [{"items": "pens"}, {}, "none", 7, ["items"], {"items": " "}]
+    answers = batch(pd.DataFrame({"shop": cells}), "{{shop.items}}")
+    assert answers["status"].tolist() == ["ok"] + ["skipped"] * 5
+    assert answers["error"].tolist()[1:] == ["shop.items is missing"] * 4 + ["the prompt is empty"]
+    assert service.asked == ["pens"]
+
+
+def test_a_path_that_no_row_has_is_refused(serve):
+    service = serve()
+    frame = pd.DataFrame({"shop": [None, {"name": "Corner"}, {"name": "Mill"}]}, index=[3, 4, 5])
+    with pytest.raises(ConfigError, match=r"Row 4: .*cannot take .nmae.*Did you mean 'name'"):
+        batch(frame, "{{shop.nmae}}")
+    assert service.asked == []
+
+
+def test_a_null_of_arrow_is_missing_too(serve):
+    arrow = pytest.importorskip("pyarrow")
+    serve()
+    kind = pd.ArrowDtype(arrow.struct([("name", arrow.string())]))
+    shops = pd.array([{"name": "Corner"}, {"name": None}, None], dtype=kind)
+    answers = batch(pd.DataFrame({"shop": shops}), "{{shop.name}}")
+    assert answers["status"].tolist() == ["ok", "skipped", "skipped"]
+    assert answers["error"].tolist()[1:] == ["shop.name is missing"] * 2
+
+
+def test_a_cell_goes_whole(serve):
+    service = serve()
+    lines = [f"line {n} of the minutes" for n in range(2000)]
+    table = pd.DataFrame({"n": range(100), "text": ["x" * 500] * 100})
+    batch(pd.DataFrame({"lines": [lines], "table": [table]}), "{{lines}} and {{table}}")
+    said, _, rows = service.asked[0].partition(" and ")
+    assert json.loads(said) == lines
+    assert rows.count("x" * 500) == 100
+
+
+def test_figures_go_as_they_are(serve):
+    service = serve()
+    frame = pd.DataFrame(
+        {
+            "order": [720575940631, None],
+            "amount": [98765432109.75, 1],
+            "share": np.array([0.1, 1], dtype="float32"),
+            "cent": [Decimal("1E+5"), 1],
+        }
+    )
+    batch(frame, "{{order}} {{amount}} {{share}} {{cent}}")
+    assert service.asked == ["720575940631 98765432109.75 0.1 100000"]
+
+
 def test_values_are_not_searched_for_names_again(serve):
     service = serve()
     batch(["{{text}} and {{password}}"])

@@ -12,7 +12,7 @@ import pandas as pd
 
 from .. import columns as c
 from ..errors import ConfigError
-from ..placeholders import fill_in, near
+from ..placeholders import cells, fill_in, near
 
 __all__ = ["Row", "Rows", "table_of"]
 
@@ -86,15 +86,19 @@ class Rows:
                 f"braces, such as {{{{{next(iter(self._labels), 'column')}}}}}."
             )
         self._system = None if system is None else self._checked(system)
-        used = {name: frame[label] for name, label in self._used.items()}
-        self._values = {name: column.tolist() for name, column in used.items()}
-        self._missing = {name: column.isna().tolist() for name, column in used.items()}
+        self._values = {name: cells(frame[label]) for name, label in self._used.items()}
 
     def __len__(self) -> int:
         return len(self._frame)
 
     def __iter__(self) -> Iterator[Row]:
-        return map(self._row, range(len(self)))
+        asked, refused = False, None
+        for position in range(len(self)):
+            row, error = self._row(position)
+            asked, refused = asked or row.digest is not None, refused or error
+            yield row
+        if refused is not None and not asked:
+            raise refused
 
     def body(self, position: int) -> dict[str, Any]:
         """Make the request of a row.
@@ -112,22 +116,29 @@ class Rows:
         Raises
         ------
         ConfigError
-            A value has not what the template asks of it.
+            A value cannot be written, or the template asks more of it than to look something up.
         """
-        messages = [{"role": "user", "content": self._filled(self._prompt, position)}]
+        return self._body(position, {})
+
+    def _body(self, position: int, missing: dict[str, ConfigError | None]) -> dict[str, Any]:
+        messages = [{"role": "user", "content": self._filled(self._prompt, position, missing)}]
         if self._system is not None:
-            first = {"role": "system", "content": self._filled(self._system, position)}
+            first = {"role": "system", "content": self._filled(self._system, position, missing)}
             messages.insert(0, first)
         return {"messages": messages, **self._request}
 
-    def _row(self, position: int) -> Row:
-        gone = [name for name, missing in self._missing.items() if missing[position]]
-        if gone:
-            named = ", ".join(str(self._used[name]) for name in gone)
-            return Row(None, f"{named} {'is' if len(gone) == 1 else 'are'} missing", (0, 0))
-        body = self.body(position)
+    def _row(self, position: int) -> tuple[Row, ConfigError | None]:
+        """What a row asks for, and the error of a template that asks of it what it has not."""
+        missing: dict[str, ConfigError | None] = {}
+        body = self._body(position, missing)
+        if missing:
+            named = ", ".join(str(self._used.get(path, path)) for path in missing)
+            why_not = f"{named} {'is' if len(missing) == 1 else 'are'} missing"
+            error = next(filter(None, missing.values()), None)
+            refused = None if error is None else self._of_row(position, error)
+            return Row(None, why_not, (0, 0)), refused
         if not body["messages"][-1]["content"].strip():
-            return Row(None, "the prompt is empty", (0, 0))
+            return Row(None, "the prompt is empty", (0, 0)), None
         try:
             text = json.dumps(body, sort_keys=True, allow_nan=False)
         except (TypeError, ValueError) as error:
@@ -137,15 +148,17 @@ class Rows:
         said = "".join(message["content"] for message in body["messages"])
         if not said.isascii() or "\x7f" in said:  # both are escaped above, and not when sent
             size = len(json.dumps(body, ensure_ascii=False).encode("utf-8", "surrogatepass"))
-        return Row(digest, None, (len(text), size))
+        return Row(digest, None, (len(text), size)), None
 
-    def _filled(self, text: str, position: int) -> str:
+    def _filled(self, text: str, position: int, missing: dict[str, ConfigError | None]) -> str:
         values = {name: column[position] for name, column in self._values.items()}
         try:
-            return fill_in(text, values).text
+            return fill_in(text, values, whole=True, missing=missing).text
         except ConfigError as error:
-            label = self._frame.index[[position]].tolist()[0]
-            raise ConfigError(f"Row {label!r}: {error}") from error
+            raise self._of_row(position, error) from error
+
+    def _of_row(self, position: int, error: ConfigError) -> ConfigError:
+        return ConfigError(f"Row {self._frame.index[[position]].tolist()[0]!r}: {error}")
 
     def _only_column(self, template: str | None) -> str:
         if template is None and len(self._labels) == 1:

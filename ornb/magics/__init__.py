@@ -139,7 +139,7 @@ class OrnbMagics(Magics):
         """
         from . import commands
 
-        return commands.run(fill_in(line, self.shell.user_ns).text, self.model)
+        return commands.run(fill_in(line, self.shell.user_ns, whole=True).text, self.model)
 
     # ------------------------------------------------------------------ one answer
 

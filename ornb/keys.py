@@ -36,6 +36,7 @@ from .wire.transport import Wire
 __all__ = [
     "AUTH_URL",
     "KEYS_URL",
+    "KeyBudget",
     "KeyInfo",
     "Pkce",
     "check",
@@ -55,6 +56,8 @@ KEYS_URL = "https://openrouter.ai/settings/keys"
 """Where a person makes, limits and deletes keys."""
 PATIENCE = Timeouts(connect=10, first_byte=20, between_bytes=20)
 """Somebody looks at the form and waits."""
+OWN_LIMIT = "key_limit"
+"""Scope of the budget that is the key's own limit."""
 KEYRING = "ornb"
 """Name under which the computer's keyring lists our keys."""
 
@@ -248,6 +251,48 @@ def _key_in(body: bytes, url: str) -> Secret:
 # ------------------------------------------------------------------ what a key is good for
 
 
+_A_WHILE = {"daily": " a day", "weekly": " a week", "monthly": " a month"}
+
+
+@dataclass(frozen=True, repr=False)
+class KeyBudget:
+    """One ceiling that the service holds a key to: its own limit, or a budget of the account.
+
+    Examples
+    --------
+    >>> describe({"limit": 10, "limit_remaining": 2.5, "limit_reset": "daily"}).budget
+    $2.50 of $10.00 a day left (key limit)
+    """
+
+    scope: str
+    """Whose it is, as the API says: "key_limit", "member", "workspace", ..."""
+    limit_usd: float
+    """USD that may be spent."""
+    spent_usd: float | None = None
+    """USD of it that are spent."""
+    remaining_usd: float | None = None
+    """USD left; 0 or less: calls are refused (403), free ones too."""
+    reset_interval: str | None = None
+    """"daily", "weekly" or "monthly" (UTC); None is never."""
+    resets_at: datetime | None = None
+    """When it begins anew (UTC)."""
+
+    @property
+    def is_spent(self) -> bool:
+        """Whether nothing is left."""
+        return self.remaining_usd is not None and self.remaining_usd <= 0
+
+    def __repr__(self) -> str:
+        of = format_usd(self.limit_usd) + _A_WHILE.get(self.reset_interval or "", "")
+        known = self.remaining_usd is not None
+        left = f"{format_usd(max(self.remaining_usd or 0, 0))} of {of} left" if known else of
+        text = f"{left} ({self.scope.replace('_', ' ')})"
+        if not self.is_spent:
+            return text
+        until = "" if self.resets_at is None else f" until {self.resets_at:%Y-%m-%d %H:%M} UTC"
+        return f"{text}: calls are refused{until}"
+
+
 @dataclass(frozen=True, repr=False)
 class KeyInfo:
     """What the service says of a key; nothing of the key itself. Shows itself in a cell.
@@ -265,7 +310,7 @@ class KeyInfo:
     label: str = ""
     """Its name; by default the service makes one of the key's first and last characters."""
     limit_usd: float | None = None
-    """Most that it may spend, USD; None is no limit."""
+    """Most that it may spend, USD; None is no limit of its own, see `budget`."""
     remaining_usd: float | None = None
     """What is left of the limit, USD; None without a limit."""
     limit_reset: str | None = None
@@ -284,6 +329,10 @@ class KeyInfo:
     """Requests to free models that the account has a day; None where the service does not say."""
     free_requests_remaining: int | None = None
     """How many of them are left today."""
+    budget: KeyBudget | None = None
+    """The ceiling that ends first, a budget of the account or its own limit; None without one."""
+    budgets: tuple[KeyBudget, ...] = ()
+    """All ceilings that the service tells, in the order it looks at them."""
 
     def facts(self) -> dict[str, str]:
         """Write the facts as a person reads them.
@@ -298,14 +347,15 @@ class KeyInfo:
         >>> describe({"label": "lesson", "is_free_tier": True}).facts()["Account"]
         'free tier'
         """
-        a_while = {"daily": " a day", "weekly": " a week", "monthly": " a month"}
         facts = {"Key": self.label or "without a name"}
         if self.limit_usd is None:
-            facts["Limit"] = "none"
+            facts["Limit"] = "none of its own" if self.budget else "none"
         else:
-            facts["Limit"] = format_usd(self.limit_usd) + a_while.get(self.limit_reset or "", "")
+            facts["Limit"] = format_usd(self.limit_usd) + _A_WHILE.get(self.limit_reset or "", "")
         if self.remaining_usd is not None:
             facts["Left"] = format_usd(self.remaining_usd)
+        if self.budget is not None and (self.limit_usd is None or self.budget.scope != OWN_LIMIT):
+            facts["Budget"] = repr(self.budget)
         if self.used_usd is not None:
             facts["Spent"] = format_usd(self.used_usd)
             if self.used_today_usd:
@@ -335,7 +385,7 @@ class KeyInfo:
         'This key has no expiry date.'
         """
         missing = [
-            *(["no limit"] if self.limit_usd is None else []),
+            *(["no limit"] if self.budget is None else []),
             *(["no expiry date"] if self.expires_at is None else []),
         ]
         return f"This key has {' and '.join(missing)}." if missing else ""
@@ -377,16 +427,30 @@ def describe(data: Mapping[str, Any]) -> KeyInfo:
 
     References
     ----------
-    OpenRouter API, ``GET /key``; 2026-08-22, ``free_model_daily_requests`` as of 2026-10.
+    OpenRouter API, ``GET /key``; 2026-08-22. ``free_model_daily_requests``, ``budgets`` and
+    ``effective_budget`` are in the official SDK of 2026-10.
     """
     free = data.get("free_model_daily_requests")
     free = free if isinstance(free, Mapping) else {}
-    reset, free_tier = data.get("limit_reset"), data.get("is_free_tier")
+    free_tier, listed = data.get("is_free_tier"), data.get("budgets")
+    own = _budget(
+        {
+            "scope": OWN_LIMIT,
+            "limit_usd": data.get("limit"),
+            "remaining_usd": data.get("limit_remaining"),
+            "reset_interval": data.get("limit_reset"),
+        }
+    )
+    budgets = tuple(filter(None, map(_budget, listed if isinstance(listed, list) else ())))
+    known = [each for each in budgets if each.remaining_usd is not None]
+    least = min(known, key=lambda each: each.remaining_usd or 0, default=own)
     return KeyInfo(
+        budget=_budget(data.get("effective_budget")) or least,
+        budgets=budgets,
         label=_masked(data.get("label")),
         limit_usd=_amount(data.get("limit")),
         remaining_usd=_amount(data.get("limit_remaining")),
-        limit_reset=reset if isinstance(reset, str) else None,
+        limit_reset=_word(data.get("limit_reset")),
         used_usd=_amount(data.get("usage")),
         used_today_usd=_amount(data.get("usage_daily")),
         is_free_tier=free_tier if isinstance(free_tier, bool) else None,
@@ -668,6 +732,24 @@ def _masked(label: Any) -> str:
     text = " ".join(label.split()) if isinstance(label, str) else ""
     shown = re.sub(r"sk-[\w-]{16,}", lambda key: f"{key[0][:12]}…{key[0][-3:]}", text)
     return shown[:80]
+
+
+def _budget(record: Any) -> KeyBudget | None:
+    limit = _amount(record.get("limit_usd")) if isinstance(record, Mapping) else None
+    if limit is None:
+        return None
+    return KeyBudget(
+        scope=_masked(record.get("scope")) or "budget",
+        limit_usd=limit,
+        spent_usd=_amount(record.get("spend_usd")),
+        remaining_usd=_amount(record.get("remaining_usd")),
+        reset_interval=_word(record.get("reset_interval")),
+        resets_at=_moment(record.get("resets_at")),
+    )
+
+
+def _word(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
 
 
 def _amount(value: Any) -> float | None:

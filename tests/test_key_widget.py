@@ -179,6 +179,17 @@ def test_what_is_left_of_the_limit_is_a_share() -> None:
     assert page_state(form, "_left") == 0.25
 
 
+def test_a_budget_of_the_account_that_is_spent_is_no_key_without_a_limit() -> None:
+    spent = {"scope": "workspace", "limit_usd": 10, "remaining_usd": 0}
+    data = {"label": "l", "limit": None, "effective_budget": spent}
+    with WireServer([whole({"data": data})]) as wire:
+        form = KeyForm(wire.url)
+        type_in(form, type="key", key="abc")
+    assert page_state(form, "_left") == 0
+    assert form.facts["Budget"] == "$0 of $10.00 left (workspace): calls are refused"
+    assert "no limit" not in form.advice
+
+
 # ---- signing out --------------------------------------------------------------------------------
 
 

@@ -295,6 +295,64 @@ def test_a_spent_limit_of_nothing_is_no_missing_limit() -> None:
     assert (info.facts()["Limit"], info.facts()["Left"]) == ("$0", "$0")
 
 
+SPENT = {
+    "scope": "workspace",
+    "limit_usd": 10,
+    "spend_usd": 10.2,
+    "remaining_usd": -0.2,
+    "reset_interval": "daily",
+    "resets_at": "2026-12-02T00:00:00Z",
+    "include_byok": True,
+    "budget_id": "b-1",
+    "guardrail_id": None,
+}
+MEMBER = {**SPENT, "scope": "workspace_default_member", "spend_usd": 4, "remaining_usd": 6}
+
+
+def test_a_key_without_a_limit_is_held_by_a_budget_of_the_account() -> None:
+    """Its own limit is not all: with a spent budget every call is refused."""
+    data = KEY_DATA | {"limit": None, "limit_remaining": None}
+    info = describe(data | {"effective_budget": SPENT, "budgets": [MEMBER, SPENT]})
+    assert info.facts()["Limit"] == "none of its own"
+    assert info.facts()["Budget"] == (
+        "$0 of $10.00 a day left (workspace): calls are refused until 2026-12-02 00:00 UTC"
+    )
+    assert info.advice() == ""
+    assert info.budget is not None
+    assert info.budget.is_spent
+    assert [each.scope for each in info.budgets] == ["workspace_default_member", "workspace"]
+    assert info.limit_usd is None
+
+
+def test_the_budget_that_ends_first_is_shown_beside_the_keys_own_limit() -> None:
+    info = describe(KEY_DATA | {"effective_budget": MEMBER, "budgets": [MEMBER]})
+    assert (info.facts()["Limit"], info.facts()["Left"]) == ("$20.00 a month", "$13.40")
+    assert info.facts()["Budget"] == "$6.00 of $10.00 a day left (workspace default member)"
+
+
+def test_a_budget_that_is_the_keys_own_limit_is_not_told_twice() -> None:
+    own = {**SPENT, "scope": "key_limit", "limit_usd": 20, "remaining_usd": 13.4}
+    info = describe(KEY_DATA | {"effective_budget": own, "budgets": [own]})
+    assert "Budget" not in info.facts()
+    assert info.budget == info.budgets[0]
+
+
+def test_a_budget_for_good_ends_for_good() -> None:
+    forever = {**SPENT, "reset_interval": None, "resets_at": None}
+    told = describe({"effective_budget": forever}).facts()["Budget"]
+    assert told == "$0 of $10.00 left (workspace): calls are refused"
+
+
+def test_without_a_word_of_the_effective_one_the_least_budget_counts() -> None:
+    info = describe({"budgets": [MEMBER, SPENT, None, 3, {"limit_usd": 5}]})
+    assert info.budget is not None
+    assert info.budget.scope == "workspace"
+    own = describe({"limit": 5, "limit_remaining": 1}).budget
+    assert own is not None
+    assert (own.limit_usd, own.remaining_usd, own.scope) == (5, 1, "key_limit")
+    assert describe({}).budget is None
+
+
 @pytest.mark.parametrize("name", ["is_management_key", "is_provisioning_key"])
 def test_a_management_key_is_told(name: str) -> None:
     assert "cannot chat" in describe({name: True}).facts()["Kind"]
@@ -313,7 +371,11 @@ JSON = st.recursive(
 )
 
 
-@given(st.dictionaries(st.sampled_from([*KEY_DATA, "else"]), JSON))
+BUDGET = st.dictionaries(st.sampled_from([*SPENT, "else"]), JSON)
+NAMES = st.sampled_from([*KEY_DATA, "effective_budget", "budgets", "else"])
+
+
+@given(st.dictionaries(NAMES, JSON | BUDGET | st.lists(BUDGET, max_size=2)))
 def test_any_answer_can_be_described(data: dict[str, Any]) -> None:
     info = describe(data)
     assert isinstance(info, KeyInfo)

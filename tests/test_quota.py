@@ -140,6 +140,20 @@ def test_the_keys_own_figures_are_believed(clock, key, limit, used):
     assert counter.facts().day_used == 0
 
 
+def test_a_spent_budget_of_the_key_refuses_free_calls_too(clock):
+    spent = {"scope": "workspace", "limit_usd": 10, "remaining_usd": 0, "reset_interval": "daily"}
+    counter = FreeQuota(clock=clock)
+    counter.believe({"effective_budget": {**spent, "resets_at": "2026-12-02T00:00:00Z"}})
+    assert counter.facts().refused_by == (
+        "$0 of $10.00 a day left (workspace): calls are refused until 2026-12-02 00:00 UTC"
+    )
+    assert f"\nThe key's budget: {counter.facts().refused_by}" in repr(counter.facts())
+    counter.believe({"effective_budget": {**spent, "remaining_usd": 3}})
+    assert counter.facts().refused_by is None
+    counter.believe({"effective_budget": ["?"], "budgets": {"limit_usd": 0}})
+    assert counter.facts().refused_by is None
+
+
 def test_a_refusal_teaches_the_limits(clock):
     counter = FreeQuota(clock=clock)
     headers = {"X-RateLimit-Limit": "16", "X-RateLimit-Reset": str(int((NOON + 25) * 1000))}

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from .. import keys
 from ..errors import ConfigError, FreeQuotaReached, OrnbError, RateLimited
 from ..wire.refusals import retry_after
 
@@ -115,6 +116,8 @@ class Quota:
     waits: bool
     """Whether free calls are spaced by us."""
     last_refusal: Refusal | None = None
+    refused_by: str | None = None
+    """The budget of the key, where it is spent: every call is refused then, free ones too."""
 
     @property
     def minute_left(self) -> int:
@@ -137,6 +140,8 @@ class Quota:
             text += f"; next one in {self.wait_s:.0f} s"
         if self.waits:
             text += "; free calls are spaced"
+        if self.refused_by is not None:
+            text += f"\nThe key's budget: {self.refused_by}"
         if self.last_refusal is not None:
             text += f"\nLast refusal: {self.last_refusal}"
         return text
@@ -181,6 +186,7 @@ class FreeQuota:
         self._unseen, self._unseen_day = 0, -1
         self._closed_until = 0.0
         self._last_refusal: Refusal | None = None
+        self._refused_by: str | None = None
         # A stream that nobody finished is ended by the garbage collector, also in a thread that
         # has the lock: what has ended is queued, and booked by who has the lock next.
         self._ended: deque[tuple[float, Reply, OrnbError | None]] = deque()
@@ -252,6 +258,7 @@ class FreeQuota:
                 limits_from=self._limits_from,
                 waits=self.wait,
                 last_refusal=self._last_refusal,
+                refused_by=self._refused_by,
             )
 
     def believe(self, key: Mapping[str, Any]) -> None:
@@ -269,11 +276,12 @@ class FreeQuota:
         >>> counter.facts().day_left
         988
         """
-        told = key.get("free_model_daily_requests")
+        told, budget = key.get("free_model_daily_requests"), keys.describe(key).budget
         self._look_elsewhere()
         with self._lock:
             self._book()
             now = self._clock()
+            self._refused_by = repr(budget) if budget is not None and budget.is_spent else None
             limit = _count(told, "limit")
             if limit is not None:
                 self._day_limit, self._limits_from = limit, "key"

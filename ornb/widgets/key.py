@@ -375,6 +375,7 @@ def _who_answers() -> str:
 
 
 def _share(info: keys.KeyInfo | None) -> float | None:
-    if info is None or not info.limit_usd or info.remaining_usd is None:
+    budget = None if info is None else info.budget
+    if budget is None or not budget.limit_usd or budget.remaining_usd is None:
         return None
-    return min(1.0, max(0.0, info.remaining_usd / info.limit_usd))
+    return min(1.0, max(0.0, budget.remaining_usd / budget.limit_usd))

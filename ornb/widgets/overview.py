@@ -176,6 +176,8 @@ def _free_calls(quota: Quota) -> dict[str, Any]:
     notes = [whose.get(quota.limits_from, "limits of a refusal"), "the day ends at 00:00 UTC"]
     if quota.waits:
         notes.append("calls are spaced")
+    if quota.refused_by is not None:
+        notes.append(well_formed(f"the key's budget: {quota.refused_by}"))
     if quota.wait_s > 0:
         notes.append(f"next one in {quota.wait_s:.0f} s")
     return {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 from urllib.parse import quote, urljoin, urlsplit
@@ -85,14 +85,16 @@ class Client:
         Patience, in s.
     retries : int
         Times a refusal that generated nothing (429, 503, nobody there) is asked again.
+    headers : mapping of str to str, optional
+        Sent with every request, and kept as secret as the key.
     title, referer : str
         How the app presents itself to OpenRouter's rankings; see the references.
 
     Raises
     ------
     ConfigError
-        `base_url` is not an http(s) address, `api_key` is not a header value, or another
-        argument cannot be used.
+        `base_url` is not an http(s) address, `api_key` is not a key, or another argument cannot
+        be used.
 
     Examples
     --------
@@ -115,6 +117,7 @@ class Client:
         on_call: Callable[[Reply], object] | None = None,
         timeouts: Timeouts | None = None,
         retries: int = 2,
+        headers: Mapping[str, str] | None = None,
         title: str = "ornb",
         referer: str = "http://localhost/ornb",
     ) -> None:
@@ -129,6 +132,7 @@ class Client:
             api_key,
             timeouts=timeouts,
             headers={"HTTP-Referer": referer, "X-OpenRouter-Title": title},
+            secret_headers=headers,
         )
         self._answers = answers or ("live" if source == "live" else "canned")
         self.before_call = before_call
@@ -141,7 +145,9 @@ class Client:
         if self.source == "offline":
             return "<ornb.Client offline, on this machine>"
         key = "with a key" if self.has_key else "no key"
-        return f"<ornb.Client {self.source} {self.base_url}, {key}>"
+        count = len(self._service.secret_headers)
+        more = f", {count} header{'' if count == 1 else 's'}" if count else ""
+        return f"<ornb.Client {self.source} {self.base_url}, {key}{more}>"
 
     @property
     def base_url(self) -> str:

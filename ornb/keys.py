@@ -30,7 +30,7 @@ from .errors import (
     UnexpectedAnswer,
 )
 from .wire.reply import format_usd
-from .wire.service import Service, clear_frames
+from .wire.service import Service, clear_frames, is_openrouter
 from .wire.transport import Wire
 
 __all__ = [
@@ -43,6 +43,7 @@ __all__ = [
     "describe",
     "exchange",
     "forget",
+    "is_openrouter",
     "on_binder",
     "recall",
     "remember",
@@ -579,27 +580,6 @@ def service_url(base_url: str | None = None) -> str:
     'http://127.0.0.1:4000/v1'
     """
     return base_url or os.environ.get("OPENROUTER_BASE_URL", "").strip() or OPENROUTER
-
-
-def is_openrouter(url: str) -> bool:
-    """Tell OpenRouter's own addresses.
-
-    Parameters
-    ----------
-    url : str
-        An address.
-
-    Returns
-    -------
-    bool
-
-    Examples
-    --------
-    >>> is_openrouter(OPENROUTER), is_openrouter("https://openrouter.ai.example/api/v1")
-    (True, False)
-    """
-    host = urlsplit(url).hostname or ""
-    return host == "openrouter.ai" or host.endswith(".openrouter.ai")
 
 
 def on_binder() -> bool:

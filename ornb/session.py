@@ -17,7 +17,15 @@ from urllib.parse import urlsplit
 from . import catalog
 from . import recording as tapes
 from .client import OPENROUTER, Client, Reply, Timeouts
-from .errors import BadRequest, ConfigError, Forbidden, Interrupted, NotFound, OrnbError
+from .errors import (
+    BadRequest,
+    ConfigError,
+    Forbidden,
+    Interrupted,
+    NotFound,
+    OrnbError,
+    UnexpectedAnswer,
+)
 from .filters import check_makers, closest, did_you_mean
 from .ledger.bills import activity_to_frame, estimate_reply
 from .ledger.budget import settle_bill
@@ -27,6 +35,7 @@ from .ledger.tracker import UsageTracker
 from .ledger.worst_case import Quote
 from .request.parameters import misspelt
 from .wire.reply import format_usd
+from .wire.service import is_openrouter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -81,6 +90,8 @@ class _Default:
     """Held while the catalogue is fetched; `lock` is not, so that calls go on meanwhile."""
     recording: tapes.Recorder | tapes.Replay | None = None
     """What `connect` was given."""
+    accountless: Client | None = None
+    """The client whose server was asked for the key's account, and keeps none."""
     announced: bool = False
     warned: set[str] = field(default_factory=set)
     """Names of fields that were taken for slips, and told of."""
@@ -149,6 +160,7 @@ def connect(
     recording: str | os.PathLike[str] | None = None,
     timeouts: Timeouts | None = None,
     retries: int = 2,
+    headers: Mapping[str, str] | None = None,
     **attribution: str,
 ) -> Client:
     """Choose what this kernel's calls go to, from now on.
@@ -169,6 +181,9 @@ def connect(
         Patience, in s.
     retries : int
         Times a refusal that generated nothing is asked again.
+    headers : mapping of str to str, optional
+        Sent with every request, as a gateway such as Portkey wants them; docs/privacy.md says how
+        secret they are kept.
     **attribution : str
         ``title`` and ``referer``, see `ornb.Client`.
 
@@ -195,8 +210,10 @@ def connect(
             taken = [*connect.__annotations__, "title", "referer"]
             known = [each for each in taken if each not in ("return", "attribution")]
             raise ConfigError(did_you_mean(name, known, "argument of connect"))
-    if offline and (api_key or base_url):
-        raise ConfigError("offline=True takes neither api_key nor base_url: choose one of the two.")
+    if offline and (api_key or base_url or headers):
+        raise ConfigError(
+            "offline=True takes neither api_key, nor base_url, nor headers: choose one of the two."
+        )
     if not offline:
         # A key from the environment goes to the address from the environment or to OpenRouter;
         # an address given here gets only a key given here.
@@ -204,6 +221,8 @@ def connect(
             api_key = api_key or os.environ.get("OPENROUTER_API_KEY", "").strip() or None
             base_url = os.environ.get("OPENROUTER_BASE_URL", "").strip() or None
         offline = api_key is None and base_url is None
+        if offline and headers:
+            raise ConfigError("headers go with a base_url or a key; there is neither.")
     source = answers = "live"
     if offline:
         server = _offline_server()
@@ -217,6 +236,7 @@ def connect(
         on_call=_record,
         timeouts=timeouts,
         retries=retries,
+        headers=headers,
         before_call=None,  # below: it asks this client for prices
         **attribution,
     )
@@ -573,7 +593,7 @@ def quota(*, wait: bool | None = None, ask: bool = True) -> Quota:
     Returns
     -------
     Quota
-        Shows itself.
+        Shows itself. OpenRouter's limits are not those of another server, which tells none.
 
     Raises
     ------
@@ -591,12 +611,20 @@ def quota(*, wait: bool | None = None, ask: bool = True) -> Quota:
         if not isinstance(wait, bool):
             raise ConfigError(f"wait is {wait!r}; give True or False.")
         _free_quota.wait = wait
-    if ask:
-        service = client()
-        if service.source == "live" and service.has_key:
-            with contextlib.suppress(OrnbError):  # the documented limits stand
-                _free_quota.believe(service.key())
-    return _free_quota.facts()
+    service = client() if ask else _default.client
+    if ask and service and service.source == "live" and service.has_key:
+        try:
+            _free_quota.believe(service.key())
+        except (NotFound, UnexpectedAnswer):
+            _default.accountless = service
+        except OrnbError:
+            pass  # the documented limits stand
+    facts = _free_quota.facts()
+    if service is None or service.source != "live" or is_openrouter(service.base_url):
+        return facts
+    if service.has_key and service is not _default.accountless:
+        return facts
+    return replace(facts, minute_limit=None, day_limit=None, limits_from="unknown")
 
 
 def activity(**query: str) -> pd.DataFrame:

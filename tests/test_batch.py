@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from decimal import Decimal
@@ -44,6 +44,7 @@ from ornb.ledger.price_book import EXACT
 DOCS = Path(__file__).parents[1] / "docs"
 MODEL = "acme/orbit"
 KEY = "sk-or-v1-" + "5e" * 16
+GATEWAY = "gw-" + "6f" * 8
 COST = 0.0005
 RECORD = {
     "id": MODEL,
@@ -72,6 +73,7 @@ class Service:
     def __init__(self, script=None):
         self.asked: list[str] = []
         self.keys: list[bytes | None] = []
+        self.gateways: list[str | None] = []
         self._script = script
         self._lock = threading.Lock()
         self._server = WireServer(self._answer)
@@ -89,6 +91,8 @@ class Service:
             nth = self.asked.count(prompt)
             key = re.search(rb"Authorization: Bearer (\S+)", head)
             self.keys.append(key and key[1])
+            gateway = re.search(rb"X-Gateway: (\S+)", head)
+            self.gateways.append(gateway and gateway[1].decode())
         return (self._script and self._script(prompt, nth)) or answered(f"said {prompt}")
 
     def close(self):
@@ -1008,14 +1012,40 @@ def test_a_worker_that_breaks_is_a_row_with_an_error(serve):
 
 
 def test_processes_do_as_well(serve, tmp_path):
-    service = serve(api_key=KEY)
+    service = serve(api_key=KEY, headers={"X-Gateway": GATEWAY})
     with ProcessPoolExecutor(2, get_context("spawn")) as pool, ornb.budget(1) as budget:
         answers = batch([*texts(8), "text 0"], executor=pool, store=tmp_path / "a.sqlite3")
     assert answers["answer"].tolist() == [f"said text {i}" for i in [*range(8), 0]]
     assert set(service.keys) == {KEY.encode()}, "it travelled through the pipe"
+    assert set(service.gateways) == {GATEWAY}, "so did that"
     assert same_as_the_ledger(answers)
     assert (budget.calls, budget.spent_usd) == (8, 8 * Decimal("0.0005"))
     assert answers["time_to_first_token_s"].notna().sum() == 8
+
+
+class FarAway(Executor):
+    """As an executor whose workers are on other machines: what is pickled goes over a network."""
+
+    def submit(self, fn, *args, **kwargs):
+        work = pickle.dumps((fn, args, kwargs))
+        assert KEY.encode() not in work
+        assert GATEWAY.encode() not in work
+        fn, args, kwargs = pickle.loads(work)
+        return InTurn().submit(fn, *args, **kwargs)
+
+
+def test_to_other_machines_no_key_and_no_header_goes(serve, monkeypatch):
+    service = serve(api_key=KEY, headers={"X-Gateway": GATEWAY, "X-Team": "red"})
+    monkeypatch.setenv("OPENROUTER_API_KEY", KEY)
+    missing = batch(["a"], executor=FarAway())
+    assert "no ORNB_HEADERS in its environment" in missing["error"].iloc[0]
+    monkeypatch.setenv("ORNB_HEADERS", '{"X-Gateway": "of somebody else"}')
+    other = batch(["b"], executor=FarAway())
+    assert "another ORNB_HEADERS than yours" in other["error"].iloc[0]
+    assert service.asked == []
+    monkeypatch.setenv("ORNB_HEADERS", json.dumps({"X-Team": "red", "X-Gateway": GATEWAY}))
+    assert batch(["c"], executor=FarAway())["status"].tolist() == ["ok"]
+    assert service.gateways == [GATEWAY]
 
 
 def test_processes_reach_the_offline_server(serve):

@@ -367,6 +367,21 @@ def test_without_an_answer_for_the_key_the_documented_limits_stand(fresh):
     assert (facts.minute_limit, facts.day_limit, facts.limits_from) == (20, 50, "documented")
 
 
+@pytest.mark.parametrize("key", ["sk-test-0123", None])
+def test_the_limits_of_openrouter_are_not_told_of_another_server(fresh, key):
+    with WireServer([whole({"detail": "Not Found"}, 404)]) as server:
+        ornb.connect(key, base_url=server.url)
+        told = [ornb.quota(), ornb.quota(ask=False)]
+        panel = ornb.usage.panel()
+        assert panel.free_calls == {}
+        panel.close()
+    for facts in told:
+        assert (facts.minute_limit, facts.day_limit, facts.day_left) == (None, None, None)
+        assert facts.limits_from == "unknown"
+        assert "not OpenRouter" in repr(facts)
+        assert "50" not in repr(facts)
+
+
 def test_stop_ends_a_call_that_waits_for_its_turn(fresh):
     fresh.wait = True
     fresh._closed_until = fresh._clock() + 60

@@ -6,6 +6,7 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from requests.structures import CaseInsensitiveDict
 
 from ornb import errors
 from ornb.wire.refusals import NEXT_STEP, refusal, retry_after
@@ -54,6 +55,174 @@ def body(message: str, code: object = None, **metadata: object) -> bytes:
 def test_each_answer_becomes_its_class(status: int, answer: bytes, kind: type) -> None:
     error = refusal(status, {}, answer, url="https://openrouter.ai/api/v1/x", model="acme/x")
     assert type(error) is kind
+
+
+AT_HOME = "http://127.0.0.1:4000/v1"
+LITELLM = "\n\nLiteLLM: model group 'm' failed with the error above. No fallback was attempted."
+FLAGGED = {
+    "error": {
+        "message": "Your input was flagged",
+        "code": 403,
+        "metadata": {
+            "reasons": ["violence"],
+            "flagged_input": "how",
+            "provider_name": "NorthCloud",
+        },
+    },
+    "user_id": "user_2abcdefghijklmnopq",
+}
+
+
+def at_home(
+    status: int, answer: object, path: str = "/chat/completions", **headers: str
+) -> errors.ApiError:
+    """What a server of one's own says no with."""
+    return refusal(
+        status,
+        CaseInsensitiveDict(headers),
+        answer if isinstance(answer, bytes) else json.dumps(answer).encode(),
+        url=AT_HOME + path,
+        server=AT_HOME,
+    )
+
+
+def said(message: str, kind: str, code: object = None) -> dict[str, object]:
+    """As OpenAI puts it."""
+    return {"error": {"message": message, "type": kind, "param": None, "code": code}}
+
+
+SIZES = {"code": 400, "type": "exceed_context_size_error", "n_prompt_tokens": 3031, "n_ctx": 1024}
+WINDOW = "litellm.ContextWindowExceededError: litellm.BadRequestError: Too big."
+FIELD = {"loc": ["body", "temperature"], "msg": "Input should be a number", "type": "float_type"}
+PORTKEY = "Either x-portkey-config or x-portkey-provider header is required"
+ELSEWHERE: dict[str, tuple[int, object, type, str]] = {
+    "llama.cpp": (
+        400,
+        {"error": SIZES},
+        errors.ContextTooLong,
+        "A prompt of 3,031 tokens does not fit the 1,024",
+    ),
+    "llama.cpp of today": (
+        400,
+        {"error": SIZES | {"message": "request (3031 tokens) exceeds the available context size"}},
+        errors.ContextTooLong,
+        "request (3031 tokens) exceeds",
+    ),
+    "LiteLLM": (
+        400,
+        said(WINDOW + LITELLM, "invalid_request_error", "400"),
+        errors.ContextTooLong,
+        "models(min_context=",
+    ),
+    "OpenAI": (
+        400,
+        said("Too big.", "invalid_request_error", "context_length_exceeded"),
+        errors.ContextTooLong,
+        "Too big",
+    ),
+    "an older vLLM": (
+        400,
+        {"object": "error", "message": "maximum context length is 9 tokens", "code": 400},
+        errors.ContextTooLong,
+        "9 tokens",
+    ),
+    "nothing left at OpenAI": (
+        429,
+        said("You exceeded it.", "insufficient_quota", "insufficient_quota"),
+        errors.OutOfCredits,
+        "Whoever runs that server",
+    ),
+    "a budget of LiteLLM's": (
+        429,
+        said("Budget has been exceeded!", "budget_exceeded", "429"),
+        errors.OutOfCredits,
+        "Whoever runs that server",
+    ),
+    "FastAPI": (401, {"detail": "No key"}, errors.AuthenticationError, "No key [401]"),
+    "a field of FastAPI's": (
+        422,
+        {"detail": [FIELD]},
+        errors.BadRequest,
+        "temperature: Input should be a number",
+    ),
+    "an error in FastAPI's": (
+        503,
+        {"detail": {"error": {"message": "Loading", "type": "x"}}},
+        errors.ProviderUnavailable,
+        "Loading",
+    ),
+    "an object in FastAPI's": (500, {"detail": {"why": "fuse"}}, errors.ServerError, "fuse"),
+    "no such path": (404, {"detail": "Not Found"}, errors.NotFound, "check base_url"),
+    "Portkey": (400, {"message": PORTKEY}, errors.BadRequest, "ornb.connect(..., headers={...})"),
+}
+
+
+@pytest.mark.parametrize(("status", "answer", "kind", "words"), ELSEWHERE.values(), ids=ELSEWHERE)
+def test_other_servers_errors_are_read_as_they_put_them(
+    status: int, answer: dict, kind: type, words: str
+) -> None:
+    error = at_home(status, answer)
+    assert type(error) is kind
+    assert error.status_code == status
+    assert words in str(error)
+    assert "proxy" not in str(error)
+
+
+@pytest.mark.parametrize("status", [403, 500])
+def test_an_error_of_openrouter_inside_a_proxys_words_keeps_its_kind(status: int) -> None:
+    words = f"litellm.APIError: APIError: OpenrouterException - {json.dumps(FLAGGED)}{LITELLM}"
+    error = at_home(status, said(words, "permission_error", "403"))
+    assert type(error) is errors.Moderated
+    assert (error.provider, error.status_code) == ("NorthCloud", status)
+    assert "Your input was flagged (violence)" in str(error)
+    assert "user_" not in str(error)
+
+
+def test_a_key_is_given_where_it_reaches_that_server() -> None:
+    answer = {"error": {"message": "Invalid API Key", "type": "authentication_error", "code": 401}}
+    error = at_home(401, answer)
+    assert 'ornb.connect(base_url="http://127.0.0.1:4000/v1", api_key=...)' in str(error)
+    assert "sign_in" not in str(error)
+    assert "OPENROUTER_API_KEY" not in str(error)
+    page = at_home(401, b"<title>401</title>")
+    assert 'ornb.connect(base_url="http://127.0.0.1:4000/v1", api_key=...)' in str(page)
+    behind = at_home(401, answer, **{"llm_provider-server": "x"})
+    assert "own key for its provider was refused" in str(behind)
+    offline = at_home(401, answer, **{"X-Ornb-Source": "canned"})
+    assert "ornb.sign_in()" in str(offline)
+
+
+@pytest.mark.parametrize(
+    ("path", "what"),
+    [
+        ("/providers", "no list of providers"),
+        ("/models/a/b/endpoints", "no list of a model's endpoints"),
+        ("/key", "no account of its keys"),
+        ("/generation", "no books of single calls"),
+    ],
+)
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"404 page not found",
+        {"detail": "Not Found"},
+        {"error": {"message": "File Not Found", "type": "not_found_error", "code": 404}},
+    ],
+    ids=["Ollama", "LiteLLM", "llama.cpp"],
+)
+def test_what_only_openrouter_has_is_not_looked_for_elsewhere(
+    path: str, what: str, answer: object
+) -> None:
+    error = at_home(404, answer, path)
+    assert type(error) is errors.NotFound
+    assert f"127.0.0.1:4000 has {what}" in str(error)
+    assert "models(" not in str(error)
+
+
+def test_a_proxy_tells_how_long_its_provider_wants_to_be_left_alone() -> None:
+    error = at_home(429, {"error": {"message": "Slow down"}}, **{"llm_provider-retry-after": "7"})
+    assert error.retry_after == 7
+    assert retry_after({"Retry-After": "2", "llm_provider-Retry-After": "7"}) == 2
 
 
 ANSWERED = {*errors.BY_STATUS.values(), *errors.BY_TYPE.values(), errors.ServerError}
@@ -303,9 +472,19 @@ DETAILS = st.dictionaries(st.sampled_from(METADATA), JSON)
     st.dictionaries(st.sampled_from(FIELDS), JSON | DETAILS),
 )
 def test_no_error_object_makes_it_fail(status: int, error: dict) -> None:
-    made = refusal(status, {}, json.dumps({"error": error}).encode())
+    for server in (None, AT_HOME):
+        made = refusal(status, {}, json.dumps({"error": error}).encode(), server=server)
+        assert isinstance(made, errors.ApiError)
+        assert str(made)
+
+
+@given(
+    st.sampled_from([400, 404, 422, 500]), st.sampled_from(["detail", "message"]), JSON | DETAILS
+)
+def test_no_error_without_an_envelope_makes_it_fail(status: int, name: str, said: object) -> None:
+    made = at_home(status, {name: said})
     assert isinstance(made, errors.ApiError)
-    assert str(made)
+    assert made.status_code == status
 
 
 @given(st.sampled_from([200, 404, 502]), st.binary())

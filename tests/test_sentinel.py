@@ -289,11 +289,24 @@ def _causes_are_pickled() -> None:
     tblib.pickling_support.install()
 
 
+def as_key(url: str, **more: Any) -> Client:
+    return ornb.connect(SENTINEL, url, **more)
+
+
+def as_header(url: str, **more: Any) -> Client:
+    """As a gateway wants it, beside the key."""
+    return ornb.connect("none", url, headers={"X-Gateway": f"Bearer {SENTINEL}"}, **more)
+
+
+both_ways = pytest.mark.parametrize("connect", [as_key, as_header])
+
+
 @pytest.mark.usefixtures("_causes_are_pickled")
 @pytest.mark.parametrize("name", ECHOES)
-def test_no_error_tells_the_key(name: str, left: Left) -> None:
+@both_ways
+def test_no_error_tells_the_key(connect: Callable[..., Client], name: str, left: Left) -> None:
     with WireServer(ECHOES[name]) as server:
-        ornb.connect(SENTINEL, server.url, retries=0, timeouts=Timeouts(2, 0.3, 0.3))
+        connect(server.url, retries=0, timeouts=Timeouts(2, 0.3, 0.3))
         with pytest.raises(errors.OrnbError) as caught:
             ornb.ask("Hi", MODEL)
         assert f"Bearer {SENTINEL}".encode() in server.requests[0][0]
@@ -309,7 +322,10 @@ def test_no_error_tells_the_key(name: str, left: Left) -> None:
 
 @pytest.mark.parametrize("key", [SENTINEL, ESCAPED])
 @pytest.mark.parametrize("streamed", [True, False])
-def test_no_answer_that_says_the_key_is_kept_so(key: str, streamed: bool, left: Left) -> None:
+@both_ways
+def test_no_answer_that_says_the_key_is_kept_so(
+    connect: Callable[..., Client], key: str, streamed: bool, left: Left
+) -> None:
     said = {"id": key, "model": key, "provider": key}
     message = {"content": f"It is {key}.", "reasoning": key, "tool_calls": [{"id": key}]}
     choice = {"index": 0, "finish_reason": "stop", "delta" if streamed else "message": message}
@@ -320,8 +336,9 @@ def test_no_answer_that_says_the_key_is_kept_so(key: str, streamed: bool, left: 
     answer = (
         [begin, chunked(b"data: " + text + b"\n\n"), END] if streamed else [whole(text, **note)]
     )
-    with WireServer(answer, [listed]) as server:
-        client = ornb.connect(SENTINEL, server.url)
+    with WireServer(answer, [listed]) as server, ornb.record(left.folder / "lesson.jsonl"):
+        client = connect(server.url)
+        left.add("client", client, client._service, client._service.__dict__)
         reply = client.stream("Hi", MODEL) if streamed else client.chat("Hi", MODEL)
         if streamed:
             list(reply)
@@ -347,6 +364,14 @@ def test_no_answer_that_says_the_key_is_kept_so(key: str, streamed: bool, left: 
         lambda: ornb.connect(api_key=[SENTINEL]),
         lambda: ornb.connect(api_key=SENTINEL.encode()),
         lambda: ornb.connect(apikey=SENTINEL),
+        lambda: ornb.connect(base_url=NOBODY, headers=SENTINEL),
+        lambda: ornb.connect(base_url=NOBODY, headers={"Authorization": SENTINEL}),
+        lambda: ornb.connect(base_url=NOBODY, headers={"Host": SENTINEL}),
+        lambda: ornb.connect(base_url=NOBODY, headers={"X-Key": f"{SENTINEL}\nX-More: b"}),
+        lambda: ornb.connect(base_url=NOBODY, headers={"X-Key": [SENTINEL]}),
+        lambda: ornb.connect(base_url=NOBODY, headers={f"{SENTINEL}: x": "y"}),
+        lambda: ornb.connect(headers={"X-Key": SENTINEL}),
+        lambda: ornb.connect(offline=True, headers={"X-Key": SENTINEL}),
         lambda: ornb.sign_in(SENTINEL),
         lambda: ornb.budget(SENTINEL),
         lambda: ornb.models(sort=SENTINEL),

@@ -134,6 +134,20 @@ def test_a_fork_has_connections_of_its_own() -> None:
     assert server.connections == 2, "the parent kept its own"
 
 
+@pytest.mark.parametrize("body", [{"detail": "a fuse"}, b"Internal Server Error"])
+def test_a_server_that_fell_over_is_asked_again_on_a_new_connection(body) -> None:
+    """Starlette's closes after a 500, and does not say so: the next question would meet that."""
+    fell = [whole(body, 500), 0.3, "close"]
+    with WireServer(fell, [STREAM, delta("A"), FINISH]) as server:
+        asked = Client(base_url=server.url)
+        with pytest.raises(errors.ServerError):
+            asked.chat("Hi")
+        stream = asked.stream("Hi")
+        list(stream)
+    assert stream.reply.text == "A"
+    assert server.connections == 2
+
+
 def test_a_connection_that_was_idle_for_long_is_not_trusted(monkeypatch) -> None:
     with WireServer([STREAM, delta("A"), FINISH]) as server:
         asked = Client(base_url=server.url)

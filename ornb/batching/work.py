@@ -5,7 +5,8 @@ How a worker gets the key: threads share the caller's connections, and nothing t
 of this machine. Any other executor may send its work over a network: there each worker reads
 ``OPENROUTER_API_KEY`` of its own environment, and uses it only if it is the caller's, which a hash
 tells; so no key of somebody else's pays, and none goes to a server that it is not meant for. The
-token of the offline server is good for nothing else and always travels.
+token of the offline server is good for nothing else and always travels. Headers of the caller's own
+(``connect(headers=...)``) go the same ways; their variable is ``ORNB_HEADERS``, a JSON object.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import copy
 import functools
 import hashlib
+import json
 import os
 import threading
 from collections.abc import Callable
@@ -75,6 +77,10 @@ class Address:
     """The key itself, where it may travel."""
     key_hash: str | None = field(default=None, repr=False)
     """Else what the key of the worker's environment must hash to; None: no key is sent."""
+    secret_headers: Travelling | None = None
+    """Headers of the caller's own as JSON, where they may travel."""
+    headers_hash: str | None = field(default=None, repr=False)
+    """Else what those of the worker's environment must hash to; None: none are sent."""
 
 
 @dataclass(frozen=True)
@@ -111,6 +117,8 @@ def address_of(client: Client, executor: Executor) -> Address:
     """
     service = client._service
     key = None if service.key is None else service.key.reveal()
+    own = {name: value.reveal() for name, value in service.secret_headers.items()}
+    headers = json.dumps(own, sort_keys=True) if own else None
     travels = client.source == "offline" or isinstance(executor, ProcessPoolExecutor)
     return Address(
         client.base_url,
@@ -120,6 +128,8 @@ def address_of(client: Client, executor: Executor) -> Address:
         tuple(sorted(service._headers.items())),
         Travelling(key) if key is not None and travels else None,
         _hash(key) if key is not None and not travels else None,
+        Travelling(headers) if headers is not None and travels else None,
+        _hash(headers) if headers is not None and not travels else None,
     )
 
 
@@ -281,14 +291,10 @@ def _client(address: Address, process: int) -> Client:
     del process
     key = None if address.key is None else address.key.reveal()
     if address.key_hash is not None:
-        key = os.environ.get("OPENROUTER_API_KEY", "").strip()
-        if _hash(key) != address.key_hash:
-            state = "another OPENROUTER_API_KEY than yours" if key else "no OPENROUTER_API_KEY"
-            raise ConfigError(
-                f"A worker of the executor has {state} in its environment, and keys are not sent "
-                "to it. Set it where the workers are started; with Dask's LocalCluster, before "
-                "the cluster is."
-            )
+        key = _of_environment("OPENROUTER_API_KEY", address.key_hash, str)
+    own = None if address.secret_headers is None else address.secret_headers.reveal()
+    if address.headers_hash is not None:
+        own = _of_environment("ORNB_HEADERS", address.headers_hash, _canonical)
     headers = dict(address.headers)
     return Client(
         key,
@@ -296,9 +302,30 @@ def _client(address: Address, process: int) -> Client:
         source=address.source,
         retries=address.retries,
         timeouts=address.timeouts,
+        headers=None if own is None else json.loads(own),
         title=headers.get("X-OpenRouter-Title", "ornb"),
         referer=headers.get("HTTP-Referer", "http://localhost/ornb"),
     )
+
+
+def _of_environment(name: str, wanted: str, read: Callable[[str], str]) -> str:
+    """Give what a variable of this worker's holds, if it is the caller's."""
+    value = read(os.environ.get(name, "").strip())
+    if _hash(value) != wanted:
+        state = f"another {name} than yours" if value else f"no {name}"
+        raise ConfigError(
+            f"A worker of the executor has {state} in its environment, and keys are not sent "
+            "to it. Set it where the workers are started; with Dask's LocalCluster, before "
+            "the cluster is."
+        )
+    return value
+
+
+def _canonical(headers: str) -> str:
+    try:
+        return json.dumps(json.loads(headers), sort_keys=True)
+    except ValueError:
+        return headers
 
 
 def _unsent(task: Task, error: OrnbError) -> Reply:

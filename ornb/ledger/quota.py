@@ -103,16 +103,18 @@ class Quota:
 
     minute_used: int
     """Free calls of the last 60 s."""
-    minute_limit: int
+    minute_limit: int | None
+    """None at a server that is not OpenRouter, whose limits nobody tells."""
     day_used: int
     """Free calls since 00:00 UTC, other kernels' included where they are known."""
-    day_limit: int
+    day_limit: int | None
+    """The same."""
     resets_at: datetime
     """When the day's count begins anew (UTC)."""
     wait_s: float
     """Seconds until a further free call would be allowed; 0 is now."""
     limits_from: str
-    """"documented", "key" (``GET /key`` said so) or "refusal" (a 429 did)."""
+    """"documented", "key" (``GET /key`` said so), "refusal" (a 429 did) or "unknown"."""
     waits: bool
     """Whether free calls are spaced by us."""
     last_refusal: Refusal | None = None
@@ -120,16 +122,18 @@ class Quota:
     """The budget of the key, where it is spent: every call is refused then, free ones too."""
 
     @property
-    def minute_left(self) -> int:
-        """Free calls left for this minute."""
-        return max(0, self.minute_limit - self.minute_used)
+    def minute_left(self) -> int | None:
+        """Free calls left for this minute; None where nobody tells."""
+        return None if self.minute_limit is None else max(0, self.minute_limit - self.minute_used)
 
     @property
-    def day_left(self) -> int:
-        """Free calls left for this UTC day."""
-        return max(0, self.day_limit - self.day_used)
+    def day_left(self) -> int | None:
+        """Free calls left for this UTC day; None where nobody tells."""
+        return None if self.day_limit is None else max(0, self.day_limit - self.day_used)
 
     def __repr__(self) -> str:
+        if self.minute_limit is None or self.day_limit is None:
+            return "Free calls: this server is not OpenRouter and tells no limits"
         source = {"documented": "documented limits", "key": "the key's limits"}
         text = (
             f"Free calls: {self.minute_used} of {self.minute_limit} this minute, "

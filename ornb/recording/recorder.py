@@ -16,7 +16,7 @@ import requests
 from urllib3.exceptions import ReadTimeoutError
 
 from ..errors import ConfigError
-from ..wire.service import innermost
+from ..wire.service import PUBLIC, innermost, secret_words
 from ..wire.transport import Wire
 from . import lines
 from .lines import Exchange, Question, Times
@@ -206,9 +206,10 @@ class _Taking:
         self._question = question
         self._recorder = recorder
         self._keys = {
-            value.split(None, 1)[-1]
+            word
             for name, value in request.headers.items()
-            if name.lower() in ("authorization", "proxy-authorization", "x-api-key") and value
+            if name.lower() not in PUBLIC and isinstance(value, str)
+            for word in secret_words(name, value)
         }
         self._wire = Wire.current() or Wire()
         self._began = perf_counter()

@@ -84,7 +84,7 @@ def shown(totals: Totals, budgets: Sequence[Budget], quota: Quota | None) -> dic
             for each in totals.latest
         ],
         "budgets": [_budget(each) for each in budgets[-SHOWN_BUDGETS:]],
-        "free_calls": {} if quota is None else _free_calls(quota),
+        "free_calls": {} if quota is None or quota.day_limit is None else _free_calls(quota),
         "models": _models(totals),
     }
 

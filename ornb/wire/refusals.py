@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import re
@@ -37,6 +38,16 @@ _UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069
 
 _ABLE = re.compile("No endpoints found that support (?:(image|audio|file|video) input|tool use)")
 """Begins the refusal of what the model cannot do; its id is right."""
+
+_TOO_LONG = re.compile(
+    r"context length|context size|context ?window|too many tokens|prompt is too long"
+    r"|input token count",
+    re.IGNORECASE,
+)
+"""Says that a prompt does not fit: OpenAI, llama.cpp, LiteLLM, Anthropic, Google."""
+
+_QUOTED = re.compile(r'\{\s*"error"\s*:')
+"""Begins a service's own error inside the words of a proxy."""
 
 NEXT_STEP: dict[str, str] = {
     "AuthenticationError": (
@@ -90,6 +101,28 @@ _STEP: dict[str, str] = {
 }
 """What to do next, by ``availability.code`` and ``error_type``, where the class says too little."""
 
+ELSEWHERE: dict[str, str] = {
+    "AuthenticationError": "Give the key that it takes: {connect}.",
+    "Forbidden": "The key lacks this permission, or a rule of that server forbids it.",
+    "NotFound": "Look the id up with ornb.models(), and check base_url.",
+    "ProviderUnavailable": "Try again shortly, or pick another model.",
+    "OutOfCredits": "Whoever runs that server sets what a key may spend; ask for fewer max_tokens.",
+    "RateLimited": "Wait, or pick another model.",
+}
+"""The same where OpenRouter's accounts and keys are of no use: at any other server."""
+
+_ITS_OWN_KEY = "That server's own key for its provider was refused; whoever runs it has to mend it."
+
+OPENROUTERS = {
+    "/providers": "list of providers",
+    "/endpoints": "list of a model's endpoints",
+    "/key": "account of its keys",
+    "/credits": "account of credits",
+    "/generation": "books of single calls",
+    "/activity": "books of what was charged",
+}
+"""What only OpenRouter has, by the end of its path."""
+
 
 def refusal(
     status: int,
@@ -98,6 +131,7 @@ def refusal(
     *,
     url: str = "",
     model: str | None = None,
+    server: str | None = None,
     now: datetime | None = None,
 ) -> ApiError | UnexpectedAnswer:
     """Make the error that an answer stands for.
@@ -114,6 +148,8 @@ def refusal(
         Address asked; only its host is repeated.
     model : str, optional
         Model asked for.
+    server : str, optional
+        Its ``base_url``, where it is another one than OpenRouter.
     now : datetime, optional
         The present, for dates in the headers (UTC).
 
@@ -135,12 +171,19 @@ def refusal(
     official SDK 1.3.84. Bodies seen elsewhere differ from it: a
     code as a string, metadata that is null, ``raw`` as text, as JSON in a string, or as an object.
     """
-    error = _error_object(body)
+    error = _error_object(body, status)
+    host = urlsplit(url).netloc or "The server"
+    if "X-Ornb-Source" in headers:  # the offline default speaks for OpenRouter
+        server = None
+    has_not = _has_not(status, error, url, model) if server else None
+    if has_not is not None:
+        return NotFound(f"{host} {has_not} [{status}].", status_code=status)
     if error is None:
-        host = urlsplit(url).netloc or "The server"
-        return _not_ours(status, headers, body, host, model, retry_after(headers, now=now))
+        return _not_ours(status, headers, body, host, model, server, retry_after(headers, now=now))
+    quoted = _quoted(error)
+    error = error | quoted
     metadata = _mapping(error.get("metadata"))
-    effective = _status_of(error, status)
+    effective = _code_in(quoted) or (status if status >= 400 else _code_in(error)) or 502
     error_type = metadata.get("error_type") or error.get("error_type")
     kind = _kind(effective, error_type, error, metadata)
     facts: dict[str, Any] = {
@@ -153,7 +196,8 @@ def refusal(
         "generation_id": headers.get("X-Generation-Id"),
         "raw": error,
     }
-    return kind(_words(kind, effective, ApiError("", **facts), metadata), **facts)
+    steps = _steps(server, headers, str(error.get("message")))
+    return kind(_words(kind, effective, ApiError("", **facts), metadata, steps), **facts)
 
 
 def retry_after(
@@ -169,7 +213,8 @@ def retry_after(
     ----------
     headers : mapping of str to str
         ``Retry-After`` (seconds or a date), or ``X-RateLimit-Reset`` (epoch milliseconds); and
-        ``Date``, the service's own clock.
+        ``Date``, the service's own clock. A LiteLLM proxy puts ``llm_provider-`` before those of
+        the provider.
     metadata : mapping, optional
         ``error.metadata``, whose ``headers`` may hold a copy of the limits.
     availability : mapping, optional
@@ -194,9 +239,10 @@ def retry_after(
     now = now or _date(headers.get("Date")) or datetime.now(UTC)
     copied = _mapping(_mapping(metadata).get("headers"))
     reset = _number(headers.get("X-RateLimit-Reset") or copied.get("X-RateLimit-Reset"))
-    until = _date(headers.get("Retry-After"))
+    told = headers.get("Retry-After") or headers.get("llm_provider-Retry-After")
+    until = _date(told)
     for pause in (
-        _number(headers.get("Retry-After")),
+        _number(told),
         None if until is None else (until - now).total_seconds(),
         None if reset is None else reset / 1000 - now.timestamp(),
         _number(_mapping(availability).get("retry_after")),
@@ -222,17 +268,64 @@ def _date(value: Any) -> datetime | None:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-def _error_object(body: bytes) -> dict[str, Any] | None:
+def _error_object(body: bytes, status: int) -> dict[str, Any] | None:
+    """The error, out of the shapes that servers give it."""
     try:
         value = json.loads(body)
     except (ValueError, RecursionError):
         return None
-    error = value.get("error") if isinstance(value, dict) else None
+    if not isinstance(value, dict):
+        return None
+    error = value.get("error")
+    if error is None and status >= 400:
+        # FastAPI says "detail"; Portkey, Mistral and older releases of vLLM have no envelope.
+        error = (
+            _detail(value["detail"]) if "detail" in value else value if "message" in value else None
+        )
     if isinstance(error, str):  # other OpenAI-compatible servers send a bare sentence
         return {"message": error}
     if isinstance(error, dict) and isinstance(error.get("error"), dict):  # seen nested twice
         error = error["error"] | {key: error[key] for key in error if key != "error"}
     return error if isinstance(error, dict) else None
+
+
+def _detail(detail: Any) -> Any:
+    """FastAPI's word: a sentence, an error, or a list of the fields that are not right."""
+    if isinstance(detail, list):
+        wrong = [each for each in detail if isinstance(each, dict)]
+        return "; ".join(f"{_place(each.get('loc'))}{each.get('msg')}" for each in wrong)
+    if isinstance(detail, dict):
+        return detail if "message" in detail else detail.get("error") or json.dumps(detail)
+    return str(detail)
+
+
+def _place(path: Any) -> str:
+    return f"{'.'.join(map(str, path[1:] or path))}: " if isinstance(path, list) and path else ""
+
+
+def _quoted(error: Mapping[str, Any]) -> dict[str, Any]:
+    """A service's own error that a proxy repeats inside its words; empty where there is none."""
+    message = str(error.get("message"))
+    begin = _QUOTED.search(message)
+    if begin is None:
+        return {}
+    with contextlib.suppress(ValueError, RecursionError):
+        inner = json.JSONDecoder().raw_decode(message, begin.start())[0]["error"]
+        return inner if isinstance(inner, dict) else {}
+    return {}
+
+
+def _has_not(
+    status: int, error: Mapping[str, Any] | None, url: str, model: str | None
+) -> str | None:
+    """What another server than OpenRouter lacks, where it was asked for that."""
+    path = urlsplit(url).path
+    what = next((OPENROUTERS[end] for end in OPENROUTERS if path.endswith(end)), None)
+    if what is None or status not in (404, 405, 501):
+        return None
+    if model and error and model.casefold() in str(error.get("message")).casefold():
+        return None  # it has such lists, and not this model
+    return f"has no {what}, as servers other than OpenRouter have none"
 
 
 def _not_ours(
@@ -241,6 +334,7 @@ def _not_ours(
     body: bytes,
     host: str,
     model: str | None,
+    server: str | None,
     pause: float | None,
 ) -> ApiError | UnexpectedAnswer:
     if 300 <= status < 400 and headers.get("Location"):
@@ -256,7 +350,7 @@ def _not_ours(
             message + "A proxy or a sign-in page may stand in between, or base_url is not right."
         )
     return kind(
-        message + _with_pause(kind, NEXT_STEP[kind.__name__], pause),
+        message + _with_pause(kind, _steps(server, headers, "")[kind.__name__], pause),
         status_code=status,
         model=model,
         retry_after=pause,
@@ -274,37 +368,43 @@ def _shown(text: str) -> str:
     return quoted if shown else "nothing"
 
 
-def _status_of(error: Mapping[str, Any], status: int) -> int:
-    """The status meant: inside an answer that had begun, the transport's own is 200."""
-    if status >= 400:
-        return status
+def _code_in(error: Mapping[str, Any]) -> int | None:
+    """The status that an error names: inside an answer that had begun, the transport's is 200."""
     for value in (error.get("code"), error.get("http_status")):
         try:
             if value is not None and 400 <= int(value) <= 599:
                 return int(value)
         except (TypeError, ValueError, OverflowError):  # the last of an infinity
             continue
-    return 502
+    return None
 
 
 def _kind(
     status: int, error_type: Any, error: Mapping[str, Any], metadata: Mapping[str, Any]
 ) -> type[ApiError]:
-    kind = BY_TYPE.get(error_type) if isinstance(error_type, str) else None
+    # OpenAI has the word in `code`, llama.cpp and LiteLLM in `type`.
+    words = (error_type, error.get("code"), error.get("type"))
+    kind = next(
+        (BY_TYPE[each] for each in words if isinstance(each, str) and each in BY_TYPE), None
+    )
     if kind is None:
         kind = BY_STATUS.get(status) or (ServerError if status >= 500 else BadRequest)
     if kind is Forbidden and ("reasons" in metadata or "flagged_input" in metadata):
         return Moderated
-    # Older answers have no error_type for a prompt that does not fit.
-    if kind is BadRequest and re.search(
-        r"context length|context window|too many tokens", str(error.get("message")), re.IGNORECASE
-    ):
+    # Older answers, and many servers, have no error_type for a prompt that does not fit.
+    if kind is BadRequest and _TOO_LONG.search(str(error.get("message"))):
         return ContextTooLong
     return kind
 
 
-def _words(kind: type[ApiError], status: int, facts: ApiError, metadata: Mapping[str, Any]) -> str:
-    said = _text(facts.raw.get("message")) or "no reason given"
+def _words(
+    kind: type[ApiError],
+    status: int,
+    facts: ApiError,
+    metadata: Mapping[str, Any],
+    steps: Mapping[str, str],
+) -> str:
+    said = _text(facts.raw.get("message")) or _too_many(facts.raw) or "no reason given"
     raw = _raw_message(metadata.get("raw"))
     if raw and raw not in said:
         said = f"{said.rstrip('. ')}: {raw}"
@@ -315,7 +415,7 @@ def _words(kind: type[ApiError], status: int, facts: ApiError, metadata: Mapping
     where = ", ".join(part for part in about if part)
     words = (_text(facts.availability.get("code")), facts.error_type)
     own = next((_STEP[word] for word in words if word in _STEP), None)
-    step = _with_pause(kind, own or _next_step(kind, said), facts.retry_after)
+    step = _with_pause(kind, own or _next_step(kind, said, steps), facts.retry_after)
     said = f"{said[:SHOWN].rstrip('. ')}{_ruled_out_by(facts.availability)}"
     return _UNSEEN.sub("\ufffd", " ".join((f"{said} [{where}]. {step}", *_further(facts))))
 
@@ -352,13 +452,33 @@ def _listed(names: Any) -> str:
     return ", ".join([name[:80] for name in found if name][:MENTIONED])
 
 
+def _too_many(error: Mapping[str, Any]) -> str | None:
+    sent, room = error.get("n_prompt_tokens"), error.get("n_ctx")  # llama.cpp's
+    if not (isinstance(sent, int) and isinstance(room, int)):
+        return None
+    return f"A prompt of {sent:,} tokens does not fit the {room:,} that the server has room for"
+
+
 def _with_pause(kind: type[ApiError], step: str, pause: float | None) -> str:
     if pause is None or kind not in (RateLimited, ProviderUnavailable):
         return step
     return f"Try again in {_duration(pause)}. {step}"
 
 
-def _next_step(kind: type[ApiError], said: str) -> str:
+def _steps(server: str | None, headers: Mapping[str, str], said: str) -> Mapping[str, str]:
+    """What to do next, by class, at the server that was asked."""
+    if server is None:
+        return NEXT_STEP
+    connect = f'ornb.connect(base_url="{server}", api_key=...)'
+    steps = NEXT_STEP | {kind: step.format(connect=connect) for kind, step in ELSEWHERE.items()}
+    if any(name.lower().startswith("llm_provider-") for name in headers):
+        steps["AuthenticationError"] = _ITS_OWN_KEY
+    if re.search(r"\bheader\b", said):
+        steps["BadRequest"] = "ornb.connect(..., headers={...}) sends headers of your own."
+    return steps
+
+
+def _next_step(kind: type[ApiError], said: str, steps: Mapping[str, str]) -> str:
     """What to do now; some refusals are told apart by their words only."""
     if kind is RateLimited and "free-models-per-day" in said:
         return (
@@ -375,7 +495,7 @@ def _next_step(kind: type[ApiError], said: str) -> str:
         return _STEP["privacy_restricted"]
     if kind is OutOfCredits and "afford" not in said and "free" in said:
         return "Add credits: a negative balance stops free models too."
-    return NEXT_STEP[kind.__name__]
+    return steps[kind.__name__]
 
 
 def _duration(seconds: float) -> str:

@@ -44,6 +44,12 @@ LONGEST_REFUSAL = 2**20
 """Bytes read of a refusal."""
 REFUSAL_S = 5.0
 """Silence allowed in the body of a refusal, whose headers have said the most already."""
+OURS = frozenset(
+    {"accept-encoding", "connection", "content-length", "content-type", "host", "transfer-encoding"}
+)
+"""Headers that follow from what is sent."""
+PUBLIC = OURS | {"accept", "http-referer", "user-agent", "x-openrouter-title"}
+"""Headers that hold no secret."""
 
 
 class Secret:
@@ -85,10 +91,13 @@ class Secret:
 class _Bearer(AuthBase):
     """Sets the key on the way out; a ``.netrc`` entry for the host cannot replace it."""
 
-    def __init__(self, key: Secret | None) -> None:
+    def __init__(self, key: Secret | None, headers: Mapping[str, Secret]) -> None:
         self._key = key
+        self._headers = headers
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        for name, value in self._headers.items():
+            request.headers[name] = value.reveal()
         if self._key is not None:
             request.headers["Authorization"] = f"Bearer {self._key.reveal()}"
         return request
@@ -149,11 +158,13 @@ class Service:
         Patience, in s.
     headers : mapping of str to str, optional
         Sent with every request.
+    secret_headers : mapping of str to str, optional
+        The same; they are kept as the key is.
 
     Raises
     ------
     ConfigError
-        `base_url` is not an http(s) address, or `api_key` is not a header value.
+        `base_url` is not an http(s) address, or `api_key` or a header is not one.
 
     Examples
     --------
@@ -168,15 +179,22 @@ class Service:
         *,
         timeouts: Timeouts | None = None,
         headers: Mapping[str, str] | None = None,
+        secret_headers: Mapping[str, str] | None = None,
     ) -> None:
         self.base_url = _checked_url(base_url)
         self.host = urlsplit(self.base_url).netloc
         self.timeouts = _checked_timeouts(timeouts)
         self.key = Secret(_checked_key(api_key)) if api_key else None
+        self.secret_headers = _checked_headers(secret_headers or {})
         # Words such as "none", for servers that need no key, are no secret: answers hold them too.
-        self._told = self.key if self.key and len(self.key.reveal()) >= SHORTEST_KEY else None
+        words = (
+            {self.key.reveal()} if self.key and len(self.key.reveal()) >= SHORTEST_KEY else set()
+        )
+        for name, value in self.secret_headers.items():
+            words |= secret_words(name, value.reveal())
+        self._secrets = tuple(map(Secret, sorted(words, key=len, reverse=True)))
         self._headers = dict(headers or {})
-        self._auth = _Bearer(self.key)
+        self._auth = _Bearer(self.key, self.secret_headers)
         # A proxy leads to other machines, not to this one; and a prompt that stays here, with what
         # lets one in, is not told to it.
         self._proxies: dict[str, Any] = {}
@@ -205,8 +223,13 @@ class Service:
         >>> Service("http://127.0.0.1:11434/v1").twin().base_url
         'http://127.0.0.1:11434/v1'
         """
-        key = None if self.key is None else self.key.reveal()
-        return Service(self.base_url, key, timeouts=self.timeouts, headers=self._headers)
+        return Service(
+            self.base_url,
+            None if self.key is None else self.key.reveal(),
+            timeouts=self.timeouts,
+            headers=self._headers,
+            secret_headers={name: value.reveal() for name, value in self.secret_headers.items()},
+        )
 
     @contextlib.contextmanager
     def open(
@@ -305,16 +328,19 @@ class Service:
             To be raised.
         """
         headers = {name: self.without_key(value) for name, value in response.headers.items()}
-        if self._told is not None:
-            body = body.replace(self._told.reveal().encode(), KEY.encode())
-            with contextlib.suppress(ValueError, RecursionError):
+        if self._secrets:
+            try:
                 body = json.dumps(self.clean(json.loads(body))).encode()
+            except (ValueError, RecursionError):
+                for secret in self._secrets:
+                    body = body.replace(secret.reveal().encode(), KEY.encode())
         return refusal(
             response.status_code,
             CaseInsensitiveDict(headers),
             body,
             url=response.url or "",
             model=model,
+            server=None if is_openrouter(self.base_url) else self.base_url,
         )
 
     def without_key(self, text: str) -> str:
@@ -335,10 +361,10 @@ class Service:
         >>> Service("http://127.0.0.1/v1", "sk-or-1234").without_key("Not known: sk-or-1234")
         'Not known: [key]'
         """
-        if self._told is None:
-            return text
-        key = self._told.reveal()
-        return text.replace(key, KEY).replace(quote(key, safe=""), KEY)
+        for secret in self._secrets:
+            word = secret.reveal()
+            text = text.replace(word, KEY).replace(quote(word, safe=""), KEY)
+        return text
 
     def clean(self, value: Any, text: str = "\\u00") -> Any:
         """Take the key out of a JSON value, should it be echoed there.
@@ -360,8 +386,10 @@ class Service:
         >>> Service("http://127.0.0.1/v1", "sk-or-1234").clean({"text": ["Key sk-or-1234"]})
         {'text': ['Key [key]']}
         """
-        if self._told is None or not (
-            "\\u00" in text or "\\/" in text or self._told.reveal() in text
+        if not self._secrets or not (
+            "\\u00" in text
+            or "\\/" in text
+            or any(secret.reveal() in text for secret in self._secrets)
         ):
             return value
         if isinstance(value, str):
@@ -446,7 +474,7 @@ class Service:
         body = b"".join(pieces)
         try:
             value = json.loads(body)
-            return value if self._told is None else self.clean(value, body.decode(errors="replace"))
+            return self.clean(value, body.decode(errors="replace")) if self._secrets else value
         except (ValueError, RecursionError) as error:
             unsay(error)
             raise self.refusal(response, body, model) from error
@@ -595,6 +623,80 @@ def innermost(error: BaseException) -> str:
     """
     found = re.findall(r"\[Errno -?\d+\] ([^'\")]+)|(certificate verify failed[^(\"]*)", str(error))
     return next((word.strip() for pair in found for word in pair if word), "connection failed")
+
+
+def is_openrouter(url: str) -> bool:
+    """Tell OpenRouter's own addresses.
+
+    Parameters
+    ----------
+    url : str
+        An address.
+
+    Returns
+    -------
+    bool
+
+    Examples
+    --------
+    >>> is_openrouter("https://openrouter.ai/api/v1"), is_openrouter("https://openrouter.ai.example")
+    (True, False)
+    """
+    host = urlsplit(url).hostname or ""
+    return host == "openrouter.ai" or host.endswith(".openrouter.ai")
+
+
+_NAMED_SECRET = re.compile("key|token|auth|secret|pass|cookie|cred", re.IGNORECASE)
+_WORDS = re.compile(r"""[^\s"'{}\[\],;:=&?]+""")
+
+
+def secret_words(name: str, value: str) -> set[str]:
+    """Give what of a header is taken out of answers, should it be echoed there.
+
+    Parameters
+    ----------
+    name, value : str
+        Of the header.
+
+    Returns
+    -------
+    set of str
+        The value and its words, as far as they look like keys: of 8 characters or more, and long,
+        or of letters with digits, or in a header named for a key. ``openrouter`` is a name.
+
+    Examples
+    --------
+    >>> secret_words("X-Portkey-Provider", "openrouter")
+    set()
+    >>> sorted(secret_words("X-Auth", "Bearer swordfish"))
+    ['Bearer swordfish', 'swordfish']
+    """
+    named = _NAMED_SECRET.search(name) is not None
+    return {
+        word
+        for word in (value, *_WORDS.findall(value))
+        if len(word) >= 2 * SHORTEST_KEY
+        or (len(word) >= SHORTEST_KEY and (named or re.search(r"\d.*[^\W\d]|[^\W\d].*\d", word)))
+    }
+
+
+def _checked_headers(headers: Mapping[str, str]) -> dict[str, Secret]:
+    """Refuse what is no header, without repeating a value: it may be a key."""
+    if not isinstance(headers, Mapping):
+        raise ConfigError("headers is no dict; give names and values, such as {'X-Team': 'a'}.")
+    checked = {}
+    for name, value in headers.items():
+        if not isinstance(name, str) or not re.fullmatch(r"[\w!#$%&'*+.^`|~-]+", name, re.ASCII):
+            raise ConfigError("headers has a name that no header has; give letters and hyphens.")
+        if name.lower() in ("authorization", "proxy-authorization"):
+            raise ConfigError(f"{name} is no header to give: the key goes to api_key=...")
+        if name.lower() in OURS:
+            raise ConfigError(f"{name} is no header to give: it follows from what is sent.")
+        text = value.strip() if isinstance(value, str) else ""
+        if not text or not text.isascii() or not text.isprintable():
+            raise ConfigError("headers has a value that is no line of plain text; give one.")
+        checked[name] = Secret(text)
+    return checked
 
 
 def _is_here(host: str) -> bool:

@@ -389,7 +389,8 @@ def check_fields(params: Mapping[str, Any]) -> None:
         if name.lower().replace("-", "_") in NO_PARAMETERS:
             raise ConfigError(
                 f"{name} is no parameter of a call, so nothing was sent. A key goes to "
-                "ornb.connect(api_key=...), or is read from OPENROUTER_API_KEY."
+                "ornb.connect(api_key=...), or is read from OPENROUTER_API_KEY; headers go to "
+                "ornb.connect(headers=...)."
             )
 
 

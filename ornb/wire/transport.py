@@ -233,6 +233,9 @@ class _Response(HTTPResponse):
     def begin(self) -> None:
         super().begin()
         self._reads.until = None
+        # Servers that fell over (Starlette's) often close after they said so, without a word: the
+        # next request would run into that. Nor is an end kept that came of a failing gateway.
+        self.will_close = self.will_close or self.status >= 500
         if self.status in (101, 204, 304):  # nobody asked for no answer: one may follow
             self._shut()
 

@@ -105,6 +105,9 @@ ENDPOINT_COLUMNS: dict[str, Column] = {
     "provider_name": Column("str", "the provider's display name"),
     "tag": Column("str", "what `provider.order`, `only` and `ignore` take; not always unique"),
     "quantization": Column("str", "fp8, bf16, int4 ...; missing if not listed or `unknown`"),
+    "service_tier": Column(
+        "str", "flex, priority, ultrafast; missing for the standard one, and before 2026-10"
+    ),
     "context_length": Column("Int64", "tokens, prompt and answer together"),
     "max_completion_tokens": Column("Int64", "most tokens in one answer"),
     "max_prompt_tokens": Column("Int64", "most tokens in one prompt"),
@@ -112,6 +115,11 @@ ENDPOINT_COLUMNS: dict[str, Column] = {
     "tools": Column("bool", "supports the parameter `tools`"),
     "structured_outputs": Column("bool", "supports the parameter `structured_outputs`"),
     "reasoning": Column("bool", "supports the parameter `reasoning`"),
+    "supports_tool_choice": Column(
+        "object",
+        "tuple of the values of `tool_choice` that work (auto, function, none, required); "
+        "None if not listed",
+    ),
     "prompt_usd_per_million": Column(
         "float64", "USD per million prompt tokens, discount taken off"
     ),
@@ -391,7 +399,7 @@ def endpoints_to_frame(
     References
     ----------
     OpenRouter OpenAPI file, ``PublicEndpoint``, as of 2026-08-22: latency is the time to the first
-    token.
+    token. ``service_tier`` and ``supports_tool_choice`` are in the official SDK of 2026-10.
     """
     data = answer.get("data", answer) if isinstance(answer, dict) else answer
     model_id = c.text(data.get("id")) if isinstance(data, dict) else None
@@ -416,11 +424,20 @@ def _endpoint_columns(records: list[Record], model_id: str | None) -> dict[str, 
         "quantization": c.strings(
             [None if q == "unknown" else q for q in c.field(records, "quantization")]
         ),
+        "service_tier": c.strings(c.field(records, "service_tier")),
         "context_length": c.counts(c.values(records, "context_length")),
         "max_completion_tokens": c.counts(c.values(records, "max_completion_tokens")),
         "max_prompt_tokens": c.counts(c.values(records, "max_prompt_tokens")),
         "supported_parameters": c.objects(parameters.rows),
         **{p: parameters.has(p) for p in ("tools", "structured_outputs", "reasoning")},
+        "supports_tool_choice": c.objects(
+            [
+                tuple(name for name, works in choices.items() if works is True)
+                if isinstance(choices, dict)
+                else None
+                for choices in c.values(records, "supports_tool_choice")
+            ]
+        ),
         **_price_columns(prices),
         "discount": c.floats(c.values(prices, "discount")),
         "status": c.integers(c.values(records, "status")),

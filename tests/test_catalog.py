@@ -381,7 +381,24 @@ def test_an_old_endpoint_with_a_bare_number_is_read():
     assert frame["time_to_first_token_p90_s"].isna().all()
 
 
-@given(st.lists(JSON | st.dictionaries(st.sampled_from(["pricing", "tag", "status"]), JSON)))
+def test_rows_of_one_provider_are_told_apart_by_their_tier():
+    can = {"auto": True, "none": True, "required": False, "function": "yes"}
+    frame = endpoints_to_frame(
+        [
+            {"provider_name": "NorthCloud", "service_tier": None, "supports_tool_choice": can},
+            {"provider_name": "NorthCloud", "service_tier": "flex", "supports_tool_choice": {}},
+            {"provider_name": "NorthCloud"},
+            {"provider_name": "NorthCloud", "service_tier": 3, "supports_tool_choice": ["auto"]},
+        ]
+    )
+    assert frame["service_tier"].fillna("-").tolist() == ["-", "flex", "-", "-"]
+    assert frame["supports_tool_choice"].tolist() == [("auto", "none"), (), None, None]
+
+
+ENDPOINT_FIELDS = ["pricing", "tag", "status", "service_tier", "supports_tool_choice"]
+
+
+@given(st.lists(JSON | st.dictionaries(st.sampled_from(ENDPOINT_FIELDS), JSON)))
 @settings(deadline=None)
 def test_no_endpoint_is_too_odd(endpoints):
     frame = endpoints_to_frame({"data": {"endpoints": endpoints}})

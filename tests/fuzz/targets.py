@@ -153,7 +153,7 @@ ENDPOINT_WORDS = tuple(
         "max_prompt_tokens supported_parameters pricing prompt completion discount status "
         "uptime_last_5m uptime_last_30m uptime_last_1d latency_last_30m throughput_last_30m "
         "p50 p75 p90 p99 supports_implicit_caching model_id unknown slug name datacenters "
-        "headquarters privacy_policy_url"
+        "headquarters privacy_policy_url service_tier supports_tool_choice auto"
     )
 )
 CONDITIONS: tuple[dict[str, Any], ...] = (

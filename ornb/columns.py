@@ -190,7 +190,10 @@ def _float(value: Any) -> float:
 def integers(listed: list[Any]) -> Any:
     """Int64, also from text and whole floats; missing where there is no 64-bit integer."""
     numbers = _int64(listed)
-    return pd.arrays.IntegerArray(numbers, numbers == _MISSING)
+    missing = numbers == _MISSING
+    for place in np.flatnonzero(missing):  # it may be the number itself
+        missing[place] = type(listed[place]) is not int or listed[place] != _MISSING
+    return pd.arrays.IntegerArray(numbers, missing)
 
 
 def counts(listed: list[Any]) -> Any:

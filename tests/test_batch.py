@@ -763,6 +763,81 @@ def test_answers_of_another_shape_are_asked_again(serve, tmp_path):
     assert [run["year"].item() for run in runs[1:]] == [1815, 1815]
 
 
+LEAST, BEYOND = -(2**63), 89014103211118510720
+
+
+@pytest.mark.parametrize(
+    ("kind", "said", "kept", "dtype"),
+    [
+        ("integer", [LEAST, 2**63 - 1], [LEAST, 2**63 - 1], "Int64"),
+        ("integer", [BEYOND, 7], [BEYOND, 7], "object"),
+        ("integer", [1e300, 7], [1e300, 7], "object"),
+        ("integer", [3.0, 7], [3, 7], "Int64"),
+        ("number", [BEYOND, 0.5], [BEYOND, 0.5], "object"),
+        ("number", [10**400, 0.5], [10**400, 0.5], "object"),
+        ("number", [-0.0, 2**53], [0.0, 2**53], "float64"),
+        (["integer", "null"], [BEYOND, None], [BEYOND, None], "object"),
+        ("array", [[BEYOND], []], [[BEYOND], []], "object"),
+    ],
+    ids=str,
+)
+def test_a_figure_that_its_dtype_cannot_hold_is_kept(serve, tmp_path, kind, said, kept, dtype):
+    shape = {"type": "object", "properties": {"code": {"type": kind}}, "required": ["code"]}
+    serve(lambda prompt, _: answered(json.dumps({"code": said[int(prompt)]})))
+    for status in ("ok", "cached"):
+        answers = batch(["0", "1"], schema=shape, store=tmp_path / "a.sqlite3")
+        assert answers["status"].tolist() == [status] * 2
+        assert (answers["code"].tolist(), str(answers["code"].dtype)) == (kept, dtype)
+
+
+@pytest.mark.parametrize("said", ['{"x": 1e400}', '{"x": [{"y": -1e400}]}', '{"z": 1e999}'])
+def test_a_figure_beyond_the_floats_is_an_error_with_its_place(serve, said):
+    from pydantic import BaseModel, ConfigDict
+
+    class Any(BaseModel):
+        model_config = ConfigDict(extra="allow")
+        x: object = None
+
+    serve(lambda *_: answered(said))
+    for shape in ({"type": "object"}, {"type": "object", "properties": {"x": {}}}, Any):
+        answers = batch(["a"], schema=shape, resume=False)
+        assert answers["status"].tolist() == ["error"]
+        assert re.search(
+            r"at (x|x\[0\]\.y|z): expected a number up to 1\.8e308", answers.loc[0, "error"]
+        )
+        assert answers.loc[0, "answer"] == said
+
+
+def test_a_value_that_pydantic_writes_otherwise_is_kept(serve):
+    from pydantic import BaseModel, field_serializer
+
+    class Way(BaseModel):
+        length: int
+        is_open: bool
+
+        @field_serializer("length")
+        def _length(self, value: int) -> str:
+            return f"{value} km"
+
+        @field_serializer("is_open")
+        def _open(self, value: bool) -> str:
+            return "yes" if value else "no"
+
+    serve(lambda *_: answered('{"length": 3, "is_open": true}'))
+    answers = batch(["a"], schema=Way)
+    assert answers.loc[0, ["length", "is_open"]].tolist() == ["3 km", "yes"]
+
+
+def test_figures_of_a_service_that_no_dtype_holds_cost_no_answer(serve, tmp_path):
+    usage = {"prompt_tokens": 10**30, "completion_tokens": 2, "cost": 0.5}
+    ended = event(choices=[], usage=usage) + DONE + END
+    serve(lambda *_: [STREAM, delta("Yes", "stop") + ended])
+    for status in ("ok", "cached"):
+        answers = batch(["a"], store=tmp_path / "a.sqlite3")
+        assert answers.loc[0, ["answer", "status"]].tolist() == ["Yes", status]
+        assert answers.loc[0, ["completion_tokens", "cost_usd"]].tolist() == [2, 0.5]
+
+
 def test_a_schema_without_properties_is_one_column(serve):
     serve(lambda *_: answered('{"x": 1}'))
     answers = batch(["a"], schema={"type": "object"})

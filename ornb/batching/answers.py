@@ -209,7 +209,7 @@ class Shape:
         Returns
         -------
         dict of str to array
-            Missing where an answer has no such field.
+            Missing where an answer has no such field; objects where the dtype cannot hold a value.
 
         Examples
         --------
@@ -221,12 +221,19 @@ class Shape:
         for name, dtype in self.dtypes.items():
             values = [None if a.fields is None else a.fields.get(name) for a in answers]
             node = self._properties.get(name, {})
-            made[name] = (
+            column = (
                 pd.Categorical(values, categories=_choices(node))
                 if dtype == "category"
                 else _ARRAYS[dtype](values)
             )
+            made[name] = column if dtype == "str" or _holds(column, values) else c.objects(values)
         return made
+
+
+def _holds(column: Any, values: list[Any]) -> bool:
+    """Whether a column has all values as they were: no integer of 65 bits is missing or rounded."""
+    pairs = zip(column.tolist(), values, strict=True)  # NumPy would round what it compares
+    return all(value is None or (kept is not pd.NA and kept == value) for kept, value in pairs)
 
 
 _ARRAYS: dict[str, Callable[[list[Any]], Any]] = {

@@ -246,11 +246,11 @@ def default_path() -> Path:
 
 
 def _row(answer: Answer) -> Mapping[str, Any]:
+    """Without what no database takes: NUL, half a surrogate pair, counts of more than 64 bits."""
     values = {name: getattr(answer, name) for name in _NAMES}
-    return {
-        # What no database takes: NUL, and half a surrogate pair.
-        name: value.replace("\x00", "").encode("utf-8", "replace").decode()
-        if isinstance(value, str)
-        else value
-        for name, value in values.items()
-    }
+    for name, value in values.items():
+        if isinstance(value, str):
+            values[name] = value.replace("\x00", "").encode("utf-8", "replace").decode()
+        elif name in _WHOLE and value is not None and abs(value) >= 2**63:
+            values[name] = None
+    return values

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime as dt
 import enum
+import math
 import types
 import typing
 from collections import abc
@@ -64,6 +65,7 @@ def validate(value: Any, schema: Mapping[str, Any], what: str = "The answer") ->
 
     if _deeper(value, DEEPEST):
         raise mismatch(what, (), f"at most {DEEPEST} levels", value)
+    _refuse_infinite(value, (), what)
     # An empty registry: without one, jsonschema would load what a reference names.
     checker = _validator(schema)(schema, registry=Registry())
     try:
@@ -74,6 +76,17 @@ def validate(value: Any, schema: Mapping[str, Any], what: str = "The answer") ->
         raise mismatch(what, (), "less depth, or smaller numbers", value) from problem
     if error is not None:
         raise mismatch(what, error.absolute_path, _expected(error), error.instance)
+
+
+def _refuse_infinite(value: Any, path: tuple[Any, ...], what: str) -> None:
+    """JSON may write 1e400, which no float holds: Python reads it as infinity, and says nothing."""
+    left = [(path, value)]
+    for place, node in left:
+        if isinstance(node, float) and math.isinf(node):
+            raise mismatch(what, place, "a number up to 1.8e308", node)
+        if isinstance(node, dict | list):
+            inside = node.items() if isinstance(node, dict) else enumerate(node)
+            left += [((*place, key), child) for key, child in inside]
 
 
 def _deeper(value: Any, levels: int) -> bool:
@@ -196,6 +209,7 @@ def _one_of(hints: tuple[Any, ...], value: Any, path: tuple[Any, ...], what: str
 
 
 def _validated(cls: Any, value: Any, path: tuple[Any, ...], what: str) -> Any:
+    _refuse_infinite(value, path, what)
     try:
         return cls.model_validate(value)
     except ValueError as error:

@@ -22,9 +22,8 @@ from .ledger.budget import Budget
 from .ledger.quota import is_counted
 from .ledger.tracker import exact_sum
 from .offline import start
-from .request.structured import response_format
+from .request.asked import fields_of
 from .wire.reply import Reply, format_usd
-from .wire.stream import check_fields
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -218,7 +217,9 @@ class _Batch:
         self.client = session.client() if client is None else client
         self.is_default = client is None
         self.cap = None if cap_usd is None else _cap(cap_usd)
-        self.request = self._request(model, schema, params)
+        self.request = fields_of("ornb.batch", params, schema)
+        if self.is_default or model is not None:
+            self.request["model"] = session.model_id(model)
         service = self._service()
         self.rows = Rows(self.frame, template, system, self.request, service)
         self.prices = Prices(self.client, _remembered(self._record_of))
@@ -238,19 +239,6 @@ class _Batch:
             self.kept.close()
             raise
         self.due = [digest for digest in self.first if digest not in self.known]
-
-    def _request(self, model: Any, schema: Any, params: dict[str, Any]) -> dict[str, Any]:
-        check_fields(params)
-        taken = {"messages", "stream"} | ({"response_format"} if schema is not None else set())
-        wrong = sorted(taken & params.keys())
-        if wrong:
-            raise ConfigError(f"{wrong[0]} is made by the batch itself; leave it out.")
-        request = dict(params)
-        if self.is_default or model is not None:
-            request["model"] = session.model_id(model)
-        if schema is not None:
-            request["response_format"] = response_format(schema)
-        return request
 
     def _service(self) -> str:
         """Whose answers these are, for the content hash."""

@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 from urllib.parse import quote, urljoin, urlsplit
 
 from .errors import ConfigError, NotFound, UnexpectedAnswer
+from .wire.body import Messages
 from .wire.reply import Event, Reply, Timing, Usage
-from .wire.service import Secret, Service, Timeouts
-from .wire.stream import BeforeCall, Messages, Stream
+from .wire.service import Secret, Service, Timeouts, is_openrouter
+from .wire.stream import BeforeCall, Stream
 from .wire.transport import Wire
 
 __all__ = [
@@ -402,7 +403,7 @@ class Client:
         >>> text == stream.reply.text
         True
         """
-        if self.source == "live" and self._service.host != urlsplit(OPENROUTER).netloc:
+        if self.source == "live" and not is_openrouter(self.base_url):
             # OpenRouter always counts tokens; other servers count those of a stream if asked.
             params.setdefault("stream_options", {"include_usage": True})
         return self._call(messages, model, params, streamed=True)
@@ -414,7 +415,6 @@ class Client:
     def _call(
         self, messages: Messages, model: str | None, params: dict[str, Any], *, streamed: bool
     ) -> Stream:
-        params.pop("stream", None)
         return Stream(
             self._service,
             messages,

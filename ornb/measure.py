@@ -38,13 +38,15 @@ from .errors import OrnbError
 from .ledger.budget import budget
 from .ledger.tracker import USAGE_COLUMNS, UsageTracker
 from .measure_plan import MARK, checked_cap, plan_of, price_of
+from .wire.body import text_of
 from .wire.transport import Wire
 
 if TYPE_CHECKING:
     from .client import Client
     from .measure_plan import Burst, Plan
+    from .wire.body import Messages
     from .wire.reply import Reply
-    from .wire.stream import Messages, Stream
+    from .wire.stream import Stream
 
 __all__ = ["MEASURE_COLUMNS", "measure"]
 
@@ -98,6 +100,9 @@ def measure(
     models: Any = None,
     prompt: Messages | Mapping[str, Messages] = "Name three uses of a paper clip.",
     *,
+    system: str | None = None,
+    attach: Any = (),
+    schema: Any = None,
     repeats: int = 10,
     concurrency: int | Sequence[int] = 1,
     warmup: int = 1,
@@ -122,6 +127,12 @@ def measure(
     prompt : str, sequence, or mapping of str to prompt
         One prompt, several, or several under labels of yours. A sequence of dicts is one prompt,
         made of messages.
+    system : str, optional
+        A system message that goes before each prompt.
+    attach : path, address, bytes, Attachment or a list of them
+        Goes with each prompt.
+    schema : type or mapping, optional
+        The shape that is asked for, see `ornb.ask`. The answers are timed, and not read.
     repeats : int
         Bursts of each kind (model, prompt, connection, concurrency).
     concurrency : int or sequence of int
@@ -187,6 +198,9 @@ def measure(
         service,
         models,
         prompt,
+        system=system,
+        attach=attach,
+        schema=schema,
         repeats=repeats,
         concurrency=concurrency,
         warmup=warmup,
@@ -335,7 +349,7 @@ class _Run:
             "started_at": self._started_at.isoformat(timespec="seconds"),
             "base_url": self._service.base_url,
             "prompts": {
-                label: str(m[-1].get("content")) for label, m in self._plan.prompts.items()
+                label: text_of(m[-1].get("content")) for label, m in self._plan.prompts.items()
             },
             "prompt_cache": self._plan.prompt_cache,
             "versions": f"ornb {version}, Python {platform.python_version()}",

@@ -14,8 +14,9 @@ import pandas as pd
 
 from . import session
 from .errors import BudgetExceeded, ConfigError, OrnbError
+from .request.asked import fields_of, files_of, messages_of
+from .wire.body import EMPTY, messages_from, text_of
 from .wire.reply import format_usd
-from .wire.stream import check_fields
 from .wire.transport import POOL_SIZE
 
 if TYPE_CHECKING:
@@ -304,6 +305,9 @@ def plan_of(
     models: Any,
     prompt: Any,
     *,
+    system: str | None = None,
+    attach: Any = (),
+    schema: Any = None,
     repeats: int = 1,
     concurrency: Any = 1,
     warmup: int = 1,
@@ -321,9 +325,9 @@ def plan_of(
     ----------
     service : Client
         That is asked. The offline one is asked for its clock too.
-    models, prompt, repeats, concurrency, warmup, connection, prompt_cache, provider : Any
+    models, prompt, system, attach, schema, repeats, concurrency, warmup, connection : Any
         As for `ornb.measure`.
-    max_tokens, seed, label : Any
+    prompt_cache, provider, max_tokens, seed, label : Any
         Likewise.
     params : mapping, optional
         Further fields of each request.
@@ -343,15 +347,23 @@ def plan_of(
     >>> plan_of(ornb.client(), ["lab/a", "lab/b"], {"short": "Hi"}, repeats=3).calls
     8
     """
+    ids, fields = _ids(models), _request(service, provider, max_tokens, label, params or {}, schema)
+    files, asked = files_of(attach), dict.fromkeys(ids, fields)
+
+    def messages(each: Any) -> list[dict[str, Any]]:
+        return messages_of(
+            each, asked, system=system, attach=files, listed=lambda: session.catalogue_of(service)
+        )
+
     return Plan(
-        models=_ids(models),
-        prompts=_prompts(prompt),
+        models=ids,
+        prompts={name: messages(each) for name, each in _prompts(prompt).items()},
         repeats=_whole("repeats", repeats, 1),
         levels=_levels(concurrency),
         warmup=_whole("warmup", warmup, 0),
         connections=_connections(connection),
         prompt_cache=prompt_cache,
-        params=_request(service, provider, max_tokens, label, params or {}),
+        params=fields,
         seed=random.SystemRandom().getrandbits(32) if seed is None else _whole("seed", seed, 0),
     )
 
@@ -400,7 +412,10 @@ def _ids(models: Any) -> tuple[str | None, ...]:
     return ids
 
 
-def _prompts(prompt: Any) -> dict[str, list[dict[str, Any]]]:
+def _prompts(prompt: Any) -> dict[str, Any]:
+    """The prompts by their labels."""
+    if prompt is None:
+        raise ConfigError(EMPTY)
     if isinstance(prompt, Mapping):
         named = {str(label): each for label, each in prompt.items()}
     elif isinstance(prompt, str) or (
@@ -415,24 +430,12 @@ def _prompts(prompt: Any) -> dict[str, list[dict[str, Any]]]:
     else:
         raise ConfigError(f"prompt is {prompt!r}; give a text, messages, or several of them.")
     if not named:
-        raise ConfigError("prompt is empty, so there is nothing to send; give one.")
-    return {label: _messages(each) for label, each in named.items()}
-
-
-def _messages(prompt: Any) -> list[dict[str, Any]]:
-    messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
-    if not (
-        isinstance(messages, Sequence)
-        and messages
-        and all(isinstance(each, Mapping) for each in messages)
-        and (not isinstance(prompt, str) or prompt.strip())
-    ):
-        raise ConfigError(f"prompt {prompt!r} is neither a text nor messages; write one.")
-    return [dict(each) for each in messages]
+        raise ConfigError(EMPTY)
+    return named
 
 
 def _label(prompt: Any) -> str:
-    text = prompt if isinstance(prompt, str) else str(_messages(prompt)[-1].get("content"))
+    text = prompt if isinstance(prompt, str) else text_of(messages_from(prompt)[-1].get("content"))
     text = " ".join(text.split())
     return text if len(text) <= 40 else text[:39] + "…"
 
@@ -465,10 +468,10 @@ def _request(
     max_tokens: int | None,
     label: str | None,
     params: Mapping[str, Any],
+    schema: Any,
 ) -> dict[str, Any]:
     """Fields of every request."""
-    check_fields(params)
-    made = {"label": label, **params}
+    made = fields_of("ornb.measure", {"label": label, **params}, schema)
     if max_tokens is not None:
         made["max_tokens"] = _whole("max_tokens", max_tokens, 1)
     if provider is not None:

@@ -33,17 +33,20 @@ from .ledger.gate import Gate
 from .ledger.quota import FreeQuota, Quota
 from .ledger.tracker import UsageTracker
 from .ledger.worst_case import Quote
+from .request.asked import fields_of, messages_of
 from .request.parameters import misspelt
-from .wire.reply import format_usd
+from .request.structured import answered
+from .wire.reply import Timing, format_usd
 from .wire.service import is_openrouter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     import pandas as pd
 
     from .offline import OfflineServer
-    from .wire.stream import Messages, Settle
+    from .wire.body import Messages
+    from .wire.stream import Settle
 
 LIVE_DEFAULT = "openrouter/free"
 """Answers at no cost, by a free model that OpenRouter chooses."""
@@ -408,6 +411,8 @@ def ask(
     model: Any = None,
     *,
     system: str | None = None,
+    attach: Any = (),
+    schema: Any = None,
     label: str | None = None,
     **params: Any,
 ) -> Reply:
@@ -425,11 +430,16 @@ def ask(
         chooses, offline this machine's, and at any other server the first that it lists.
     system : str, optional
         A system message that goes first.
+    attach : path, address, bytes, Attachment or a list of them
+        Images, PDFs, sound. Checked against what the model takes before anything is sent.
+    schema : type or mapping, optional
+        The shape of the answer: a pydantic model, a dataclass, a TypedDict, a JSON schema. The
+        reply's ``value`` has the answer in it.
     label : str, optional
         Your word for the call, kept in `ornb.usage`.
     **params : Any
         Passed on untouched: ``temperature``, ``max_tokens``, ``provider``, ... A name that looks
-        misspelt is told of in a warning.
+        misspelt is told of in a warning; a word of another verb is refused by name.
 
     Returns
     -------
@@ -438,6 +448,10 @@ def ask(
 
     Raises
     ------
+    ConfigError
+        The prompt is empty, or something of it cannot be sent.
+    SchemaMismatch
+        The answer is not of the shape that was asked for; its ``reply`` has it.
     OrnbError
         Whatever went wrong; its ``reply`` has what arrived.
     KeyboardInterrupt
@@ -449,14 +463,11 @@ def ask(
     >>> reply.source
     'canned'
     """
-    messages = prompt
-    if system is not None and not isinstance(system, str):
-        raise ConfigError(f"system is {system!r}; give a text, or None.")
-    if system is not None and prompt:
-        asked = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else list(prompt)
-        messages = [{"role": "system", "content": system}, *asked]
-    chosen = model_id(model)
-    stream = client().stream(messages, chosen, label=label, **params)
+    service, chosen = client(), model_id(model)
+    with refusals_noted(service, chosen, label):
+        fields = fields_of("ornb.ask", {"label": label, **params}, schema)
+        messages = _messages(service, prompt, chosen, fields, system, attach)
+    stream = service.stream(messages, chosen, **fields)
     try:
         for _ in stream:
             pass
@@ -465,7 +476,87 @@ def ask(
         raise
     except KeyboardInterrupt:
         raise Interrupted(stream.reply) from None
-    return stream.reply
+    return answered(stream.reply, schema)
+
+
+def _messages(
+    service: Client,
+    prompt: Any,
+    model: str | None,
+    fields: Mapping[str, Any],
+    system: str | None,
+    attach: Any,
+) -> list[dict[str, Any]]:
+    def listed() -> pd.DataFrame | None:
+        return catalogue_of(service)
+
+    return messages_of(prompt, {model: fields}, system=system, attach=attach, listed=listed)
+
+
+@contextlib.contextmanager
+def refusals_noted(service: Client | None, model: str | None, label: Any) -> Iterator[None]:
+    """Have a call that is refused before it is made in the ledger: sent, it would be a row too.
+
+    Parameters
+    ----------
+    service : Client or None
+        Who would be asked; None is the kernel's own.
+    model : str or None
+        Its model.
+    label : Any
+        The caller's word.
+
+    Yields
+    ------
+    None
+
+    Examples
+    --------
+    >>> with refusals_noted(None, "lab/a", None):
+    ...     pass
+    """
+    began = Timing(started_at=datetime.now(UTC), duration_s=0.0)
+    try:
+        yield
+    except ConfigError as error:
+        service = service or client()
+        error.reply = Reply(
+            requested_model=model,
+            status="error",
+            error=str(error),
+            label=label if isinstance(label, str) else None,
+            source=service._answers,
+            timing=began,
+        )
+        if service.on_call is not None:
+            service.on_call(error.reply)
+        raise
+
+
+def catalogue_of(service: Client) -> pd.DataFrame | None:
+    """Give the models of a client; None where it does not say.
+
+    Parameters
+    ----------
+    service : Client
+        The kernel's own, whose catalogue is kept, or another.
+
+    Returns
+    -------
+    pandas.DataFrame or None
+        As `models` gives it.
+
+    Examples
+    --------
+    >>> catalogue_of(ornb.client()).attrs["source"]
+    'snapshot'
+    """
+    with contextlib.suppress(OrnbError):
+        if service is _default.client:
+            return models()
+        records = service.models()
+        return catalog.to_frame(records, **records.origin._asdict())
+    return None
 
 
 def with_near_models(error: OrnbError, model: str | None) -> OrnbError:
@@ -537,7 +628,16 @@ def _near(model: Any) -> str:
     return ""
 
 
-def quote(prompt: Messages, model: Any = None, **params: Any) -> Quote:
+def quote(
+    prompt: Messages,
+    model: Any = None,
+    *,
+    system: str | None = None,
+    attach: Any = (),
+    schema: Any = None,
+    label: str | None = None,
+    **params: Any,
+) -> Quote:
     """Tell what a call can cost, and is likely to, without making it.
 
     Parameters
@@ -546,6 +646,8 @@ def quote(prompt: Messages, model: Any = None, **params: Any) -> Quote:
         As for `ask`.
     model : str or ModelPicker, optional
         By default as for `ask`.
+    system, attach, schema, label
+        As for `ask`.
     **params : Any
         As for `ask`; ``max_tokens`` and ``provider`` matter most.
 
@@ -558,7 +660,7 @@ def quote(prompt: Messages, model: Any = None, **params: Any) -> Quote:
     Raises
     ------
     ConfigError
-        `prompt` or `model` is not one.
+        `prompt` or `model` is not one, or something of it could not be sent.
     OrnbError
         The catalogue cannot be had.
 
@@ -568,14 +670,14 @@ def quote(prompt: Messages, model: Any = None, **params: Any) -> Quote:
     >>> asked.likely_usd < asked.worst_usd
     True
     """
-    try:
-        said = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else list(prompt)
-    except TypeError:
-        raise ConfigError(f"quote({prompt!r}) is no prompt: give a text or messages.") from None
-    gate = client().before_call
+    service, chosen = client(), model_id(model)
+    fields = fields_of("ornb.quote", {"label": label, **params}, schema)
+    messages = _messages(service, prompt, chosen, fields, system, attach)
+    gate = service.before_call
     if not isinstance(gate, Gate):
         raise ConfigError("The client of this kernel has no prices to quote from.")
-    return gate.quote({"messages": said, "model": model_id(model), **params})
+    del fields["label"]
+    return gate.quote({"messages": messages, "model": chosen, **fields})
 
 
 def quota(*, wait: bool | None = None, ask: bool = True) -> Quota:

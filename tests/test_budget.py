@@ -806,7 +806,7 @@ def test_64_calls_at_once_cannot_pass_a_ceiling_together():
     with WireServer(answers(endpoints=ENDPOINTS, held=held, asked=asked)) as server:
         ornb.connect(base_url=server.url)
         session.usage.clear()
-        once = session.quote("Hi", "acme/orbit", max_tokens=100, stream=True).worst_usd
+        once = session.quote("Hi", "acme/orbit", max_tokens=100).worst_usd
         ceiling = 25 * once + once / 2
         with ornb.budget(ceiling) as budget:
             start = threading.Barrier(64)

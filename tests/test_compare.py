@@ -426,7 +426,8 @@ def test_a_seed_repeats_the_order() -> None:
 
 def test_places_are_shuffled_fairly() -> None:
     orders = [
-        module._answers("Hi", MODELS, None, blind=True, shuffle_seed=seed) for seed in range(300)
+        module._answers([{"role": "user", "content": "Hi"}], MODELS, blind=True, shuffle_seed=seed)
+        for seed in range(300)
     ]
     firsts = [order.places[0].model for order in orders]
     assert all(70 < firsts.count(model) < 130 for model in MODELS)

@@ -47,7 +47,7 @@ from ornb import errors
 url, path, threads, fit = *sys.argv[1:3], *map(int, sys.argv[3:])
 ornb.connect(base_url=url)
 ornb.usage.persist(path)
-once = ornb.session.quote("Hi", "acme/orbit", max_tokens=100, stream=True).worst_usd
+once = ornb.session.quote("Hi", "acme/orbit", max_tokens=100).worst_usd
 ceiling, ends, lock = fit * once + once / 2, [], threading.Lock()
 
 def call():

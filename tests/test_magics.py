@@ -239,7 +239,7 @@ def test_a_cell_streams_and_leaves_ordinary_output(tmp_path: Path, wire: Any) ->
 @pytest.mark.parametrize(
     ("cell", "message"),
     [
-        pytest.param("%%ornb a/b\n \n", "The cell is empty", id="empty"),
+        pytest.param("%%ornb a/b\n \n", "The prompt is empty", id="empty"),
         pytest.param("%%ornb --modle a/b\nHi", "no option '--modle'", id="option"),
         pytest.param("%%ornb a/b\n{{numbre}}", "Did you mean 'number'", id="variable"),
         pytest.param("%ornb modles", "Did you mean 'models'", id="line"),

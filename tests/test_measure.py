@@ -348,7 +348,7 @@ def test_the_interpreters_patience_is_given_back():
         ({"models": 7}, "models is 7"),
         ({"models": pd.DataFrame()}, "models is empty"),
         ({"prompt": []}, "prompt is empty"),
-        ({"prompt": "  "}, "neither a text nor messages"),
+        ({"prompt": "  "}, "prompt is empty, so nothing was sent"),
         ({"prompt": 7}, "prompt is 7"),
         ({"repeats": 0}, "repeats is 0"),
         ({"concurrency": 0}, "concurrency is 0"),

@@ -296,7 +296,7 @@ def test_a_wrong_model_is_met_with_near_ones_and_the_part_is_kept() -> None:
 
 
 def test_what_is_no_prompt_is_not_priced() -> None:
-    with pytest.raises(errors.ConfigError, match=r"quote\(5\) is no prompt"):
+    with pytest.raises(errors.ConfigError, match="The prompt is 5, so nothing was sent"):
         ornb.quote(5, "openai/gpt-4o-mini")
 
 

@@ -145,7 +145,7 @@ def turn_to_json(turn: Turn) -> dict[str, Any]:
 
 def _reply_to_json(reply: Reply) -> dict[str, Any]:
     """The reply's facts; its text is the turn's content, and its chunks are not kept."""
-    made_otherwise = ("text", "usage", "timing", "raw_chunks", "logprobs", "recorded_at")
+    made_otherwise = ("text", "usage", "timing", "raw_chunks", "logprobs", "recorded_at", "value")
     data = _said(reply, without=made_otherwise)
     data["usage"] = _said(reply.usage, without=("raw",))
     data["timing"] = _said(reply.timing, without=("started_at",))

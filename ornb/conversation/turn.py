@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from ..wire.body import text_of
 from ..wire.reply import Reply, source_of
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -73,9 +74,7 @@ class Turn:
     @property
     def text(self) -> str:
         """The text alone, of a content that has other parts too."""
-        if isinstance(self.content, str):
-            return self.content
-        return "\n".join(str(part.get("text") or "") for part in self.content if "text" in part)
+        return text_of(self.content)
 
 
 def well_formed(text: str) -> str:

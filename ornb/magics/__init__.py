@@ -6,7 +6,6 @@ the magics known in every notebook.
 
 from __future__ import annotations
 
-import contextlib
 import random
 import sys
 from dataclasses import replace
@@ -17,12 +16,13 @@ from IPython.core.interactiveshell import InteractiveShell
 from IPython.core.magic import Magics, cell_magic, line_magic, magics_class, no_var_expand
 
 from ..errors import ConfigError, OrnbError
-from ..placeholders import Filled, fill_in, only_value
+from ..placeholders import Filled, fill_in, near, only_value
 from ..request.parameters import to_request
+from ..wire.body import EMPTY, check_fields
 from .options import COMMANDS, OPTIONS, PARSER, Options, holds_key, read
 
 if TYPE_CHECKING:
-    from ..conversation import Content, Conversation
+    from ..conversation import Conversation
     from ..request.attachments import Attachment
     from ..widgets.chat import Chat
     from ..wire.reply import Reply
@@ -97,10 +97,8 @@ class OrnbMagics(Magics):
             print(PARSER.format_help())
             return
         prompt = self._filled(cell.strip(), options)
-        if not prompt.strip():
-            raise ConfigError(
-                "The cell is empty below %%ornb, so nothing was sent. Write a prompt."
-            )
+        if not (prompt.strip() or options.attach):
+            raise ConfigError(EMPTY)
         if options.system is not None:
             options.system = self._filled(options.system, options)
         if options.quote:
@@ -160,20 +158,20 @@ class OrnbMagics(Magics):
         from .. import session
         from ..conversation import Conversation
 
-        talk, params, model = self._new_talk(options), self.params, None
+        talk, params, model = self._new_talk(options), self._params(options), None
         named = self._named(options)
         if named is not None:
             talk = Conversation.from_json(getattr(named, "conversation", named).to_json())
             if options.system is not None:
                 talk.system = options.system
         if hasattr(named, "conversation"):
-            params, model = named.params, named.model
+            params, model = {**named.params, **self._own_params(options)}, named.model
         if options.model is not None or model is None:
             model = self._model(options, talk)
         for one in options.compare or (session.model_id(model),):
-            content = self._content(prompt, options, one)
-            messages = [*talk.messages(), {"role": "user", "content": content}]
-            print(session.quote(messages, one, **{**params, **to_request(options.params)}))
+            messages = [*talk.messages(), {"role": "user", "content": prompt}]
+            more = {"attach": self._attached(options), "schema": self._shape(options)}
+            print(session.quote(messages, one, **more, **params))
 
     def _answer(self, prompt: str, options: Options) -> tuple[Reply, BaseException | None]:
         talk = self._talk(options)
@@ -186,33 +184,44 @@ class OrnbMagics(Magics):
     ) -> tuple[Reply, BaseException | None]:
         """Ask, and show the answer while it comes; give it with what cut it short."""
         from .. import session
+        from ..request.asked import fields_of, messages_of
+        from ..request.structured import answered
         from ..widgets.live import PACER
 
-        params = self._params(options)
+        service, shape = session.client(), self._shape(options)
+        params = fields_of("%%ornb", self._params(options), shape)
         model = session.model_id(self._model(options, talk))
-        content = self._content(prompt, options, model)
-        talk.add_user(content)
+        (question,) = messages_of(
+            prompt,
+            {model: params},
+            attach=self._attached(options),
+            listed=lambda: session.catalogue_of(service),
+        )
+        talk.add_user(question["content"])
         label = options.label or self.label
-        stream = session.client().stream(talk.messages(), model, label=label, **params)
+        stream = service.stream(talk.messages(), model, label=label, **params)
         output = self._output(is_blind=is_blind)
         cost = "" if is_blind else session.likely_cost(talk.messages(), model, **params)
         if cost:
             output.wait(f"Asking {model}: {cost} …")
         news, leave = PACER.join(output.show)
         trouble: BaseException | None = None
+        whole: Reply | None = None
         try:
             for event in stream:
                 if output.add(event):
                     news()
+            whole = answered(stream.reply, shape)
         except KeyboardInterrupt:
             trouble = Stopped()
         except OrnbError as error:
             trouble = session.with_near_models(error, model)
         finally:
             leave()
-        talk.add_reply(stream.reply)
-        output.end(stream.reply, talk, params)
-        return stream.reply, trouble
+        reply = whole or getattr(trouble, "reply", None) or stream.reply
+        talk.add_reply(reply)
+        output.end(reply, talk, params)
+        return reply, trouble
 
     def _ask_widget(
         self, chat: Chat, prompt: str, options: Options
@@ -221,7 +230,7 @@ class OrnbMagics(Magics):
 
         The chat's own model, parameters and label hold, not the settings for all cells.
         """
-        params = to_request(options.params)
+        params = self._own_params(options)
         more = {} if options.label is None else {"label": options.label}
         if options.model is not None:
             more["model"] = only_value(options.model, self.shell.user_ns)
@@ -229,7 +238,13 @@ class OrnbMagics(Magics):
         output.wait(f"Answering in the chat {options.chat} …")
         trouble: BaseException | None = None
         try:
-            reply = chat.ask(prompt, attach=self._attached(options), **params, **more)
+            reply = chat.ask(
+                prompt,
+                attach=self._attached(options),
+                schema=self._shape(options),
+                **params,
+                **more,
+            )
         except KeyboardInterrupt:
             trouble, reply = Stopped(), _last_reply(chat.conversation)
         except OrnbError as error:
@@ -246,11 +261,12 @@ class OrnbMagics(Magics):
             return
         from ..widgets.compare import compare
 
-        content = self._content(prompt, options, *options.compare)
         compared = compare(
-            [{"role": "user", "content": content}],
+            prompt,
             options.compare,
             system=self._new_talk(options).system,
+            attach=self._attached(options),
+            schema=self._shape(options),
             blind=options.blind,
             label=options.label or self.label,
             **self._params(options),
@@ -301,27 +317,27 @@ class OrnbMagics(Magics):
     # ------------------------------------------------------------------ what goes into it
 
     def _params(self, options: Options) -> dict[str, Any]:
-        return {**self.params, **to_request(options.params)}
+        return {**_sound(self.params), **self._own_params(options)}
+
+    def _own_params(self, options: Options) -> dict[str, Any]:
+        return _sound(to_request(options.params))
 
     def _attached(self, options: Options) -> list[Attachment]:
         from ..request.attachments import Attachment
 
         return [Attachment.of(only_value(source, self.shell.user_ns)) for source in options.attach]
 
-    def _content(self, prompt: str, options: Options, *models: str | None) -> Content:
-        """The prompt, with what is attached once it is known that each model takes it."""
-        if not options.attach:
-            return prompt
-        from .. import session
-        from ..request import attachments
-
-        files, listed = self._attached(options), None
-        with contextlib.suppress(OrnbError):  # a server of one's own need not list its models
-            listed = session.models()
-        for model in models:
-            if model is not None:
-                attachments.check(files, model, listed, plugins=options.params.get("plugins", ()))
-        return attachments.content(prompt, files)
+    def _shape(self, options: Options) -> Any:
+        """What ``--schema`` names: a class or a JSON schema."""
+        if options.schema is None:
+            return None
+        if options.schema not in self.shell.user_ns:
+            known = [name for name in self.shell.user_ns if not name.startswith("_")]
+            raise ConfigError(
+                f"--schema {options.schema}: there is no such variable, so nothing was sent."
+                f"{near(options.schema, known)} Define a class or a JSON schema in a cell before."
+            )
+        return self.shell.user_ns[options.schema]
 
     def _model(self, options: Options, talk: Conversation) -> Any:
         """The model asked for: by the cell, else by the conversation so far, else the setting."""
@@ -399,6 +415,11 @@ def _completions(_: Any, event: Any) -> list[str]:
     if catalogue is None or not event.symbol:
         return []
     return [name for name in catalogue.index if name.startswith(event.symbol)]
+
+
+def _sound(params: dict[str, Any]) -> dict[str, Any]:
+    check_fields(params, "%%ornb")
+    return params
 
 
 def _last_reply(talk: Conversation) -> Any:

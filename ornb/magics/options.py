@@ -28,6 +28,11 @@ stay. A setting for all cells: %config OrnbMagics.model = "author/slug"; %config
 them."""
 
 _OWN = {
+    "attach": "Use --attach, once for each file.",
+    "files": "Use --attach, once for each file.",
+    "images": "Use --attach, once for each file.",
+    "schema": "Use --schema NAME, of a variable that holds a class or a JSON schema.",
+    "system": "Use --system.",
     "model": "Write the model first: %%ornb author/slug.",
     "models": 'A list of fallbacks goes as --param \'models=["a/b", "c/d"]\'.',
     "messages": "The cell is the message; --system and --chat are what goes before it.",
@@ -51,6 +56,8 @@ class Options:
     """Fields of the request; those inside others have dotted names."""
     attach: list[str] = field(default_factory=list)
     """Paths, addresses, or placeholders of variables."""
+    schema: str | None = None
+    """Name of a variable."""
     blind: bool = False
     raw: bool = False
     quote: bool = False
@@ -110,6 +117,7 @@ def read(line: str) -> Options:
         given.label,
         _params(given),
         given.attach or [],
+        given.schema,
         given.blind,
         given.raw,
         given.quote,
@@ -217,7 +225,9 @@ def overview() -> str:
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        raise ConfigError(f"%%ornb: {shown(message)}. %%ornb --help explains the options.")
+        raise ConfigError(
+            f"%%ornb: {shown(message).rstrip('.')}. %%ornb --help explains the options."
+        )
 
 
 def _name(text: str) -> str:
@@ -283,6 +293,12 @@ def _parser() -> _Parser:
         metavar="FILE",
         action="append",
         help="an image, PDF or sound: a path, an address, or {{variable}}",
+    )
+    add(
+        "--schema",
+        metavar="NAME",
+        type=lambda text: _name(text.strip("{} ")),
+        help="the shape of the answer: a variable with a class or a JSON schema; see reply.value",
     )
     add("--label", metavar="WORD", help="your word for the call in ornb.usage")
     add("--quote", action="store_true", help="tell what the cell would cost, and send nothing")

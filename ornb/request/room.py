@@ -13,12 +13,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ..errors import OrnbError
+from ..wire.body import messages_from
 from .parameters import listed_count, record_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from ..wire.stream import Messages
+    from ..wire.body import Messages
 
 TOKENS_A_MESSAGE = 4
 """What a message adds to its text, about."""
@@ -227,9 +228,7 @@ def fits(
     'too long'
     """
     record = record_of(model)
-    if isinstance(messages, str):
-        messages = [{"role": "user", "content": messages}]
-    prompt, kinds = _estimate(messages)
+    prompt, kinds = _estimate(messages_from(messages, may_be_empty=True))
     limit = listed_count(record.get("context_length"))
     answer = max_tokens or 0
     said = _SAID.search(str(refusal)) if refusal is not None else None

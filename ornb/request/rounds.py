@@ -12,12 +12,14 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Se
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigError, OrnbError
+from ..wire.body import messages_from
 from ..wire.reply import Event, Reply, Usage
 from .tools import Confirm, ToolResult, run, toolbox
 
 if TYPE_CHECKING:
     from ..client import Client
-    from ..wire.stream import Messages, Stream
+    from ..wire.body import Messages
+    from ..wire.stream import Stream
 
 
 class Rounds:
@@ -83,11 +85,7 @@ class Rounds:
         self._stream: Stream | None = None
         self._events: Generator[Event, None, None] | None = None
         self._is_open = True
-        if isinstance(messages, str):
-            if not messages.strip():
-                raise ConfigError("The prompt is empty, so nothing was sent. Write one first.")
-            messages = [{"role": "user", "content": messages}]
-        self.messages: list[dict[str, Any]] = [dict(message) for message in messages]
+        self.messages: list[dict[str, Any]] = messages_from(messages)
         """What was sent, and at the end all that a further question has to follow: the model's
         requests, and a result for each, also when it was stopped in between."""
         self.added: list[dict[str, Any]] = []

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import dataclasses
 import functools
 import json
 import re
@@ -199,6 +200,60 @@ def parse(reply: Reply | str, shape: Any) -> Any:
     problem = problem or _no_json(reply)
     problem.reply = reply if isinstance(reply, Reply) else None
     raise problem
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class ShapedReply(Reply):
+    """A `Reply` to a question with a ``schema``.
+
+    Attributes
+    ----------
+    value : Any
+        The answer in its shape; None where it is not of it, or did not come to its end.
+
+    Examples
+    --------
+    >>> shape = {"type": "object", "properties": {"year": {"type": "integer"}}}
+    >>> answered(Reply(text='{"year": 1815}'), shape).value
+    {'year': 1815}
+    """
+
+    value: Any = None
+
+
+def answered(reply: Reply, shape: Any) -> Reply:
+    """Give a reply with its value.
+
+    Parameters
+    ----------
+    reply : Reply
+        The answer; one that did not come to its end is not read.
+    shape : type, mapping or None
+        As it was asked for; None leaves the reply as it is.
+
+    Returns
+    -------
+    Reply
+        A `ShapedReply`, where there is a shape.
+
+    Raises
+    ------
+    SchemaMismatch
+        As of `parse`; its ``reply`` has the answer.
+
+    Examples
+    --------
+    >>> answered(Reply(text="Hello."), None).text
+    'Hello.'
+    """
+    if shape is None or isinstance(reply, ShapedReply):
+        return reply
+    facts = {each.name: getattr(reply, each.name) for each in dataclasses.fields(Reply)}
+    try:
+        return ShapedReply(**facts, value=parse(reply, shape) if reply.status == "ok" else None)
+    except SchemaMismatch as error:
+        error.reply = ShapedReply(**facts)
+        raise
 
 
 def _as(shape: Any, schema: dict[str, Any], value: Any) -> Any:

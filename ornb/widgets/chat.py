@@ -20,8 +20,8 @@ from ..conversation import MIME_TRANSCRIPT, Conversation, Turn
 from ..errors import ConfigError, OrnbError
 from ..request.attachments import MAX_BYTES, Attachment
 from ..request.parameters import Parameter, parameter_table
+from ..wire.body import check_fields
 from ..wire.reply import Reply
-from ..wire.stream import check_fields
 from . import settings
 from .base import module, sheet
 from .chat_calls import ChatCalls, check_system
@@ -90,7 +90,7 @@ class Chat(ChatCalls):
         confirm: bool = True,
         **params: Any,
     ) -> None:
-        check_fields(params)
+        check_fields({"label": label, **params}, "Chat")
         super().__init__(
             model,
             client=client,
@@ -141,8 +141,8 @@ class Chat(ChatCalls):
         attach : path, address, bytes, Attachment or a list of them
             Images, PDFs, sound. Checked against what the model takes before anything is sent.
         schema : type or mapping, optional
-            The shape of the answer: a pydantic model, a dataclass, a TypedDict, a JSON schema.
-            `value` has the answer in it.
+            The shape of the answer: a pydantic model, a dataclass, a TypedDict, a JSON schema. The
+            reply's ``value`` has the answer in it, and `value` of the chat the last one.
         **params : Any
             For this question alone, over those of the chat; `model` and `label` too.
 
@@ -172,13 +172,15 @@ class Chat(ChatCalls):
             self._begin(prompt, params, attach=attach, schema=schema, blocking=True)
         )
 
-    def regenerate(self, model: Any = None, **params: Any) -> Reply:
+    def regenerate(self, model: Any = None, *, schema: Any = None, **params: Any) -> Reply:
         """Ask the last question again, and wait; the answer before stays on a branch of its own.
 
         Parameters
         ----------
         model : str or ModelPicker, optional
             Another model, for this time.
+        schema : type or mapping, optional
+            As for `ask`; that of the answer before is not asked for again by itself.
         **params : Any
             For this time, over those of the chat.
 
@@ -203,9 +205,9 @@ class Chat(ChatCalls):
         """
         if model is not None:
             params["model"] = session.model_id(model)
-        return self._waited(self._again(None, params, blocking=True))
+        return self._waited(self._again(None, params, schema=schema, blocking=True))
 
-    def edit(self, turn: Turn | str, text: str, **params: Any) -> Reply:
+    def edit(self, turn: Turn | str, text: str, *, schema: Any = None, **params: Any) -> Reply:
         """Word an earlier question anew, go on from there, and wait for the answer.
 
         What was said before stays on a branch of its own: ``chat.conversation.branches(turn)``.
@@ -216,6 +218,8 @@ class Chat(ChatCalls):
             A question of ``chat.conversation``, or its id. What is attached to it stays.
         text : str
             What to say instead.
+        schema : type or mapping, optional
+            As for `ask`.
         **params : Any
             For this time, over those of the chat.
 
@@ -239,7 +243,7 @@ class Chat(ChatCalls):
         >>> [len(chat.conversation), len(chat.conversation.branches("1"))]
         [2, 2]
         """
-        return self._waited(self._reworded(turn, text, params, blocking=True))
+        return self._waited(self._reworded(turn, text, params, schema=schema, blocking=True))
 
     def start(self, prompt: str, *, attach: Any = (), schema: Any = None, **params: Any) -> None:
         """Ask without waiting, as the Send button does. `wait` waits for it.

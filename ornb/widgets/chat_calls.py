@@ -9,9 +9,7 @@ import contextlib
 import contextvars
 import dataclasses
 import threading
-from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC, datetime
-from pathlib import Path
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -19,9 +17,12 @@ from .. import session
 from ..conversation import Content, Conversation, Turn, well_formed
 from ..errors import ConfigError, ContextTooLong, OrnbError
 from ..request import attachments
+from ..request.asked import fields_of, files_of
 from ..request.attachments import Attachment
+from ..request.structured import answered
 from ..request.tools import toolbox
-from ..wire.reply import Reply, Timing
+from ..wire.body import messages_from
+from ..wire.reply import Reply
 from .base import describe
 from .chat_page import KEPT_EVERY_S, ChatPage
 from .exchange import Exchange, explained, with_near_models
@@ -172,8 +173,10 @@ class ChatCalls(ChatPage):
         schema: Any = None,
         blocking: bool = False,
     ) -> Exchange:
-        files = [Attachment.of(one) for one in _listed(attach)]
-        content = self._content(prompt, files, params)
+        files = files_of(attach)
+        content = self._content(prompt, [each.part for each in files])
+        if files:
+            self._check(files, params)
         talk = self._conversation
 
         def put() -> tuple[Turn, str | None, list[Turn]]:
@@ -183,7 +186,14 @@ class ChatCalls(ChatPage):
 
         return self._set_off(put, params, schema=schema, blocking=blocking)
 
-    def _again(self, answer: Any, params: Mapping[str, Any], *, blocking: bool = False) -> Exchange:
+    def _again(
+        self,
+        answer: Any,
+        params: Mapping[str, Any],
+        *,
+        schema: Any = None,
+        blocking: bool = False,
+    ) -> Exchange:
         talk = self._conversation
 
         def put() -> tuple[Turn, str | None, list[Turn]]:
@@ -195,56 +205,41 @@ class ChatCalls(ChatPage):
             talk.go_to(last)
             return last, last.id, []
 
-        return self._set_off(put, params, blocking=blocking)
+        return self._set_off(put, params, schema=schema, blocking=blocking)
 
     def _reworded(
-        self, turn: Any, text: Any, params: Mapping[str, Any], *, blocking: bool = False
+        self,
+        turn: Any,
+        text: Any,
+        params: Mapping[str, Any],
+        *,
+        schema: Any = None,
+        blocking: bool = False,
     ) -> Exchange:
         talk = self._conversation
         old = _turn_of(talk, turn)
         if old.role != "user":
             raise ConfigError(f"Turn {old.id!r} is an answer; only a question can be edited.")
         parts = [] if isinstance(old.content, str) else list(old.content)
-        kept = [dict(part) for part in parts if part.get("type") != "text"]
-        content: Content = self._content(text, [], params, free=bool(kept))
-        if kept:
-            content = [*([{"type": "text", "text": content}] if content else []), *kept]
+        content = self._content(text, [part for part in parts if part.get("type") != "text"])
 
         def put() -> tuple[Turn, str | None, list[Turn]]:
             question = talk.add_user(content, parent_id=old.parent_id)
             return question, old.parent_id, [question]
 
-        return self._set_off(put, params, blocking=blocking)
+        return self._set_off(put, params, schema=schema, blocking=blocking)
 
-    def _content(
-        self, prompt: Any, files: list[Attachment], params: Mapping[str, Any], *, free: bool = False
-    ) -> Content:
+    def _content(self, prompt: Any, parts: Sequence[Mapping[str, Any]]) -> Content:
         """The question as it will be sent, once all of it can be."""
-        empty = not isinstance(prompt, str) or not prompt.strip()
-        if empty and not files and not free:
-            refused = ConfigError("The prompt is empty, so nothing was sent. Write a prompt first.")
-            self._note_refused(refused)
-            raise refused
-        text = "" if empty else well_formed(prompt)
-        if not files:
-            return text
-        self._check(files, params)
-        return attachments.content(text, files)
-
-    def _note_refused(self, error: OrnbError) -> None:
-        """Have the call that was not made in the ledger, as `ornb.ask` has it."""
-        client = self._client or session.client()
-        if client.on_call is not None:
-            began = Timing(started_at=datetime.now(UTC), duration_s=0.0)
-            client.on_call(
-                Reply(
-                    requested_model=self.model,
-                    status="error",
-                    error=str(error),
-                    label=self._label,
-                    timing=began,
-                )
+        if not isinstance(prompt, str | None):
+            raise ConfigError(
+                f"The question is of the type {type(prompt).__name__}, so nothing was sent. A Chat "
+                "takes a text, and has what was said before; ornb.ask takes messages."
             )
+        with session.refusals_noted(self._client, self.model, self._label):
+            (message,) = messages_from(well_formed(prompt or ""), parts=parts)
+        content: Content = message["content"]
+        return content
 
     def _check(self, files: list[Attachment], params: Mapping[str, Any]) -> None:
         """Refuse what the model cannot take; a service that lists nothing may take anything."""
@@ -255,14 +250,10 @@ class ChatCalls(ChatPage):
 
     def _catalogue(self) -> pd.DataFrame | None:
         """The models of the service; None where it does not say."""
-        from ..catalog import to_frame
-
-        with contextlib.suppress(OrnbError):
-            if self._client is None:
-                return session.models()
-            if self._catalogue_of_client is None:
-                records = self._client.models()
-                self._catalogue_of_client = to_frame(records, **records.origin._asdict())
+        if self._client is None:
+            return session.catalogue_of(session.client())
+        if self._catalogue_of_client is None:
+            self._catalogue_of_client = session.catalogue_of(self._client)
         return self._catalogue_of_client
 
     def _set_off(
@@ -275,7 +266,9 @@ class ChatCalls(ChatPage):
     ) -> Exchange:
         """Put the question where it belongs, and have a thread read the answer."""
         several = self._picker is not None and self.model is None
-        own = {"model": self._picker if several else self.model, "label": self._label}
+        given = {"label": self._label, **self._params, **params}
+        model = given.pop("model", self._picker if several else self.model)
+        fields = {"model": model, **fields_of("Chat.ask", given, schema)}
         with self._lock:
             if self._call is not None:
                 raise ConfigError(
@@ -283,7 +276,7 @@ class ChatCalls(ChatPage):
                 )
             call = Exchange(
                 Turn("", None, "user", ""),
-                {**own, **self._params, **params},
+                fields,
                 blocking=blocking,
                 tools=self._tools,
                 confirm=self._confirm,
@@ -356,13 +349,13 @@ class ChatCalls(ChatPage):
         with self._lock:
             if call.reply is not None:
                 return
-            call.reply = self._reply_of(call)
+            call.reply = answered(self._reply_of(call), call.schema)
             try:
                 change = call.answer.finish()
                 talk, here = self._conversation, self._conversation.head
                 with self._own_change():
                     turn = talk.add_reply(call.reply, parent_id=call.question.id, steps=call.steps)
-                self._value = call.value
+                self._value = getattr(call.reply, "value", None)
                 html = body_html(call.reply, call.answer.html)
                 self._html[turn.id] = html
                 if html != call.answer.html:
@@ -379,7 +372,7 @@ class ChatCalls(ChatPage):
 
     def _reply_of(self, call: Exchange) -> Reply:
         status = "stopped" if call.stopping else "error" if call.error else "ok"
-        reply = call.error.reply if call.error else None
+        reply = call.error.reply if call.error else call.whole
         if reply is None and call.stream is not None:
             reply = call.stream.reply
         if reply is None:
@@ -403,13 +396,6 @@ class ChatCalls(ChatPage):
             call.ended.wait(2 * PATIENCE_S)
             raise
         return self._outcome(call)
-
-
-def _listed(attach: Any) -> list[Any]:
-    """One attachment, or several, as a list."""
-    if isinstance(attach, str | bytes | bytearray | memoryview | Path | Attachment):
-        return [attach]
-    return list(attach or ())
 
 
 def check_system(text: Any) -> None:

@@ -27,9 +27,11 @@ from .. import comparison, session
 from ..comparison import LETTERS, Answer, Answers
 from ..conversation import Conversation, well_formed
 from ..errors import ConfigError, OrnbError
+from ..request.asked import fields_of, messages_of
+from ..request.structured import answered
 from ..text.rendering import source_words
+from ..wire.body import EMPTY
 from ..wire.reply import Reply
-from ..wire.stream import check_fields
 from .base import BadValue, Widget, describe, module, sheet
 from .exchange import with_near_models
 from .live import PACER, LiveAnswer
@@ -37,7 +39,8 @@ from .live import PACER, LiveAnswer
 if TYPE_CHECKING:
     from ..client import Client
     from ..conversation import Turn
-    from ..wire.stream import Messages, Stream
+    from ..wire.body import Messages
+    from ..wire.stream import Stream
 
 HERE = Path(__file__)
 
@@ -63,6 +66,8 @@ class _Call:
         self.stream: Stream | None = None
         self.stopping = False
         self.error: OrnbError | None = None
+        self.whole: Reply | None = None
+        """The answer once it has come to its end, with its value where there is a schema."""
         self.told = answer.reply is not None
         """Whether the page has the whole."""
 
@@ -80,6 +85,8 @@ class Comparison(Widget):
         What is sent to all.
     client : Client, optional
         Who is asked; by default the client of `ornb.connect`.
+    schema : type or mapping, optional
+        The shape of the answers.
 
     Examples
     --------
@@ -114,8 +121,10 @@ class Comparison(Widget):
         params: Mapping[str, Mapping[str, Any]] | None = None,
         messages: Sequence[Mapping[str, Any]] = (),
         client: Client | None = None,
+        schema: Any = None,
     ) -> None:
         self._answers = answers
+        self._schema = schema
         self._messages = messages
         self._client = client
         self._calls = [_Call(each, (params or {}).get(each.model, {})) for each in answers.places]
@@ -265,6 +274,7 @@ class Comparison(Widget):
             for event in call.stream:
                 if call.live.add(event):
                     self._news()
+            call.whole = answered(call.stream.reply, self._schema)
         except OrnbError as error:
             call.error = with_near_models(error, client, call.answer.model)
         except Exception as error:  # noqa: BLE001 - a thread's errors are seen by nobody
@@ -276,7 +286,7 @@ class Comparison(Widget):
         """Take the reply, once, whoever comes first; after the last one all is over."""
         if call.answer.reply is not None:
             return
-        reply = _reply_of(call)
+        reply = answered(_reply_of(call), self._schema)
         estimate_usd = session.estimate(reply)
         with self._lock:
             if call.answer.reply is not None:
@@ -539,6 +549,8 @@ def compare(
     models: Any,
     *,
     system: str | None = None,
+    attach: Any = (),
+    schema: Any = None,
     blind: bool = False,
     shuffle_seed: int | None = None,
     wait: bool = True,
@@ -562,6 +574,12 @@ def compare(
         models frame, such as ``ornb.models(search="haiku")``; a picker with ``multiple=True``.
     system : str, optional
         A message to the models that goes before all others.
+    attach : path, address, bytes, Attachment or a list of them
+        Images, PDFs, sound. Checked against what each model takes before anything is sent.
+    schema : type or mapping, optional
+        The shape of the answers: a pydantic model, a dataclass, a TypedDict, a JSON schema. The
+        ``value`` of each of `Comparison.replies` has the answer in it; one that is not of that
+        shape is an error.
     blind : bool
         True hides names, providers, costs and times, and shuffles the places, until
         `Comparison.vote` is set, by a click or from code.
@@ -586,7 +604,7 @@ def compare(
     Raises
     ------
     ConfigError
-        The prompt is empty; no models, more than 16, or one of them twice.
+        The prompt is empty, or something cannot be sent; no models, more than 16, or one twice.
     OfflineError
         There is no key, and the offline default does not start.
     KeyboardInterrupt
@@ -608,15 +626,20 @@ def compare(
     >>> votes.groupby("vote").size().to_dict()
     {'lost': 2, 'won': 2}
     """
-    wanted = _wanted(models)
-    for each in (params, *wanted.values()):
-        check_fields(each)
-    made = Comparison(
-        _answers(prompt, list(wanted), system, blind=blind, shuffle_seed=shuffle_seed),
-        {model: {"label": label, **params, **own} for model, own in wanted.items()},
-        _messages(prompt, system),
-        client or session.client(),
+    wanted = {
+        model: fields_of("ornb.compare", {"label": label, **params, **own}, schema)
+        for model, own in _wanted(models).items()
+    }
+    service = client or session.client()
+    messages = messages_of(
+        prompt,
+        wanted,
+        system=system,
+        attach=attach,
+        listed=lambda: session.catalogue_of(service),
     )
+    answers = _answers(messages, list(wanted), blind=blind, shuffle_seed=shuffle_seed)
+    made = Comparison(answers, wanted, messages, service, schema)
     shell = get_ipython()
     if shell is not None and hasattr(shell, "kernel"):
         made._show()
@@ -661,12 +684,12 @@ def _wanted(models: Any) -> dict[str, dict[str, Any]]:
 
 
 def _answers(
-    prompt: Any, models: list[str], system: str | None, *, blind: bool, shuffle_seed: int | None
+    messages: list[dict[str, Any]], models: list[str], *, blind: bool, shuffle_seed: int | None
 ) -> Answers:
     """Give each model its place."""
     if blind and len(models) < 2:
         raise ConfigError("A blind comparison needs two models or more; one was given.")
-    question = _question(prompt, system)
+    question = _question(messages)
     if not blind:
         return Answers(question, models, models)
     seed = secrets.randbelow(2**31) if shuffle_seed is None else shuffle_seed
@@ -675,13 +698,12 @@ def _answers(
     return Answers(question, models, order, blind=True, shuffle_seed=seed)
 
 
-def _question(prompt: Any, system: str | None) -> Conversation:
-    """The prompt as a conversation, to be kept."""
-    talk = Conversation(system)
-    if isinstance(prompt, str):
-        prompt = [{"role": "user", "content": well_formed(prompt)}]
-    for message in prompt if isinstance(prompt, Sequence) else ():
-        role, content = (message.get(name) for name in ("role", "content"))
+def _question(messages: Iterable[Mapping[str, Any]]) -> Conversation:
+    """What is asked as a conversation, to be kept."""
+    talk = Conversation()
+    for message in messages:
+        role, content = message.get("role"), message.get("content") or ""
+        content = well_formed(content) if isinstance(content, str) else content
         if role == "user":
             talk.add_user(content)
         elif role == "assistant" and isinstance(content, str):
@@ -693,22 +715,15 @@ def _question(prompt: Any, system: str | None) -> Conversation:
                 f"A message of the role {role!r} cannot be compared here; give texts of the roles "
                 "user and assistant, after one of the role system at most."
             )
-    if talk.head is None or talk.head.role != "user" or not talk.head.text.strip():
-        raise ConfigError("The prompt is empty, so nothing was sent. Write a prompt first.")
+    head = talk.head
+    if head is None or head.role != "user" or not (head.text.strip() or _attached(head)):
+        raise ConfigError(EMPTY)
     return talk
-
-
-def _messages(prompt: Messages, system: str | None) -> list[Mapping[str, Any]]:
-    """What is sent: messages that were given as such are left untouched."""
-    given: list[Mapping[str, Any]] = (
-        [{"role": "user", "content": prompt}] if isinstance(prompt, str) else list(prompt)
-    )
-    return [{"role": "system", "content": system}, *given] if system else given
 
 
 def _reply_of(call: _Call) -> Reply:
     status = "stopped" if call.stopping else "error" if call.error else "ok"
-    reply = call.error.reply if call.error else None
+    reply = call.error.reply if call.error else call.whole
     if reply is None and call.stream is not None:
         reply = call.stream.reply
     error = str(call.error) if status == "error" else None
@@ -718,10 +733,14 @@ def _reply_of(call: _Call) -> Reply:
 
 def _shown(turn: Turn) -> str:
     """The prompt as the page shows it."""
-    parts = [] if isinstance(turn.content, str) else turn.content
-    attached = sum("text" not in part for part in parts)
+    attached = _attached(turn)
     more = f"[{attached} attachment{'' if attached == 1 else 's'}]" if attached else ""
     return well_formed("\n".join(filter(None, [turn.text, more])))
+
+
+def _attached(turn: Turn) -> int:
+    parts = () if isinstance(turn.content, str) else turn.content
+    return sum("text" not in part for part in parts)
 
 
 def _well(data: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from ..conversation import Turn
 from ..errors import ConfigError, ContextTooLong, OrnbError
 from ..request.room import fits
 from ..request.rounds import Rounds
-from ..request.structured import parse, response_format
+from ..request.structured import answered
 from ..request.tools import ToolResult
 from ..wire.reply import Event, Reply
 from .live import LiveAnswer
@@ -38,7 +38,7 @@ class Exchange:
     question : Turn
         What is asked.
     params : mapping
-        ``model`` and whatever else goes into the request.
+        ``model`` and whatever else goes into the request, the schema's ``response_format`` too.
     blocking : bool
         Whether a cell waits for the answer.
     tools : sequence
@@ -49,11 +49,6 @@ class Exchange:
         The shape of the answer, see `ornb.request.structured`.
     on_call : callable, optional
         Told what the page should show of a tool's call, each time that changes.
-
-    Raises
-    ------
-    ConfigError
-        The schema is not one.
 
     Examples
     --------
@@ -76,14 +71,12 @@ class Exchange:
         self.params = dict(params)
         self.blocking = blocking
         self.schema = schema
-        if schema is not None:
-            self.params["response_format"] = response_format(schema)
         self.answer = LiveAnswer()
         self.stream: Stream | Rounds | None = None
         self.calls: list[dict[str, Any]] = []
         """What the page shows of the tools' calls so far."""
-        self.value: Any = None
-        """The answer as `schema` has it."""
+        self.whole: Reply | None = None
+        """The answer once it has come to its end, with its value where there is a schema."""
         self.stopping = False
         self.reply: Reply | None = None
         self.error: OrnbError | None = None
@@ -137,8 +130,8 @@ class Exchange:
         for event in self.stream:
             if self._take(event):
                 news()
-        if self.schema is not None and not self.stopping:
-            self.value = parse(self.stream.reply, self.schema)
+        if not self.stopping:
+            self.whole = answered(self.stream.reply, self.schema)
 
     def stop(self) -> None:
         """End it at once: cut the connection, begin no further tool."""

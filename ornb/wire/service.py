@@ -193,6 +193,8 @@ class Service:
         for name, value in self.secret_headers.items():
             words |= secret_words(name, value.reveal())
         self._secrets = tuple(map(Secret, sorted(words, key=len, reverse=True)))
+        self.streams_schemas = True
+        """False once it refused to, and gave the whole."""
         self._headers = dict(headers or {})
         self._auth = _Bearer(self.key, self.secret_headers)
         # A proxy leads to other machines, not to this one; and a prompt that stays here, with what
@@ -223,13 +225,15 @@ class Service:
         >>> Service("http://127.0.0.1:11434/v1").twin().base_url
         'http://127.0.0.1:11434/v1'
         """
-        return Service(
+        twin = Service(
             self.base_url,
             None if self.key is None else self.key.reveal(),
             timeouts=self.timeouts,
             headers=self._headers,
             secret_headers={name: value.reveal() for name, value in self.secret_headers.items()},
         )
+        twin.streams_schemas = self.streams_schemas
+        return twin
 
     @contextlib.contextmanager
     def open(

@@ -5,14 +5,13 @@ from __future__ import annotations
 import contextlib
 import json
 import threading
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping
 from datetime import UTC, datetime
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from ..errors import (
     ApiError,
-    ConfigError,
     ConnectionFailed,
     NotRecorded,
     OrnbError,
@@ -20,8 +19,9 @@ from ..errors import (
     StreamBroken,
     UnexpectedAnswer,
 )
+from .body import Messages, check_fields, encoded, messages_from
 from .reply import Assembly, Event, Reply, Timing
-from .service import BLOCK, Service, unsay
+from .service import BLOCK, Service, is_openrouter, unsay
 from .sse import Decoder
 from .transport import Wire
 
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     import requests
-
-Messages = str | Sequence[Mapping[str, Any]]
 
 Settle = Callable[[Reply, OrnbError | None], object]
 """Told once how a call ended: what came of it, and the error if there was one."""
@@ -42,8 +40,9 @@ LONGEST_WAIT_S = 20.0
 """A refusal that asks for more patience than this is raised at once, with the time to come back."""
 ASKED_AGAIN = frozenset({429, 503})
 """Refusals that come before anything was generated, so that asking again cannot be paid twice."""
-NO_PARAMETERS = frozenset({"api_key", "apikey", "authorization", "headers", "extra_headers"})
-"""What a key comes in with other libraries; the body of a request is shown and written down."""
+NO_SCHEMA_STREAMED = frozenset({400, 415, 422, 500, 501})
+"""How servers refuse to stream an answer of a given form, before they do anything: any-llm 1.13.0
+says 500, others 400."""
 DRAIN_S = 0.05
 """Time allowed for the end of the body after ``[DONE]``."""
 SOURCES = ("recorded", "local", "canned")
@@ -201,8 +200,8 @@ class Stream:
         )
 
     def _exchange(self) -> Iterator[Event]:
-        request = self._request()
-        body = self._encoded(request)
+        request, went_whole = self._request(), False
+        body = encoded(request)
         if self._before_call is not None:
             self._settle = self._before_call(request, self._stop.wait)
         while not self._stop.is_set():
@@ -213,11 +212,31 @@ class Stream:
             try:
                 yield from self._attempt(body)
             except (ApiError, ConnectionFailed) as error:
+                if self._refused_to_stream(error, request):
+                    went_whole, body = True, encoded(self._whole(request))
+                    continue
                 pause = self._pause(error)
                 if pause is None or self._stop.wait(0 if self._wire.in_haste else pause):
                     raise
             else:
+                if went_whole:  # and it helped: further schemas go so at once
+                    self._service.streams_schemas = False
                 return
+
+    def _refused_to_stream(self, error: OrnbError, request: Mapping[str, Any]) -> bool:
+        """Whether to ask for the whole: some servers stream no answer of a given form."""
+        return (
+            self._streamed
+            and not self._assembly.begun
+            and request.get("response_format") is not None
+            and not is_openrouter(self._service.base_url)
+            and isinstance(error, ApiError)
+            and error.status_code in NO_SCHEMA_STREAMED
+        )
+
+    def _whole(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        self._streamed = False
+        return {k: v for k, v in request.items() if k not in ("stream", "stream_options")}
 
     def _attempt(self, body: bytes) -> Iterator[Event]:
         service, wire = self._service, self._wire
@@ -346,52 +365,18 @@ class Stream:
         return pause if pause <= LONGEST_WAIT_S else None
 
     def _request(self) -> dict[str, Any]:
-        messages: Any = self._messages
-        if isinstance(messages, str):
-            if not messages.strip():
-                raise ConfigError("The prompt is empty, so nothing was sent. Write a prompt first.")
-            messages = [{"role": "user", "content": messages}]
-        if not messages:
-            raise ConfigError("There are no messages, so nothing was sent. Give a prompt.")
-        check_fields(self._params)
+        messages = messages_from(self._messages)
+        verb = "Client.stream" if self._streamed else "Client.chat"
+        check_fields({"label": self._label, **self._params}, verb)
         body = {"messages": messages, **self._params}
         if self._model is not None:
             body["model"] = self._model
-        if self._streamed:
-            body["stream"] = True
+        if not self._streamed:
+            return body
+        body["stream"] = True
+        if body.get("response_format") is not None and not self._service.streams_schemas:
+            return self._whole(body)
         return body
-
-    def _encoded(self, body: Mapping[str, Any]) -> bytes:
-        try:
-            return json.dumps(body, allow_nan=False).encode()
-        except (TypeError, ValueError, RecursionError) as error:
-            raise ConfigError(f"The request cannot be written as JSON: {error}.") from error
-
-
-def check_fields(params: Mapping[str, Any]) -> None:
-    """Refuse what other libraries take with a call, and what would be sent, shown and kept here.
-
-    Parameters
-    ----------
-    params : mapping
-        Of a call. Values are not looked at.
-
-    Raises
-    ------
-    ConfigError
-        A key or headers are among them.
-
-    Examples
-    --------
-    >>> check_fields({"temperature": 0})
-    """
-    for name in params:
-        if name.lower().replace("-", "_") in NO_PARAMETERS:
-            raise ConfigError(
-                f"{name} is no parameter of a call, so nothing was sent. A key goes to "
-                "ornb.connect(api_key=...), or is read from OPENROUTER_API_KEY; headers go to "
-                "ornb.connect(headers=...)."
-            )
 
 
 _scan = json.JSONDecoder().raw_decode

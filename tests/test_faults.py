@@ -216,7 +216,8 @@ def test_a_refusal_keeps_its_kind_whatever_its_body(status, streamed, server, tr
         said.append(str(caught.value))
         reused.append(caught.value.reply.timing.connection_reused)
     assert time.perf_counter() - began < LONGEST_S
-    assert server.ask_good().timing.connection_reused, "it was read to its end: it keeps its line"
+    # Read to its end, it keeps its line; but one that fell over may close it without a word.
+    assert server.ask_good().timing.connection_reused == (status < 500)
     rows = tracker.df.iloc[:-1]
     assert all(len(text) < 700 for text in said)
     assert rows["error"].tolist() == said
@@ -224,7 +225,7 @@ def test_a_refusal_keeps_its_kind_whatever_its_body(status, streamed, server, tr
     assert set(rows["http_status"]) == {status}
     assert set(rows["attempts"]) == {1}
     if status not in (404, 418):  # what is no answer of this API gets no second chance
-        assert reused == [False] + [True] * (len(BODIES) - 1)
+        assert reused == [False] + [status < 500] * (len(BODIES) - 1)
 
 
 ENDS: dict[str, list[Step]] = {
@@ -351,7 +352,7 @@ def test_asking_again_has_an_end_and_is_counted(status, streamed, server, tracke
     with pytest.raises(errors.BY_STATUS[status]) as caught:
         server.ask(busy(status, Retry_After="0"), streamed=streamed)
     assert time.perf_counter() - began < LONGEST_S
-    assert server.ask_good().timing.connection_reused
+    assert server.ask_good().timing.connection_reused == (status < 500)
     row = tracker.df.iloc[0]
     assert (row["attempts"], row["http_status"]) == (4, status)
     assert (row["status"], row["error"]) == ("error", str(caught.value))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -260,7 +261,7 @@ class _Batch:
             found = {digest: self.shape.read(answer) for digest, answer in found.items()}
         return {digest: answer for digest, answer in found.items() if answer.status == "ok"}
 
-    @property
+    @functools.cached_property
     def plan(self) -> Plan:
         likely, worst, unknown = total(self._quote(digest) for digest in self.due)
         asked = self.rows.body(self.first[self.due[0]])["messages"] if self.due else None
@@ -277,6 +278,7 @@ class _Batch:
             unknown=unknown,
             cap_usd=None if self.cap is None else self.cap.limit_usd,
             prompt=None if asked is None else asked[-1]["content"],
+            longest=max((row.size[1] for row in self.listed), default=0),
         )
 
     def _body(self, digest: str) -> dict[str, Any]:
@@ -363,7 +365,10 @@ class _Batch:
         return rows
 
     def _table(self, rows: list[Answer]) -> pd.DataFrame:
-        return with_answers(self.frame, rows, self.shape, self.prefix)
+        table = with_answers(self.frame, rows, self.shape, self.prefix)
+        if self.plan.whole:
+            table.attrs["ornb"] = self.plan.whole
+        return table
 
 
 def _cap(usd: Any) -> Budget:

@@ -316,10 +316,17 @@ def test_a_cell_goes_whole(serve):
     service = serve()
     lines = [f"line {n} of the minutes" for n in range(2000)]
     table = pd.DataFrame({"n": range(100), "text": ["x" * 500] * 100})
-    batch(pd.DataFrame({"lines": [lines], "table": [table]}), "{{lines}} and {{table}}")
+    frame, template = pd.DataFrame({"lines": [lines], "table": [table]}), "{{lines}} and {{table}}"
+    plan = batch(frame, template, dry_run=True)
+    answers = batch(frame, template)
     said, _, rows = service.asked[0].partition(" and ")
     assert json.loads(said) == lines
     assert rows.count("x" * 500) == 100
+    assert plan.longest > len(service.asked[0])
+    told = f"nothing is left out of the longest request ({plan.longest:,} bytes)"
+    assert repr(plan).endswith(told)
+    assert answers.attrs == {"ornb": told}
+    assert batch(["a"]).attrs == frame.attrs == {}
 
 
 def test_figures_go_as_they_are(serve):

@@ -12,6 +12,7 @@ from ..ledger.bills import estimate_reply
 from ..ledger.gate import Gate
 from ..ledger.price_book import EXACT
 from ..ledger.quota import FreeQuota
+from ..placeholders import LONGEST_JSON
 from ..wire.reply import format_usd
 
 if TYPE_CHECKING:
@@ -56,6 +57,8 @@ class Plan:
     """The ceiling given for this batch."""
     prompt: str | None = None
     """What the first call will ask."""
+    longest: int = 0
+    """Of the longest request, in bytes; like all others it goes whole."""
 
     def __repr__(self) -> str:
         asides = [
@@ -68,7 +71,15 @@ class Plan:
         return (
             f"Batch: {self.rows:,} row{'' if self.rows == 1 else 's'}, {calls} of "
             f"{self.model or 'the default model'}{f' ({aside})' if aside else ''}{self._money()}"
+            f"{self.whole and '; '}{self.whole}"
         )
+
+    @property
+    def whole(self) -> str:
+        """That a long request is not cut, as one of ``%%ornb`` might be; else empty."""
+        if self.longest <= LONGEST_JSON:
+            return ""
+        return f"nothing is left out of the longest request ({self.longest:,} bytes)"
 
     def _money(self) -> str:
         if not self.calls:

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 from .errors import ConfigError
 from .wire.reply import Reply
 
-__all__ = ["Filled", "cells", "fill_in", "near", "only_value"]
+__all__ = ["Filled", "as_text", "cells", "fill_in", "near", "only_value"]
 
 MOST_ROWS = 20
 MOST_COLUMNS = 12
@@ -255,6 +255,22 @@ def _follow(value: Any, step: re.Match[str], shown: str) -> Any:
 # ------------------------------------------------------------------ from a value to text
 
 
+def as_text(value: Any) -> str:
+    """Write a value for a model, in all its length.
+
+    Parameters
+    ----------
+    value : Any
+        Of the notebook.
+
+    Returns
+    -------
+    str
+        As `fill_in` writes it.
+    """
+    return _Writer(whole=True).text(value)
+
+
 class _Writer:
     """Makes text of values, and says in ``left_out`` what it left out; if `whole`, nothing."""
 
@@ -312,7 +328,7 @@ class _Writer:
             return ""
         if digits := _digits(value):
             return digits
-        text = " ".join(_Writer(whole=True).text(value).split()).replace("|", "\\|")
+        text = " ".join(as_text(value).split()).replace("|", "\\|")
         if self._whole or len(text) <= LONGEST_CELL:
             return text
         self._cut += 1

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, NewType, Optional
 
+import numpy as np
 import pandas as pd
 import pytest
 from cassettes import exchanges
@@ -445,11 +446,17 @@ def test_a_confirm_that_fails_is_the_programs_error():
         (Point(1, 2), '{"x": 1, "y": 2}'),
         (dt.date(2026, 8, 22), "2026-08-22"),
         (Point, str(Point)),
+        ([np.float32(0.1), np.nan, np.int64(2)], "[0.1, null, 2]"),
+        ({"ids": {720575940631.0}}, '{"ids": [720575940631]}'),
     ],
     ids=str,
 )
 def test_a_result_becomes_text(value, text):
     assert as_text(value) == text
+
+
+def test_an_array_is_not_cut_in_its_middle():
+    assert json.loads(as_text(np.arange(2000))) == list(range(2000))
 
 
 def test_a_list_within_itself_becomes_text():
@@ -461,6 +468,8 @@ def test_a_list_within_itself_becomes_text():
 def test_a_table_is_compact():
     frame = pd.DataFrame({"city": ["Oslo", "Rome"], "people": [700_000, 2_800_000]})
     assert as_text(frame) == "2 rows:\n,city,people\n0,Oslo,700000\n1,Rome,2800000\n"
+    ids = pd.DataFrame({"id": [720575940631, None], "x": np.array([0.1, 2], dtype="float32")})
+    assert as_text(ids) == "2 rows:\n,id,x\n0,720575940631,0.1\n1,,2\n"
     long = as_text(pd.DataFrame({"n": range(100_000)}))
     assert long.startswith("100,000 rows, the first 30:\n,n\n0,0\n")
     assert len(long) < 300

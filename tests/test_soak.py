@@ -44,13 +44,13 @@ def soaked(part: str, folder: Path, **sizes: int) -> dict[str, float]:
     return figures(rows)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_calls_keep_little_and_are_all_there(tmp_path: Path) -> None:
     found = soaked("calls", tmp_path, calls=400)  # it fails if a row or a listener is left out
     assert found["400 calls: memory kept by one, over the second half"] < 10_000  # B
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_bytes_of_a_chat_grow_no_faster_than_it(tmp_path: Path) -> None:
     found = soaked("turns", tmp_path, turns=25)
     live = "25 turns in one chat: bytes to the live chat, last fifth over the first"
@@ -59,7 +59,7 @@ def test_the_bytes_of_a_chat_grow_no_faster_than_it(tmp_path: Path) -> None:
     assert found["the same: memory kept by a turn of 30 tokens"] < 400  # kB
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_closed_widgets_are_gone_and_open_ones_say_little(tmp_path: Path) -> None:
     found = soaked("widgets", tmp_path, widgets=6)
     assert found["widgets that were closed and stay"] == 0
@@ -67,7 +67,7 @@ def test_closed_widgets_are_gone_and_open_ones_say_little(tmp_path: Path) -> Non
     assert found["memory that a widget leaves when it is closed"] < 200  # kB
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_long_answer_keeps_little_more_than_its_chunks(tmp_path: Path) -> None:
     found = soaked("stream", tmp_path, tokens=2400)  # it fails if a token is left out
     assert found["the same: memory kept by a token"] < 5000  # B
@@ -111,7 +111,7 @@ def test_bars_that_are_held_are_success_and_a_failure_is_named(tmp_path: Path) -
     assert done.stdout.splitlines()[-1] == f"did not come to its end: {tmp_path / 'mine'}"
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_long_runs_fail_by_a_missed_bar_too(tmp_path: Path) -> None:
     soak = (BENCHMARKS / "soak.py").read_text()
     assert soak.count("bar=0,") == 1

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ornb.errors import ConfigError
@@ -182,6 +182,7 @@ odd = st.none() | st.booleans() | st.integers() | st.floats() | st.text()
 
 
 @given(odd, odd, odd, odd, odd)
+@example(1, None, 5e-324, None, None)  # a rate beyond the floats
 def test_no_reply_is_too_odd_for_a_row(tokens, cost, seconds, words, status):
     tracker = UsageTracker()
     usage = Usage(tokens, tokens, tokens, cost_usd=cost)
@@ -195,6 +196,11 @@ def test_no_reply_is_too_odd_for_a_row(tokens, cost, seconds, words, status):
     assert dtypes(tracker.df) == documented(USAGE_COLUMNS)
     assert repr(tracker)
     assert displayed(tracker)["text/html"]
+
+
+def test_a_difference_beyond_the_floats_is_survived(tracker):
+    tracker.record(Reply(usage=Usage(cost_usd=1.7e308)), estimate_usd=-1.7e308)
+    assert len(tracker.df) == 1
 
 
 def test_rows_and_frames_turn_into_each_other(tracker):

@@ -255,12 +255,14 @@ def _difference(
 ) -> np.ndarray[Any, Any]:
     """Billed less estimated, the noise of subtracting floats taken off (1e-15 USD is nobody's)."""
     here = pd.Series(source).isin(["local", "canned"]).to_numpy()
-    return np.where(here, np.nan, np.round(cost - estimate, 15))
+    with np.errstate(over="ignore"):
+        return np.where(here, np.nan, np.round(cost - estimate, 15))
 
 
 def _rate(tokens: Any, duration: Any) -> np.ndarray[Any, Any]:
     seconds = np.asarray(duration)
     counts: np.ndarray[Any, Any] = tokens.to_numpy(dtype="float64", na_value=np.nan)
     rate = np.full(len(seconds), np.nan)
-    np.divide(counts, seconds, out=rate, where=seconds > 0)
-    return rate
+    with np.errstate(over="ignore"):
+        np.divide(counts, seconds, out=rate, where=seconds > 0)
+    return np.where(np.isinf(rate), np.nan, rate)  # in no time at all: nobody's rate

@@ -8,6 +8,7 @@ import os
 import sys
 import time
 import zipfile
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,8 +16,10 @@ import requests
 
 from ornb.errors import OfflineError
 from ornb.offline import OfflineServer, model
+from tests.page import until
 
 CAPITAL = [{"role": "user", "content": "What is the capital of France?"}]
+STORY = [{"role": "user", "content": "Tell a very long story about a lighthouse."}]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -32,23 +35,25 @@ def server():
     ok, reason = model.available()
     if not ok:
         pytest.skip(f"no local model: {reason}")
-    with OfflineServer(patience_s=0.1, generation_delay_s=0) as running:
+    # With less patience than its work takes, an error comes as 200 and in the body.
+    with OfflineServer(patience_s=120, generation_delay_s=0) as running:
         yield running
+
+
+def asked(server, **body):
+    body = {"model": "openrouter/auto", "messages": CAPITAL, "max_tokens": 60, **body}
+    return requests.post(
+        f"{server.base_url}/chat/completions",
+        json=body,
+        headers={"Authorization": f"Bearer {server.token}"},
+        stream=body.get("stream", False),
+        timeout=120,
+    )
 
 
 @pytest.fixture
 def chat(server):
-    def ask(**body):
-        body = {"model": "openrouter/auto", "messages": CAPITAL, "max_tokens": 60, **body}
-        return requests.post(
-            f"{server.base_url}/chat/completions",
-            json=body,
-            headers={"Authorization": f"Bearer {server.token}"},
-            stream=body.get("stream", False),
-            timeout=120,
-        )
-
-    return ask
+    return partial(asked, server)
 
 
 def chunks_of(answer):
@@ -63,8 +68,11 @@ def text_of(answer):
 # --- answers; the first test also loads the model ----------------------------------------------
 
 
-def test_comments_keep_the_stream_alive_while_the_model_loads(chat):
-    lines = [line for line in chat(stream=True).iter_lines() if line]
+def test_comments_keep_the_stream_alive_while_the_model_loads():
+    if not model.available()[0]:
+        pytest.skip("no local model")
+    with OfflineServer(patience_s=0.02, generation_delay_s=0) as hurried:
+        lines = [line for line in asked(hurried, stream=True).iter_lines() if line]
     first = next(i for i, line in enumerate(lines) if line.startswith(b"data"))
     assert lines[:first].count(b": OPENROUTER PROCESSING") == first >= 2
     assert lines[-1] == b"data: [DONE]"
@@ -157,22 +165,20 @@ def test_what_the_model_refuses_is_400(chat):
 
 
 def test_hanging_up_frees_the_model(chat):
-    prompt = [{"role": "user", "content": "Tell a very long story about a lighthouse."}]
-    answer = chat(messages=prompt, stream=True, max_tokens=2000)
+    answer = chat(messages=STORY, stream=True, max_tokens=2000)
     next(answer.iter_content(1000))
     answer.close()
     started = time.perf_counter()
     assert chat(max_tokens=1).ok
-    assert time.perf_counter() - started < 5  # 2,000 tokens take more than 20 s
+    assert time.perf_counter() - started < 15  # 2,000 tokens take more than 20 s, busy or not
 
 
 def test_a_catalogue_call_is_not_held_up_by_an_answer(chat, server):
-    with chat(stream=True, max_tokens=200) as answer:
+    with chat(messages=STORY, stream=True, max_tokens=2000) as answer:
         next(answer.iter_content(100))
-        started = time.perf_counter()
         headers = {"Authorization": f"Bearer {server.token}"}
-        assert requests.get(f"{server.base_url}/models", headers=headers, timeout=10).ok
-        assert time.perf_counter() - started < 1
+        # 2,000 tokens take more than 20 s, busy or not
+        assert requests.get(f"{server.base_url}/models", headers=headers, timeout=15).ok
 
 
 def test_canned_can_be_asked_for_by_name(chat):
@@ -198,10 +204,7 @@ def test_the_models_process_ends_with_the_server():
         children = [pid for file in threads for pid in file.read_text().split()]
         assert len(children) == 1
         os.kill(short.pid, 9)
-        deadline = time.monotonic() + 2
-        while _runs(children[0]) and time.monotonic() < deadline:
-            time.sleep(0.02)
-        assert not _runs(children[0])
+        until(lambda: not _runs(children[0]))
 
 
 def _runs(pid):

@@ -74,7 +74,9 @@ def test_installed_without_the_checkout_it_answers_and_draws(wheel: Path, tmp_pa
     (venv / WITHIN / "borrowed.pth").write_text("\n".join(sorted(borrowed)), encoding="utf-8")
     home = tmp_path / "home"
     home.mkdir()
-    said = run(python, "-c", INSTALLED, folder=home, env=private_environment(home))
+    environment = private_environment(home)
+    environment.pop("PYTHONPATH", None)  # it would bring the checkout
+    said = run(python, "-c", INSTALLED, folder=home, env=environment)
     told = json.loads(said.splitlines()[-1])
     assert Path(told["file"]).is_relative_to(venv)
     assert (told["source"], told["chat"]) == ("canned", "canned")

@@ -25,6 +25,7 @@ from . import pricing
 from .columns import Column
 from .errors import CatalogError
 from .filters import closest, filter_models
+from .wire import dialects
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -232,8 +233,8 @@ def _model_columns(records: list[Record]) -> dict[str, Any]:
         "family": c.strings(families := c.field(architecture, "tokenizer")),
         "variant": c.strings(variants),
         "created": c.times(c.values(records, "created")),
-        "context_length": c.counts(c.values(records, "context_length")),
-        "max_completion_tokens": c.counts(c.values(top, "max_completion_tokens")),
+        "context_length": c.counts([dialects.context_length(r) for r in records]),
+        "max_completion_tokens": c.counts([dialects.max_completion_tokens(r) for r in records]),
         **_ability_columns(records, architecture),
         **_price_columns(pricings := c.nested(records, "pricing")),
         **dict.fromkeys(("price_tier", "is_free", "is_router")),  # their place; see below

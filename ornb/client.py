@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 from urllib.parse import quote, urljoin, urlsplit
 
-from .errors import ConfigError, NotFound, UnexpectedAnswer
+from .errors import ConfigError, NotFound, OrnbError, UnexpectedAnswer
 from .wire.body import Messages
+from .wire.dialects import with_info
 from .wire.reply import Event, Reply, Timing, Usage
 from .wire.service import Secret, Service, Timeouts, is_openrouter
 from .wire.stream import BeforeCall, Stream
@@ -171,7 +173,8 @@ class Client:
         Returns
         -------
         Records
-            One dict a model, untouched. `ornb.catalog.to_frame` makes a table of them.
+            One dict a model, untouched. `ornb.catalog.to_frame` makes a table of them. A LiteLLM
+            proxy tells prices and lengths apart (``GET /model/info``): its records have those too.
 
         Raises
         ------
@@ -184,7 +187,11 @@ class Client:
         >>> len(records), records.origin.source
         (421, 'snapshot')
         """
-        return self._pages("/models", query)
+        records = self._pages("/models", query)
+        if any(isinstance(each, dict) and "owned_by" in each for each in records):
+            with contextlib.suppress(OrnbError):  # no LiteLLM
+                records[:] = with_info(records, self._get(f"{self.base_url}/model/info")[0])
+        return records
 
     def endpoints(self, model: str) -> Facts:
         """Give the providers that serve a model.

@@ -129,7 +129,32 @@ def filter_models(
     asked = [mask for mask in masks if mask is not None]
     kept = models[np.logical_and.reduce(asked)] if asked else models.copy()
     kept.attrs = dict(models.attrs)
+    if kept.empty and not models.empty:
+        notes = _untold(
+            models,
+            context_length=min_context,
+            prompt_usd_per_million=free or max_prompt_usd_per_million,
+            completion_usd_per_million=max_completion_usd_per_million,
+            input_modalities=accepts,
+            output_modalities=returns,
+            supported_parameters=parameters or tools or reasoning or structured_outputs,
+        )
+        kept.attrs["notes"] = [*models.attrs.get("notes", ()), *notes]
     return kept
+
+
+def _untold(models: pd.DataFrame, **asked: Any) -> list[str]:
+    """Words for people where a filter hides every model because nothing is known of any."""
+    silent = [
+        name for name, wanted in asked.items() if wanted and not any(map(_told, models[name]))
+    ]
+    return (
+        [f"No model is left: this server tells {' and '.join(silent)} of none."] if silent else []
+    )
+
+
+def _told(value: Any) -> bool:
+    return bool(value) if isinstance(value, tuple) else not pd.isna(value)
 
 
 def _matches(models: pd.DataFrame, search: str | None) -> Mask | None:

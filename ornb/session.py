@@ -319,7 +319,12 @@ def models(*, refresh: bool = False, **filters: Any) -> pd.DataFrame:
     """
     frame = _catalogue(_default, client(), refresh=refresh)
     check_makers(frame, filters)
-    return catalog.filter_models(frame, **filters) if filters else frame.copy()
+    if not filters:
+        return frame.copy()
+    kept = catalog.filter_models(frame, **filters)
+    for note in kept.attrs["notes"][len(frame.attrs["notes"]) :]:
+        warnings.warn(note, stacklevel=_out_of_ornb())
+    return kept
 
 
 def _catalogue(state: _Default, service: Client, *, refresh: bool = False) -> pd.DataFrame:

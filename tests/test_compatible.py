@@ -9,19 +9,44 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, Literal
 
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from wire import DONE, END, WireServer, event, head, whole
 
 import ornb
 from ornb import errors
+from ornb.catalog import to_frame
 from ornb.offline import model as local_model
 from ornb.offline.engine import Engine
+from ornb.wire.dialects import with_info
 
 NAME = "acme-7b:latest"
+
+
+@contextmanager
+def serving(answers: dict[str, Any]) -> Iterator[WireServer]:
+    """Connect to a server that has these, and nothing else."""
+
+    def script(request: bytes, body: bytes) -> list[bytes]:
+        path = request.split()[1].decode()
+        if path not in answers:
+            return [whole({"detail": "Not Found"}, 404)]
+        return answers[path](body) if callable(answers[path]) else [whole(answers[path])]
+
+    with WireServer(script) as running:
+        ornb.connect(base_url=running.url.replace("/api/v1", "/v1"))
+        ornb.usage.clear()
+        yield running
+    ornb.connect(offline=True)
+
+
 STREAM = head(200, "text/event-stream", Transfer_Encoding="chunked") + b"\r\n"
 
 
@@ -140,6 +165,133 @@ def test_what_it_has_not_is_an_error_of_ours(served: str) -> None:
 def test_a_budget_refuses_what_it_cannot_bound(served: str) -> None:
     with ornb.budget(1), pytest.raises(errors.PriceUnknown):
         ornb.ask("Hello", max_tokens=5)
+
+
+# ------------------------------------------------------------------ what they tell of their models
+
+LLAMA_CPP = {"id": "a", "owned_by": "llamacpp", "meta": {"n_ctx": 1024, "n_ctx_train": 8192}}
+LENGTHS: dict[str, tuple[dict[str, Any], int]] = {
+    "vLLM": ({"id": "a", "owned_by": "vllm", "root": "a", "max_model_len": 40960}, 40960),
+    "llama.cpp": (LLAMA_CPP, 1024),
+    "an older llama.cpp": ({**LLAMA_CPP, "meta": {"n_vocab": 9, "n_ctx_train": 8192}}, 8192),
+    "LiteLLM": ({"id": "a", "max_input_tokens": 128000, "max_output_tokens": 16384}, 128000),
+    "Groq": ({"id": "a", "context_window": 131072, "max_completion_tokens": 32768}, 131072),
+    "Mistral": ({"id": "a", "max_context_length": 32768}, 32768),
+}
+
+
+@pytest.mark.parametrize(("record", "length"), LENGTHS.values(), ids=LENGTHS)
+def test_the_context_length_that_a_server_tells_is_known(
+    record: dict[str, Any], length: int
+) -> None:
+    with serving({"/v1/models": {"object": "list", "data": [record]}}):
+        assert ornb.models(min_context=length).index.tolist() == ["a"]
+        row = ornb.models().loc["a"]
+        assert ornb.models(min_context=length + 1).empty, "of which nothing is said: it was told"
+    assert row["context_length"] == length
+    most = record.get("max_output_tokens", record.get("max_completion_tokens"))
+    assert row["max_completion_tokens"] is pd.NA or row["max_completion_tokens"] == most
+
+
+@pytest.mark.parametrize(
+    ("filters", "what"),
+    [
+        ({"min_context": 8000}, "context_length"),
+        ({"free": True}, "prompt_usd_per_million"),
+        ({"max_completion_usd_per_million": 1}, "completion_usd_per_million"),
+        ({"tools": True}, "supported_parameters"),
+        ({"accepts": "image"}, "input_modalities"),
+        ({"min_context": 8000, "tools": True}, "context_length and supported_parameters"),
+    ],
+)
+def test_a_filter_that_hides_all_for_want_of_facts_says_so(
+    filters: dict[str, Any], what: str
+) -> None:
+    with serving({"/v1/models": {"object": "list", "data": [{"id": "a"}, {"id": "b"}]}}):
+        with pytest.warns(UserWarning, match=f"this server tells {what} of none"):
+            kept = ornb.models(**filters)
+        assert kept.empty
+        assert ornb.models(search="nobody").empty, "that is no want of facts"
+
+
+PRICED = {
+    "model_name": "gpt-4o-mini",
+    "litellm_params": {"model": "openai/gpt-4o-mini"},
+    "model_info": {
+        "max_tokens": 16384,
+        "max_input_tokens": 128000,
+        "max_output_tokens": 16384,
+        "input_cost_per_token": 1.5e-07,
+        "input_cost_per_token_above_100k_tokens": 3e-07,
+        "output_cost_per_token": 6e-07,
+        "cache_read_input_token_cost": 7.5e-08,
+        "cache_creation_input_token_cost": None,
+        "mode": "chat",
+        "supports_vision": True,
+        "supports_pdf_input": None,
+        "supports_response_schema": True,
+        "supported_openai_params": ["max_tokens", "temperature", "tools", "tool_choice"],
+    },
+}
+UNPRICED = {
+    "model_name": "house",
+    "model_info": {"input_cost_per_token": None, "output_cost_per_token": None, "mode": None},
+}
+LITELLM_MODEL = {"object": "model", "created": 1677610602, "owned_by": "openai"}
+LITELLM = {
+    "/v1/models": {"data": [{"id": name, **LITELLM_MODEL} for name in ("gpt-4o-mini", "house")]},
+    "/v1/model/info": {"data": [PRICED, UNPRICED]},
+}
+
+
+def test_a_litellm_proxy_tells_prices_and_lengths_and_no_authors() -> None:
+    with serving(LITELLM):
+        table = ornb.models()
+        assert ornb.models(min_context=8000, tools=True).index.tolist() == ["gpt-4o-mini"]
+        quote = ornb.quote("Hi", "gpt-4o-mini", max_tokens=100)
+    row = table.loc["gpt-4o-mini"]
+    assert row["prompt_usd_per_million"] == 0.15
+    assert row["completion_usd_per_million"] == 0.6
+    assert row["cache_read_usd_per_million"] == 0.075
+    assert (row["context_length"], row["max_completion_tokens"]) == (128000, 16384)
+    assert row["input_modalities"] == ("text", "image")
+    assert row["structured_outputs"]
+    assert table["author"].isna().all()
+    assert table["created"].isna().all()
+    assert pd.isna(table.loc["house", "prompt_usd_per_million"])
+    assert not table.loc["house", "is_free"]
+    assert quote.worst_usd is not None
+    assert quote.worst_usd >= 100 * Decimal("6e-7")
+
+
+def test_of_several_deployments_the_dearest_bounds_and_the_shortest_fits() -> None:
+    other = {**PRICED["model_info"], "max_input_tokens": 64000, "output_cost_per_token": 9e-07}
+    answers = {**LITELLM, "/v1/model/info": {"data": [PRICED, {**PRICED, "model_info": other}]}}
+    with serving(answers):
+        row = ornb.models().loc["gpt-4o-mini"]
+    assert (row["completion_usd_per_million"], row["context_length"]) == (0.9, 64000)
+    unpriced = {**other, "output_cost_per_token": None}
+    answers["/v1/model/info"] = {"data": [PRICED, {**PRICED, "model_info": unpriced}]}
+    with serving(answers):
+        assert pd.isna(ornb.models().loc["gpt-4o-mini", "completion_usd_per_million"])
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from([*PRICED, *PRICED["model_info"]]), inner, max_size=4)
+    ),
+    max_leaves=8,
+)
+
+
+@given(JSON)
+def test_whatever_stands_in_its_info_the_models_are_listed(info: Any) -> None:
+    """Also a proxy of another kind may have such an address."""
+    listed = [{"id": "a"}, 7, None]
+    for answer in (info, {"data": info}, {"data": [{"model_name": "a", "model_info": info}]}):
+        assert to_frame(with_info(listed, answer)).index.tolist() == ["a"]
 
 
 def test_a_model_it_does_not_have_is_not_found() -> None:

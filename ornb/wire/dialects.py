@@ -1,0 +1,149 @@
+"""What other servers than OpenRouter call the facts of a model."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+_CONTEXT = (
+    *("context_length", "max_model_len", "max_input_tokens", "n_ctx"),  # vLLM, LiteLLM, llama.cpp
+    *("max_context_length", "context_window", "n_ctx_train"),  # LM Studio and Mistral, Groq
+)
+_ANSWER = ("max_completion_tokens", "max_output_tokens")
+_PRICES = {
+    "input_cost_per_token": "prompt",
+    "output_cost_per_token": "completion",
+    "cache_read_input_token_cost": "input_cache_read",
+    "cache_creation_input_token_cost": "input_cache_write",
+    "output_cost_per_reasoning_token": "internal_reasoning",
+    "input_cost_per_request": "request",
+}
+_ABOVE = re.compile(rf"({'|'.join(_PRICES)})_above_(\d+)k_tokens")
+_INPUTS = {
+    "image": "supports_vision",
+    "file": "supports_pdf_input",
+    "audio": "supports_audio_input",
+}
+
+
+def context_length(record: Mapping[str, Any]) -> Any:
+    """Give the tokens of prompt and answer together, under whatever name they stand.
+
+    Parameters
+    ----------
+    record : mapping
+        Of a model.
+
+    Returns
+    -------
+    Any
+        As told; None where it is not.
+    """
+    meta = record.get("meta")  # llama.cpp's
+    return _first({**meta, **record} if isinstance(meta, dict) else record, _CONTEXT)
+
+
+def max_completion_tokens(record: Mapping[str, Any]) -> Any:
+    """Give the tokens of one answer at most, likewise.
+
+    Parameters
+    ----------
+    record : mapping
+        Of a model.
+
+    Returns
+    -------
+    Any
+        As told; None where it is not.
+    """
+    top = record.get("top_provider")
+    return _first(top, _ANSWER) if isinstance(top, dict) else _first(record, _ANSWER)
+
+
+def _first(record: Mapping[str, Any], names: Iterable[str]) -> Any:
+    return next((record[name] for name in names if record.get(name)), None)
+
+
+def with_info(records: Iterable[Any], answer: Any) -> list[Any]:
+    """Add to records of models what a LiteLLM proxy says of them apart.
+
+    Parameters
+    ----------
+    records : iterable of dict
+        Of ``GET /models``.
+    answer : Any
+        What ``GET /model/info`` answered; of anything else nothing is added.
+
+    Returns
+    -------
+    list
+        The records, in OpenRouter's words where something was added.
+    """
+    told: dict[str, list[dict[str, Any]]] = {}
+    listed = answer.get("data") if isinstance(answer, dict) else None
+    for each in listed if isinstance(listed, list) else ():
+        if isinstance(each, dict) and isinstance(each.get("model_info"), dict):
+            told.setdefault(str(each.get("model_name")), []).append(each["model_info"])
+    return [
+        each | _in_our_words(told[each["id"]])
+        if isinstance(each, dict) and each.get("id") in told
+        else each
+        for each in records
+    ]
+
+
+def _in_our_words(infos: list[dict[str, Any]]) -> dict[str, Any]:
+    """One model; where several deployments stand behind its name, any of them may answer."""
+    # It says of every model that it is OpenAI's, of 2023-02-28.
+    words: dict[str, Any] = {"owned_by": None, "created": None}
+    for name, theirs in (("context_length", "max_input_tokens"), ("answer", "max_output_tokens")):
+        counts = [info[theirs] for info in infos if _is_number(info.get(theirs))]
+        if counts:
+            words[name] = min(counts)
+    if "answer" in words:
+        words["top_provider"] = {"max_completion_tokens": words.pop("answer")}
+    prices = _prices(infos)
+    if "prompt" in prices and "completion" in prices:
+        words["pricing"] = prices
+    lists = [info["supported_openai_params"] for info in infos if _lists(info)]
+    parameters = [name for name in lists[0] if all(name in each for each in lists)] if lists else []
+    parameters += ["structured_outputs"] if _all(infos, "supports_response_schema") else []
+    parameters += ["reasoning"] if _all(infos, "supports_reasoning") else []
+    if parameters:
+        words["supported_parameters"] = parameters
+    if all(info.get("mode") == "chat" for info in infos):
+        inputs = [name for name, theirs in _INPUTS.items() if _all(infos, theirs)]
+        words["architecture"] = {
+            "input_modalities": ["text", *inputs],
+            "output_modalities": ["text"],
+        }
+    return words
+
+
+def _prices(infos: list[dict[str, Any]]) -> dict[str, Any]:
+    """USD per token, by OpenRouter's names: the dearest, so that a budget holds."""
+    prices: dict[str, Any] = {}
+    for theirs, ours in _PRICES.items():
+        found = [info.get(theirs) for info in infos]
+        if all(map(_is_number, found)):
+            prices[ours] = max(found)  # type: ignore[type-var]
+    steps = [
+        {"min_prompt_tokens": 1000 * int(step[2]), _PRICES[step[1]]: price}
+        for info in infos
+        for name, price in info.items()
+        if (step := _ABOVE.fullmatch(name)) and _is_number(price)
+    ]
+    return prices | {"overrides": steps} if steps else prices
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
+
+
+def _lists(info: Mapping[str, Any]) -> bool:
+    return isinstance(info.get("supported_openai_params"), list)
+
+
+def _all(infos: Iterable[Mapping[str, Any]], name: str) -> bool:
+    return all(info.get(name) is True for info in infos)

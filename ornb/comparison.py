@@ -28,7 +28,7 @@ from .text.rendering import (
     sources_html,
     static_html,
 )
-from .wire.reply import Reply, charged, source_of
+from .wire.reply import Reply
 
 __all__ = ["COMPARISON_COLUMNS", "LETTERS", "MIME_COMPARISON", "TIE", "Answer", "Answers"]
 
@@ -55,6 +55,9 @@ COMPARISON_COLUMNS: dict[str, Column] = {
     "completion_tokens": Column("Int64", "tokens answered"),
     "cost_usd": Column(
         "float64", "USD charged, as the service said; 0 is free or refused, missing is unknown"
+    ),
+    "byok_usd": Column(
+        "float64", "USD that a provider took from a key of your own; beside cost_usd, not in it"
     ),
     "estimate_usd": Column("float64", "USD by the listed prices of the model asked for"),
     "time_to_first_token_s": Column("float64", "seconds to the first text, reasoning included"),
@@ -272,24 +275,13 @@ class Answers:
         return frame.astype({name: column.dtype for name, column in COMPARISON_COLUMNS.items()})
 
     def _row(self, answer: Answer) -> dict[str, Any]:
-        reply = answer.reply or Reply()
-        used, timing = reply.usage, reply.timing
-        row = {
+        reply = answer.reply
+        call = {} if reply is None else reply.row(answer.estimate_usd)
+        row = {name: call.get(name) for name in COMPARISON_COLUMNS} | {
             "model": answer.model,
-            "served_model": reply.model,
-            "provider": reply.provider,
-            "source": source_of(reply) if answer.reply else None,
-            "text": reply.text if answer.reply else None,
-            "prompt_tokens": used.prompt_tokens,
-            "completion_tokens": used.completion_tokens,
-            "cost_usd": charged(reply),
-            "estimate_usd": answer.estimate_usd,
-            "time_to_first_token_s": timing.time_to_first_token_s,
-            "duration_s": timing.duration_s,
-            "tokens_per_second": timing.tokens_per_second(used.completion_tokens),
-            "finish_reason": reply.finish_reason,
-            "status": reply.status if answer.reply else None,
-            "error": reply.error,
+            "text": reply and reply.text,
+            "tokens_per_second": reply
+            and reply.timing.tokens_per_second(reply.usage.completion_tokens),
             "position": answer.letter,
             "vote": self.verdict(answer),
         }

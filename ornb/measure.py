@@ -86,8 +86,8 @@ MEASURE_COLUMNS = _described(
     "time_to_first_reasoning_s time_to_first_token_s time_to_first_answer_s gap_p50_s "
     "gap_p95_s gaps_s duration_s tokens_per_second tokens_per_second_after_first "
     "server_time_to_first_token_s prompt_tokens completion_tokens reasoning_tokens "
-    "cached_tokens cost_usd cost_source estimate_usd finish_reason status error http_status "
-    "generation_id"
+    "cached_tokens cost_usd byok_usd cost_source estimate_usd finish_reason status error "
+    "http_status generation_id"
 )
 """Columns of the frame that `measure` gives, in their order."""
 

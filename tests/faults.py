@@ -311,8 +311,8 @@ WHOLE = [
     Case(
         "a stream that calls itself JSON",
         [whole(b'data: {"choices": []}\n\n')],
-        errors.UnexpectedAnswer,
-        "expected",
+        errors.StreamBroken,
+        "before the answer was finished",
         reused=True,
     ),
     Case("a number", [whole(7)], errors.UnexpectedAnswer, "not a chat completion", reused=True),

@@ -19,8 +19,8 @@ from ornb.conversation import Conversation
 from ornb.errors import ConfigError
 from ornb.recording.lines import read
 from ornb.text.markdown import StreamRenderer, render
+from ornb.wire.assembly import Assembly
 from ornb.wire.refusals import refusal
-from ornb.wire.reply import Assembly
 from ornb.wire.sse import Decoder
 from tests.fuzz.__main__ import mutated
 from tests.fuzz.exchange import PIECES

@@ -19,7 +19,8 @@ from ornb import errors
 from ornb.client import Client
 from ornb.ledger.bills import ACTIVITY_COLUMNS, Bill, activity_to_frame, bills, estimate_reply
 from ornb.ledger.tracker import USAGE_COLUMNS, UsageTracker
-from ornb.wire.reply import Assembly, Reply, Usage
+from ornb.wire.assembly import Assembly
+from ornb.wire.reply import Reply, Usage
 
 BOOKS = {
     "id": "gen-1",

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from ornb.ledger.tracker import UsageTracker
 from ornb.text.figures import figures
-from ornb.wire.reply import Assembly, Reply, Timing, Usage, format_usd
+from ornb.wire.assembly import Assembly
+from ornb.wire.reply import Reply, Timing, Usage, format_usd
 from tests.page import displayed
 
 JSON = st.recursive(

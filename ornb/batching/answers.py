@@ -11,10 +11,9 @@ import pandas as pd
 from .. import columns as c
 from ..columns import Column
 from ..errors import ConfigError, SchemaMismatch
-from ..ledger.bills import charged
 from ..request.hints import has_pydantic_methods
 from ..request.structured import parse, schema_of
-from ..wire.reply import Reply, source_of
+from ..wire.reply import Reply
 
 __all__ = ["BATCH_COLUMNS", "Answer", "Shape", "check_names", "with_answers"]
 
@@ -38,6 +37,9 @@ BATCH_COLUMNS: dict[str, Column] = {
     "cost_usd": Column(
         "float64",
         "USD charged when it was asked; 0 for repeats and skipped rows, missing is unknown",
+    ),
+    "byok_usd": Column(
+        "float64", "USD that a provider took from a key of your own; beside cost_usd, not in it"
     ),
     "cost_source": Column("str", "the best figure there is: billed, estimated or unknown"),
     "estimate_usd": Column("float64", "USD by the listed prices of the model asked for"),
@@ -66,11 +68,13 @@ class Answer:
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     cost_usd: float | None = None
+    byok_usd: float | None = None
     estimate_usd: float | None = None
     time_to_first_token_s: float | None = None
     duration_s: float | None = None
     attempts: int = 0
     generation_id: str | None = None
+    refusal: str | None = None
     fields: Mapping[str, Any] | None = None
     """The answer read by the schema."""
 
@@ -95,23 +99,11 @@ class Answer:
         >>> Answer.of(Reply(text="Yes."), None).text
         'Yes.'
         """
-        used, timing = reply.usage, reply.timing
+        call = reply.row(estimate_usd)
         return cls(
             text=reply.text,
-            status=reply.status,
-            error=reply.error,
-            finish_reason=reply.finish_reason,
-            source=source_of(reply),
-            served_model=reply.model,
-            provider=reply.provider,
-            prompt_tokens=used.prompt_tokens,
-            completion_tokens=used.completion_tokens,
-            cost_usd=charged(reply),
-            estimate_usd=estimate_usd,
-            time_to_first_token_s=timing.time_to_first_token_s,
-            duration_s=timing.duration_s,
-            attempts=reply.attempts,
-            generation_id=reply.generation_id,
+            refusal=reply.refusal or None,
+            **{name: call[name] for name in cls.__slots__ if name in call},
         )
 
     def as_repeat(self) -> Answer:
@@ -133,6 +125,7 @@ class Answer:
             prompt_tokens=None,
             completion_tokens=None,
             cost_usd=0.0,
+            byok_usd=None,
             estimate_usd=0.0,
             time_to_first_token_s=None,
             duration_s=None,
@@ -188,7 +181,8 @@ class Shape:
         """
         if answer.status != "ok":
             return answer
-        said = Reply(text=answer.text, finish_reason=answer.finish_reason)
+        refusal = answer.refusal or ""
+        said = Reply(text=answer.text, finish_reason=answer.finish_reason, refusal=refusal)
         try:
             if self._model is not None:
                 found = parse(said, self._model).model_dump(mode="json")

@@ -20,7 +20,7 @@ import sqlalchemy as sa
 from sqlalchemy import exc
 
 from ..errors import ConfigError
-from ..ledger.database import data_path, engine_of, first_line, url_of
+from ..ledger.database import data_path, first_line, opened, url_of
 from .answers import Answer
 
 __all__ = ["TABLE", "AnswerStore", "Memory", "default_path"]
@@ -29,7 +29,7 @@ TABLE = "ornb_batch"
 """Name of the table."""
 _AT_ONCE = 500  # digests in one query: databases bound their number
 _WHOLE = frozenset({"prompt_tokens", "completion_tokens", "attempts"})
-_REAL = frozenset({"cost_usd", "estimate_usd", "time_to_first_token_s", "duration_s"})
+_REAL = frozenset({"cost_usd", "byok_usd", "estimate_usd", "time_to_first_token_s", "duration_s"})
 _NAMES = tuple(each.name for each in fields(Answer) if each.name not in ("fields", "error"))
 _table = sa.Table(
     TABLE,
@@ -129,21 +129,7 @@ class AnswerStore:
         self._late: deque[dict[str, Any]] = deque()
         self._lock = threading.Lock()
         self._closed = False
-        engine = None
-        try:
-            engine = engine_of(address)
-            with engine.begin() as connection:
-                if address.get_backend_name() == "sqlite":
-                    connection.exec_driver_sql("PRAGMA journal_mode=WAL")
-            _table.create(engine, checkfirst=True)
-        except (exc.SQLAlchemyError, ImportError, OSError) as error:
-            if engine is not None:
-                engine.dispose()
-            raise ConfigError(
-                f"The store {self.url} cannot be opened ({first_line(error)}). Give another path "
-                "or URL, or install the driver that it names."
-            ) from error
-        self._engine = engine
+        self._engine = opened(address, _table, "store", "Give another path or URL")
 
     def __repr__(self) -> str:
         return f"AnswerStore({self.url!r})"

@@ -146,7 +146,7 @@ def turn_to_json(turn: Turn) -> dict[str, Any]:
 def _reply_to_json(reply: Reply) -> dict[str, Any]:
     """The reply's facts; its text is the turn's content, and its chunks are not kept."""
     made_otherwise = ("text", "usage", "timing", "raw_chunks", "logprobs", "recorded_at", "value")
-    data = _said(reply, without=made_otherwise)
+    data = _said(reply, without=(*made_otherwise, "metadata"))
     data["usage"] = _said(reply.usage, without=("raw",))
     data["timing"] = _said(reply.timing, without=("started_at",))
     if reply.timing.started_at is not None:
@@ -399,7 +399,7 @@ def _reply_from_json(data: Any, text: str, where: str) -> Reply:
     times = " ".join(each.name for each in fields(Timing) if each.name.endswith("_s"))
     words = (
         "reasoning requested_model model provider finish_reason native_finish_reason "
-        "generation_id source recorded_from note status error label"
+        "generation_id source recorded_from note status error label refusal blocked service_tier"
     )
     return Reply(
         text=text,
@@ -413,7 +413,7 @@ def _reply_from_json(data: Any, text: str, where: str) -> Reply:
                 "cache_write_tokens",
                 int,
             ),
-            **usage.fill("cost_usd", int, float),
+            **usage.fill("cost_usd byok_usd server_tool_usd", int, float),
             **usage.fill("is_byok", bool),
         ),
         timing=Timing(

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..wire.body import text_of
-from ..wire.reply import Reply, source_of
+from ..wire.reply import Reply
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -30,6 +30,7 @@ COLUMNS = {
     "completion_tokens": "Int64",
     "reasoning_tokens": "Int64",
     "cost_usd": "float64",
+    "byok_usd": "float64",
     "time_to_first_token_s": "float64",
     "duration_s": "float64",
     "finish_reason": "string",
@@ -232,21 +233,7 @@ def row(turn: Turn) -> dict[str, Any]:
     }
     reply = turn.reply
     if reply is not None:
-        found |= {
-            "reasoning": reply.reasoning or None,
-            "started_at": reply.timing.started_at,
-            "model": reply.requested_model,
-            "served_model": reply.model,
-            "provider": reply.provider,
-            "source": source_of(reply),
-            "prompt_tokens": reply.usage.prompt_tokens,
-            "completion_tokens": reply.usage.completion_tokens,
-            "reasoning_tokens": reply.usage.reasoning_tokens,
-            "cost_usd": reply.usage.cost_usd,
-            "time_to_first_token_s": reply.timing.time_to_first_token_s,
-            "duration_s": reply.timing.duration_s,
-            "finish_reason": reply.finish_reason,
-            "status": reply.status,
-            "error": reply.error,
-        }
+        call = reply.row()
+        found |= {name: call[name] for name in COLUMNS if name in call}
+        found["reasoning"] = reply.reasoning or None
     return found

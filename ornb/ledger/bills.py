@@ -74,6 +74,8 @@ class Bill:
     generation_id: str
     cost_usd: float | None = None
     """What was charged, in USD."""
+    byok_usd: float | None = None
+    """What a provider took from a key of the user's own, in USD; None where none paid."""
     provider: str | None = None
     model: str | None = None
     """The model that served."""
@@ -108,10 +110,11 @@ class Bill:
         0.5
         """
         cancelled = data.get("cancelled")
-        cost = _number(data.get("total_cost"))
+        cost, own = _number(data.get("total_cost")), data.get("is_byok") is True
         return cls(
             generation_id=str(data.get("id")),
             cost_usd=_number(data.get("usage")) if cost is None else cost,
+            byok_usd=_number(data.get("upstream_inference_cost")) if own else None,
             provider=c.text(data.get("provider_name")),
             model=c.text(data.get("model")),
             native_prompt_tokens=_count(data.get("native_tokens_prompt")),
@@ -154,7 +157,7 @@ class Bill:
             "served_model": self.model,
         }
         filled = {k: v for k, v in if_missing.items() if pd.isna(row.get(k))}
-        news = {"cost_usd": self.cost_usd, **books, **filled}
+        news = {"cost_usd": self.cost_usd, "byok_usd": self.byok_usd, **books, **filled}
         return {name: value for name, value in news.items() if value is not None}
 
 

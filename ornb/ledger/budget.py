@@ -392,8 +392,8 @@ def billed(reply: Reply) -> Decimal | None:
     Returns
     -------
     decimal.Decimal or None
-        USD; 0 for what never left, was refused, or came from this machine or a recording. None
-        where only its bill can tell.
+        USD, with what a provider took from a key of the user's own; 0 for what never left, was
+        refused, or came from this machine or a recording. None where only its bill can tell.
 
     Examples
     --------
@@ -406,8 +406,11 @@ def billed(reply: Reply) -> Decimal | None:
     """
     if reply.source != "live" or reply.timing.queued_s is None:
         return _ZERO
-    cost = charged(reply)
-    return Decimal(repr(float(cost))) if cost is not None and cost >= 0 else None
+    cost, used = charged(reply), reply.usage
+    if cost is None or cost < 0 or (used.is_byok and used.byok_usd is None):
+        return None
+    paid = (cost, max(used.byok_usd or 0.0, 0.0))
+    return EXACT.add(*(Decimal(repr(float(amount))) for amount in paid))
 
 
 def settle_bill(generation_id: str, cost_usd: float) -> None:

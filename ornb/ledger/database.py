@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import os
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import exc
-from sqlalchemy.engine import URL, Engine, make_url
+from sqlalchemy.engine import URL, Connection, Engine, make_url
 from sqlalchemy.pool import StaticPool
+from sqlalchemy.schema import CreateColumn, CreateIndex, CreateTable
 
 from ..errors import ConfigError
 
-__all__ = ["PATIENCE_S", "data_path", "engine_of", "first_line", "url_of"]
+__all__ = ["PATIENCE_S", "data_path", "engine_of", "first_line", "opened", "url_of"]
 
 PATIENCE_S = 30.0
 """Longest wait for other processes that write to one SQLite file."""
+_RACES, _RACE_S = 40, 0.05  # tries to make a table, while others make it too
 
 
 def data_path(name: str) -> Path:
@@ -120,6 +123,73 @@ def engine_of(url: URL) -> Engine:
         connection.execute("PRAGMA synchronous=NORMAL")
 
     return engine
+
+
+def opened(url: URL, table: sa.Table, what: str, step: str) -> Engine:
+    """Open a database that has a table, made here if need be, with all of its columns.
+
+    Parameters
+    ----------
+    url : sqlalchemy.engine.URL
+        Which.
+    table : sqlalchemy.Table
+        What is kept there.
+    what, step : str
+        For the error: what it is called, and what to do.
+
+    Returns
+    -------
+    sqlalchemy.engine.Engine
+        As `engine_of` makes it.
+
+    Raises
+    ------
+    ConfigError
+        Its driver is not installed, or it cannot be opened.
+    """
+    engine = None
+    try:
+        engine = engine_of(url)
+        _prepare(engine, table)
+    except (exc.SQLAlchemyError, ImportError, OSError) as error:
+        if engine is not None:
+            engine.dispose()
+        raise ConfigError(
+            f"The {what} {url.render_as_string(hide_password=True)} cannot be opened "
+            f"({first_line(error)}). {step}, or install the driver that it names."
+        ) from error
+    return engine
+
+
+def _prepare(engine: Engine, table: sa.Table) -> None:
+    """Make the table, or what it lacks; other processes may be doing so at this moment."""
+    for left in reversed(range(_RACES)):
+        try:
+            if engine.dialect.name == "sqlite":
+                with engine.connect() as connection:  # kept in the file; refused on some networks
+                    connection.exec_driver_sql("PRAGMA journal_mode=WAL")
+            with engine.begin() as connection:
+                connection.execute(CreateTable(table, if_not_exists=True))
+                for index in table.indexes:
+                    connection.execute(CreateIndex(index, if_not_exists=True))
+            with engine.begin() as connection:
+                _add_columns(connection, table)
+        except (exc.IntegrityError, exc.ProgrammingError, exc.OperationalError) as error:
+            lost = not isinstance(error, exc.OperationalError) or "locked" in str(error)
+            if not left or not (lost or "duplicate column" in str(error)):
+                raise
+            time.sleep(_RACE_S)
+        else:
+            return
+
+
+def _add_columns(connection: Connection, table: sa.Table) -> None:
+    """An older ornb made the table: add the columns that are new."""
+    there = {column["name"] for column in sa.inspect(connection).get_columns(table.name)}
+    for column in table.columns:
+        if column.name not in there:
+            wanted = CreateColumn(column).compile(dialect=connection.dialect)
+            connection.exec_driver_sql(f"ALTER TABLE {table.name} ADD COLUMN {wanted}")
 
 
 def first_line(error: BaseException) -> str:

@@ -60,6 +60,9 @@ def _money(frame: pd.DataFrame) -> list[str]:
     parts = []
     if len(live):
         parts.append(f"{format_usd(float(live['cost_usd'].sum()))} billed")
+    own = frame.loc[~recorded & ~here, "byok_usd"]
+    if (own > 0).any():
+        parts.append(f"{format_usd(float(own.sum()))} paid by own keys")
     if (billed & recorded).any():
         amount = float(frame.loc[billed & recorded, "cost_usd"].sum())
         parts.append(f"{format_usd(amount)} when recorded, not billed now")
@@ -107,7 +110,8 @@ def _billed(row: Any) -> str:
     if is_unbilled(_shown(row.source) or None, row.cost_usd, _shown(row.status)):
         return NOT_BILLED
     if row.cost_source == "billed":
-        return ("was " if row.source == "recorded" else "") + format_usd(row.cost_usd)
+        own = "" if pd.isna(row.byok_usd) else f" + {format_usd(row.byok_usd)} by own key"
+        return ("was " if row.source == "recorded" else "") + format_usd(row.cost_usd) + own
     return "unknown"
 
 

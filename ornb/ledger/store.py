@@ -15,7 +15,6 @@ import os
 import re
 import sys
 import threading
-import time
 import warnings
 import weakref
 from collections import deque
@@ -28,16 +27,14 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import exc
 from sqlalchemy.engine import Connection, Engine
-from sqlalchemy.schema import CreateColumn, CreateIndex, CreateTable
 
 from ..errors import ConfigError
-from .database import data_path, engine_of, first_line, url_of
+from .database import data_path, first_line, opened, url_of
 
 __all__ = ["TABLE", "Store", "default_path"]
 
 TABLE = "ornb_usage"
 """Name of the table."""
-_RACES, _RACE_S = 40, 0.05  # tries to make the table, while others make it too
 _KEY = re.compile(r"\bsk-[\w-]{8,}")
 _LARGEST = 2**63
 
@@ -123,7 +120,12 @@ class Store:
         self._late: deque[tuple[str, int, Sequence[Any]]] = deque()
         self._lock = threading.RLock()
         self._process = os.getpid()
-        self._engine = self._opened()
+        self._engine = opened(
+            self._url,
+            self._table,
+            "usage database",
+            "Give another URL or path to ornb.usage.persist(...)",
+        )
         weakref.finalize(self, _let_go, self._engine, self._process)
 
     @property
@@ -365,20 +367,6 @@ class Store:
             finally:
                 self._writing = outer
 
-    def _opened(self) -> Engine:
-        engine = None
-        try:
-            engine = engine_of(self._url)
-            _prepare(engine, self._table)
-        except (exc.SQLAlchemyError, ImportError, OSError) as error:
-            if engine is not None:
-                engine.dispose()
-            raise ConfigError(
-                f"The usage database {self.url} cannot be opened ({first_line(error)}). Give "
-                "another URL or path to ornb.usage.persist(...), or install the driver it names."
-            ) from error
-        return engine
-
 
 def _table(columns: Mapping[str, str]) -> sa.Table:
     listed = [sa.Column(name, _TYPES[dtype]) for name, dtype in columns.items()]
@@ -398,37 +386,6 @@ def _table(columns: Mapping[str, str]) -> sa.Table:
 def _let_go(engine: Engine, process: int) -> None:
     if os.getpid() == process:  # a fork must not end the connections of its parent
         engine.dispose()
-
-
-def _prepare(engine: Engine, table: sa.Table) -> None:
-    """Make the table, or what it lacks; other processes may be doing so at this moment."""
-    for left in reversed(range(_RACES)):
-        try:
-            if engine.dialect.name == "sqlite":
-                with engine.connect() as connection:  # kept in the file; refused on some networks
-                    connection.exec_driver_sql("PRAGMA journal_mode=WAL")
-            with engine.begin() as connection:
-                connection.execute(CreateTable(table, if_not_exists=True))
-                for index in table.indexes:
-                    connection.execute(CreateIndex(index, if_not_exists=True))
-            with engine.begin() as connection:
-                _add_columns(connection, table)
-        except (exc.IntegrityError, exc.ProgrammingError, exc.OperationalError) as error:
-            lost = not isinstance(error, exc.OperationalError) or "locked" in str(error)
-            if not left or not (lost or "duplicate column" in str(error)):
-                raise
-            time.sleep(_RACE_S)
-        else:
-            return
-
-
-def _add_columns(connection: Connection, table: sa.Table) -> None:
-    """An older ornb made the table: add the columns that are new."""
-    there = {column["name"] for column in sa.inspect(connection).get_columns(TABLE)}
-    for column in table.columns:
-        if column.name not in there:
-            wanted = CreateColumn(column).compile(dialect=connection.dialect)
-            connection.exec_driver_sql(f"ALTER TABLE {TABLE} ADD COLUMN {wanted}")
 
 
 def _clean(value: Any, dtype: str) -> Any:

@@ -11,6 +11,7 @@ import pandas as pd
 
 from .. import columns as c
 from ..columns import Column
+from ..wire.reply import CALL
 
 __all__ = [
     "BOOKS",
@@ -40,14 +41,20 @@ USAGE_COLUMNS: dict[str, Column] = {
     "completion_tokens": Column("Int64", "tokens answered"),
     "reasoning_tokens": Column("Int64", "tokens of thought, a part of completion_tokens"),
     "cached_tokens": Column("Int64", "tokens read from a cache, a part of prompt_tokens"),
+    "cache_write_tokens": Column("Int64", "tokens put in a cache, a part of prompt_tokens"),
     "total_tokens": Column("Int64", "prompt and completion together"),
     "cost_usd": Column(
         "float64", "USD charged, as the service said; 0 is free or refused, missing is unknown"
     ),
+    "byok_usd": Column(
+        "float64", "USD that a provider took from a key of your own; beside cost_usd, not in it"
+    ),
+    "server_tool_usd": Column("float64", "USD for tools that the service ran, a part of cost_usd"),
     "cost_source": Column("str", "the best figure there is: billed, estimated or unknown"),
     "estimate_usd": Column("float64", "USD by the listed prices of the model asked for"),
     "cost_difference_usd": Column(
-        "float64", "cost_usd less estimate_usd; missing if one is, or nothing could be billed"
+        "float64",
+        "cost_usd and byok_usd, less estimate_usd; missing if nothing could be billed or estimated",
     ),
     "time_to_first_token_s": Column("float64", "seconds to the first text, reasoning included"),
     "time_to_first_answer_s": Column("float64", "seconds to the first text that is not reasoning"),
@@ -82,6 +89,7 @@ SUMMARY_COLUMNS: dict[str, Column] = {
     "cached_tokens": Column("Int64", "sum, of the calls that said"),
     "total_tokens": Column("Int64", "sum, of the calls that said"),
     "cost_usd": Column("float64", "USD, sum of what was charged; missing if no call said"),
+    "byok_usd": Column("float64", "USD, sum of what providers took from keys of your own"),
     "cost_unknown": Column(
         "int64", "number of calls whose charge is not known, so not in cost_usd"
     ),
@@ -101,7 +109,7 @@ HISTORY_COLUMNS: dict[str, Column] = {
 _DERIVED = ("cost_source", "cost_difference_usd", "tokens_per_second")
 BOOKS = tuple(USAGE_COLUMNS)[-7:]
 """Columns that stay missing until the service's books were looked up."""
-FIELDS = tuple(name for name in USAGE_COLUMNS if name not in (*_DERIVED, *BOOKS))
+FIELDS = CALL
 """What a recorded row is: a plain tuple in this order."""
 STORED = {name: USAGE_COLUMNS[name].dtype for name in (*FIELDS, *BOOKS)}
 """What a database keeps: the columns that are not made of others, and their dtypes."""
@@ -239,7 +247,8 @@ def _derived(columns: dict[str, Any]) -> dict[str, Any]:
     """Make the columns that follow from others."""
     cost, estimate = np.asarray(columns["cost_usd"]), np.asarray(columns["estimate_usd"])
     columns["cost_source"] = c.strings(_cost_sources(cost, estimate))
-    columns["cost_difference_usd"] = _difference(cost, estimate, columns["source"])
+    paid = cost + np.nan_to_num(np.asarray(columns["byok_usd"]))
+    columns["cost_difference_usd"] = _difference(paid, estimate, columns["source"])
     columns["tokens_per_second"] = _rate(columns["completion_tokens"], columns["duration_s"])
     return columns
 

@@ -33,7 +33,10 @@ LATEST = 40
 
 _CHUNK = 20_000
 _COUNTS = ("prompt_tokens", "completion_tokens", "reasoning_tokens", "cached_tokens")
-_READ = ("model", "source", "status", *_COUNTS, "cost_usd", "estimate_usd", "time_to_first_token_s")
+_READ = (
+    *("model", "source", "status", *_COUNTS),
+    *("cost_usd", "byok_usd", "estimate_usd", "time_to_first_token_s"),
+)
 _take: Any = itemgetter(*map(FIELDS.index, _READ))
 
 
@@ -65,6 +68,8 @@ class Sums:
     cached_tokens: int | None = None
     cost_usd: Decimal | None = None
     """What was charged, in USD, exact."""
+    byok_usd: Decimal | None = None
+    """What providers took from keys of the user's own, in USD, exact; not in `cost_usd`."""
     estimate_usd: Decimal | None = None
     """What the listed prices make of all that could be priced, billed or not, in USD, exact."""
     priced: int = 0
@@ -244,7 +249,7 @@ class Running:
 
     def _count(self, row: tuple[Any, ...], sign: int) -> None:
         """Add what a row used, or take it out again."""
-        model, source, status, sent, made, thought, cached, cost, estimate, _ = row
+        model, source, status, sent, made, thought, cached, cost, own, estimate, _ = row
         sums = self._groups.get((model, source))
         if sums is None:
             sums = self._groups[model, source] = Sums()
@@ -258,6 +263,8 @@ class Running:
             estimate = Decimal(repr(estimate))
             sums.priced += sign
             sums.estimate_usd = _more(sums.estimate_usd, estimate, sign)
+        if own is not None:
+            sums.byok_usd = _more(sums.byok_usd, Decimal(repr(own)), sign)
         if cost is not None:
             sums.cost_usd = _more(sums.cost_usd, Decimal(repr(cost)), sign)
         elif estimate is not None:

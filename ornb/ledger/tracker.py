@@ -26,7 +26,7 @@ import pandas as pd
 
 from ..errors import ConfigError
 from ..filters import did_you_mean
-from ..wire.reply import charged, source_of
+from ..wire.reply import values_of
 from .bills import bills
 from .display import html_table, text_table
 from .table import (
@@ -112,31 +112,7 @@ class UsageTracker:
         >>> len(tracker)
         1
         """
-        used, timing = reply.usage, reply.timing
-        row = (
-            timing.started_at,
-            reply.label,
-            reply.requested_model,
-            reply.model,
-            reply.provider,
-            source_of(reply),
-            used.prompt_tokens,
-            used.completion_tokens,
-            used.reasoning_tokens,
-            used.cached_tokens,
-            used.total_tokens,
-            charged(reply),
-            estimate_usd,
-            timing.time_to_first_token_s,
-            timing.time_to_first_answer_s,
-            timing.duration_s,
-            reply.finish_reason,
-            reply.status,
-            reply.error,
-            reply.http_status,
-            reply.generation_id,
-            reply.attempts,
-        )
+        row = values_of(reply, estimate_usd)
         with self._lock:
             self._tail.append(row)
             number, store = self._next, self._store
@@ -369,8 +345,9 @@ class UsageTracker:
             filled = after.loc[rows.index].assign(cost_before_usd=rows["cost_usd"])
         for bill in found.values():
             if bill.cost_usd is not None:
+                paid = exact_sum([bill.cost_usd, bill.byok_usd or 0.0])
                 for callback in self._bill_observers:
-                    callback(bill.generation_id, bill.cost_usd)
+                    callback(bill.generation_id, paid)
         if changes:
             self._notify()
         if changes and store is not None:
@@ -539,7 +516,7 @@ class UsageTracker:
         Parameters
         ----------
         callback : callable
-            Given the generation id and what was charged, in USD.
+            Given the generation id and what was paid, by an own key too, in USD.
 
         Returns
         -------

@@ -12,7 +12,7 @@ from IPython.display import DisplayHandle, display
 from ..conversation import MIME_TRANSCRIPT, Conversation
 from ..text.markdown import plain
 from ..text.rendering import StreamRenderer, facts, reply_html, reply_text, static_html
-from ..wire.reply import Event, Reply, source_of
+from ..wire.reply import Event, Reply
 
 BYTES_PER_SECOND = 12_000
 """Of HTML into a cell's output while it streams; plain deltas at 30 Hz cost about as much."""
@@ -40,28 +40,9 @@ def audit(reply: Reply, params: dict[str, Any]) -> dict[str, Any]:
     >>> {name: facts[name] for name in ("model", "status", "params")}
     {'model': 'lab/a', 'status': 'stopped', 'params': {'seed': 7}}
     """
-    usage, timing, began = reply.usage, reply.timing, reply.timing.started_at
-    known = {
+    began = reply.timing.started_at
+    known = reply.row() | {
         "started_at": began and began.isoformat(timespec="microseconds"),
-        "label": reply.label,
-        "model": reply.requested_model,
-        "served_model": reply.model,
-        "provider": reply.provider,
-        "source": source_of(reply),
-        "prompt_tokens": usage.prompt_tokens,
-        "completion_tokens": usage.completion_tokens,
-        "reasoning_tokens": usage.reasoning_tokens,
-        "cached_tokens": usage.cached_tokens,
-        "total_tokens": usage.total_tokens,
-        "cost_usd": reply.cost_usd,
-        "time_to_first_token_s": timing.time_to_first_token_s,
-        "time_to_first_answer_s": timing.time_to_first_answer_s,
-        "duration_s": timing.duration_s,
-        "finish_reason": reply.finish_reason,
-        "status": reply.status,
-        "error": reply.error,
-        "http_status": reply.http_status,
-        "generation_id": reply.generation_id,
         "attempts": reply.attempts or None,
         "params": params or None,
         "ornb_version": sys.modules["ornb"].__version__,

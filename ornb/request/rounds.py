@@ -303,6 +303,8 @@ def together(replies: Sequence[Reply]) -> Reply | None:
 def _summed(usages: Sequence[Usage]) -> Usage:
     def total(name: str) -> Any:
         values = [getattr(usage, name) for usage in usages]
+        if name in ("byok_usd", "server_tool_usd"):  # not of every call
+            values = [value for value in values if value is not None] or [None]
         return None if None in values else sum(values)
 
     counts = {

@@ -334,7 +334,14 @@ def _no_json(reply: Reply | str) -> SchemaMismatch:
     why, step = "has no JSON in it", "Ask again, or another model: structured_outputs=True."
     if not text.strip():
         why = "is empty"
-    if isinstance(reply, Reply) and reply.finish_reason == "length":
+    if isinstance(reply, Reply) and reply.refusal:
+        why, step = (
+            f"is a refusal: {reply.refusal.strip()[:120]!r}",
+            "Ask otherwise, or another model.",
+        )
+    elif isinstance(reply, Reply) and reply.blocked:
+        why, step = f"is not all there ({reply.blocked})", "Change the request, or the safeguard."
+    elif isinstance(reply, Reply) and reply.finish_reason == "length":
         why, step = "was cut at max_tokens before its JSON was whole", "Ask with more max_tokens."
     elif isinstance(reply, Reply) and reply.status == "stopped":
         why, step = "was stopped before its JSON was whole", "Ask again."

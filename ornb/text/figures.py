@@ -69,6 +69,8 @@ def _cost(reply: Reply, estimate_usd: float | None) -> Figure:
     if billed is None:
         return Figure("cost", "Cost", NONE, "not reported")
     remark = "when recorded" if reply.source == "recorded" else "billed"
+    if own := reply.usage.byok_usd:
+        billed, remark = billed + own, f"{remark}, your own key's part too"
     return Figure("cost", "Cost", format_usd(billed), remark, billed)
 
 
@@ -81,6 +83,8 @@ def _rate(rate: float | None) -> str:
 def _ending(reply: Reply) -> str:
     if reply.status != "ok":
         return reply.status
+    if reply.blocked or reply.refusal:
+        return reply.blocked or "refused"
     words = {"stop": "complete", "length": "cut at max_tokens", None: NONE}
     return words.get(reply.finish_reason, str(reply.finish_reason))
 

@@ -100,6 +100,7 @@ def _billed(totals: Totals) -> tuple[str, str, list[str]]:
         "Billed",
         value,
         [
+            f"{_usd(live.byok_usd)} paid by own keys" if live.byok_usd else "",
             f"{_n(live.unbilled, 'call')} without a bill" if live.unbilled else "",
             f"{_n(unknown, 'call')} of unknown cost" if unknown else "",
             f"{_usd(recorded.cost_usd)} when recorded" if recorded.calls else "",
@@ -229,7 +230,8 @@ def _row_billed(source: str | None, sums: Sums) -> str:
         return f"was {_usd(sums.cost_usd)}"
     if sums.cost_usd is None:
         return "unknown"
-    return _usd(sums.cost_usd) + (f" + {missing:,} unknown" if missing else "")
+    own = f" + {_usd(sums.byok_usd)} by own keys" if sums.byok_usd else ""
+    return _usd(sums.cost_usd) + own + (f" + {missing:,} unknown" if missing else "")
 
 
 # ------------------------------------------------------------------ words

@@ -54,8 +54,12 @@ class Usage:
         What was charged, in USD. 0 is free, None is unknown.
     is_byok : bool or None
         Whether a key of the user's own with the provider paid.
+    byok_usd : float or None
+        What that provider took for it, in USD, beside `cost_usd`; None where no such key paid.
+    server_tool_usd : float or None
+        A part of `cost_usd`: what tools that the service ran cost, in USD.
     raw : mapping
-        The `usage` object as it came.
+        The `usage` object as it came; of several in one stream, what they say together.
 
     Examples
     --------
@@ -76,6 +80,8 @@ class Usage:
     cost_usd: float | None = None
     is_byok: bool | None = None
     raw: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    byok_usd: float | None = None
+    server_tool_usd: float | None = None
 
     @classmethod
     def from_json(cls, usage: Mapping[str, Any]) -> Usage:
@@ -98,6 +104,12 @@ class Usage:
         """
         sent = usage.get("prompt_tokens_details")
         made = usage.get("completion_tokens_details")
+        costs = usage.get("cost_details")
+        costs = costs if isinstance(costs, Mapping) else {}
+        # Of calls on the service's own key it repeats `cost`.
+        byok = (
+            _amount(costs.get("upstream_inference_cost")) if usage.get("is_byok") is True else None
+        )
         return cls(
             prompt_tokens=_count(usage, "prompt_tokens"),
             completion_tokens=_count(usage, "completion_tokens"),
@@ -107,6 +119,8 @@ class Usage:
             cache_write_tokens=_count(sent, "cache_write_tokens"),
             cost_usd=_amount(usage.get("cost")),
             is_byok=usage.get("is_byok") if isinstance(usage.get("is_byok"), bool) else None,
+            byok_usd=byok,
+            server_tool_usd=_amount(costs.get("server_tool_cost")),
             raw=usage,
         )
 
@@ -189,7 +203,7 @@ class Reply:
     Attributes
     ----------
     text : str
-        The answer.
+        The answer; where the model refused, the words of its refusal.
     reasoning : str
         What the model thought aloud; "" when it did not, or did not show it.
     images : tuple of str
@@ -237,6 +251,14 @@ class Reply:
         Requests sent for it; above 1 when a refusal was asked again.
     label : str or None
         The caller's own word for the call.
+    refusal : str
+        The part of `text` that the model marked as a refusal; "" if it did not refuse.
+    blocked : str or None
+        Which safeguard of the service held something back, and why; None if none did.
+    service_tier : str or None
+        The tier that served, such as "flex", where the service says.
+    metadata : mapping or None
+        How the call was routed (``openrouter_metadata``), if it was asked for.
     raw_chunks : tuple of str
         The JSON texts that arrived, untouched: one for a plain answer, one a chunk for a
         stream.
@@ -271,6 +293,10 @@ class Reply:
     http_status: int | None = None
     attempts: int = 0
     label: str | None = None
+    refusal: str = ""
+    blocked: str | None = None
+    service_tier: str | None = None
+    metadata: Mapping[str, Any] | None = None
     raw_chunks: tuple[str, ...] = field(default=(), repr=False)
 
     @property
@@ -298,6 +324,8 @@ class Reply:
             pieces.append(f"{timing.duration_s:.2f} s")
         if self.status != "ok":
             pieces.append(self.status)
+        elif self.blocked or self.refusal:
+            pieces.append(self.blocked or "the model refused")
         elif self.finish_reason == "length":
             pieces.append("cut at max_tokens")
         return [piece for piece in pieces if piece]
@@ -308,8 +336,33 @@ class Reply:
             return NOT_BILLED
         if cost is None:
             return "cost not reported"
-        amount = format_usd(cost)
-        return f"{amount} when recorded" if self.source == "recorded" else f"{amount} billed"
+        when = "when recorded" if self.source == "recorded" else "billed"
+        own = self.usage.byok_usd
+        if own is None:
+            return f"{format_usd(cost)} {when}"
+        return f"{format_usd(own)} paid by your own key" + (
+            f" + {format_usd(cost)} {when}" if cost else ""
+        )
+
+    def row(self, estimate_usd: float | None = None) -> dict[str, Any]:
+        """Give the call as a row of a table.
+
+        Parameters
+        ----------
+        estimate_usd : float, optional
+            What the listed prices make of it, in USD.
+
+        Returns
+        -------
+        dict
+            Columns as in `ornb.usage` (docs/tables.md), None where not known.
+
+        Examples
+        --------
+        >>> Reply(requested_model="acme/orbit", usage=Usage(22, 9)).row()["prompt_tokens"]
+        22
+        """
+        return dict(zip(CALL, values_of(self, estimate_usd), strict=True))
 
     def __repr__(self) -> str:
         text = self.text if len(self.text) <= 60 else self.text[:59] + "…"
@@ -326,6 +379,61 @@ class Reply:
         from ..text.rendering import reply_html
 
         return reply_html(self)
+
+
+CALL = (
+    *("started_at", "label", "model", "served_model", "provider", "source", "prompt_tokens"),
+    *("completion_tokens", "reasoning_tokens", "cached_tokens", "cache_write_tokens"),
+    *("total_tokens", "cost_usd", "byok_usd", "server_tool_usd", "estimate_usd"),
+    *("time_to_first_token_s", "time_to_first_answer_s", "duration_s", "finish_reason", "status"),
+    *("error", "http_status", "generation_id", "attempts"),
+)
+"""What a row of a table says of a call: names of columns, with their units."""
+
+
+def values_of(reply: Reply, estimate_usd: float | None) -> tuple[Any, ...]:
+    """Values of `CALL`, as one tuple: see `Reply.row`.
+
+    Parameters
+    ----------
+    reply : Reply
+        What came of the call.
+    estimate_usd : float or None
+        USD.
+
+    Returns
+    -------
+    tuple
+        In the order of `CALL`.
+    """
+    used, timing = reply.usage, reply.timing
+    return (
+        timing.started_at,
+        reply.label,
+        reply.requested_model,
+        reply.model,
+        reply.provider,
+        source_of(reply),
+        used.prompt_tokens,
+        used.completion_tokens,
+        used.reasoning_tokens,
+        used.cached_tokens,
+        used.cache_write_tokens,
+        used.total_tokens,
+        charged(reply),
+        used.byok_usd,
+        used.server_tool_usd,
+        estimate_usd,
+        timing.time_to_first_token_s,
+        timing.time_to_first_answer_s,
+        timing.duration_s,
+        reply.finish_reason,
+        reply.status,
+        reply.error,
+        reply.http_status,
+        reply.generation_id,
+        reply.attempts,
+    )
 
 
 def format_usd(amount: float) -> str:
@@ -439,196 +547,6 @@ def is_unbilled(source: str | None, cost_usd: float | None, status: str) -> bool
     """
     refused = cost_usd == 0 and (status == "error" or source is None)
     return source in ("local", "canned") or refused
-
-
-SERVED = ("id", "model", "provider")
-"""Fields of every chunk that say who answers; the last word counts."""
-FAILED = ("error", "network_error")
-"""Native finish reasons by which a provider fails without an ``error``."""
-
-
-class Assembly:
-    """Puts an answer together from its pieces.
-
-    Parameters
-    ----------
-    requested_model : str, optional
-        The model asked for.
-    """
-
-    def __init__(self, requested_model: str | None = None) -> None:
-        self.requested_model = requested_model
-        self.first_token_at: float | None = None
-        self.first_answer_at: float | None = None
-        self.first_reasoning_at: float | None = None
-        self.finish_reason: str | None = None
-        self.fault: Any = None
-        """The error that the latest chunk carries, as the service put it."""
-        self.outcome: dict[str, Any] = {}
-        """Fields of the reply that others than the chunks decide: status, timing, source, ..."""
-        self.served: dict[str, str] = {}
-        """Of the answer: id, model, provider."""
-        self._native_finish_reason: str | None = None
-        self._text: list[str] = []
-        self._reasoning: list[str] = []
-        self._chunks: list[str] = []
-        self._images: list[str] = []
-        self._annotations: list[dict[str, Any]] = []
-        self._logprobs: list[dict[str, Any]] = []
-        self._tool_calls: dict[Any, dict[str, Any]] = {}
-        self._details: dict[Any, dict[str, Any]] = {}
-        self._usage = Usage()
-
-    @property
-    def begun(self) -> bool:
-        """Whether anything has arrived."""
-        return bool(self._chunks)
-
-    @property
-    def reply(self) -> Reply:
-        """What has arrived so far."""
-        return Reply(
-            text="".join(self._text),
-            reasoning="".join(self._reasoning),
-            images=tuple(self._images),
-            annotations=tuple(self._annotations),
-            tool_calls=tuple(self._tool_calls.values()),
-            reasoning_details=tuple(self._details.values()),
-            logprobs=tuple(self._logprobs),
-            usage=self._usage,
-            requested_model=self.requested_model,
-            model=self.served.get("model"),
-            provider=self.served.get("provider"),
-            finish_reason=self.finish_reason,
-            native_finish_reason=self._native_finish_reason,
-            raw_chunks=tuple(self._chunks),
-            **{"generation_id": self.served.get("id"), **self.outcome},
-        )
-
-    def take(self, chunk: Mapping[str, Any], text: str, now: float) -> list[Event]:
-        """Add a chunk of a stream, or a whole answer.
-
-        Parameters
-        ----------
-        chunk : mapping
-            As parsed.
-        text : str
-            As it came.
-        now : float
-            ``perf_counter`` of the read that held it, in s.
-
-        Returns
-        -------
-        list of Event
-            What is new in it.
-        """
-        self._chunks.append(text)
-        self.fault = chunk.get("error")
-        for key in SERVED:
-            value = chunk.get(key)
-            if value and isinstance(value, str):  # some servers begin with a chunk of empty names
-                self.served[key] = value
-        events: list[Event] = []
-        usage = chunk.get("usage")
-        choices = chunk.get("choices")
-        if isinstance(choices, list) and choices and isinstance(choices[0], dict):
-            self._take_choice(choices[0], now, events)
-        if isinstance(usage, dict):
-            self._usage = Usage.from_json(usage)
-            events.append(Event("usage", data=self._usage))
-        return events
-
-    def _take_choice(self, choice: dict[str, Any], now: float, events: list[Event]) -> None:
-        delta = choice.get("delta") or choice.get("message")
-        if isinstance(delta, dict):
-            self._take_delta(delta, now, events)
-        logprobs = choice.get("logprobs")
-        if logprobs and isinstance(logprobs, dict) and isinstance(logprobs.get("content"), list):
-            self._logprobs += logprobs["content"]
-        native, reason = choice.get("native_finish_reason"), choice.get("finish_reason")
-        if native:
-            self._native_finish_reason = str(native)
-        self.fault = self.fault or choice.get("error")
-        if (native in FAILED or reason == "error") and not self.fault:
-            self.fault = {"message": "The provider gave up without saying why", "code": 502}
-            self.fault["metadata"] = {"provider_name": self.served.get("provider")}
-        if reason and self.finish_reason is None:  # it is often sent twice
-            self.finish_reason = str(reason)
-            events.append(Event("finish", data=self.finish_reason))
-
-    def _take_delta(self, delta: dict[str, Any], now: float, events: list[Event]) -> None:
-        # `reasoning_content` is what vLLM, llama.cpp and DeepSeek's own servers call it.
-        reasoning = delta.get("reasoning") or delta.get("reasoning_content")
-        if reasoning and isinstance(reasoning, str):
-            self.first_token_at = self.first_token_at or now
-            self.first_reasoning_at = self.first_reasoning_at or now
-            self._reasoning.append(reasoning)
-            events.append(Event("reasoning", reasoning))
-        content = delta.get("content")
-        if isinstance(content, list):
-            parts = [part.get("text") for part in content if isinstance(part, dict)]
-            content = "".join(text for text in parts if isinstance(text, str))
-        if content and isinstance(content, str):
-            self.first_token_at = self.first_token_at or now
-            self.first_answer_at = self.first_answer_at or now
-            self._text.append(content)
-            events.append(Event("text", content))
-        if len(delta) > 2:  # more than role and content: the rarer kinds
-            self._take_rarer(delta, events)
-
-    def _take_rarer(self, delta: dict[str, Any], events: list[Event]) -> None:
-        for call in _dicts(delta.get("tool_calls")):
-            self._merge_tool_call(call)
-            events.append(Event("tool_call", data=call))
-        for image in _dicts(delta.get("images")):
-            url = image.get("image_url")
-            url = url.get("url") if isinstance(url, dict) else url
-            if isinstance(url, str):
-                self._images.append(url)
-                events.append(Event("image", data=url))
-        for annotation in _dicts(delta.get("annotations")):
-            self._annotations.append(annotation)
-            events.append(Event("annotation", data=annotation))
-        for detail in _dicts(delta.get("reasoning_details")):
-            self._merge_detail(detail)
-
-    def _merge_tool_call(self, piece: dict[str, Any]) -> None:
-        place = _place(piece, self._tool_calls)
-        call = self._tool_calls.setdefault(
-            place, {"id": None, "type": "function", "function": {"name": "", "arguments": ""}}
-        )
-        call["id"] = piece.get("id") or call["id"]
-        function = piece.get("function")
-        if isinstance(function, dict):
-            for key in ("name", "arguments"):
-                call["function"][key] += _as_text(function.get(key))
-
-    def _merge_detail(self, piece: dict[str, Any]) -> None:
-        place = (_place(piece, self._details), str(piece.get("type")))
-        detail = self._details.setdefault(place, {})
-        for key, value in piece.items():
-            if key in ("text", "summary", "data") and isinstance(value, str):
-                before = detail.get(key)
-                detail[key] = before + value if isinstance(before, str) else value
-            elif value is not None or key not in detail:
-                detail[key] = value
-
-
-def _dicts(value: Any) -> list[dict[str, Any]]:
-    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
-
-
-def _place(piece: dict[str, Any], known: Mapping[Any, Any]) -> int:
-    """Which of the calls or details a piece belongs to; one of its own where that is not said."""
-    index = piece.get("index")
-    return index if isinstance(index, int) else len(known)
-
-
-def _as_text(value: Any) -> str:
-    """A piece of text; some servers send arguments as an object."""
-    if value is None or isinstance(value, str):
-        return value or ""
-    return json.dumps(value)
 
 
 def _count(counts: Any, key: str) -> int | None:

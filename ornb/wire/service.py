@@ -440,7 +440,13 @@ class Service:
                 return
             yield block
 
-    def json(self, response: requests.Response, wire: Wire, model: str | None = None) -> Any:
+    def json(
+        self,
+        response: requests.Response,
+        wire: Wire,
+        model: str | None = None,
+        blocks: Iterator[bytes] | None = None,
+    ) -> Any:
         """Read a JSON body to its end.
 
         Parameters
@@ -451,6 +457,8 @@ class Service:
             Watches the socket.
         model : str, optional
             Named in the error's words.
+        blocks : iterator of bytes, optional
+            The body, where some of it was read; by default it is read here.
 
         Returns
         -------
@@ -467,7 +475,7 @@ class Service:
         # An answer that is not streamed may be silent until it is whole.
         wire.patience(self.timeouts.first_byte, in_all=self.timeouts.between_pieces)
         pieces, size = [], 0
-        for block in self.blocks(response):
+        for block in self.blocks(response) if blocks is None else blocks:
             pieces.append(block)
             size += len(block)
             if size > LONGEST_BODY:

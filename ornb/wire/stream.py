@@ -7,6 +7,7 @@ import json
 import threading
 from collections.abc import Callable, Generator, Iterator, Mapping
 from datetime import UTC, datetime
+from itertools import chain
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -15,14 +16,16 @@ from ..errors import (
     ConnectionFailed,
     NotRecorded,
     OrnbError,
+    ProviderUnavailable,
     RequestTimedOut,
     StreamBroken,
     UnexpectedAnswer,
 )
+from .assembly import Assembly
 from .body import Messages, check_fields, encoded, messages_from
-from .reply import Assembly, Event, Reply, Timing
+from .reply import Event, Reply, Timing
 from .service import BLOCK, Service, is_openrouter, unsay
-from .sse import Decoder
+from .sse import BOM, Decoder
 from .transport import Wire
 
 if TYPE_CHECKING:
@@ -45,7 +48,12 @@ NO_SCHEMA_STREAMED = frozenset({400, 415, 422, 500, 501})
 says 500, others 400."""
 DRAIN_S = 0.05
 """Time allowed for the end of the body after ``[DONE]``."""
+LATE_S = 0.25
+"""Time allowed for what follows an error: the usage may, which is money spent."""
 SOURCES = ("recorded", "local", "canned")
+Blocks = Iterator[tuple[float, bytes]]
+"""What the reads of a body gave, each with its moment."""
+_FIELDS = (b":", b"data:", b"event:", b"id:", b"retry:")
 
 
 class Stream:
@@ -90,6 +98,7 @@ class Stream:
         self._stop = threading.Event()
         self._wire = Wire()
         self._attempts = 0
+        self._refused: Exception | None = None  # by an error inside an answer that had begun
         self._last_byte_at: float | None = None
         self.read_at = 0.0
         """``perf_counter`` of the read that held the latest event, in s."""
@@ -244,13 +253,29 @@ class Stream:
         with service.open(
             "POST", url, wire, model=self._model, seen=self._seen, data=body
         ) as response:
-            if self._streamed and "event-stream" in response.headers.get("Content-Type", ""):
-                yield from self._read(response)
-            else:
-                answer = service.json(response, wire, self._model)
-                self._last_byte_at = wire.clock()
-                yield from self._take(answer, json.dumps(answer), self._last_byte_at, response)
-                self._refuse_empty(answer, response)
+            labelled = "event-stream" in (response.headers.get("Content-Type") or "").lower()
+            waits = service.timeouts
+            silence = waits.between_bytes if labelled else waits.first_byte
+            wire.patience(silence, in_all=waits.between_pieces)
+            rest = ((wire.clock(), block) for block in service.blocks(response))
+            start = _start(rest)
+            blocks = chain(start, rest)
+            try:
+                if _is_stream(b"".join(block for _, block in start), labelled=labelled):
+                    yield from self._read(response, blocks)
+                else:
+                    read = (block for _, block in blocks)
+                    answer = service.json(response, wire, self._model, read)
+                    self._last_byte_at = wire.clock()
+                    yield from self._take(answer, json.dumps(answer), self._last_byte_at, response)
+                    self._refuse_empty(answer, response)
+            except (RequestTimedOut, StreamBroken, UnexpectedAnswer):
+                if not self._has_failed:
+                    raise
+            if self._refused is not None:
+                raise self._refused
+            if self._assembly.gave_up is not None:
+                raise self._given_up(response, self._assembly.gave_up)
 
     def _seen(self, response: requests.Response) -> None:
         headers, outcome = response.headers, self._assembly.outcome
@@ -268,13 +293,29 @@ class Stream:
             at, source = recorded
             self._assembly.outcome.update(source="recorded", recorded_at=at, recorded_from=source)
 
-    def _read(self, response: requests.Response) -> Iterator[Event]:
-        decoder, stopped, clock = Decoder(), self._stop.is_set, self._wire.clock
-        blocks = self._service.blocks(response)
-        latest, patience = clock(), self._service.timeouts.between_pieces
+    @property
+    def _has_failed(self) -> bool:
+        """Whether the answer ends in an error, by an error's words or by a word for the end."""
+        return self._refused is not None or self._assembly.gave_up is not None
+
+    def _given_up(self, response: requests.Response, word: str) -> OrnbError:
+        """Say that the provider failed, in the one word that it gave for it."""
+        why = "without saying why" if word == "error" else f"with {word}"
+        return ProviderUnavailable(
+            f"The provider ended the answer {why} [{self._model}]. What had arrived is kept; ask "
+            "again, or pick another model.",
+            status_code=response.status_code,
+            code=word,
+            provider=self._assembly.served.get("provider"),
+            model=self._model,
+        )
+
+    def _read(self, response: requests.Response, blocks: Blocks) -> Iterator[Event]:
+        decoder, stopped = Decoder(), self._stop.is_set
+        latest, patience = self._wire.clock(), self._service.timeouts.between_pieces
         self._wire.patience(self._service.timeouts.between_bytes, in_all=patience)
-        for block in blocks:
-            self.read_at = now = clock()
+        for now, block in blocks:
+            self.read_at = now
             for data in decoder.feed(block):
                 if data == "[DONE]":
                     self._last_byte_at = now
@@ -282,7 +323,7 @@ class Stream:
                     return
                 events = self._parse(data, now, response)
                 yield from events
-                if events:
+                if events and not self._has_failed:
                     latest = now
                     self._wire.extend(patience)
             if stopped():
@@ -293,7 +334,7 @@ class Stream:
                     "of an answer. What had arrived is kept; ask again, or allow more time with "
                     "ornb.connect(timeouts=...)."
                 )
-        self.read_at = self._last_byte_at = now = clock()
+        self.read_at = self._last_byte_at = now = self._wire.clock()
         for data in decoder.close():
             if data != "[DONE]":
                 yield from self._parse(data, now, response)
@@ -326,10 +367,12 @@ class Stream:
         if known is not chunk:
             chunk, text = known, json.dumps(known)
         events = self._assembly.take(chunk, text, now)
-        if self._assembly.fault:
+        if self._assembly.fault and self._refused is None:
             body = json.dumps({"error": self._assembly.fault}).encode()
-            raise self._service.refusal(response, body, self._model)
-        return events
+            self._refused = self._service.refusal(response, body, self._model)
+        if self._has_failed:
+            self._wire.patience(LATE_S, in_all=LATE_S)
+        return [] if self._refused is not None else events
 
     def _refuse_empty(self, answer: Any, response: requests.Response) -> None:
         if not isinstance(answer.get("choices"), list):
@@ -338,7 +381,7 @@ class Stream:
                 f"{response.status_code}), which is not a chat completion. Check base_url."
             )
 
-    def _drain(self, blocks: Iterator[bytes]) -> None:
+    def _drain(self, blocks: Blocks) -> None:
         """Read the end of the body, so that the connection can serve the next call.
 
         Bounded in time and size: a server that goes on must not hold the answer back.
@@ -346,7 +389,7 @@ class Stream:
         self._wire.patience(DRAIN_S, in_all=DRAIN_S)
         left = BLOCK
         with contextlib.suppress(RequestTimedOut, StreamBroken):
-            for block in blocks:
+            for _, block in blocks:
                 left -= len(block)
                 if left < 0:
                     return
@@ -377,6 +420,25 @@ class Stream:
         if body.get("response_format") is not None and not self._service.streams_schemas:
             return self._whole(body)
         return body
+
+
+def _start(blocks: Blocks) -> list[tuple[float, bytes]]:
+    """Read as far as the first byte that is no blank: keep-alive padding may come before it."""
+    start, size = [], 0
+    for at, block in blocks:
+        start.append((at, block))
+        size += len(block)
+        if not block.isspace() or size > BLOCK:
+            break
+    return start
+
+
+def _is_stream(start: bytes, *, labelled: bool) -> bool:
+    """Whether a body is a stream of events: by what it is, and by its label where that is open."""
+    start = start.removeprefix(BOM.encode()).lstrip()
+    if labelled:
+        return start[:1] not in (b"{", b"[")
+    return any(start and (start.startswith(name) or name.startswith(start)) for name in _FIELDS)
 
 
 _scan = json.JSONDecoder().raw_decode

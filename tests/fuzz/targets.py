@@ -29,9 +29,10 @@ from ornb.recording.lines import Question
 from ornb.text.markdown import StreamRenderer, render
 from ornb.text.rendering import reply_html, reply_text, transcript
 from ornb.text.writer import fenced, literal, rewritten
+from ornb.wire.assembly import Assembly
 from ornb.wire.chunked import Unframed
 from ornb.wire.refusals import refusal
-from ornb.wire.reply import Assembly, Reply
+from ornb.wire.reply import Reply
 from ornb.wire.sse import Decoder
 from tests.fuzz.exchange import exchange
 from tests.fuzz.exchange import seeds as exchange_seeds

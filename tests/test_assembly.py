@@ -1,0 +1,456 @@
+"""An answer is put together whole, whatever fields its pieces have and in whatever company."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from wire import DONE, END, STREAM, WireServer, event, whole
+
+import ornb
+from ornb import errors
+from ornb.client import Client
+from ornb.conversation import Conversation
+from ornb.request.structured import parse
+from ornb.wire.assembly import Assembly
+from ornb.wire.reply import Reply
+
+COUNTS = {"prompt_tokens": 5, "completion_tokens": 7, "total_tokens": 12, "cost": 0.001}
+SOURCE = {"type": "url_citation", "url_citation": {"url": "https://a.example", "title": "A"}}
+PICTURE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}}
+THOUGHT = {"type": "reasoning.text", "text": "Hm.", "signature": "s", "index": 0}
+OWN = {"cost": 0, "is_byok": True, "cost_details": {"upstream_inference_cost": 0.00105}}
+
+
+def call(index=None, told=None, name=None, arguments=None):
+    function = {k: v for k, v in (("name", name), ("arguments", arguments)) if v is not None}
+    piece = {"function": function}
+    piece |= {} if index is None else {"index": index}
+    return piece | ({} if told is None else {"id": told, "type": "function"})
+
+
+def asked(script, **params) -> Reply:
+    """What ornb makes of an answer that a server sends."""
+    with WireServer(script) as server:
+        client = Client(base_url=server.url, retries=0)
+        stream = client.stream("Hi", "lab/one", **params)
+        try:
+            list(stream)
+        except errors.OrnbError as error:
+            return error.reply
+        finally:
+            client.close()
+        return stream.reply
+
+
+def streamed(*deltas, usage=COUNTS, finish="stop", **chunk) -> Reply:
+    pieces = [event(choices=[{"index": 0, "delta": delta}]) for delta in deltas]
+    last = event(choices=[{"index": 0, "delta": {}, "finish_reason": finish}], usage=usage, **chunk)
+    return asked([STREAM, *pieces, last, DONE, END])
+
+
+def at_once(message, usage=COUNTS, finish="stop", **answer) -> Reply:
+    choice = {"index": 0, "message": message, "finish_reason": finish}
+    return asked([whole({"choices": [choice], "usage": usage, **answer})])
+
+
+def calls_of(reply):
+    return [(c["id"], c["function"]["name"], c["function"]["arguments"]) for c in reply.tool_calls]
+
+
+@pytest.mark.parametrize(
+    "company", [{}, {"role": "assistant"}, {"role": "assistant", "content": ""}]
+)
+@pytest.mark.parametrize(
+    ("field", "value", "kept"),
+    [
+        ("tool_calls", call(0, "c1", "add", '{"a":1}'), ("c1", "add", '{"a":1}')),
+        ("images", PICTURE, PICTURE["image_url"]["url"]),
+        ("annotations", SOURCE, SOURCE),
+        ("reasoning_details", THOUGHT, THOUGHT),
+    ],
+)
+@pytest.mark.parametrize("read", [streamed, at_once])
+def test_a_field_is_kept_in_any_company(read, field, value, kept, company) -> None:
+    reply = read(company | {field: [value]})
+    found = calls_of(reply) if field == "tool_calls" else getattr(reply, field)
+    assert list(found) == [kept]
+    assert reply.status == "ok"
+
+
+@pytest.mark.parametrize(
+    ("pieces", "made"),
+    [
+        pytest.param(
+            [[call(0, "a", "get", "{1}")], [call(0, "b", "get", "{2}")]],
+            [("a", "get", "{1}"), ("b", "get", "{2}")],
+            id="a new id at the same index",
+        ),
+        pytest.param(
+            [[call(None, "a", "get", "")], [call(arguments="{")], [call(arguments="}")]],
+            [("a", "get", "{}")],
+            id="no index, and an id once",
+        ),
+        pytest.param(
+            [[call(0, "a", "get", "{")], [call(0, "a", "get", "}")]],
+            [("a", "get", "{}")],
+            id="id and name in each piece",
+        ),
+        pytest.param(
+            [[call(None, None, "get", "{")], [call(None, None, "get", "}")]],
+            [(None, "get", "{}")],
+            id="name alone in each piece",
+        ),
+        pytest.param(
+            [[call(None, None, "get", "{}")], [call(None, None, "put", "{}")]],
+            [(None, "get", "{}"), (None, "put", "{}")],
+            id="another name after arguments",
+        ),
+        pytest.param(
+            [[call(None, None, "get", "{1}"), call(None, None, "get", "{2}")]],
+            [(None, "get", "{1}"), (None, "get", "{2}")],
+            id="two in one list without a place",
+        ),
+        pytest.param(
+            [[call(1, "b", "put", "{")], [call(0, "a", "get", "{}")], [call(1, arguments="}")]],
+            [("a", "get", "{}"), ("b", "put", "{}")],
+            id="the second begins first",
+        ),
+        pytest.param(
+            [[call(0, None, "get", "{")], [call(0, "late", arguments="}")]],
+            [("late", "get", "{}")],
+            id="the id comes late",
+        ),
+        pytest.param(
+            [[call(0, "", "ge", "")], [call(0, "", "t", {"q": 1})]],
+            [(None, "get", '{"q": 1}')],
+            id="an empty id, a name in parts, arguments as an object",
+        ),
+        pytest.param(
+            [[call(0, 7, "get", "{}")]], [("7", "get", "{}")], id="an id that is a number"
+        ),
+    ],
+)
+def test_a_piece_of_a_call_goes_where_it_belongs(pieces, made) -> None:
+    assert calls_of(streamed(*({"tool_calls": piece} for piece in pieces))) == made
+
+
+def test_calls_of_a_whole_message_are_never_joined() -> None:
+    reply = at_once({"tool_calls": [call(0, None, "get", "{}"), call(0, None, "get", "{}")]})
+    assert calls_of(reply) == [(None, "get", "{}")] * 2
+
+
+def test_thoughts_without_a_place_go_on_and_ciphers_are_not_cut_together() -> None:
+    text = {"type": "reasoning.text"}
+    cipher = {"type": "reasoning.encrypted", "data": "AA"}
+    reply = streamed(
+        {"reasoning_details": [text | {"text": "Let "}]},
+        {"reasoning_details": [text | {"text": "me", "signature": "s"}]},
+        {"reasoning_details": [text | {"text": "And"}]},
+        {"reasoning_details": [cipher]},
+        {"reasoning_details": [cipher]},
+    )
+    assert reply.reasoning_details == (
+        text | {"text": "Let me", "signature": "s"},
+        text | {"text": "And"},
+        cipher,
+        cipher,
+    )
+    assert reply.reasoning == "Let meAnd", "told nowhere else"
+
+
+def test_thoughts_told_twice_are_read_once() -> None:
+    reply = streamed({"reasoning": "Hm.", "reasoning_details": [THOUGHT]}, {"content": "A cat."})
+    assert (reply.reasoning, reply.text) == ("Hm.", "A cat.")
+
+
+def test_sources_and_pictures_listed_again_are_kept_once() -> None:
+    listed = {"annotations": [SOURCE], "images": [PICTURE]}
+    reply = streamed({"content": "A "} | listed, {"content": "cat."} | listed)
+    assert (reply.annotations, reply.images) == ((SOURCE,), (PICTURE["image_url"]["url"],))
+
+
+@pytest.mark.parametrize(
+    "late",
+    [
+        {},
+        dict.fromkeys(COUNTS),
+        dict.fromkeys(COUNTS, 0),
+        {"prompt_tokens_details": {}},
+        {"prompt_tokens": "none", "cost": [], "prompt_tokens_details": 3},
+        [1],
+        None,
+    ],
+)
+def test_a_usage_that_says_nothing_erases_none_that_did(late) -> None:
+    first = COUNTS | {"prompt_tokens_details": {"cached_tokens": 3, "cache_write_tokens": 2}}
+    reply = streamed({"content": "Hi"}, usage=first)
+    again = asked([STREAM, event(choices=[], usage=first), event(choices=[], usage=late), END])
+    for used in (reply.usage, again.usage):
+        assert (used.prompt_tokens, used.completion_tokens, used.cost_usd) == (5, 7, 0.001)
+        assert (used.cached_tokens, used.cache_write_tokens) == (3, 2)
+
+
+def test_a_usage_that_grows_ends_as_its_last_word() -> None:
+    script = [STREAM]
+    script += [
+        event(choices=[], usage={"prompt_tokens": 5, "completion_tokens": n}) for n in (1, 4)
+    ]
+    script += [
+        event(choices=[{"delta": {}, "finish_reason": "stop"}], usage={"cost": 0.5}),
+        DONE,
+        END,
+    ]
+    used = asked(script).usage
+    assert (used.prompt_tokens, used.completion_tokens, used.cost_usd) == (5, 4, 0.5)
+
+
+@given(
+    st.lists(st.sampled_from([{}, {"cost": None}, {"cost": 0.0}, {"cost": 0.25}, {"cost": 0.5}]))
+)
+def test_the_cost_is_the_last_amount_told(told) -> None:
+    assembly = Assembly()
+    for usage in told:
+        assembly.take({"usage": usage}, "{}", 0.0)
+    amounts = [usage["cost"] for usage in told if usage.get("cost") is not None]
+    positive = [amount for amount in amounts if amount]
+    assert assembly.reply.cost_usd == (positive or amounts or [None])[-1]
+
+
+# -- words in other fields
+
+
+REFUSED = "I can't help with that."
+
+
+@pytest.mark.parametrize("content", ["", None])
+@pytest.mark.parametrize("read", [streamed, at_once])
+def test_a_refusal_is_the_answer_and_marked_as_one(read, content) -> None:
+    reply = read({"role": "assistant", "content": content, "refusal": REFUSED})
+    assert (reply.text, reply.refusal, reply.status) == (REFUSED, REFUSED, "ok")
+    assert "the model refused" in reply.facts
+    assert REFUSED in reply._repr_html_()
+
+
+def test_a_refusal_in_pieces_comes_after_what_was_said() -> None:
+    reply = streamed({"content": "Well."}, {"refusal": "I "}, {"refusal": "can't."})
+    assert (reply.text, reply.refusal) == ("Well.\n\nI can't.", "I can't.")
+
+
+def test_a_refusal_is_still_one_in_a_transcript_that_is_read_again() -> None:
+    talk = Conversation()
+    talk.add_user("Hi")
+    talk.add_reply(at_once({"content": None, "refusal": REFUSED}))
+    again = Conversation.from_json(talk.to_json()).turns[-1].reply
+    assert (again.text, again.refusal) == (REFUSED, REFUSED)
+
+
+def test_a_refusal_is_no_empty_answer_to_a_schema() -> None:
+    with pytest.raises(errors.SchemaMismatch, match="is a refusal: \"I can't help"):
+        parse(at_once({"refusal": REFUSED}), {"type": "object"})
+
+
+def test_what_a_voice_says_is_text() -> None:
+    assert streamed(
+        {"audio": {"id": "a", "transcript": "A "}}, {"audio": {"transcript": "cat."}}
+    ).text == ("A cat.")
+    assert (
+        at_once({"content": None, "audio": {"data": "AA==", "transcript": "A cat."}}).text
+        == "A cat."
+    )
+
+
+def test_parts_of_a_content_are_read_by_their_kind() -> None:
+    parts = [
+        {"type": "thinking", "thinking": [{"type": "text", "text": "Hm."}]},
+        {"type": "text", "text": "A cat."},
+        PICTURE,
+        {"type": "refusal", "refusal": "No more."},
+    ]
+    reply = at_once({"content": parts})
+    assert (reply.reasoning, reply.text) == ("Hm.", "A cat.\n\nNo more.")
+    assert (reply.refusal, reply.images) == ("No more.", (PICTURE["image_url"]["url"],))
+
+
+# -- how it ended
+
+
+@pytest.mark.parametrize("usage_first", [True, False])
+def test_a_provider_that_gives_up_is_quoted_and_no_status_made_up(usage_first) -> None:
+    choice = {
+        "index": 0,
+        "finish_reason": "error",
+        "native_finish_reason": "MALFORMED_FUNCTION_CALL",
+    }
+    end, paid = event(choices=[choice | {"delta": {}}]), event(choices=[], usage=COUNTS)
+    reply = asked([STREAM, *((paid, end) if usage_first else (end, paid)), DONE, END])
+    assert "MALFORMED_FUNCTION_CALL" in reply.error
+    assert "502" not in reply.error
+    assert (reply.status, reply.http_status, reply.cost_usd) == ("error", 200, 0.001)
+    plain = asked([whole({"choices": [choice | {"message": {"content": None}}], "usage": COUNTS})])
+    assert plain.error == reply.error
+
+
+def test_what_was_spent_is_kept_where_it_is_told_after_the_error() -> None:
+    fault = event(error={"code": 502, "message": "Upstream went away"}, choices=[])
+    reply = asked(
+        [STREAM, event(choices=[{"delta": {"content": "A"}}]), fault, event(usage=COUNTS), END]
+    )
+    assert (reply.text, reply.status, reply.cost_usd) == ("A", "error", 0.001)
+    assert "Upstream went away" in reply.error
+
+
+def test_two_choices_are_never_mixed() -> None:
+    def of(index, finish=None, **delta):
+        return event(choices=[{"index": index, "delta": delta, "finish_reason": finish}])
+
+    script = [of(1, content="Two "), of(0, content="Red "), of(1, "length", content="cats.")]
+    reply = asked([STREAM, *script, of(0, "stop", content="apple."), DONE, END])
+    assert (reply.text, reply.finish_reason) == ("Red apple.", "stop")
+    choices = [
+        {"index": n, "finish_reason": "stop", "message": {"content": text}}
+        for n, text in ((1, "Two cats."), (0, "Red apple."))
+    ]
+    assert asked([whole({"choices": choices})]).text == "Red apple."
+    assert asked([whole({"choices": choices[:1]})]).text == "Two cats."
+
+
+ALIGNED = {
+    "calls": [{"call": 1, "outcome": "blocked", "rules": [{"broken": False}, {"broken": True}]}]
+}
+ARMOR = {
+    "type": "dangerous_tool_use",
+    "status": {
+        "type": "available",
+        "tool_uses": {"c1": {"type": "evaluated", "outcome": "flagged", "explanation": "[Money]"}},
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("told", "words"),
+    [
+        ({"alignment": ALIGNED}, "blocked by the alignment plugin: rule 2 is broken"),
+        ({"safeguard_results": [ARMOR]}, "a tool call was blocked by the armor plugin: [Money]"),
+    ],
+)
+def test_a_safeguard_that_emptied_an_answer_is_named(told, words) -> None:
+    for reply in (streamed({"role": "assistant"}, **told), at_once({"content": None}, **told)):
+        assert reply.blocked == words
+        assert words in reply.facts
+
+
+@pytest.mark.parametrize(
+    "key", ["alignment", "safeguard_results", "openrouter_metadata", "service_tier"]
+)
+@pytest.mark.parametrize("value", [None, [], {}, 1, "x", [1], {"calls": 1}, [{"status": 2}]])
+def test_odd_values_beside_an_answer_cost_nothing_of_it(key, value) -> None:
+    reply = at_once({"content": "A cat."}, **{key: value})
+    assert (reply.text, reply.blocked) == ("A cat.", None)
+    assert repr(reply.metadata), repr(reply.service_tier)
+
+
+def test_the_routing_record_and_the_tier_are_in_the_reply() -> None:
+    reply = streamed(
+        {"content": "A"}, openrouter_metadata={"strategy": "direct"}, service_tier="flex"
+    )
+    assert (reply.metadata, reply.service_tier) == ({"strategy": "direct"}, "flex")
+
+
+# -- by what it is, whatever its label
+
+
+SSE = b"".join(
+    b"data: " + json.dumps(chunk).encode() + b"\n\n"
+    for chunk in (
+        {"choices": [{"delta": {"content": "A cat."}}]},
+        {"choices": [{"delta": {}, "finish_reason": "stop"}], "usage": COUNTS},
+    )
+)
+PLAIN = json.dumps(
+    {"choices": [{"message": {"content": "A cat."}, "finish_reason": "stop"}], "usage": COUNTS}
+).encode()
+
+
+@pytest.mark.parametrize(
+    "label",
+    ["text/event-stream", "Text/Event-Stream; charset=UTF-8", "application/json", "text/plain"],
+)
+@pytest.mark.parametrize(
+    "body",
+    [
+        SSE,
+        b": OPENROUTER PROCESSING\n\n" + SSE,
+        b"\n\nevent: chunk\nid: 1\n" + SSE,
+        b"\xef\xbb\xbf" + SSE,
+        PLAIN,
+        b"\n   \n" + PLAIN,
+    ],
+)
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_body_is_read_by_what_it_is(label, body, stream) -> None:
+    with WireServer([whole(body, content_type=label)]) as server:
+        client = Client(base_url=server.url)
+        if stream:
+            list(answer := client.stream("Hi"))
+            reply = answer.reply
+        else:
+            reply = client.chat("Hi")
+        client.close()
+    assert (reply.text, reply.usage.prompt_tokens, reply.status) == ("A cat.", 5, "ok")
+
+
+# -- a key of the user's own
+
+
+def test_what_an_own_key_paid_is_a_figure_of_its_own_everywhere() -> None:
+    reply = streamed({"content": "Hi"}, usage=COUNTS | OWN)
+    assert (reply.cost_usd, reply.usage.byok_usd) == (0, 0.00105)
+    assert "$0.0010 paid by your own key" in reply.facts
+    tracker = ornb.UsageTracker()
+    tracker.record(reply, estimate_usd=0.00105)
+    row = tracker.df.iloc[0]
+    assert (row["cost_usd"], row["byok_usd"], row["cost_difference_usd"]) == (0, 0.00105, 0)
+    assert tracker.summary()["byok_usd"].tolist() == [0.00105]
+    assert "$0.0010 paid by own keys" in repr(tracker)
+    assert str(tracker.totals().of("live").byok_usd) == "0.00105"
+
+
+def test_of_the_services_own_key_the_providers_share_is_not_told_twice() -> None:
+    usage = COUNTS | {"is_byok": False, "cost_details": {"upstream_inference_cost": 0.001}}
+    assert streamed({"content": "Hi"}, usage=usage).usage.byok_usd is None
+
+
+def test_a_budget_counts_what_an_own_key_pays() -> None:
+    usage = COUNTS | OWN | {"cost": 0.0001}
+    answer = {"choices": [{"message": {"content": "Hi"}, "finish_reason": "stop"}], "usage": usage}
+    with WireServer([whole(answer)] * 2) as server, ornb.budget(1, allow_unknown=True) as budget:
+        ornb.connect("sk-or-v1-0123456789", server.url)
+        try:
+            ornb.ask("Hi", "lab/one")
+        finally:
+            ornb.connect(offline=True)
+    assert str(budget.spent_usd) == "0.00115"
+
+
+def test_tools_of_the_service_have_their_part_of_the_cost_in_a_column() -> None:
+    usage = COUNTS | {"cost_details": {"server_tool_cost": 0.0004}}
+    tracker = ornb.UsageTracker()
+    tracker.record(streamed({"content": "Hi"}, usage=usage))
+    assert tracker.df["server_tool_usd"].tolist() == [0.0004]
+
+
+def test_the_books_tell_what_an_own_key_paid() -> None:
+    tracker = ornb.UsageTracker()
+    tracker.record(Reply(generation_id="gen-1", status="stopped", http_status=200, attempts=1))
+
+    class Books:
+        source = "live"
+
+        def generation(self, generation_id):
+            return {"total_cost": 0, "is_byok": True, "upstream_inference_cost": 0.25}
+
+    filled = tracker.reconcile(Books())
+    assert filled[["cost_usd", "byok_usd"]].values.tolist() == [[0, 0.25]]

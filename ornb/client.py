@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from urllib.parse import quote, urljoin, urlsplit
 
 from .errors import ConfigError, NotFound, OrnbError, UnexpectedAnswer
-from .wire.body import Messages
+from .wire.body import Messages, asked_headers
 from .wire.dialects import with_info
 from .wire.reply import Event, Reply, Timing, Usage
 from .wire.service import Secret, Service, Timeouts, is_openrouter
@@ -90,6 +90,9 @@ class Client:
         Times a refusal that generated nothing (429, 503, nobody there) is asked again.
     headers : mapping of str to str, optional
         Sent with every request, and kept as secret as the key.
+    router_metadata, response_cache
+        What OpenRouter is asked for with each call that does not say it itself: the record of its
+        routing (True), and its response cache (True, seconds, "refresh"); see docs/words.md.
     title, referer : str
         How the app presents itself to OpenRouter's rankings; see the references.
 
@@ -121,6 +124,8 @@ class Client:
         timeouts: Timeouts | None = None,
         retries: int = 2,
         headers: Mapping[str, str] | None = None,
+        router_metadata: bool | None = None,
+        response_cache: bool | int | str | None = None,
         title: str = "ornb",
         referer: str = "http://localhost/ornb",
     ) -> None:
@@ -129,18 +134,21 @@ class Client:
         for name, value in (("title", title), ("referer", referer)):
             if not isinstance(value, str) or not value.isprintable():
                 raise ConfigError(f"{name} is not a line of text; give one, such as 'my lesson'.")
+        asks = asked_headers(router_metadata, response_cache)
         self.source = source
         self._service = Service(
             base_url or OPENROUTER,
             api_key,
             timeouts=timeouts,
-            headers={"HTTP-Referer": referer, "X-OpenRouter-Title": title},
+            headers={"HTTP-Referer": referer, "X-OpenRouter-Title": title, **asks},
             secret_headers=headers,
         )
         self._answers = answers or ("live" if source == "live" else "canned")
         self.before_call = before_call
         self.on_call = on_call
         self.retries = retries
+        self.asks = {"router_metadata": router_metadata, "response_cache": response_cache}
+        """What OpenRouter is asked for with each call beside the answer; not to be changed."""
 
     def __repr__(self) -> str:
         if not hasattr(self, "_service"):  # a debugger shows what could not be made

@@ -477,6 +477,8 @@ def _request(
     if provider is not None:
         named = [provider] if isinstance(provider, str) else provider
         made["provider"] = dict(named) if isinstance(named, Mapping) else {"only": list(named)}
+    if service.asks["response_cache"]:
+        made.setdefault("response_cache", False)  # its times are not the model's
     if service.source == "offline":
         ours = made.get("ornb")
         made["ornb"] = {"clock": True, **(ours if isinstance(ours, dict) else {})}

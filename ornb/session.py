@@ -70,6 +70,8 @@ ornb is offline: no key is used. Nothing is billed.
   catalogue  snapshot of {snapshot}
   go live    ornb.sign_in()"""
 MADE_BY = {"live": "live", "local": "with a small local model", "canned": "with canned texts"}
+ALSO_TAKEN = ("router_metadata", "response_cache", "title", "referer")
+"""Arguments of `connect` that are those of `ornb.Client`."""
 RECORD_VARIABLE = "ORNB_RECORD"
 """With it set, ``connect(recording=...)`` makes the recording instead of playing it."""
 
@@ -164,7 +166,7 @@ def connect(
     timeouts: Timeouts | None = None,
     retries: int = 2,
     headers: Mapping[str, str] | None = None,
-    **attribution: str,
+    **more: Any,
 ) -> Client:
     """Choose what this kernel's calls go to, from now on.
 
@@ -187,8 +189,8 @@ def connect(
     headers : mapping of str to str, optional
         Sent with every request, as a gateway such as Portkey wants them; docs/privacy.md says how
         secret they are kept.
-    **attribution : str
-        ``title`` and ``referer``, see `ornb.Client`.
+    **more : Any
+        ``router_metadata``, ``response_cache``, ``title`` and ``referer``, see `ornb.Client`.
 
     Returns
     -------
@@ -208,10 +210,10 @@ def connect(
     >>> ornb.connect(offline=True).source
     'offline'
     """
-    for name in attribution:
-        if name not in ("title", "referer"):
-            taken = [*connect.__annotations__, "title", "referer"]
-            known = [each for each in taken if each not in ("return", "attribution")]
+    for name in more:
+        if name not in ALSO_TAKEN:
+            taken = [*connect.__annotations__, *ALSO_TAKEN]
+            known = [each for each in taken if each not in ("return", "more")]
             raise ConfigError(did_you_mean(name, known, "argument of connect"))
     if offline and (api_key or base_url or headers):
         raise ConfigError(
@@ -241,7 +243,7 @@ def connect(
         retries=retries,
         headers=headers,
         before_call=None,  # below: it asks this client for prices
-        **attribution,
+        **more,
     )
     client.before_call = _Door(client, _record_of, _free_quota)
     with _default.lock:

@@ -95,6 +95,10 @@ class Service:
             self.gateways.append(gateway and gateway[1].decode())
         return (self._script and self._script(prompt, nth)) or answered(f"said {prompt}")
 
+    @property
+    def requests(self):
+        return self._server.requests
+
     def close(self):
         self._server.__exit__()
 
@@ -1128,6 +1132,14 @@ def test_to_other_machines_no_key_and_no_header_goes(serve, monkeypatch):
     monkeypatch.setenv("ORNB_HEADERS", json.dumps({"X-Team": "red", "X-Gateway": GATEWAY}))
     assert batch(["c"], executor=FarAway())["status"].tolist() == ["ok"]
     assert service.gateways == [GATEWAY]
+
+
+def test_what_a_connection_asks_for_is_asked_for_elsewhere_too(serve):
+    service = serve(router_metadata=True, response_cache=60)
+    batch(["a"], executor=FarAway())
+    head = next(head for head, _ in service.requests if head.startswith(b"POST"))
+    for line in (b"X-OpenRouter-Metadata: enabled", b"X-OpenRouter-Cache-TTL: 60"):
+        assert line + b"\r\n" in head
 
 
 def test_processes_reach_the_offline_server(serve):

@@ -454,6 +454,113 @@ def test_how_the_app_presents_itself(client) -> None:
     assert "X-OpenRouter-Title: My lab\r\n" in sent
 
 
+# -- what the service's router and its cache say
+
+ROUTED = {"requested": "acme/orbit", "strategy": "direct", "attempt": 1, "summary": "selected=N"}
+HIT = {
+    "X_OpenRouter_Cache_Status": "HIT",
+    "X_OpenRouter_Cache_Age": "3",
+    "X_OpenRouter_Cache_TTL": "297",
+}
+
+
+def read(stream) -> Reply:
+    for _ in stream:
+        pass
+    return stream.reply
+
+
+def asked_by(head: bytes) -> dict[str, str]:
+    """The headers of a request that ask for something, without what all of them begin with."""
+    lines = [line.partition(": ") for line in head.decode().splitlines()]
+    begin = "x-openrouter-"
+    found = {name.lower(): value for name, _, value in lines if name.lower().startswith(begin)}
+    return {name.removeprefix(begin): found[name] for name in found if not name.endswith("title")}
+
+
+@pytest.mark.parametrize(
+    ("words", "headers"),
+    [
+        ({}, {}),
+        ({"router_metadata": None, "response_cache": None}, {}),
+        ({"router_metadata": True}, {"metadata": "enabled"}),
+        ({"router_metadata": False}, {"metadata": "disabled"}),
+        ({"response_cache": True}, {"cache": "true"}),
+        ({"response_cache": False}, {"cache": "false"}),
+        ({"response_cache": 600}, {"cache": "true", "cache-ttl": "600"}),
+        ({"response_cache": "refresh"}, {"cache": "true", "cache-clear": "true"}),
+    ],
+)
+@pytest.mark.parametrize("streamed", [True, False])
+def test_the_router_and_the_cache_are_asked_by_a_connection_or_a_call(
+    client, words, headers, streamed
+) -> None:
+    def ask(asked, **words):
+        return list(asked.stream("Hi", **words)) if streamed else asked.chat("Hi", **words)
+
+    with WireServer([STREAM, delta("A"), FINISH] if streamed else [whole(ANSWER)]) as server:
+        ask(client(server, **words))
+        ask(client(server), **words)
+        ask(client(server, router_metadata=True, response_cache=60), **words)
+    by_connection, by_call, both = server.requests
+    assert asked_by(by_connection[0]) == asked_by(by_call[0]) == headers
+    always = {"metadata": "enabled", "cache": "true", "cache-ttl": "60"}
+    assert asked_by(both[0]) == always | headers, "the word of a call goes before"
+    assert all(name not in body.decode() for _, body in server.requests for name in words)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        *({"router_metadata": value} for value in ("enabled", 1, {"a": "b"}, [])),
+        *({"response_cache": value} for value in (0, -1, 86_401, 1.5, "yes", "", [60], {})),
+    ],
+)
+def test_what_cannot_be_asked_of_router_and_cache_is_refused(client, calls, words) -> None:
+    (name,) = words
+    with WireServer([whole(ANSWER)]) as server:
+        with pytest.raises(errors.ConfigError, match=name):
+            client(server, **words)
+        with pytest.raises(errors.ConfigError, match=name):
+            client(server).chat("Hi", **words)
+        assert server.requests == []
+
+
+@pytest.mark.parametrize("streamed", [True, False])
+def test_what_the_router_did_is_with_the_reply(client, streamed) -> None:
+    last = event(choices=[], usage=USAGE, openrouter_metadata=ROUTED)
+    pieces = [STREAM, delta("A", "stop"), last, DONE, END]
+    answer = pieces if streamed else [whole(ANSWER | {"openrouter_metadata": ROUTED})]
+    with WireServer(answer) as server:
+        asked = client(server, router_metadata=True)
+        reply = read(asked.stream("Hi")) if streamed else asked.chat("Hi")
+    assert reply.metadata == ROUTED
+
+
+def test_an_answer_from_the_services_cache_says_so(client) -> None:
+    nothing = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0, "cost": 0}
+    answer = ANSWER | {"usage": nothing}
+    with WireServer([whole(answer, **HIT)], [whole(ANSWER, X_OpenRouter_Cache_Status="MISS")]) as w:
+        asked = client(w, response_cache=300)
+        hit, miss = asked.chat("Hi"), asked.chat("Hi")
+    assert hit.response_cache == (True, 3.0, 297.0)
+    assert "from OpenRouter's response cache" in hit.facts
+    assert hit.cost_usd == 0
+    assert miss.response_cache == (False, None, None)
+    assert not any("cache" in piece for piece in miss.facts)
+
+
+@pytest.mark.parametrize("odd", ["", "soon", "-1", "1e999", "nan", "\N{LATIN SMALL LETTER E}" * 99])
+def test_odd_words_of_the_cache_are_left_out(client, odd) -> None:
+    told = dict.fromkeys(HIT, odd)
+    with WireServer([whole(ANSWER, **told | {"X_OpenRouter_Cache_Status": "hit"})]) as server:
+        assert client(server).chat("Hi").response_cache == (True, None, None)
+    with WireServer([whole(ANSWER, **told)]) as server:
+        reply = client(server).chat("Hi")
+    assert reply.response_cache is None or reply.response_cache == (False, None, None)
+    assert reply.text
+
+
 # -- catalogue and account
 
 

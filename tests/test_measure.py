@@ -249,6 +249,15 @@ def test_a_prompt_begins_like_no_other_unless_the_cache_is_wanted(cached):
     assert len({len(text) for text in said}) == 1, "each of the same length"
 
 
+def test_times_are_never_those_of_the_services_cache():
+    with answering() as server:
+        ornb.connect(base_url=server.url, response_cache=60)
+        timed("acme/orbit", "Hi", repeats=2, prompt_cache=True)
+        posts = [head for head, _ in server.requests if head.startswith(b"POST")]
+    assert len(posts) == 3
+    assert all(b"X-OpenRouter-Cache: false\r\n" in head for head in posts)
+
+
 def test_marks_go_before_the_first_message_whatever_its_form():
     parts = [{"type": "text", "text": "Look"}]
     with answering() as server:

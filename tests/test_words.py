@@ -203,6 +203,11 @@ WORDS = {
     "`temperature`, ...": Word(
         {"temperature": 0.5}, lambda body: body["temperature"] == 0.5, "--param temperature=0.5"
     ),
+    "`router_metadata`, `response_cache`": Word(
+        {"router_metadata": True, "response_cache": 60},
+        lambda body: not {"router_metadata", "response_cache"} & body.keys(),
+        "--param router_metadata=true --param response_cache=60",
+    ),
     "`n` above 1": Word({"n": 2}, lambda body: False, "--param n=2"),
     "`stream`": Word({"stream": True}, lambda body: False, "--param stream=true"),
     "`files`, `images`": Word({"files": ["cat.png"]}, lambda body: False, "--param files=cat.png"),

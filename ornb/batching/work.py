@@ -73,6 +73,8 @@ class Address:
     retries: int
     timeouts: Timeouts
     headers: tuple[tuple[str, str], ...]
+    asks: tuple[tuple[str, Any], ...] = ()
+    """What `Client.asks` has."""
     key: Travelling | None = None
     """The key itself, where it may travel."""
     key_hash: str | None = field(default=None, repr=False)
@@ -126,6 +128,7 @@ def address_of(client: Client, executor: Executor) -> Address:
         client.retries,
         service.timeouts,
         tuple(sorted(service._headers.items())),
+        tuple(client.asks.items()),
         Travelling(key) if key is not None and travels else None,
         _hash(key) if key is not None and not travels else None,
         Travelling(headers) if headers is not None and travels else None,
@@ -305,6 +308,7 @@ def _client(address: Address, process: int) -> Client:
         headers=None if own is None else json.loads(own),
         title=headers.get("X-OpenRouter-Title", "ornb"),
         referer=headers.get("HTTP-Referer", "http://localhost/ornb"),
+        **dict(address.asks),
     )
 
 

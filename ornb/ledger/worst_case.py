@@ -74,7 +74,10 @@ _SEARCHES_BY_ITSELF = ("perplexity/", "-search-preview", "deep-research")
 _HARMLESS_PLUGINS = {"context-compression", "response-healing", "moderation"}
 _KNOWN_LIFETIMES = ("5m", "30m", "1h")  # of a cache, with a price that is listed
 _LIMITS = ("max_tokens", "max_completion_tokens")
-_UNSAID = {"model", "models", "provider", "stream", "stream_options", "usage", *_LIMITS}
+_UNSAID = {
+    *("model", "models", "provider", "stream", "stream_options", "usage", *_LIMITS),
+    *("router_metadata", "response_cache"),
+}
 """Fields that never reach the prompt: the ``max_tokens`` that fits must not change what fits."""
 _BILLED_BY_USE = {
     "preset": "a preset can bring prompts, tools, providers (send its settings as fields instead)",

@@ -18,6 +18,7 @@ Pieces = tuple[tuple[float, bytes], ...]
 KEPT_HEADERS = frozenset(
     {"content-type", "retry-after", "x-generation-id", "x-ornb-note", "x-ornb-snapshot"}
     | {f"x-ratelimit-{name}" for name in ("limit", "remaining", "reset")}
+    | {f"x-openrouter-cache-{name}" for name in ("status", "age", "ttl")}
 )
 """Of an answer; the others say nothing that ornb reads."""
 

@@ -200,6 +200,7 @@ _OTHERS = {
     *("tools", "tool_choice", "structured_outputs", "modalities", "image_config", "cache_control"),
     *("reasoning.exclude", "reasoning.summary", "include_reasoning", "service_tier", "debug"),
     *("stream", "stream_options", "usage", "user", "session_id", "safety_identifier"),
+    *("router_metadata", "response_cache"),
     *("audio", "deferred_tools", "n", "prompt_cache_key", "prompt_cache_options"),
     *("metadata", "trace", "label", "ornb", "stop_server_tools_when"),
 }

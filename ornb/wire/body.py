@@ -55,6 +55,61 @@ ELSEWHERE: dict[str, str] = {
 """Words that no service knows, though some verb or another library does: where each belongs."""
 
 
+ASKED = ("router_metadata", "response_cache")
+"""Words of a call that go out as headers, see `asked_headers`."""
+LONGEST_KEPT_S = 86_400
+"""Seconds that OpenRouter keeps an answer in its response cache at most."""
+
+
+def asked_headers(router_metadata: Any = None, response_cache: Any = None) -> dict[str, str]:
+    """Ask OpenRouter for the record of its routing, and for its response cache.
+
+    Parameters
+    ----------
+    router_metadata : bool, optional
+        None leaves it as it is.
+    response_cache : bool, int or str, optional
+        True, the seconds that the answer is kept, "refresh" to have it made anew, or False.
+
+    Returns
+    -------
+    dict of str to str
+        Headers of the request.
+
+    Raises
+    ------
+    ConfigError
+        A value is none of these.
+
+    Examples
+    --------
+    >>> asked_headers(response_cache=60)
+    {'X-OpenRouter-Cache': 'true', 'X-OpenRouter-Cache-TTL': '60'}
+
+    References
+    ----------
+    OpenRouter docs, "Router metadata" and "Response caching"; 2026-08-22.
+    """
+    headers = {}
+    if router_metadata is not None:
+        if not isinstance(router_metadata, bool):
+            raise ConfigError(f"router_metadata is {router_metadata!r}; give True or False.")
+        headers["X-OpenRouter-Metadata"] = "enabled" if router_metadata else "disabled"
+    if response_cache is None:
+        return headers
+    if isinstance(response_cache, bool):
+        return {**headers, "X-OpenRouter-Cache": "true" if response_cache else "false"}
+    headers["X-OpenRouter-Cache"] = "true"
+    if response_cache == "refresh":
+        return {**headers, "X-OpenRouter-Cache-Clear": "true"}
+    if not isinstance(response_cache, int) or not 1 <= response_cache <= LONGEST_KEPT_S:
+        raise ConfigError(
+            f"response_cache is {response_cache!r}; give True, False, 'refresh', or the seconds "
+            f"that the answer is kept, 1 to {LONGEST_KEPT_S:,}."
+        )
+    return {**headers, "X-OpenRouter-Cache-TTL": str(response_cache)}
+
+
 def messages_from(
     prompt: Any,
     system: str | None = None,
@@ -183,6 +238,7 @@ def check_fields(params: Mapping[str, Any], verb: str = "a call") -> None:
             "several times, as in [ornb.ask(prompt) for _ in range(2)], or several models with "
             "ornb.compare."
         )
+    asked_headers(params.get("router_metadata"), params.get("response_cache"))
     label = params.get("label")
     if label is not None and not isinstance(label, str):
         raise ConfigError(f"label is {label!r}; give a text, or None.")

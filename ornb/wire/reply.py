@@ -194,6 +194,57 @@ class Timing:
         return completion_tokens / self.duration_s
 
 
+class ResponseCache(NamedTuple):
+    """What OpenRouter's response cache says of an answer.
+
+    Attributes
+    ----------
+    hit : bool
+        Whether the answer came from it, at no cost; False: it was made now, and kept.
+    age_s : float or None
+        Seconds since it was made; None where it was made now.
+    ttl_s : float or None
+        Seconds that it is kept yet.
+
+    Examples
+    --------
+    >>> ResponseCache.from_headers({"X-OpenRouter-Cache-Status": "HIT"}).hit
+    True
+    """
+
+    hit: bool
+    age_s: float | None = None
+    ttl_s: float | None = None
+
+    @classmethod
+    def from_headers(cls, headers: Mapping[str, str]) -> ResponseCache | None:
+        """Read the headers of an answer.
+
+        Parameters
+        ----------
+        headers : mapping of str to str
+            Case-insensitive.
+
+        Returns
+        -------
+        ResponseCache or None
+            None where the cache was not asked.
+        """
+        status = headers.get("X-OpenRouter-Cache-Status")
+        if not status:
+            return None
+        age, ttl = (_seconds(headers.get(f"X-OpenRouter-Cache-{name}")) for name in ("Age", "TTL"))
+        return cls(status.strip().upper() == "HIT", age, ttl)
+
+
+def _seconds(text: str | None) -> float | None:
+    try:
+        seconds = float(text or "")
+    except ValueError:
+        return None
+    return seconds if 0 <= seconds < float("inf") else None
+
+
 @dataclass(frozen=True)
 class Reply:
     """The answer to one chat call, whole or as far as it came.
@@ -259,6 +310,8 @@ class Reply:
         The tier that served, such as "flex", where the service says.
     metadata : mapping or None
         How the call was routed (``openrouter_metadata``), if it was asked for.
+    response_cache : ResponseCache or None
+        What OpenRouter's response cache says, where it was asked for.
     raw_chunks : tuple of str
         The JSON texts that arrived, untouched: one for a plain answer, one a chunk for a
         stream.
@@ -297,6 +350,7 @@ class Reply:
     blocked: str | None = None
     service_tier: str | None = None
     metadata: Mapping[str, Any] | None = None
+    response_cache: ResponseCache | None = None
     raw_chunks: tuple[str, ...] = field(default=(), repr=False)
 
     @property
@@ -318,6 +372,8 @@ class Reply:
         if usage.prompt_tokens is not None and usage.completion_tokens is not None:
             pieces.append(f"{usage.prompt_tokens:,} → {usage.completion_tokens:,} tokens")
         pieces.append(self._cost())
+        if self.response_cache is not None and self.response_cache.hit:
+            pieces.append("from OpenRouter's response cache")
         if timing.time_to_first_token_s is not None:
             pieces.append(f"{timing.time_to_first_token_s:.2f} s to first token")
         if timing.duration_s is not None:

@@ -48,8 +48,14 @@ OURS = frozenset(
     {"accept-encoding", "connection", "content-length", "content-type", "host", "transfer-encoding"}
 )
 """Headers that follow from what is sent."""
-PUBLIC = OURS | {"accept", "http-referer", "user-agent", "x-openrouter-title"}
+PUBLIC = OURS | {
+    *("accept", "http-referer", "user-agent", "x-openrouter-title", "x-openrouter-metadata"),
+    *("x-openrouter-cache", "x-openrouter-cache-ttl", "x-openrouter-cache-clear"),
+}
 """Headers that hold no secret."""
+
+
+JSON = {"Content-Type": "application/json"}
 
 
 class Secret:
@@ -244,6 +250,7 @@ class Service:
         *,
         model: str | None = None,
         seen: Callable[[requests.Response], object] | None = None,
+        headers: Mapping[str, str] | None = None,
         **request: Any,
     ) -> Iterator[requests.Response]:
         """Send a request, and hand over its answer with the body unread.
@@ -258,6 +265,8 @@ class Service:
             Named in the error's words.
         seen : callable, optional
             Called with the response as soon as its headers are there, also when it is a refusal.
+        headers : mapping of str to str, optional
+            Of this request; they go before those of the service.
         **request : Any
             ``params`` or ``data``, as requests takes them.
 
@@ -285,7 +294,7 @@ class Service:
                 auth=self._auth,
                 timeout=(self.timeouts.connect, self.timeouts.first_byte),
                 proxies=dict(self._proxies),
-                headers={"Content-Type": "application/json"} if method == "POST" else None,
+                headers={**(JSON if method == "POST" else {}), **(headers or {})},
                 **request,
             )
         except requests.RequestException as error:

@@ -22,8 +22,8 @@ from ..errors import (
     UnexpectedAnswer,
 )
 from .assembly import Assembly
-from .body import Messages, check_fields, encoded, messages_from
-from .reply import Event, Reply, Timing
+from .body import ASKED, Messages, asked_headers, check_fields, encoded, messages_from
+from .reply import Event, Reply, ResponseCache, Timing
 from .service import BLOCK, Service, is_openrouter, unsay
 from .sse import BOM, Decoder
 from .transport import Wire
@@ -87,6 +87,7 @@ class Stream:
         self._messages = messages
         self._model = model
         self._label = params.pop("label", None)
+        self._asks = {name: params.pop(name, None) for name in ASKED}
         self._params = params
         self._streamed = streamed
         self._retries = retries
@@ -250,8 +251,9 @@ class Stream:
     def _attempt(self, body: bytes) -> Iterator[Event]:
         service, wire = self._service, self._wire
         url = service.base_url + "/chat/completions"
+        asks = asked_headers(**self._asks)
         with service.open(
-            "POST", url, wire, model=self._model, seen=self._seen, data=body
+            "POST", url, wire, model=self._model, seen=self._seen, headers=asks, data=body
         ) as response:
             labelled = "event-stream" in (response.headers.get("Content-Type") or "").lower()
             waits = service.timeouts
@@ -284,6 +286,7 @@ class Stream:
         told = headers.get("X-Ornb-Source")
         outcome["source"] = told if told in SOURCES else self._source
         self._note_recording()
+        outcome["response_cache"] = ResponseCache.from_headers(headers)
         if headers.get("X-Generation-Id"):
             outcome["generation_id"] = self._service.without_key(headers["X-Generation-Id"])
 
@@ -410,7 +413,7 @@ class Stream:
     def _request(self) -> dict[str, Any]:
         messages = messages_from(self._messages)
         verb = "Client.stream" if self._streamed else "Client.chat"
-        check_fields({"label": self._label, **self._params}, verb)
+        check_fields({"label": self._label, **self._asks, **self._params}, verb)
         body = {"messages": messages, **self._params}
         if self._model is not None:
             body["model"] = self._model

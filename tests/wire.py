@@ -13,6 +13,9 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
+STALL_S = 60.0
+"""A silence that nobody can mistake for that of a busy machine."""
+
 Step = bytes | float | str
 """Bytes to send, seconds to wait, "close" or "reset"."""
 
@@ -158,7 +161,7 @@ class WireServer:
         elif step == "close":
             return False
         elif step == "stall":
-            connection.settimeout(10)
+            connection.settimeout(STALL_S)
             if not connection.recv(1):
                 self.disconnected.set()
                 return False

@@ -23,7 +23,8 @@ from .ledger.budget import Budget
 from .ledger.quota import is_counted
 from .ledger.tracker import exact_sum
 from .offline import start
-from .request.asked import fields_of
+from .request.asked import fields_of, one_or_many
+from .wire.body import check_fields, text_of
 from .wire.reply import Reply, format_usd
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ def batch(
     model: Any = None,
     *,
     system: str | None = None,
+    attach: Any = (),
     schema: Any = None,
     executor: Executor | None = None,
     concurrency: int = 8,
@@ -73,6 +75,7 @@ def batch(
     model: Any = None,
     *,
     system: str | None = None,
+    attach: Any = (),
     schema: Any = None,
     executor: Executor | None = None,
     concurrency: int = 8,
@@ -102,6 +105,9 @@ def batch(
         As for `ornb.ask`.
     system : str, optional
         A system message that goes first; it may name columns too.
+    attach : path, address, bytes, Attachment or a list of them
+        Goes with each prompt. A text may name columns: ``"{{folder}}/{{name}}.png"``; a column may
+        also hold the content itself, or a list. A row whose file cannot be read is ``skipped``.
     schema : type or mapping, optional
         Asks for answers of this shape (a dataclass, a TypedDict, a pydantic model class, a JSON
         schema), a column for each of its properties.
@@ -171,8 +177,10 @@ def batch(
     pipe of this machine; workers of any other executor read ``OPENROUTER_API_KEY`` of their own
     environment, and use it only if it is the caller's.
     """
+    check_fields({"label": label}, "ornb.batch")
     made = _Batch(
-        data, template, model, system, schema, cap_usd, store, resume, prefix, client, params
+        *(data, template, model, system, attach, schema),
+        *(cap_usd, store, resume, prefix, client, params),
     )
     with contextlib.closing(made.kept):
         plan = made.plan
@@ -204,6 +212,7 @@ class _Batch:
         template: str | None,
         model: Any,
         system: str | None,
+        attach: Any,
         schema: Any,
         cap_usd: Any,
         store: Store,
@@ -221,8 +230,10 @@ class _Batch:
         self.request = fields_of("ornb.batch", params, schema)
         if self.is_default or model is not None:
             self.request["model"] = session.model_id(model)
+        files = one_or_many(attach)
+        catalogue = session.catalogue_of(self.client) if files else None
         service = self._service()
-        self.rows = Rows(self.frame, template, system, self.request, service)
+        self.rows = Rows(self.frame, template, system, self.request, service, files, catalogue)
         self.prices = Prices(self.client, _remembered(self._record_of))
         self.listed: list[Row] = []
         self.first: dict[str, int] = {}
@@ -277,7 +288,7 @@ class _Batch:
             worst_usd=worst,
             unknown=unknown,
             cap_usd=None if self.cap is None else self.cap.limit_usd,
-            prompt=None if asked is None else asked[-1]["content"],
+            prompt=None if asked is None else text_of(asked[-1]["content"]),
             longest=max((row.size[1] for row in self.listed), default=0),
         )
 
@@ -285,7 +296,7 @@ class _Batch:
         return self.rows.body(self.first[digest])
 
     def _quote(self, digest: str) -> Any:
-        return self.prices.quote(self._body(digest), self.listed[self.first[digest]].size)
+        return self.prices.quote(lambda: self._body(digest), self.listed[self.first[digest]].size)
 
     def _answer_of(self, reply: Reply) -> Answer:
         answer = Answer.of(reply, self.prices.estimate(reply))

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
 from wire import FINISH, STREAM, ChatServer, delta, whole
@@ -421,9 +422,10 @@ def test_an_empty_prompt_is_refused_in_the_same_words(prompt: Any, sent: Any) ->
 def test_a_file_needs_no_words(sent: Any, shell: Any) -> None:
     for verb in (VERBS["`ask`, `quote`"][0], chat_ask, compare):
         verb(prompt=" ", attach=[PNG])
+    ornb.batch([" "], "{{text}}", "a/b", attach=PNG, progress=False)
     shell.find_cell_magic("ornb")("a/b --attach {{cat}}", " ")
     contents = [last(body) for body in sent()]
-    assert [[part["type"] for part in content] for content in contents] == [["image_url"]] * 4
+    assert [[part["type"] for part in content] for content in contents] == [["image_url"]] * 5
 
 
 def test_files_go_with_the_last_of_several_messages(sent: Any) -> None:
@@ -442,7 +444,7 @@ def test_files_go_with_the_last_of_several_messages(sent: Any) -> None:
 def test_what_cannot_be_attached_is_refused_by_every_verb(
     attach: Any, said: str, sent: Any
 ) -> None:
-    for verb in (*VERBS["`ask`, `quote`"], chat_ask, compare, measure):
+    for verb in (*VERBS["`ask`, `quote`"], chat_ask, compare, batch, measure):
         with pytest.raises(ConfigError, match=said):
             verb(attach=attach)
     assert sent() == []
@@ -460,7 +462,50 @@ def test_a_model_that_takes_no_images_is_named_before_anything_is_sent() -> None
     ):
         with pytest.raises(ConfigError, match=f"{blind} takes text, so not image.png"):
             verb(prompt="What is this?", attach=PNG, **words)
+    with pytest.raises(ConfigError, match=f"{blind} takes text, so not image.png"):
+        batch(model=blind, attach=PNG)
     assert ornb.usage.df["status"].eq("ok").sum() == before
+
+
+def test_each_row_of_a_batch_goes_with_its_own_files(sent: Any, tmp_path: Path) -> None:
+    (tmp_path / "cat.png").write_bytes(PNG)
+    (tmp_path / "dog.png").write_bytes(PNG + b"dog")
+    frame = pd.DataFrame(
+        {
+            "name": ["cat", "dog", "cow", None, "cat"],
+            "more": [[PNG], [PNG, PNG], PNG, PNG, [PNG]],
+        }
+    )
+    paths = f"{tmp_path}/{{{{name}}}}.png"
+    given = {"attach": [paths, "{{more}}"], "template": "What is it?", "progress": False}
+    plan = ornb.batch(frame, model="a/b", **{**given, "dry_run": True})
+    assert (plan.calls, plan.repeats, plan.skipped, plan.prompt) == (2, 1, 2, "What is it?")
+    answers = ornb.batch(frame, model="a/b", **given)
+    assert answers["status"].tolist() == ["ok", "ok", "skipped", "skipped", "cached"]
+    assert answers["error"].iloc[2].startswith("There is no file cow.png")
+    assert answers["error"].iloc[3] == "name is missing"
+    urls = [[part["image_url"]["url"] for part in last(body)[1:]] for body in sent()]
+    assert sorted(map(len, urls)) == [2, 3]
+    assert len({row[0] for row in urls}) == 2
+    with pytest.raises(ConfigError, match=r"Row 2: There is no file cow\.png"):
+        ornb.batch(frame.iloc[[2]], model="a/b", **given)
+    with pytest.raises(ConfigError, match="data has no column 'nme'"):
+        ornb.batch(frame, "{{name}}", "a/b", attach="{{nme}}.png")
+
+
+def test_rows_with_pictures_are_priced_by_their_own_request() -> None:
+    """Their lengths may be the same although what they cost is not."""
+    ornb.connect(offline=True)
+    model, files = "openai/gpt-4o-mini", [PNG + bytes(3), PNG + bytes(300)]
+    frame = pd.DataFrame({"text": ["x" * 397, "x"], "file": files})
+    words: dict[str, Any] = {"max_tokens": 9}
+    plan = ornb.batch(frame, "{{text}}", model, attach="{{file}}", dry_run=True, **words)
+    each = [
+        ornb.quote(text, model, attach=file, **words).worst_usd
+        for text, file in zip(frame["text"], files, strict=True)
+    ]
+    assert each[0] != each[1]
+    assert plan.worst_usd == sum(filter(None, each))
 
 
 def test_a_quote_is_of_what_ask_would_send() -> None:

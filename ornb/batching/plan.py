@@ -114,16 +114,16 @@ class Prices:
         before = client.before_call
         self.gate = before if isinstance(before, Gate) else Gate(client, record, FreeQuota())
         self._record = record
-        self._by_size: dict[tuple[int, int], Quote] = {}
+        self._by_size: dict[tuple[Any, ...], Quote] = {}
 
-    def quote(self, body: Mapping[str, Any], size: tuple[int, int]) -> Quote:
+    def quote(self, body: Callable[[], Mapping[str, Any]], size: tuple[Any, ...]) -> Quote:
         """Tell what a request can cost.
 
         Parameters
         ----------
-        body : mapping
-            The request, text only.
-        size : tuple of int
+        body : callable
+            Gives the request; called once for each size.
+        size : tuple
             Its length, see `ornb.batching.rows.Row`.
 
         Returns
@@ -133,7 +133,7 @@ class Prices:
         """
         known = self._by_size.get(size)
         if known is None:
-            known = self._by_size[size] = self.gate.quote(body)
+            known = self._by_size[size] = self.gate.quote(body())
         return known
 
     def estimate(self, reply: Reply) -> float | None:

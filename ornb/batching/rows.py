@@ -12,7 +12,10 @@ import pandas as pd
 
 from .. import columns as c
 from ..errors import ConfigError
-from ..placeholders import cells, fill_in, near
+from ..placeholders import cells, fill_in, near, only_value
+from ..request.asked import files_of, one_or_many
+from ..request.attachments import Attachment, check
+from ..wire.body import messages_from, text_of
 
 __all__ = ["Row", "Rows", "table_of"]
 
@@ -30,8 +33,13 @@ class Row(NamedTuple):
     """Content hash of the request; rows that ask the same have the same. None: not to be asked."""
     why_not: str | None
     """Why it is not to be asked."""
-    size: tuple[int, int]
-    """Length of the request as JSON, escaped and in UTF-8: what its price depends on."""
+    size: tuple[Any, ...]
+    """Length of the request as JSON, escaped and in UTF-8, and type and length of what is attached:
+    what its price depends on."""
+
+
+class _NotAttachedError(ConfigError):
+    """What a row names cannot be read, or its model does not take it."""
 
 
 class Rows:
@@ -49,11 +57,15 @@ class Rows:
         The other fields of each request: ``model``, ``max_tokens``, ...
     service : str
         Who is asked; part of the content hash.
+    attach : path, address, bytes, Attachment or a list of them
+        Goes with each prompt; a text may name columns.
+    listed : pandas.DataFrame, optional
+        The catalogue, to know what the model takes.
 
     Raises
     ------
     ConfigError
-        The template names a column that there is not, or none at all.
+        The template names a column that there is not, or none at all; or `attach` cannot be read.
 
     Examples
     --------
@@ -73,13 +85,17 @@ class Rows:
         system: str | None,
         request: Mapping[str, Any],
         service: str,
+        attach: Any = (),
+        listed: pd.DataFrame | None = None,
     ) -> None:
         self._frame = frame
         self._labels = _labels(frame)
         self._request = dict(request)
         self._service = service
         self._used: dict[str, Any] = {}
+        self._listed = listed
         self._prompt = self._checked(template or self._only_column(template))
+        self._files = [self._file(each) for each in one_or_many(attach)]
         if not self._used:
             raise ConfigError(
                 "The template names no column, so every row would ask the same. Put one in double "
@@ -121,23 +137,56 @@ class Rows:
         return self._body(position, {})
 
     def _body(self, position: int, missing: dict[str, ConfigError | None]) -> dict[str, Any]:
-        messages = [{"role": "user", "content": self._filled(self._prompt, position, missing)}]
-        if self._system is not None:
-            first = {"role": "system", "content": self._filled(self._system, position, missing)}
-            messages.insert(0, first)
-        return {"messages": messages, **self._request}
+        prompt = self._filled(self._prompt, position, missing)
+        system = None if self._system is None else self._filled(self._system, position, missing)
+        files = [file for each in self._files for file in self._attached(each, position, missing)]
+        parts = (file.part for file in files)
+        return {
+            "messages": messages_from(prompt, system, parts, may_be_empty=True),
+            **self._request,
+        }
+
+    def _file(self, source: Any) -> str | list[Attachment]:
+        """A text that names columns, or what is the same in every row, read and checked."""
+        if isinstance(source, str) and _PLACE.search(source):
+            return self._checked(source)
+        return self._taken(files_of(source))
+
+    def _attached(
+        self, source: str | list[Attachment], position: int, missing: dict[str, ConfigError | None]
+    ) -> list[Attachment]:
+        if not isinstance(source, str):
+            return source
+        text = self._filled(source, position, missing)
+        if missing:
+            return []
+        value = only_value(source, {name: each[position] for name, each in self._values.items()})
+        try:  # a cell may hold the content itself, or a list
+            return self._taken(files_of(text if isinstance(value, str) else value))
+        except ConfigError as error:
+            raise _NotAttachedError(str(error)) from error
+
+    def _taken(self, files: list[Attachment]) -> list[Attachment]:
+        model, plugins = self._request.get("model"), self._request.get("plugins") or ()
+        if model is not None:
+            check(files, model, self._listed, plugins=plugins)
+        return files
 
     def _row(self, position: int) -> tuple[Row, ConfigError | None]:
         """What a row asks for, and the error of a template that asks of it what it has not."""
         missing: dict[str, ConfigError | None] = {}
-        body = self._body(position, missing)
+        try:
+            body = self._body(position, missing)
+        except _NotAttachedError as unread:
+            return Row(None, str(unread), (0, 0)), self._of_row(position, unread)
         if missing:
             named = ", ".join(str(self._used.get(path, path)) for path in missing)
             why_not = f"{named} {'is' if len(missing) == 1 else 'are'} missing"
             error = next(filter(None, missing.values()), None)
             refused = None if error is None else self._of_row(position, error)
             return Row(None, why_not, (0, 0)), refused
-        if not body["messages"][-1]["content"].strip():
+        content = body["messages"][-1]["content"]
+        if isinstance(content, str) and not content.strip():
             return Row(None, "the prompt is empty", (0, 0)), None
         try:
             text = json.dumps(body, sort_keys=True, allow_nan=False)
@@ -145,10 +194,12 @@ class Rows:
             raise ConfigError(f"The request cannot be written as JSON: {error}.") from error
         digest = hashlib.sha256(f"{self._service}\n{text}".encode()).hexdigest()
         size = len(text)
-        said = "".join(message["content"] for message in body["messages"])
+        said = "".join(text_of(message["content"]) for message in body["messages"])
         if not said.isascii() or "\x7f" in said:  # both are escaped above, and not when sent
             size = len(json.dumps(body, ensure_ascii=False).encode("utf-8", "surrogatepass"))
-        return Row(digest, None, (len(text), size)), None
+        parts = () if isinstance(content, str) else content
+        attached = ((part["type"], len(json.dumps(part))) for part in parts if "text" not in part)
+        return Row(digest, None, (len(text), size, *attached)), None
 
     def _filled(self, text: str, position: int, missing: dict[str, ConfigError | None]) -> str:
         values = {name: column[position] for name, column in self._values.items()}

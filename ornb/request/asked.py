@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -77,15 +77,31 @@ def files_of(attach: Any) -> list[Attachment]:
     >>> files_of("https://example.org/cat.png")
     [Attachment('cat.png', image/png, on example.org)]
     """
-    if attach is None:
-        return []
-    one = isinstance(attach, str | bytes | bytearray | memoryview | Path | Attachment)
-    try:
-        return [Attachment.of(each) for each in ([attach] if one else attach)]
-    except TypeError as error:
-        raise ConfigError(
-            f"A {type(attach).__name__} cannot be attached; give a path, an address, or bytes."
-        ) from error
+    return [Attachment.of(each) for each in one_or_many(attach)]
+
+
+def one_or_many(attach: Any) -> list[Any]:
+    """Give what is to be attached as a list, unread.
+
+    Parameters
+    ----------
+    attach : Any
+        As for `files_of`.
+
+    Returns
+    -------
+    list
+        Of one thing each.
+
+    Examples
+    --------
+    >>> one_or_many("cat.png"), one_or_many(None)
+    (['cat.png'], [])
+    """
+    is_many = isinstance(attach, Iterable) and not isinstance(
+        attach, str | bytes | bytearray | memoryview | Path | Attachment
+    )
+    return list(attach) if is_many else [] if attach is None else [attach]
 
 
 def messages_of(

@@ -24,7 +24,7 @@ ELSEWHERE: dict[str, str] = {
         "response_format=ornb.request.structured.response_format(schema)."
     ),
     "attach": (
-        "ornb.ask, Chat.ask, compare and measure take it; for a Client, "
+        "ornb.ask, Chat.ask, compare, batch and measure take it; for a Client, "
         "ornb.request.attachments.content(prompt, files) makes a message's content."
     ),
     **dict.fromkeys(("files", "file", "images", "image", "attachments", "attachment"), _ATTACH),

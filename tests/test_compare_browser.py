@@ -30,7 +30,9 @@ class Stage:
     """A comparison and the page that shows it; `carry` plays the network between them."""
 
     def __init__(self, page: Page, models: list[str], blind: bool, prompt: str) -> None:
-        answers: Answers = _answers(prompt, models, None, blind=blind, shuffle_seed=1)
+        answers: Answers = _answers(
+            [{"role": "user", "content": prompt}], models, blind=blind, shuffle_seed=1
+        )
         self.page, self.it = page, Heard(answers)
         self.it.busy = True
         self.it.service = "api.example"

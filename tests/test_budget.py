@@ -79,7 +79,9 @@ def answered(cost=None, prompt=None, completion=None, **fields):
 
 @pytest.fixture(autouse=True)
 def _no_ceiling(monkeypatch):
-    monkeypatch.setattr(importlib.import_module("ornb.ledger.budget"), "_session", [])
+    module = importlib.import_module("ornb.ledger.budget")
+    monkeypatch.setattr(module, "_session", [])
+    monkeypatch.setattr(module, "_own_keys", False, raising=False)
     yield
     ornb.connect(offline=True)
 
@@ -681,6 +683,62 @@ def test_a_late_bill_takes_the_place_of_what_was_kept():
     stop()
     for budget in (inner, outer):
         assert (budget.spent_usd, budget.held_usd) == (Decimal("0.0004"), 0)
+
+
+# --- keys of one's own with a provider ------------------------------------------------------------
+
+
+def by_own_key(cost=0.0, paid=0.00105, prompt=22, completion=9, **fields):
+    usage = Usage(prompt, completion, cost_usd=cost, is_byok=True, byok_usd=paid)
+    return Reply(**{"usage": usage, "timing": SENT, "http_status": 200, **fields})
+
+
+def test_what_an_own_key_paid_is_spent_with_what_was_charged():
+    with Budget(1) as budget:
+        admit(ASKED, book()).settle(by_own_key())
+        admit(ASKED, book()).settle(by_own_key(cost=0.00005))
+    assert (budget.spent_usd, budget.held_usd) == (Decimal("0.00215"), 0)
+
+
+@pytest.mark.parametrize(("paid", "spent"), [(0.0002, "0.0002"), (None, None), ("?", None)])
+def test_an_own_key_that_paid_nobody_knows_what_is_kept_until_its_bill_says(paid, spent):
+    """A bill of 0 is OpenRouter's part alone."""
+    with Budget(1) as budget:
+        admit(ASKED, book()).settle(by_own_key(paid=None, generation_id="gen-own"))
+    kept = 22 * Decimal("0.000002") + 9 * Decimal("0.00001")
+    assert (budget.spent_usd, budget.held_usd) == (0, kept)
+    tracker = UsageTracker()
+    stop = tracker.on_bill(settle_bill)
+    tracker.record(Reply(status="stopped", generation_id="gen-own", timing=SENT))
+
+    class Books:
+        source = "live"
+
+        def generation(self, _):
+            return {"total_cost": 0, "is_byok": True, "upstream_inference_cost": paid}
+
+    tracker.reconcile(Books())
+    stop()
+    known = (Decimal(spent), 0) if spent else (0, kept)
+    assert (budget.spent_usd, budget.held_usd) == known
+
+
+def test_once_an_own_key_has_paid_bounds_are_at_the_providers_price_with_the_fee():
+    """Listed prices have OpenRouter's discount off, which a provider does not give."""
+    cheaper = [{**ENDPOINTS[0], "pricing": {**ENDPOINTS[0]["pricing"], "discount": 0.5}}]
+    with Budget(1) as budget:
+        first = admit(ASKED, book(endpoints=cheaper))
+        assert budget.reserved_usd == WORST
+        first.settle(by_own_key())
+        admit(ASKED, book(endpoints=cheaper))
+        assert budget.reserved_usd == WORST * 2 * Decimal("1.05")
+
+
+@pytest.mark.parametrize("discount", [None, "0.5", "much", -0.2, 1, 1.5, True, [0.5], 0])
+def test_an_odd_discount_leaves_the_listed_price(discount):
+    asked = quote(ASKED, book(priced(discount=discount)), own_keys=True)
+    expected = WORST * Decimal("1.05") * (2 if discount == "0.5" else 1)
+    assert asked.worst_usd == expected
 
 
 amounts = st.decimals(0, 1, places=9, allow_nan=False)

@@ -74,6 +74,8 @@ class Bill:
     generation_id: str
     cost_usd: float | None = None
     """What was charged, in USD."""
+    is_byok: bool = False
+    """Whether a key of the user's own with the provider paid."""
     byok_usd: float | None = None
     """What a provider took from a key of the user's own, in USD; None where none paid."""
     provider: str | None = None
@@ -114,6 +116,7 @@ class Bill:
         return cls(
             generation_id=str(data.get("id")),
             cost_usd=_number(data.get("usage")) if cost is None else cost,
+            is_byok=own,
             byok_usd=_number(data.get("upstream_inference_cost")) if own else None,
             provider=c.text(data.get("provider_name")),
             model=c.text(data.get("model")),

@@ -40,6 +40,8 @@ _ended: deque[tuple[Reservation, Reply]] = deque()
 _session: list[Budget] = []
 _blocks: list[Budget] = []
 _unsettled: dict[str, Reservation] = {}
+_own_keys = False
+"""Whether a key of the user's own with a provider has paid for a call."""
 _ZERO, _CENT = Decimal(0), Decimal("0.01")
 
 
@@ -201,6 +203,9 @@ class Reservation:
             return
         self._open = False
         self._reserve(-self._amount)
+        if reply.usage.is_byok:
+            global _own_keys  # noqa: PLW0603 - the account's, so of all budgets
+            _own_keys = True
         amount = billed(reply)
         if self._offline and reply.status != "error":
             self._spend(self._tokens_cost(reply))
@@ -378,7 +383,7 @@ def admit(
             unlimited = all(each.limit_usd is None for each in counting)
             if quoted is not None or (unlimited and not offline):
                 return _reserve(open_now, counting, quoted, offline=offline)
-        quoted = quote(body, book)  # may ask for prices, so not under the lock
+        quoted = quote(body, book, own_keys=_own_keys)  # may ask for prices, so not under the lock
 
 
 def billed(reply: Reply) -> Decimal | None:
@@ -421,7 +426,7 @@ def settle_bill(generation_id: str, cost_usd: float) -> None:
     generation_id : str
         Whose.
     cost_usd : float
-        What was charged, in USD.
+        What was charged, in USD, with what an own key paid.
 
     Examples
     --------

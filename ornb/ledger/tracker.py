@@ -344,8 +344,9 @@ class UsageTracker:
                 self._running.correct(rows, after.loc[rows.index])
             filled = after.loc[rows.index].assign(cost_before_usd=rows["cost_usd"])
         for bill in found.values():
-            if bill.cost_usd is not None:
-                paid = exact_sum([bill.cost_usd, bill.byok_usd or 0.0])
+            own = bill.byok_usd if bill.is_byok else 0.0
+            if bill.cost_usd is not None and own is not None:
+                paid = exact_sum([bill.cost_usd, own])
                 for callback in self._bill_observers:
                     callback(bill.generation_id, paid)
         if changes:

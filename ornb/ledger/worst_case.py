@@ -22,20 +22,21 @@ to 12 times, so the listed price is used only where no endpoint is listed.
 
 References
 ----------
-OpenRouter docs, "Provider routing", "Models" and "Tool calling"; 2026-08-22. In the listings of
-that day ``image``, ``image_output`` and ``audio`` are prices per token. The fields of a request are
-those of the official SDK 1.3.84 (2026-10-27), in which ``max_cost`` stops a loop of server tools
-once it is exceeded, after the calls under way and one more turn.
+OpenRouter docs, "Provider routing", "Models", "Tool calling" and "BYOK"; 2026-08-22. In the
+listings of that day ``image``, ``image_output`` and ``audio`` are prices per token. The fields of a
+request are those of the official SDK 1.3.84 (2026-10-27), in which ``max_cost`` stops a loop of
+server tools once it is exceeded, after the calls under way and one more turn.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import ROUND_FLOOR, Decimal, localcontext
 from typing import Any
 
+from ..pricing import to_decimal
 from ..request.parameters import FIELDS
 from ..wire.reply import format_usd
 from .price_book import (
@@ -64,6 +65,8 @@ TOOL_TOKENS = 1024
 """Tokens that offering functions adds beyond their JSON: up to 530 documented for Claude."""
 IMAGE_TOKENS = 65_536
 """Tokens of one image: the largest documented count is gpt-4o-mini's, 48,169."""
+OWN_KEY_FEE = Decimal("0.05")
+"""OpenRouter's part of what a provider takes from an own key; none of the first million a month."""
 SMALLEST_ANSWER = 16
 """Some providers raise a smaller ``max_tokens`` to this."""
 GUESSED_ANSWER, GUESSED_IMAGE = 400, 1500
@@ -329,7 +332,7 @@ def _asked_tokens(body: Mapping[str, Any]) -> int | None:
 # --- prices ---------------------------------------------------------------------------------------
 
 
-def quote(body: Mapping[str, Any], book: PriceBook) -> Quote:
+def quote(body: Mapping[str, Any], book: PriceBook, *, own_keys: bool = False) -> Quote:
     """Bound what a request can cost.
 
     Parameters
@@ -338,6 +341,9 @@ def quote(body: Mapping[str, Any], book: PriceBook) -> Quote:
         The request as it is sent: ``model``, ``messages``, ``max_tokens``, ``provider``, ...
     book : PriceBook
         Knows the prices.
+    own_keys : bool
+        Whether keys of the user's own may pay: at the provider's price, which has no discount of
+        OpenRouter's, and with OpenRouter's fee.
 
     Returns
     -------
@@ -359,7 +365,7 @@ def quote(body: Mapping[str, Any], book: PriceBook) -> Quote:
         return _unbounded(shown, "models is no list of ids")
     for reason in _billed_by_use(body, named):
         return _unbounded(shown, reason)
-    quotes = [_quote_one(body, name, book) for name in named]
+    quotes = [_quote_one(body, name, book, own_keys=own_keys) for name in named]
     for each in quotes:
         if each.unknown is not None:
             return each
@@ -437,7 +443,9 @@ def _odd_model(name: str) -> str | None:
     return None
 
 
-def _quote_one(body: Mapping[str, Any], name: str, book: PriceBook) -> Quote:
+def _quote_one(
+    body: Mapping[str, Any], name: str, book: PriceBook, *, own_keys: bool = False
+) -> Quote:
     plain = name
     for suffix in _VIRTUAL:
         plain = plain.removesuffix(suffix)
@@ -464,7 +472,7 @@ def _quote_one(body: Mapping[str, Any], name: str, book: PriceBook) -> Quote:
         if rate.completion_tokens is None:
             reason = f"nothing bounds the answer of {name}; give max_tokens"
             return _unbounded(name, reason, basis)
-        rates.append(rate)
+        rates.append(_by_own_key(rate, offer) if own_keys else rate)
     most = _largest(rate.completion_tokens for rate in rates)
     likely = _likely(body, record, most)
     return Quote(name, prompt, most, tuple(dict.fromkeys(rates)), basis, likely_usd=likely)
@@ -517,6 +525,15 @@ def _rate(
     made = [completion, *map(priced, _BEYOND_TEXT)]
     most, obeys = _answer_at_most(body, record, offer, context)
     return Rate(max(sent), max(made), fixed, most, obeys)
+
+
+def _by_own_key(rate: Rate, offer: Mapping[str, Any]) -> Rate:
+    discount = to_decimal(offer["pricing"].get("discount"))
+    off = discount if discount is not None and 0 < discount < 1 else Decimal(0)
+    with localcontext(EXACT):
+        more = (1 + OWN_KEY_FEE) / (1 - off)
+        prices = ("prompt_usd", "completion_usd", "fixed_usd")
+        return replace(rate, **{name: getattr(rate, name) * more for name in prices})
 
 
 def _answer_at_most(

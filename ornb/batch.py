@@ -20,8 +20,8 @@ from .batching.run import BatchInterrupted, Run
 from .batching.store import AnswerStore, Memory
 from .errors import ConfigError, OrnbError, PriceUnknown
 from .ledger.budget import Budget
+from .ledger.price_book import EXACT
 from .ledger.quota import is_counted
-from .ledger.tracker import exact_sum
 from .offline import start
 from .request.asked import fields_of, one_or_many
 from .wire.body import check_fields, text_of
@@ -421,22 +421,25 @@ def _bar(made: _Batch, *, show: bool) -> Iterator[Callable[[Answer, int], None]]
     """A progress bar over the rows, with what was billed so far."""
     from tqdm.auto import tqdm
 
-    billed: list[float] = []
-    failed = 0
+    billed, failed = Decimal(0), 0
     done = len(made.listed) - sum(made.counts[digest] for digest in made.due)
     with tqdm(total=len(made.listed), initial=done, unit="row", disable=not show) as bar:
 
         def told(answer: Answer, rows: int) -> None:
-            nonlocal failed
+            nonlocal billed, failed
+            if not show:
+                return
             words = ""
-            if answer.cost_usd is not None:
-                billed.append(answer.cost_usd)
+            if (
+                answer.cost_usd is not None
+            ):  # a sum that grows: the last row costs what the first did
+                billed = EXACT.add(billed, Decimal(repr(float(answer.cost_usd))))
             if answer.status == "error":
                 failed += rows
             elif answer.source in ("local", "canned"):
                 words = f"{answer.source}, nothing billed"
             if answer.source == "live":
-                words = f"{format_usd(exact_sum(billed))} billed"
+                words = f"{format_usd(float(billed))} billed"
             trouble = [f"{failed:,} failed"] if failed else []
             bar.set_postfix_str(", ".join([words, *trouble] if words else trouble), refresh=False)
             # It counts answers, so that it ends short of full, and as no success, where some fail.

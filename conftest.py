@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, settings
 
 import ornb
 from ornb import session
+from tests.page import until
 
 pytest_plugins = ["lab"]  # tests/lab.py: a real browser, a real JupyterLab
 
@@ -76,6 +77,29 @@ def anew(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
         monkeypatch.setattr(session, "_default", session._Default(announced=announced))
 
     return begin
+
+
+@pytest.fixture(scope="session")
+def once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[Path], None]], Path]:
+    """Have a folder made by the worker that asks first, for all workers of this run."""
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+
+    def folder_of(name: str, make: Callable[[Path], None]) -> Path:
+        folder, made = shared / name, shared / f"{name}.made"
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            until(made.exists, 300)
+        else:
+            try:
+                make(folder)
+            finally:
+                made.touch()
+        return folder
+
+    return folder_of
 
 
 class ForeignAddressError(BaseException):

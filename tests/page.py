@@ -18,11 +18,11 @@ PATIENCE_S = 60.0
 """For what another thread does at once: only a test that fails waits this long."""
 
 
-def until(condition: Callable[[], object]) -> None:
-    """Wait for something that another thread does."""
-    deadline = time.monotonic() + PATIENCE_S
+def until(condition: Callable[[], object], seconds: float = PATIENCE_S) -> None:
+    """Wait for something that another thread or process does."""
+    deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, f"it did not come in {PATIENCE_S:.0f} s"
+        assert time.monotonic() < deadline, f"it did not come in {seconds:.0f} s"
         time.sleep(0.005)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import doctest
 import importlib
+import json
 import re
 import shutil
 from collections.abc import Iterator
@@ -228,12 +229,17 @@ LACKING = "what builds the site is not installed: pip install -e '.[docs]'"
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
+def site(once: Any) -> tuple[Path, list[str]]:
     """The site as `make docs` makes it, and what Sphinx had to say."""
     if not docs.installed():
         pytest.skip(LACKING)
-    folder = tmp_path_factory.mktemp("docs")
-    return folder / "site", docs.build(folder / "site", folder / "work")
+
+    def make(folder: Path) -> None:
+        said = docs.build(folder / "site", folder / "work")
+        (folder / "said.json").write_text(json.dumps(said))
+
+    folder = once("docs", make)
+    return folder / "site", json.loads((folder / "said.json").read_text())
 
 
 @pytest.mark.slow

@@ -79,7 +79,7 @@ def test_the_tour_exists() -> None:
     assert START_HERE in ALL
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_all_run_under_nbmake_without_a_key_and_say_where_answers_come_from(
     tmp_path: Path,
 ) -> None:

@@ -256,7 +256,9 @@ class Client:
         Returns
         -------
         dict
-            Amounts in USD. Asked at ``/key``, and where that is unknown at the older ``/auth/key``.
+            Amounts in USD; ``limit`` is the key's own, and ``effective_budget`` of the account may
+            hold it too: `ornb.keys.describe` puts both in words. Asked at ``/key``, and where that
+            is unknown at the older ``/auth/key``.
 
         Raises
         ------

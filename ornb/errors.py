@@ -248,7 +248,7 @@ class ApiError(OrnbError):
     generation_id : str, optional
         The id to look the call up by.
     raw : Any, optional
-        The error object as it came.
+        The error object as it came, with the ``openrouter_metadata`` that stood beside it.
     """
 
     def __init__(
@@ -294,6 +294,11 @@ class ApiError(OrnbError):
     def availability(self) -> dict[str, Any]:
         """Why the model is not to be had, as it came: ``code``, ``fallback_models``, ..."""
         return _object_of(self.raw, "availability")
+
+    @property
+    def router_metadata(self) -> dict[str, Any]:
+        """What the router tried before it gave up, if ``router_metadata=True`` asked for that."""
+        return _object_of(self.raw, "openrouter_metadata")
 
     @property
     def _metadata(self) -> dict[str, Any]:

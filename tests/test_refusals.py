@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import inspect
 import json
+from importlib.metadata import version
 
 import pytest
 from hypothesis import given
@@ -314,6 +315,7 @@ def test_each_error_type_becomes_its_class_and_says_its_own_step(error_type: str
     assert error.error_type == error_type
 
 
+@pytest.mark.skipif(version("openrouter") != "1.3.84", reason="another SDK has other ones")
 def test_every_error_type_of_the_official_sdk_is_known() -> None:
     from openrouter.components.apierrortype import APIErrorType
 
@@ -428,10 +430,19 @@ def test_facts_of_an_odd_shape_are_left_out_and_nothing_else_is_lost(value: obje
         assert all(isinstance(each, str | None) for each in (made.limit_source, made.remedy_hint))
 
 
+def test_what_the_router_tried_before_it_gave_up_is_with_the_error() -> None:
+    tried = {"strategy": "direct", "attempts": [{"provider": "NorthCloud", "status": 503}]}
+    for beside, known in ((tried, tried), (None, {}), (["?"], {}), ("?", {})):
+        answer = {"error": {"message": "None left", "code": 503}, "openrouter_metadata": beside}
+        made = refusal(503, {}, json.dumps(answer).encode(), model="acme/x")
+        assert made.router_metadata == known
+        assert type(made) is errors.ProviderUnavailable
+
+
 def test_an_error_without_a_body_has_none_of_the_facts() -> None:
     error = errors.RateLimited("No")
     assert (error.limit_source, error.remedy_hint) == (None, None)
-    assert (error.previous_errors, error.availability) == ([], {})
+    assert (error.previous_errors, error.availability, error.router_metadata) == ([], {}, {})
 
 
 def test_a_limit_tells_when_to_come_back() -> None:

@@ -286,6 +286,8 @@ def _error_object(body: bytes, status: int) -> dict[str, Any] | None:
         return {"message": error}
     if isinstance(error, dict) and isinstance(error.get("error"), dict):  # seen nested twice
         error = error["error"] | {key: error[key] for key in error if key != "error"}
+    if isinstance(error, dict) and isinstance(value.get("openrouter_metadata"), dict):
+        error = {**error, "openrouter_metadata": value["openrouter_metadata"]}
     return error if isinstance(error, dict) else None
 
 

@@ -618,8 +618,9 @@ def test_an_answer_that_comes_after_the_end_is_kept_and_holds_no_file_open(tmp_p
 
 def test_a_store_that_cannot_be_read_is_let_go_of(serve, tmp_path):
     serve()
+    batch(["a"], store=tmp_path / "a.sqlite3")
     with sqlite3.connect(tmp_path / "a.sqlite3") as other:
-        other.execute(f"CREATE TABLE {TABLE} (request TEXT)")
+        other.execute(f"UPDATE {TABLE} SET text = CAST(x'ff' AS TEXT)")  # no text in UTF-8
     other.close()
     with pytest.raises(ConfigError, match="cannot be read"):
         batch(["a"], store=tmp_path / "a.sqlite3")

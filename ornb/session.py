@@ -36,6 +36,7 @@ from .ledger.worst_case import Quote
 from .request.asked import fields_of, messages_of
 from .request.parameters import misspelt
 from .request.structured import answered
+from .wire.body import messages_from
 from .wire.reply import Timing, format_usd
 from .wire.service import is_openrouter
 
@@ -952,7 +953,8 @@ def likely_cost(messages: Messages, model: Any = None, **params: Any) -> str:
         models()  # no further than this machine
     if _default.catalogue is None or not isinstance(gate, Gate):
         return ""
-    body = {"messages": messages, "model": model_id(model), **params}
+    asked = messages_from(messages, may_be_empty=True)
+    body = {"messages": asked, "model": model_id(model), **params}
     likely = gate.quote(body, at_hand=True).likely_usd
     if likely is None:
         return ""

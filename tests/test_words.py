@@ -373,6 +373,24 @@ def test_schema_and_response_format_are_not_given_together(sent: Any) -> None:
     assert sent() == []
 
 
+@pytest.mark.parametrize("n", [0, 2, "1", 1.5, [1]])
+def test_a_call_gives_one_answer(n: Any, sent: Any) -> None:
+    for verb in (*VERBS["`ask`, `quote`"], stream, chat_ask, chat, compare, batch, measure):
+        with pytest.raises(ConfigError, match=r"^n is .*nothing was sent\. Ask several times"):
+            verb(n=n)
+    with pytest.raises(ConfigError, match=r"^n is 2"):
+        ornb.compare("Hi", {"a/b": {}, "c/d": {"n": 2}})
+    assert sent() == []
+    assert ornb.ask("Hi", "a/b", n=1).text == ornb.ask("Hi", "a/b", n=None).text == BERN
+
+
+def test_a_label_is_a_text(sent: Any) -> None:
+    for verb in (*VERBS["`ask`, `quote`"], stream, chat_ask, chat, compare, batch, measure):
+        with pytest.raises(ConfigError, match="label is 7"):
+            verb(label=7)
+    assert sent() == []
+
+
 def test_a_class_as_response_format_is_told_of_schema(sent: Any) -> None:
     for verb in (*VERBS["`ask`, `quote`"], stream, chat_ask, chat, compare, batch, measure):
         with pytest.raises(ConfigError, match="schema=City"):

@@ -1337,7 +1337,8 @@ def interrupted_then_resumed(serve, pool, store):
     held.set()
     again = batch(texts(12), executor=pool, concurrency=2, store=store)
     assert set(first["status"]) == {"ok", "stopped", "skipped"}
-    assert first["status"].tolist()[:4] == ["ok"] * 4
+    # Two at once: when the sixth was asked, one of the first five may not have come back.
+    assert first["status"].tolist()[:5].count("ok") >= 4
     assert set(again["status"]) == {"cached", "ok"}
     assert again["answer"].tolist() == [f"said text {i}" for i in range(12)]
     paid = Counter(service.asked)

@@ -528,7 +528,7 @@ def refusals_noted(service: Client | None, model: str | None, label: Any) -> Ite
         yield
     except ConfigError as error:
         service = service or client()
-        error.reply = Reply(
+        refused = Reply(
             requested_model=model,
             status="error",
             error=str(error),
@@ -537,7 +537,7 @@ def refusals_noted(service: Client | None, model: str | None, label: Any) -> Ite
             timing=began,
         )
         if service.on_call is not None:
-            service.on_call(error.reply)
+            service.on_call(refused)
         raise
 
 

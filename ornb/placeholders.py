@@ -365,6 +365,8 @@ class _Writer:
         return item if item.startswith('"') else _quoted(item)
 
     def _item(self, value: Any) -> str:
+        if isinstance(value, str):
+            return _quoted(value)
         value = _unboxed(value)
         if isinstance(value, bool):
             return str(value).lower()
@@ -383,8 +385,7 @@ def _bracketed(value: Any, parts: Iterable[str]) -> str:
     return f"{{{inside}}}" if isinstance(value, Mapping) else f"[{inside}]"
 
 
-def _quoted(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False)
+_quoted = json.JSONEncoder(ensure_ascii=False).encode
 
 
 def cells(column: Any) -> list[Any]:
@@ -409,9 +410,11 @@ def cells(column: Any) -> list[Any]:
 
 def _is_missing(value: Any) -> bool:
     """Whether it is None, NaN, NA or NaT; a list of them is not."""
+    if value is None or isinstance(value, str | int | dict | list):  # most are one of these
+        return value is None
     pandas = sys.modules.get("pandas")
     if pandas is None:
-        return value is None or (isinstance(value, float) and math.isnan(value))
+        return isinstance(value, float) and math.isnan(value)
     return bool(pandas.api.types.is_scalar(value) and pandas.isna(value))
 
 

@@ -350,7 +350,12 @@ def with_answers(
             made.update({} if shape is None else shape.columns(answers))
         if name == "cost_source":
             made[name] = c.strings([_cost_source(each) for each in answers])
-    return frame.assign(**{prefix + name: column for name, column in made.items()})
+    return frame.assign(
+        **{  # of a dtype that is given: pandas would look for dates among objects
+            prefix + name: pd.Series(column, frame.index, column.dtype)
+            for name, column in made.items()
+        }
+    )
 
 
 def _cost_source(answer: Answer) -> str | None:

@@ -70,8 +70,10 @@ export function settingsElement(model, state) {
   const control = (field) => {
     const none = field.default === null ? "default"
       : `default: ${field.kind === "bool" ? (field.default ? "on" : "off") : field.default}`;
+    /** @type {any} */
     let input;
     if (field.kind === "choice" || field.kind === "bool") {
+      /** @type {[string, string][]} */
       const pairs = field.kind === "bool" ? [["true", "on"], ["false", "off"]]
         : field.choices.map((/** @type {string} */ choice) => [choice, choice]);
       input = make("select", {}, make("option", { value: "", textContent: none }),

@@ -63,7 +63,7 @@
  * @typedef {import("./kernel.js").Model} Model
  */
 
-import { grow } from "./text.js";
+import { grow } from "./kernel.js";
 
 /** anywidget hands `initialize` and `render` different models over one state. @type {Map<string, State>} */
 export const STATES = new Map();
@@ -88,7 +88,7 @@ export function take(state, message) {
     state.epoch += 1;
     state.seq = message.seq;
     state.page = message.page;
-    state.turns = message.turns.map((turn) => keyed(state, turn));
+    state.turns = keyed(state, message.turns);
     state.live = message.live && { ...emptyAnswer(state), ...message.live };
     state.stopping = false;
     return "state";
@@ -99,7 +99,7 @@ export function take(state, message) {
   if (message.type === "asked" || message.type === "path") {
     const place = state.turns.findIndex(({ id }) => id === message.after);
     state.turns.splice(place + 1);
-    state.turns.push(...message.turns.map((turn) => keyed(state, turn)));
+    state.turns.push(...keyed(state, message.turns));
     if (message.type === "path") {
       state.epoch += 1;                      // for the keys of turns that come back
       state.moved = message.turns[0]?.id ?? null;
@@ -153,11 +153,11 @@ const emptyAnswer = (state) => ({
   version: 0, who: "",
 });
 
-/** @param {State} state @param {any} turn */
-const keyed = (state, turn) => ({
+/** @param {State} state @param {any[]} turns */
+const keyed = (state, turns) => turns.map((turn) => ({
   ...(turn.role === "assistant" ? { tail: "", version: 0 } : {}), ...turn,
   key: `${state.epoch}.${turn.id}`,
-});
+}));
 
 /** Apply one change, and note when thinking and speaking began. @param {Answer} answer @param {any} change */
 function write(answer, change) {

@@ -5,7 +5,9 @@
  * makes the page ask for the whole. HTML comes only from the kernel's sanitiser, everything else
  * goes in as text.
  *
+ * @typedef {import("./chat-state.js").Answer} Answer
  * @typedef {import("./chat-state.js").Attached} Attached
+ * @typedef {import("./chat-state.js").Question} Question
  * @typedef {import("./chat-state.js").State} State
  * @typedef {import("./kernel.js").Model} Model
  */
@@ -220,13 +222,13 @@ function render({ model, el }) {
     if (what === "asked") {
       spoken.replaceChildren();
       ended = false;
-      if (state.turns.at(-1)?.text?.trim() === box.value.trim()) box.value = "";
+      if (textOf(state.turns.at(-1)).trim() === box.value.trim()) box.value = "";
       toEnd = true;
       fit();
     }
-    const last = state.turns.at(-1);
+    const last = /** @type {Answer | undefined} */ (state.turns.at(-1));
     if (what === "done" && last?.status === "error" && !last.html && !box.value) {
-      box.value = state.turns.at(-2)?.text ?? "";      // nothing came: the question is not lost
+      box.value = textOf(state.turns.at(-2));          // nothing came: the question is not lost
       fit();
     }
     frameRequest ||= requestAnimationFrame(draw);
@@ -271,7 +273,7 @@ function render({ model, el }) {
     tellViews(state);
   };
 
-  composer.onsubmit = (event) => {
+  composer.onsubmit = (/** @type {SubmitEvent} */ event) => {
     event.preventDefault();
     ask();
   };
@@ -284,7 +286,7 @@ function render({ model, el }) {
     picked.value = "";
     box.focus();
   };
-  box.onpaste = (event) => {
+  box.onpaste = (/** @type {ClipboardEvent} */ event) => {
     const { files } = event.clipboardData ?? {};
     if (files?.length) {
       event.preventDefault();
@@ -325,7 +327,7 @@ function render({ model, el }) {
       tellViews(state);
     }
   };
-  box.onkeydown = (event) => {
+  box.onkeydown = (/** @type {KeyboardEvent} */ event) => {
     if (!saves(event)) event.stopPropagation();
     if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
       event.preventDefault();
@@ -348,6 +350,9 @@ function render({ model, el }) {
     reveal?.();
   };
 }
+
+/** What a question says. @param {Question | Answer} [turn] */
+const textOf = (turn) => (turn && "text" in turn ? turn.text : "");
 
 /** @param {KeyboardEvent} event */
 const saves = (event) => (event.ctrlKey || event.metaKey) && event.key === "s";

@@ -36,8 +36,8 @@
  */
 
 import { hideStatic, make, say } from "./elements.js";
-import { PAGE, SLOW_MS, hello, listen, tell, tellViews } from "./kernel.js";
-import { grow, safe } from "./text.js";
+import { PAGE, SLOW_MS, grow, hello, listen, tell, tellViews } from "./kernel.js";
+import { safe } from "./text.js";
 
 const LETTERS = "ABCDEFGHIJKLMNOP";
 const TIE = "tie";
@@ -50,6 +50,7 @@ const BEST = {
   whole: [(a, b) => a < b, "fastest"],
   rate: [(a, b) => a > b, "fastest"],
 };
+/** @type {Record<string, string>} */
 const FIGURES = { cost: "Cost", first: "First token", whole: "Total time", rate: "Tokens/s",
   tokens: "Tokens", end: "Finish" };
 
@@ -82,7 +83,7 @@ function take(state, message) {
     state.seq = message.seq;
     state.page = message.page;
     state.heard = message.heard !== null;
-    state.answers = message.answers.map((answer) => ({ ...emptyAnswer(), ...answer }));
+    state.answers = message.answers.map((/** @type {object} */ answer) => ({ ...emptyAnswer(), ...answer }));
     return "state";
   }
   if (message.type !== "delta" || message.seq <= state.seq) return "";
@@ -267,11 +268,12 @@ function bestOf(answers) {
   for (const [key, [better, word]] of Object.entries(BEST)) {
     const known = answers.flatMap(({ figures, status }, place) => {
       const figure = figures?.find((one) => one.key === key);
-      return figure && figure.number !== null && status === "ok" ? [{ place, figure }] : [];
+      const number = figure?.number ?? null;
+      return figure && number !== null && status === "ok" ? [{ place, number, value: figure.value }] : [];
     });
     if (known.length < 2) continue;
-    const [first, ...others] = known.sort((a, b) => (better(a.figure.number, b.figure.number) ? -1 : 1));
-    if (others.every(({ figure }) => figure.value !== first.figure.value)) marks[first.place][key] = word;
+    const [first, ...others] = known.sort((a, b) => (better(a.number, b.number) ? -1 : 1));
+    if (others.every(({ value }) => value !== first.value)) marks[first.place][key] = word;
   }
   return marks;
 }
@@ -433,7 +435,7 @@ function render({ model, el }) {
 
   stop.onclick = () => halt(null);
   tie.onclick = () => choose(TIE);
-  frame.onkeydown = (event) => {
+  frame.onkeydown = (/** @type {KeyboardEvent} */ event) => {
     if (!isOpen() || event.ctrlKey || event.metaKey || event.altKey) return;
     const place = LETTERS.indexOf(event.key.toUpperCase());
     const button = event.key.toLowerCase() === "t" ? tie : columns[place]?.vote;

@@ -12,6 +12,7 @@
  */
 export function make(what, props = {}, ...children) {
   const [tag, ...classes] = what.split(".");
+  /** @type {any} */
   const element = document.createElement(tag);
   if (classes.length) element.className = classes.join(" ");
   for (const [name, value] of Object.entries(props)) {

@@ -17,7 +17,7 @@
  */
 
 /** Names this load of the page: an output shown by an earlier load can't be updated any more. */
-export const PAGE = (globalThis.ornbPage ??= Math.random().toString(36).slice(2));
+export const PAGE = (/** @type {any} */ (globalThis).ornbPage ??= Math.random().toString(36).slice(2));
 
 /** After so long without an effect, a button says what holds it up. */
 export const SLOW_MS = 1500;
@@ -64,4 +64,21 @@ export function listen(state, model, take) {
   };
   model.on("msg:custom", heard);
   return () => model.off("msg:custom", heard);
+}
+
+/**
+ * Apply one change to an answer that is being written.
+ * @param {{ html: string, tail: string, think: string }} answer @param {any} change
+ */
+export function grow(answer, change) {
+  answer.think += change.think ?? "";
+  if (change.replace !== undefined) {
+    answer.html = change.replace;
+    answer.tail = "";
+    return;
+  }
+  const { tail } = answer;
+  const next = tail.slice(0, change.keep) + change.add + tail.slice(tail.length - change.end);
+  answer.html += next.slice(0, change.done);
+  answer.tail = next.slice(change.done);
 }

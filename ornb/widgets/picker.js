@@ -48,7 +48,10 @@ const ALL_OF = {
   accepts: "input_modalities", returns: "output_modalities", parameters: "supported_parameters",
 };
 
-/** The chips: a flag by filter name, or a modality that must be accepted. */
+/**
+ * The chips: a flag by filter name, or a modality that must be accepted.
+ * @type {{ label: string, hint: string, filter?: string, accepts?: string }[]}
+ */
 const CHIPS = [
   { filter: "free", label: "Free", hint: "Free text models" },
   { filter: "tools", label: "Tools", hint: "Can call tools" },
@@ -103,7 +106,7 @@ const fold = (text) => text.toUpperCase().toLowerCase().replaceAll("ς", "σ");
 // --- the catalogue ---------------------------------------------------------------------------------
 
 /** The rows, and which of them meet the filters, in order. */
-class Catalogue {
+export class Catalogue {
   /** @param {Table} table */
   constructor(table) {
     this.table = table;
@@ -243,7 +246,7 @@ function render({ model, el }) {
     const button = make("button.chip", { type: "button", title: chip.hint, "aria-pressed": "false" }, label);
     const has = () => {
       if (chip.accepts) return model.get("accepts")?.includes(chip.accepts) ?? false;
-      return model.get(chip.filter);
+      return model.get(String(chip.filter));
     };
     button.addEventListener("click", () => {
       if (chip.accepts) {
@@ -251,7 +254,7 @@ function render({ model, el }) {
         const accepts = has() ? others : [...others, chip.accepts];
         put({ accepts: accepts.length ? accepts : null });
       } else if (chip.filter === "batch") put({ batch: !has() });
-      else put({ [chip.filter]: has() === null ? true : null });
+      else put({ [String(chip.filter)]: has() === null ? true : null });
     });
     const draw = () => {
       const refused = has() === false && chip.filter && chip.filter !== "batch";
@@ -382,14 +385,14 @@ function render({ model, el }) {
     return made;
   };
 
-  /** @param {number} i */
+  /** @param {number} i @returns {HTMLElement} */
   const row = (i) => {
-    let made = rows.get(i);
-    if (!made) {
-      made = make("div.row", { role: "row", tabindex: "-1", "data-row": String(i), "aria-selected": "false" },
-        ...columns.map((column) => cell(column, i)));
-      rows.set(i, made);
-    }
+    const known = rows.get(i);
+    if (known) return known;
+    /** @type {HTMLElement} */
+    const made = make("div.row", { role: "row", tabindex: "-1", "data-row": String(i), "aria-selected": "false" },
+      ...columns.map((column) => cell(column, i)));
+    rows.set(i, made);
     return made;
   };
 
@@ -451,11 +454,12 @@ function render({ model, el }) {
   /** @param {string} text */
   const say = (text) => { notice.textContent = text; status.textContent = text; };
 
+  /** @type {Set<number | undefined>} */
   let marked = new Set();
   const drawPicked = () => {
     const ids = picked();
     const now = new Set(ids.map((id) => catalogue.rowOf.get(id)));
-    for (const i of marked) if (!now.has(i)) rows.get(i)?.setAttribute("aria-selected", "false");
+    for (const i of marked) if (i !== undefined && !now.has(i)) row(i).setAttribute("aria-selected", "false");
     for (const i of now) if (i !== undefined) row(i).setAttribute("aria-selected", "true");
     marked = now;
     notice.textContent = "";
@@ -466,7 +470,7 @@ function render({ model, el }) {
       ...ids.map((id) => {
         const i = catalogue.rowOf.get(id) ?? -1;
         const off = make("button.remove", { type: "button", "aria-label": `Remove ${id}`, title: "Remove" }, icon(ICONS.cross));
-        off.addEventListener("click", (event) => {
+        off.addEventListener("click", (/** @type {Event} */ event) => {
           event.stopPropagation();
           put({ value: multiple ? picked().filter((one) => one !== id) : null });
           search.focus({ preventScroll: true });
@@ -634,7 +638,7 @@ function render({ model, el }) {
       search.focus();                                 // the key itself lands in the box
     }
   };
-  body.addEventListener("click", (event) => {
+  body.addEventListener("click", (/** @type {MouseEvent} */ event) => {
     const clicked = /** @type {HTMLElement} */ (event.target).closest("[data-row]");
     if (!clicked) return;
     active = Number(/** @type {HTMLElement} */ (clicked).dataset.row);
@@ -642,7 +646,7 @@ function render({ model, el }) {
     pick(active);
     drawDetails();
   });
-  body.addEventListener("focusin", (event) => {
+  body.addEventListener("focusin", (/** @type {FocusEvent} */ event) => {
     active = Number(/** @type {HTMLElement} */ (event.target).dataset.row);
     drawEntry();
     drawDetails();

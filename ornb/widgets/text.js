@@ -10,7 +10,7 @@ const wide = new ResizeObserver((entries) => {
   }
 });
 
-/** @param {HTMLElement} box @param {string} label */
+/** @param {Element} box @param {string} label */
 function scrolls(box, label) {
   box.role = "group";
   box.ariaLabel = label;
@@ -77,21 +77,4 @@ export function inWords(block, most) {
   for (const silent of copy.querySelectorAll("[hidden], button, .ornb-host")) silent.remove();
   const words = (copy.textContent ?? "").split(/\s+/).filter(Boolean);
   return words.length > most ? `${words.slice(0, most).join(" ")} …` : words.join(" ");
-}
-
-/**
- * Apply one change to an answer that is being written.
- * @param {{ html: string, tail: string, think: string }} answer @param {any} change
- */
-export function grow(answer, change) {
-  answer.think += change.think ?? "";
-  if (change.replace !== undefined) {
-    answer.html = change.replace;
-    answer.tail = "";
-    return;
-  }
-  const { tail } = answer;
-  const next = tail.slice(0, change.keep) + change.add + tail.slice(tail.length - change.end);
-  answer.html += next.slice(0, change.done);
-  answer.tail = next.slice(change.done);
 }

@@ -104,7 +104,7 @@ def history() -> pd.DataFrame:
     return frame
 
 
-ALL: dict[str, Callable[..., go.Figure]] = {
+_MAKERS: dict[str, Callable[..., go.Figure]] = {
     "price_map": lambda **kw: plots.price_map(models(), **kw),
     "price_map, highlighted": lambda **kw: plots.price_map(
         models(), highlight=["openai/gpt-5.4", "anthropic/claude-sonnet-4.5"], **kw
@@ -128,4 +128,6 @@ ALL: dict[str, Callable[..., go.Figure]] = {
     "spend": lambda **kw: plots.spend(CALLS, **kw),
     "token_probabilities": lambda **kw: plots.token_probabilities(TOLD, **kw),
 }
-"""Name to a function that draws it; it takes ``theme``."""
+
+ALL = {name: cache(make) for name, make in _MAKERS.items()}
+"""Name to a function that gives the figure, made once for each ``theme``: to be looked at only."""

@@ -10,10 +10,13 @@ from playwright.sync_api import expect
 
 from ornb import plots
 from tests.figures import ALL, TOLD, models
+from tests.lab import Pages
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import plotly.graph_objects as go
-    from playwright.sync_api import Page, Route
+    from playwright.sync_api import Browser, Page, Route
 
 pytestmark = pytest.mark.browser
 
@@ -68,7 +71,6 @@ class Sheet:
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
         page.on("console", self._heard)
         page.route("**/*", self._refuse)
-        page.set_viewport_size({"width": 820, "height": 900})
         page.set_content(PAGE)
         page.add_script_tag(content=plotly.offline.get_plotlyjs())
 
@@ -84,13 +86,25 @@ class Sheet:
         self.page.evaluate(DRAW, [figure.to_json(), width])
 
     def check(self) -> None:
-        assert self.complaints == []
-        assert self.asked == []
+        complaints, asked, self.complaints, self.asked = self.complaints, self.asked, [], []
+        assert complaints == []
+        assert asked == []
+
+
+@pytest.fixture(scope="module")
+def loaded(browser: Browser) -> Iterator[Sheet]:
+    """plotly.js takes a page a second to read: once."""
+    pages = Pages(browser)
+    yield Sheet(pages.make(viewport={"width": 820, "height": 900}))
+    pages.close()
+    pages.check()
 
 
 @pytest.fixture
-def sheet(page: Page) -> Sheet:
-    return Sheet(page)
+def sheet(loaded: Sheet) -> Iterator[Sheet]:
+    """A sheet on which nothing may go wrong."""
+    yield loaded
+    loaded.check()
 
 
 @pytest.mark.parametrize("width", WIDTHS.values(), ids=WIDTHS)
@@ -104,7 +118,6 @@ def test_all_figures_are_drawn_without_a_complaint(sheet: Sheet, width: int) -> 
         if found:
             wrong[name] = found
     assert wrong == {}
-    sheet.check()
 
 
 def test_all_figures_of_the_dark_theme_are_drawn(sheet: Sheet) -> None:
@@ -112,7 +125,6 @@ def test_all_figures_of_the_dark_theme_are_drawn(sheet: Sheet) -> None:
         sheet.draw(make(theme="dark"))
         paper = sheet.page.locator("#figure .main-svg").first
         expect(paper).to_have_css("background-color", "rgb(17, 17, 17)")
-    sheet.check()
 
 
 def test_hostile_text_is_read_and_does_nothing(sheet: Sheet) -> None:
@@ -124,7 +136,6 @@ def test_hostile_text_is_read_and_does_nothing(sheet: Sheet) -> None:
     expect(sheet.page.locator(".legendtext").first).to_have_text(evil)
     assert sheet.page.locator("#figure svg a, #figure img").count() == 0
     assert sheet.page.evaluate("top.hit") is None
-    sheet.check()
 
 
 def test_no_button_uploads_the_figure(sheet: Sheet) -> None:
@@ -142,4 +153,3 @@ def test_hover_text_is_complete(sheet: Sheet) -> None:
     text = sheet.page.locator(".hoverlayer")
     for part in ("openai/gpt-5.4", "prompt: 2.5 USD", "completion: 15 USD", "context: "):
         expect(text).to_contain_text(part)
-    sheet.check()

@@ -17,7 +17,8 @@ import ornb
 from ornb import session
 from tests.page import until
 
-pytest_plugins = ["lab"]  # tests/lab.py: a real browser, a real JupyterLab
+# A real browser, a real JupyterLab; in a bare page each widget, the chat and the comparison.
+pytest_plugins = ["tests.lab", "tests.esm", "tests.stages", "tests.javascript"]
 
 settings.register_profile(
     "here",

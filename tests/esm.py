@@ -4,33 +4,45 @@ The page gets the true ``.js`` and ``.css`` of a widget and a stand-in for Jupyt
 stand-in hands ``initialize`` and ``render`` *different* objects over one state, as anywidget does,
 and tells the page of its own changes too, as Backbone does. Typical use::
 
-    def test_search_reaches_python(page):            # `page`: a fixture of tests/lab.py
-        shown = show(page, ModelPicker(models))
+    def test_search_reaches_python(draw, page):
+        shown = draw(ModelPicker(models))
         page.get_by_role("searchbox").fill("claude")
         shown.deliver()                              # page -> Python widget, and back
         assert shown.widget.search == "claude"
-        shown.check()                                # nothing went wrong, nothing left this machine
 
-`deliver` stands for a free kernel: until it is called, the kernel is busy. A test that needs no
-Python side hands over any object with ``_esm``, ``_css``, ``get_state()`` and ``set_state()``.
+At the end of the test nothing may have gone wrong in the page, or left this machine. `deliver`
+stands for a free kernel: until it is called, the kernel is busy.
 """
 
 from __future__ import annotations
 
+import json
+import threading
 from typing import TYPE_CHECKING, Any
 
+import pytest
+from comm.base_comm import BaseComm
+
 if TYPE_CHECKING:
-    from playwright.sync_api import Locator, Page, Route
+    from collections.abc import Callable, Iterator
+
+    from playwright.sync_api import ConsoleMessage, Error, Locator, Page, Route
 
 ORIGIN = "http://localhost:9"
 """Never connected to: every request is answered or refused here. localhost is a secure context."""
 
-MODEL = """
-const state = globalThis.ornbState;
+LONGEST_S = 60
+"""How long a thread of the kernel may take on a busy machine."""
+
+MODEL = """async ([script, css, state, theme]) => {
+document.head.append(Object.assign(document.createElement("style"), { textContent: css }));
+if (theme) document.body.dataset.jpThemeLight = theme;
+globalThis.ornbState = state;
 const listeners = [];
 const dirty = new Set();
 globalThis.saved = [];                       // what save_changes sent, oldest first
 globalThis.sent = [];                        // what send sent
+globalThis.outbox = [];                      // both, as the kernel gets them
 const emit = (event, ...args) => {
   for (const one of [...listeners]) if (one.event === event) one.callback(...args);
 };
@@ -49,7 +61,9 @@ const proxy = (context) => ({
   },
   save_changes: () => {
     if (!dirty.size) return;
-    globalThis.saved.push(Object.fromEntries([...dirty].map((name) => [name, state[name]])));
+    const changes = Object.fromEntries([...dirty].map((name) => [name, state[name]]));
+    globalThis.saved.push(changes);
+    globalThis.outbox.push([{ method: "update", state: changes, buffer_paths: [] }, []]);
     dirty.clear();
   },
   on: (event, callback) => listeners.push({ event, callback, context }),
@@ -60,14 +74,19 @@ const proxy = (context) => ({
           && (!callback || one.callback === callback)) listeners.splice(i, 1);
     }
   },
-  send: (content) => globalThis.sent.push(content),
+  send: (content, callbacks, buffers = []) => {
+    globalThis.sent.push(content);
+    const bytes = buffers.map((one) => [...new Uint8Array(one)]);
+    globalThis.outbox.push([{ method: "custom", content }, bytes]);
+  },
 });
 globalThis.model = proxy("test");
-globalThis.fromKernel = (changes) => {
-  for (const [name, value] of Object.entries(changes)) change(name, value);
+globalThis.fromKernel = ({ method, state: changes = {}, content }) => {
+  if (method === "custom") emit("msg:custom", content, []);
+  else for (const [name, value] of Object.entries(changes)) change(name, value);
 };
-globalThis.message = (content) => emit("msg:custom", content, []);
-const widget = (await import(`${location.origin}/widget.js`)).default;
+const module = URL.createObjectURL(new Blob([script], { type: "text/javascript" }));
+const widget = (await import(module)).default;
 const stopInitialize = await widget.initialize?.({ model: proxy("initialize") });
 globalThis.mount = async (el) => {
   const stop = await widget.render({ model: proxy(el), el });
@@ -80,8 +99,10 @@ globalThis.mount = async (el) => {
 };
 globalThis.unmount = await globalThis.mount(document.getElementById("widget"));
 globalThis.forget = () => stopInitialize?.();
-globalThis.ready = true;
-"""
+}"""
+
+THEMES = {"light": "true", "dark": "false", None: None}
+"""What ``body[data-jp-theme-light]`` says."""
 
 HTML = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>widget</title>
 <style>
@@ -90,9 +111,35 @@ body { margin: 12px }
 body[data-jp-theme-light="true"] { color-scheme: light; background: #fff }
 body[data-jp-theme-light="false"] { color-scheme: dark; background: #111 }
 </style>
-<link rel="stylesheet" href="/widget.css"></head>
+<link rel="icon" href="data:,"></head>
 <body><main><h1 style="position:absolute;clip-path:inset(50%)">A widget</h1>
 <div id="widget"></div></main></body></html>"""
+
+
+class Line(BaseComm):
+    """The kernel's end of a widget's comm: what it sends is kept, as JSON, until it is taken."""
+
+    def __init__(self) -> None:
+        self._sent: list[dict[str, Any]] = []
+        self._news = threading.Condition()
+        super().__init__(target_name="jupyter.widget")
+
+    def publish_msg(self, msg_type: str, data: Any = None, *_: Any, **__: Any) -> None:
+        if msg_type == "comm_msg" and data["method"] in ("update", "custom"):
+            with self._news:
+                self._sent.append(json.loads(json.dumps(data)))
+                self._news.notify_all()
+
+    def take(self) -> list[dict[str, Any]]:
+        """What was sent since the last time, oldest first."""
+        with self._news:
+            sent, self._sent = self._sent, []
+        return sent
+
+    def wait(self) -> None:
+        """Wait until there is something to take."""
+        with self._news:
+            assert self._news.wait_for(lambda: self._sent, LONGEST_S), "the kernel is silent"
 
 
 class Shown:
@@ -117,49 +164,46 @@ class Shown:
         self.root: Locator = page.locator("#widget")
         self.complaints: list[str] = []
         self.refused: list[str] = []
-        self._files = {
-            f"{ORIGIN}/": ("text/html", HTML),
-            f"{ORIGIN}/widget.js": ("text/javascript", str(widget._esm)),
-            f"{ORIGIN}/widget.css": ("text/css", str(widget._css)),
-        }
-        self._known = self._state()
-
-    def _state(self) -> dict[str, Any]:
+        self.line = widget.comm = Line()
         hidden = {"_esm", "_css", "layout", "_anywidget_id"}
-        return {k: v for k, v in self.widget.get_state().items() if k not in hidden}
+        self._state = {k: v for k, v in widget.get_state().items() if k not in hidden}
 
     def _answer(self, route: Route) -> None:
-        url = route.request.url
-        if url in self._files:
-            kind, body = self._files[url]
-            route.fulfill(content_type=f"{kind}; charset=utf-8", body=body)
+        if route.request.url == f"{ORIGIN}/":
+            route.fulfill(content_type="text/html; charset=utf-8", body=HTML)
             return
-        if not url.endswith("/favicon.ico"):
-            self.refused.append(url)
+        self.refused.append(route.request.url)
         route.abort()
 
+    def _failed(self, error: Error) -> None:
+        self.complaints.append(str(error))
+
+    def _wrote(self, line: ConsoleMessage) -> None:
+        if line.type == "error":
+            self.complaints.append(line.text)
+
     def open(self, theme: str | None) -> None:
-        """Load the page and wait until the widget is drawn."""
+        """Load the page and draw the widget in it."""
         page = self.page
         page.route("**/*", self._answer)
-        page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        page.on(
-            "console",
-            lambda line: self.complaints.append(line.text) if line.type == "error" else None,
-        )
-        page.goto(f"{ORIGIN}/")
-        self.theme(theme)
-        page.evaluate("(state) => { globalThis.ornbState = state }", self._known)
-        page.add_script_tag(content=MODEL, type="module")
-        page.wait_for_function("globalThis.ready === true")
+        page.on("pageerror", self._failed)
+        page.on("console", self._wrote)
+        page.goto(f"{ORIGIN}/", wait_until="domcontentloaded")
+        files = [str(self.widget._esm), str(self.widget._css)]
+        page.evaluate(MODEL, [*files, self._state, THEMES[theme]])
+
+    def leave(self) -> None:
+        """Listen to the page no longer: others are drawn in it."""
+        self.page.unroute("**/*", self._answer)
+        self.page.remove_listener("pageerror", self._failed)
+        self.page.remove_listener("console", self._wrote)
 
     def theme(self, name: str | None) -> None:
         """Switch to ``"light"``, ``"dark"``, or None: a page that says nothing of its theme."""
-        value = {"light": "true", "dark": "false", None: None}[name]
         self.page.evaluate(
             "(v) => v === null ? delete document.body.dataset.jpThemeLight"
             " : (document.body.dataset.jpThemeLight = v)",
-            value,
+            THEMES[name],
         )
 
     def get(self, name: str) -> Any:
@@ -178,20 +222,21 @@ class Shown:
         sent: list[Any] = self.page.evaluate("sent")
         return sent
 
-    def message(self, content: Any) -> None:
-        """Give the page a custom message, as ``widget.send`` would."""
-        self.page.evaluate("(content) => message(content)", content)
+    def deliver(self, *methods: str) -> None:
+        """Hand the kernel what the page sent, and the page what the kernel said."""
+        self.hand_over(*methods)
+        self.hear(*self.line.take())
 
-    def deliver(self) -> None:
-        """Hand the page's changes to the Python widget, and the widget's own back to the page."""
-        saved = self.page.evaluate("saved.splice(0)")
-        for change in saved:
-            self._known.update(change)
-            self.widget.set_state(change)
-        now = self._state()
-        news = {name: now[name] for name in now if now[name] != self._known.get(name)}
-        self._known = now
-        self.page.evaluate("(news) => fromKernel(news)", news)
+    def hand_over(self, *methods: str) -> None:
+        """Hand the kernel what the page sent: all of it, or "update" or "custom" alone."""
+        for data, buffers in self.page.evaluate("(saved.splice(0), outbox.splice(0))"):
+            if not methods or data["method"] in methods:
+                message = {"content": {"data": data}, "buffers": list(map(bytes, buffers))}
+                self.line.handle_msg(message)
+
+    def hear(self, *messages: dict[str, Any]) -> None:
+        """Hand the page messages of the kernel."""
+        self.page.evaluate("(messages) => messages.forEach(fromKernel)", list(messages))
 
     def names(self) -> set[str]:
         """Traits that the widget's JavaScript has read or written by now."""
@@ -201,7 +246,7 @@ class Shown:
         """Fail if the page complained, asked for anything, or used a name that is no trait."""
         assert self.complaints == []
         assert self.refused == []
-        assert self.names() <= set(self._known)
+        assert self.names() <= set(self._state)
 
     def mount_again(self) -> Locator:
         """Draw a second view of the same model below the first."""
@@ -217,21 +262,30 @@ class Shown:
 
 
 def show(page: Page, widget: Any, *, theme: str | None = "light") -> Shown:
-    """Draw `widget` in `page`.
-
-    Parameters
-    ----------
-    page : Page
-        A fresh page.
-    widget : anywidget.AnyWidget
-        The widget; its class's files are served to the page.
-    theme : {"light", "dark", None}
-        What ``body[data-jp-theme-light]`` says.
-
-    Returns
-    -------
-    Shown
-    """
+    """Draw a widget in a page; a theme of None is a page that says nothing of its theme."""
     shown = Shown(page, widget)
     shown.open(theme)
     return shown
+
+
+@pytest.fixture
+def draw(page: Page, new_page: Callable[..., Page]) -> Iterator[Callable[..., Shown]]:
+    """Draw a widget in the bare page, as `show` does; at the end nothing may be wrong in it.
+
+    What `new_page` made outlives it, so that a widget can be drawn there as well.
+    """
+    drawn: dict[Page, Shown] = {}
+
+    def end(shown: Shown) -> None:
+        shown.leave()
+        shown.check()
+
+    def make(widget: Any, *, theme: str | None = "light", page: Page = page) -> Shown:
+        if page in drawn:
+            end(drawn.pop(page))
+        drawn[page] = show(page, widget, theme=theme)
+        return drawn[page]
+
+    yield make
+    for shown in drawn.values():
+        end(shown)

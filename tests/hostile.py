@@ -371,6 +371,27 @@ _FACTS = """root => {
 }"""
 
 
+_SETTLED = """async () => {
+  for (let round = 0; round < 2; round += 1) {
+    await new Promise((done) => {
+      const last = new Image();
+      last.onload = last.onerror = done;
+      last.src = location.href;
+    });
+    await new Promise(requestAnimationFrame);
+  }
+}"""
+
+
+def settle(page: Page) -> None:
+    """Wait until what a page has begun is done: a request of our own comes after all of its own.
+
+    That this is late enough to see what runs and fetches is held by
+    `test_the_corpus_bites_where_nothing_is_cleaned`.
+    """
+    page.evaluate(_SETTLED)
+
+
 class Trap:
     """Notices in a page what a hostile answer did."""
 
@@ -399,7 +420,7 @@ class Trap:
 
     def assert_nothing_happened(self) -> None:
         """Nothing ran, was fetched, or opened by itself."""
-        self.page.wait_for_timeout(150)  # a request or a handler may still be on its way
+        settle(self.page)
         assert self.page.evaluate("window.hit ?? null") is None, "script of an answer ran"
         assert self.asked == [], "an answer fetched"
         assert self.opened == [], "an answer opened a window, a frame or a dialog"

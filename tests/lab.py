@@ -33,7 +33,7 @@ import nbformat
 import pytest
 import requests
 from playwright.sync_api import Error as PlaywrightError
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import expect, sync_playwright
 
 from tools.system import NO_BROWSER, find_browser
 
@@ -68,6 +68,10 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }
 # JupyterLab's own words when a kernel is shut down under it, on its console as errors.
 JUPYTERLAB_NOISE = re.compile("^Could not restore the debugger state|^Canceled future for ")
+LONGEST_S = 180
+"""What nothing takes, on a busy machine either: only a test that fails waits for so long."""
+expect.set_options(timeout=LONGEST_S * 1000)
+MEDIA = ("media", "color_scheme", "reduced_motion", "forced_colors", "contrast")
 FAILURES = Path(__file__).parents[1] / "test-results"
 
 # Runs in every page before JupyterLab does, so it is there again after a reload.
@@ -93,7 +97,13 @@ window.ornbTest = {
     await panel.context.ready;
     await panel.revealed;
     await panel.sessionContext.ready;
+    this.said = [];
+    panel.sessionContext.session.kernel.anyMessage.connect((_, {msg, direction}) => {
+      const content = msg.content?.data?.content;
+      if (direction === "recv" && content?.type) this.said.push(content);
+    });
   },
+  said: [],                 // by the kernel, to the widgets of the notebook that was opened last
   // The commands act on the notebook that has the focus: without it they silently do nothing.
   async command(path, id) {
     const panel = this.panel(path);
@@ -108,12 +118,17 @@ window.ornbTest = {
     return jupyterapp.commands.execute(id);
   },
   quiet: 0,
+  state(path) {
+    const panel = this.panel(path);
+    const {session} = panel.sessionContext;
+    const prompts = [...panel.node.querySelectorAll(".jp-InputPrompt")].map(one => one.innerText);
+    return {kernel: session?.kernel?.status, connection: session?.kernel?.connectionStatus, prompts,
+      dialog: document.querySelector(".jp-Dialog")?.innerText};
+  },
   // Idle three times running: a kernel is idle for a moment between two cells as well.
   idle(path) {
-    const panel = this.panel(path);
-    const waiting = [...panel.node.querySelectorAll(".jp-InputPrompt")]
-      .some(prompt => prompt.innerText.includes("*"));
-    const idle = panel.sessionContext.session?.kernel?.status === "idle" && !waiting;
+    const {kernel, prompts} = this.state(path);
+    const idle = kernel === "idle" && !prompts.some(prompt => prompt.includes("*"));
     this.quiet = idle ? this.quiet + 1 : 0;
     return this.quiet >= 3;
   },
@@ -206,9 +221,9 @@ class LabNotebook:
         """Elements of this notebook by CSS selector."""
         return self.panel.locator(selector)
 
-    def run_all(self, *, seconds: float = 60, errors: bool = False) -> LabNotebook:
+    def run_all(self, *, errors: bool = False) -> LabNotebook:
         """Run all cells and wait for the last; with `errors`, failing cells are no failure."""
-        return self._run("notebook:run-all-cells", seconds, errors)
+        return self._run("notebook:run-all-cells", errors)
 
     def start_all(self) -> LabNotebook:
         """Start running all cells and return at once, to look at them or interrupt them."""
@@ -216,20 +231,41 @@ class LabNotebook:
         self.page.evaluate(script, self.path)
         return self
 
-    def restart_run_all(self, *, seconds: float = 60, errors: bool = False) -> LabNotebook:
+    def restart_run_all(self, *, errors: bool = False) -> LabNotebook:
         """Restart the kernel, then run all cells and wait for the last."""
-        return self._run("notebook:restart-run-all", seconds, errors)
+        return self._run("notebook:restart-run-all", errors)
+
+    def free(self) -> None:
+        """Let a cell of `BUSY` end."""
+        (self.file.parent / "free").touch()
 
     def interrupt(self) -> None:
         """Press the toolbar's stop button, as a person would."""
         self.panel.locator('[data-jp-item-name="interrupt"]').click()
 
-    def wait_idle(self, *, seconds: float = 60) -> None:
+    def wait_idle(self) -> None:
         """Wait until no cell waits or runs, seen three times in a row."""
         self.page.evaluate("ornbTest.quiet = 0")
-        self.page.wait_for_function(
-            "path => ornbTest.idle(path)", arg=self.path, polling=50, timeout=seconds * 1000
-        )
+        try:
+            self._until("path => ornbTest.idle(path)", self.path, polling=50)
+        except PlaywrightError:
+            state = self.page.evaluate("path => ornbTest.state(path)", self.path)
+            raise AssertionError(
+                f"{self.path} is not idle: {state}\n{self.lab.log[-3000:]}"
+            ) from None
+
+    def wait_said(self, what: str) -> None:
+        """Wait until the kernel has said something to a widget: JavaScript over `said`."""
+        self._until(f"() => ornbTest.said.some(said => {what})")
+
+    def wait_output(self, index: int, text: str) -> None:
+        """Wait until a text is in the outputs of cell `index`, as a save would write them."""
+        script = """([path, i, text]) => JSON.stringify(
+            ornbTest.panel(path).content.widgets[i].model.outputs.toJSON()).includes(text)"""
+        self._until(script, [self.path, index, text])
+
+    def _until(self, script: str, argument: Any = None, **options: Any) -> None:
+        self.page.wait_for_function(script, arg=argument, timeout=LONGEST_S * 1000, **options)
 
     def errors(self) -> list[str]:
         """The error outputs of all cells, one line each."""
@@ -240,16 +276,16 @@ class LabNotebook:
         errors: list[str] = self.page.evaluate(script, self.path)
         return errors
 
-    def python(self, expression: str, *, seconds: float = 30) -> Any:
+    def python(self, expression: str) -> Any:
         """Value of a Python expression in the notebook's kernel, by way of JSON."""
         code = f"import json as _json; print(_json.dumps({expression}))"
-        answer = self._within("python", seconds, "ornbTest.python(path, argument)", code)
+        answer = self._within("python", "ornbTest.python(path, argument)", code)
         assert answer["error"] is None, f"{expression}: {answer['error']}"
         return json.loads(answer["text"])
 
     def save(self) -> nbformat.NotebookNode:
         """Save, and return what is in the file now."""
-        self._within("save", 30, "ornbTest.panel(path).context.save()")
+        self._within("save", "ornbTest.panel(path).context.save()")
         return nbformat.read(self.file, as_version=4)
 
     def close_and_reopen(self, *, kernel: bool = False) -> LabNotebook:
@@ -259,7 +295,8 @@ class LabNotebook:
 
     def close(self, *, shutdown: bool = True) -> None:
         """Close without saving, by default with the kernel."""
-        self._within("close", 30, "ornbTest.close(path, argument)", shutdown)
+        self.lab.forget()
+        self._within("close", "ornbTest.close(path, argument)", shutdown)
 
     def reload(self) -> LabNotebook:
         """Reload the whole page, then show the notebook again; the kernel lives on."""
@@ -277,17 +314,17 @@ class LabNotebook:
         target.screenshot(path=path, animations="disabled")
         return Path(path)
 
-    def _run(self, command: str, seconds: float, errors: bool) -> LabNotebook:
-        self._within(command, seconds, "ornbTest.command(path, argument)", command)
-        self.wait_idle(seconds=seconds)
+    def _run(self, command: str, errors: bool) -> LabNotebook:
+        self._within(command, "ornbTest.command(path, argument)", command)
+        self.wait_idle()
         if not errors:
             assert not self.errors(), f"{self.path}: {self.errors()}"
         return self
 
-    def _within(self, what: str, seconds: float, promise: str, argument: Any = None) -> Any:
+    def _within(self, what: str, promise: str, argument: Any = None) -> Any:
         # page.evaluate knows no timeout of its own: a promise that never settles would hang us.
         script = f"([path, what, seconds, argument]) => ornbTest.within(seconds, what, {promise})"
-        return self.page.evaluate(script, [self.path, what, seconds, argument])
+        return self.page.evaluate(script, [self.path, what, LONGEST_S, argument])
 
 
 class Lab:
@@ -298,12 +335,18 @@ class Lab:
         self.root = root
         """The folder that JupyterLab shows."""
         context = browser.new_context(viewport={"width": 1280, "height": 900})
+        context.set_default_timeout(LONGEST_S * 1000)
         context.add_init_script(PAGE_SCRIPT)
         self.traffic = Traffic(context)
         self.page = context.new_page()
-        self._opened: list[LabNotebook] = []
+        self._ran: tuple[tuple[str, ...], LabNotebook] | None = None
         self._count = 0
         self._theme = "light"
+
+    @property
+    def log(self) -> str:
+        """What the server has written."""
+        return (self.root.parent / "server.log").read_text(encoding="utf-8")
 
     @property
     def console_errors(self) -> list[str]:
@@ -313,8 +356,9 @@ class Lab:
     def load(self) -> None:
         """Load JupyterLab anew, with an empty workspace."""
         self.page.goto(self.url, wait_until="domcontentloaded")
-        self.page.wait_for_function("window.jupyterapp?.started", timeout=60_000)
-        self.page.evaluate("ornbTest.within(60, 'JupyterLab starts', jupyterapp.restored)")
+        self.page.wait_for_function("window.jupyterapp?.started", timeout=LONGEST_S * 1000)
+        script = "seconds => ornbTest.within(seconds, 'JupyterLab starts', jupyterapp.restored)"
+        self.page.evaluate(script, LONGEST_S)
 
     def open(self, source: Path | str | Sequence[str]) -> LabNotebook:
         """Open a notebook, alone: the ones opened before are closed with their kernels.
@@ -337,13 +381,21 @@ class Lab:
             nbformat.write(notebook_of(source), folder / name)
         return self.show(f"{folder.name}/{name}")
 
+    def ran(self, *cells: str) -> LabNotebook:
+        """A notebook of these cells, run; that of the test before, if it was the same and is open.
+
+        For tests that leave each other alone: to start a kernel and import ornb takes seconds.
+        """
+        if self._ran is None or self._ran[0] != cells:
+            notebook = self.open(cells).run_all()
+            self._ran = cells, notebook
+        return self._ran[1]
+
     def show(self, path: str) -> LabNotebook:
         """Open a file below JupyterLab's root and wait for its kernel."""
         notebook = LabNotebook(self, path)
-        script = "path => ornbTest.within(60, 'open ' + path, ornbTest.open(path))"
-        self.page.evaluate(script, path)
+        notebook._within("open", "ornbTest.open(path)")
         notebook.wait_idle()
-        self._opened.append(notebook)
         return notebook
 
     def theme(self, name: str) -> None:
@@ -356,22 +408,27 @@ class Lab:
         body.wait_for(state="attached")  # its children are what has a size
         self._theme = name
 
-    def reset(self) -> None:
-        """Make the page as good as new for the next test."""
+    def reset(self, *, close: bool = True) -> None:
+        """Make the page as good as new for the next test, but for what it may go on with."""
         try:
-            self.close_all()
+            if close:
+                self.close_all()
             if self._theme != "light":
                 self.theme("light")
         except PlaywrightError:
             # A test that broke the page must not break the ones after it.
-            self._opened.clear()
+            self._ran = None
             self.load()
         self.traffic.foreign.clear()
         self.traffic.console_errors.clear()
 
+    def forget(self) -> None:
+        """Let no later test go on with what is open."""
+        self._ran = None
+
     def close_all(self) -> None:
         """Close all notebooks without saving, with their kernels."""
-        self._opened.clear()
+        self._ran = None
         self.page.evaluate("""async () => {
             for (const widget of [...jupyterapp.shell.widgets("main")]) {
               if (widget.context) widget.context.model.dirty = false;
@@ -379,6 +436,10 @@ class Lab:
             }
             await jupyterapp.serviceManager.sessions.shutdownAll();
         }""")
+
+
+BUSY = "import os, time\nwhile not os.path.exists('free'): time.sleep(0.02)"
+"""A cell that keeps its kernel busy until `LabNotebook.free` is called."""
 
 
 def notebook_of(cells: Sequence[str]) -> nbformat.NotebookNode:
@@ -416,7 +477,7 @@ def private_environment(home: Path, **extra: str) -> dict[str, str]:
 
 
 def run_headless(
-    notebook: nbformat.NotebookNode, folder: Path, *, seconds: int = 120, **environment: str
+    notebook: nbformat.NotebookNode, folder: Path, *, seconds: int = 300, **environment: str
 ) -> nbformat.NotebookNode:
     """Run a notebook in place without a browser, in `folder`, offline and without a key.
 
@@ -471,7 +532,7 @@ def lab_server(folder: Path) -> Iterator[Callable[[], str]]:
 
 
 def _wait_for_server(process: subprocess.Popen[bytes], folder: Path, log: Path) -> str:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + LONGEST_S
     while time.monotonic() < deadline:
         # Written once the port is bound; the port is the server's choice when 8888 is taken.
         for file in (folder / "runtime").glob("jpserver-*.json"):
@@ -482,7 +543,9 @@ def _wait_for_server(process: subprocess.Popen[bytes], folder: Path, log: Path) 
                     return f"{server['url']}lab?reset&token={server['token']}"
         assert process.poll() is None, f"JupyterLab ended: {log.read_text(encoding='utf-8')}"
         time.sleep(0.05)
-    raise AssertionError(f"JupyterLab is not up in 60 s: {log.read_text(encoding='utf-8')}")
+    raise AssertionError(
+        f"JupyterLab is not up in {LONGEST_S} s: {log.read_text(encoding='utf-8')}"
+    )
 
 
 # ---- fixtures and hooks ------------------------------------------------------------------------
@@ -502,29 +565,62 @@ def browser() -> Iterator[Browser]:
         chromium.close()
 
 
-@pytest.fixture
-def new_page(browser: Browser) -> Iterator[Callable[..., Page]]:
-    """A maker of empty pages, each with its own cookies; takes Playwright's context options."""
-    contexts: list[BrowserContext] = []
-    traffic: list[Traffic] = []
+class Pages:
+    """Makes empty pages, and knows what they asked of other hosts."""
 
-    def make(**options: Any) -> Page:
-        context = browser.new_context(**options)
-        contexts.append(context)
-        traffic.append(Traffic(context))
+    def __init__(self, browser: Browser) -> None:
+        self._browser = browser
+        self._contexts: list[BrowserContext] = []
+        self._traffic: list[Traffic] = []
+
+    def make(self, **options: Any) -> Page:
+        """A page with cookies of its own; takes Playwright's context options."""
+        context = self._browser.new_context(**options)
+        context.set_default_timeout(LONGEST_S * 1000)
+        self._contexts.append(context)
+        self._traffic.append(Traffic(context))
         return context.new_page()
 
-    yield make
-    for context in contexts:
-        context.close()
-    foreign = [url for seen in traffic for url in seen.foreign]
-    assert not foreign, "requests to other hosts"
+    def check(self) -> None:
+        """Fail if a page asked another host for anything since the last time."""
+        foreign = [url for seen in self._traffic for url in seen.foreign]
+        for seen in self._traffic:
+            seen.foreign.clear()
+        assert not foreign, "requests to other hosts"
+
+    def close(self) -> None:
+        for context in self._contexts:
+            context.close()
 
 
 @pytest.fixture
-def page(new_page: Callable[..., Page]) -> Page:
-    """An empty page."""
-    return new_page()
+def new_page(browser: Browser) -> Iterator[Callable[..., Page]]:
+    """A maker of empty pages, for what a shared one cannot give back; see `Pages.make`."""
+    pages = Pages(browser)
+    yield pages.make
+    pages.close()
+    pages.check()
+
+
+@pytest.fixture(scope="session")
+def _only_page(browser: Browser) -> Iterator[tuple[Pages, Page]]:
+    pages = Pages(browser)
+    yield pages, pages.make()
+    pages.close()
+
+
+@pytest.fixture
+def page(_only_page: tuple[Pages, Page]) -> Iterator[Page]:
+    """The page that all tests share, since a new one takes a second: for whoever draws in it.
+
+    Size, media and permissions are as in a new one; what is drawn there is still the last test's.
+    """
+    pages, page = _only_page
+    page.set_viewport_size({"width": 1280, "height": 720})
+    page.emulate_media(**dict.fromkeys(MEDIA, "null"))
+    page.context.clear_permissions()
+    yield page
+    pages.check()
 
 
 @pytest.fixture(scope="session")
@@ -542,6 +638,20 @@ def lab_session(
         lab.page.context.close()
 
 
+@contextlib.contextmanager
+def _watched(lab: Lab, node: pytest.Item) -> Iterator[Lab]:
+    """Lend JupyterLab to a test; it fails if it asked another host anything or left an error."""
+    yield lab
+    if node.stash.get(FAILED, False):
+        lab.forget()
+        FAILURES.mkdir(exist_ok=True)
+        name = re.sub(r"\W+", "-", node.name)
+        with contextlib.suppress(PlaywrightError):
+            lab.page.screenshot(path=FAILURES / f"{name}.png", timeout=5000)
+    assert not lab.traffic.foreign, "requests to other hosts"
+    assert not lab.traffic.console_errors, "errors on the browser's console"
+
+
 @pytest.fixture
 def lab(lab_session: Lab, request: pytest.FixtureRequest) -> Iterator[Lab]:
     """JupyterLab with nothing open, in the light theme.
@@ -550,14 +660,16 @@ def lab(lab_session: Lab, request: pytest.FixtureRequest) -> Iterator[Lab]:
     that means to do so clears `lab.traffic.foreign` or `lab.console_errors` itself.
     """
     lab_session.reset()
-    yield lab_session
-    if request.node.stash.get(FAILED, False):
-        FAILURES.mkdir(exist_ok=True)
-        name = re.sub(r"\W+", "-", request.node.name)
-        with contextlib.suppress(PlaywrightError):
-            lab_session.page.screenshot(path=FAILURES / f"{name}.png", timeout=5000)
-    assert not lab_session.traffic.foreign, "requests to other hosts"
-    assert not lab_session.traffic.console_errors, "errors on the browser's console"
+    with _watched(lab_session, request.node):
+        yield lab_session
+
+
+@pytest.fixture
+def lab_as_left(lab_session: Lab, request: pytest.FixtureRequest) -> Iterator[Lab]:
+    """The same, but with what the test before left open, for `Lab.ran`."""
+    lab_session.reset(close=False)
+    with _watched(lab_session, request.node):
+        yield lab_session
 
 
 FAILED = pytest.StashKey[bool]()

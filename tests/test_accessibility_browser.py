@@ -19,20 +19,17 @@ from nbconvert import HTMLExporter
 from playwright.sync_api import Browser, Page, expect
 
 from ornb.conversation import Conversation
-from ornb.errors import OrnbError
 from ornb.export import to_notebook
 from ornb.ledger.tracker import UsageTracker
 from ornb.text.rendering import reply_html, transcript
 from ornb.widgets.key import KeyForm
 from ornb.widgets.panel import UsagePanel
 from ornb.widgets.picker import ModelPicker
-from tests import test_chat_browser as chat_stage
-from tests import test_compare_browser as compare_stage
-from tests import test_key_browser as key_stage
-from tests.esm import show
+from tests.axe import violations
 from tests.lab import notebook_of, run_headless
-from tests.test_chat import Heard
-from tests.test_picker import MODELS
+from tests.stages import MODELS, ChatStage, reply, timed
+from tests.test_key_browser import state
+from tests.test_picker import MODELS as LISTED
 
 pytestmark = pytest.mark.browser
 
@@ -42,7 +39,7 @@ STEPS = [
     {"role": "assistant", "tool_calls": [CALL]},
     {"role": "tool", "tool_call_id": "1", "content": "r" * 300},
 ]
-PIECES = [f"word{n} " for n in range(40)]
+PIECES = [f"word{n} " for n in range(12)]
 
 # What a screen reader would say: what is added inside live regions that are neither off nor busy,
 # and the whole of a status or an alert.
@@ -87,23 +84,29 @@ MOVES = """() => {
 # ------------------------------------------------------------------ what is heard
 
 
-def streamed(page: Page, text: str, *, stopped: bool = False, error: str = "") -> list[str]:
-    """What is said aloud while an answer of forty pieces arrives in a chat."""
-    one = chat_stage.Stage(page, Heard("acme/orbit"))
-    one.carry()
-    page.evaluate(LISTEN)
-    call = one.begin()
-    expect(page.get_by_role("status")).to_have_text("Answering …")
-    for piece in PIECES:
-        one.say(call, piece)
-        page.evaluate("new Promise(requestAnimationFrame)")  # drawn, each of them
-    expect(page.get_by_role("log")).to_contain_text("word39")
-    call.stopping, call.error = stopped, OrnbError(error) if error else None
-    one.end(call, chat_stage.reply(text))
-    expect(page.get_by_role("status")).to_have_text("")
-    heard: list[str] = page.evaluate("new Promise(requestAnimationFrame).then(() => heard)")
-    one.shown.check()
-    return heard
+@pytest.fixture
+def streamed(chat_stage: Any, page: Page) -> Any:
+    """What is said aloud while an answer of many pieces arrives in a chat."""
+
+    def stream(text: str, *, stopped: bool = False, error: str = "") -> list[str]:
+        one = chat_stage()
+        page.evaluate(LISTEN)
+        one.begin()
+        expect(page.get_by_role("status")).to_have_text("Answering …")
+        for piece in PIECES:
+            one.say(piece)
+            page.evaluate("new Promise(requestAnimationFrame)")  # drawn, each of them
+        expect(page.get_by_role("log")).to_contain_text(PIECES[-1])
+        if stopped:
+            one.chat.stop()
+            one.hear("done")
+        else:
+            one.end(reply(text), error=error)
+        expect(page.get_by_role("status")).to_have_text("")
+        heard: list[str] = page.evaluate("new Promise(requestAnimationFrame).then(() => heard)")
+        return heard
+
+    return stream
 
 
 @pytest.mark.parametrize(
@@ -114,40 +117,44 @@ def streamed(page: Page, text: str, *, stopped: bool = False, error: str = "") -
     ],
     ids=["short", "long"],
 )
-def test_a_stream_is_not_told_piece_by_piece(page: Page, text: str, end: str) -> None:
-    assert streamed(page, text) == ["Answering …", "".join(PIECES).strip(), end]
+def test_a_stream_is_not_told_piece_by_piece(streamed: Any, text: str, end: str) -> None:
+    assert streamed(text) == ["Answering …", "".join(PIECES).strip(), end]
 
 
-def test_that_an_answer_was_stopped_is_said(page: Page) -> None:
-    heard = streamed(page, "Half", stopped=True)
+def test_that_an_answer_was_stopped_is_said(streamed: Any) -> None:
+    heard = streamed("Half", stopped=True)
     assert heard[::2] == ["Answering …", "Stopped. What had arrived is kept."]
 
 
-def test_that_an_answer_failed_is_said_with_the_reason(page: Page) -> None:
-    heard = streamed(page, "Half", error="The provider went away.")
+def test_that_an_answer_failed_is_said_with_the_reason(streamed: Any) -> None:
+    heard = streamed("Half", error="The provider went away.")
     assert heard[::2] == ["Answering …", "The answer failed. The provider went away."]
 
 
-def heard_of(page: Page, *blocks: str) -> list[str]:
+@pytest.fixture
+def heard_of(chat_stage: Any, page: Page) -> Any:
     """What is said aloud of an answer that comes block by block."""
-    one = chat_stage.Stage(page, Heard("acme/orbit"))
-    one.carry()
-    page.evaluate(LISTEN)
-    call = one.begin()
-    for block in blocks:
-        one.say(call, f"{block}\n\n")
-        page.evaluate("new Promise(requestAnimationFrame)")
-    one.end(call, chat_stage.reply("\n\n".join(blocks)))
-    expect(page.get_by_role("status")).to_have_text("")
-    heard: list[str] = page.evaluate("new Promise(requestAnimationFrame).then(() => heard)")
-    return heard[1:]
+
+    def stream(*blocks: str) -> list[str]:
+        one = chat_stage()
+        page.evaluate(LISTEN)
+        one.begin()
+        for block in blocks:
+            one.say(f"{block}\n\n")
+            page.evaluate("new Promise(requestAnimationFrame)")
+        one.end(reply("\n\n".join(blocks)))
+        expect(page.get_by_role("status")).to_have_text("")
+        heard: list[str] = page.evaluate("new Promise(requestAnimationFrame).then(() => heard)")
+        return heard[1:]
+
+    return stream
 
 
-def test_an_answer_is_told_as_its_paragraphs_are_finished(page: Page) -> None:
+def test_an_answer_is_told_as_its_paragraphs_are_finished(heard_of: Any) -> None:
     code = "```python\nx = 1\ny = 2\n```"
     table = "| a | b |\n|---|---|\n| 1 | 2 |"
     link = "It is [here](https://example.org/), and $x^2$."
-    assert heard_of(page, "A *token* is a piece.", code, table, link, "$$x$$", "End.") == [
+    assert heard_of("A *token* is a piece.", code, table, link, "$$x$$", "End.") == [
         "A token is a piece.",
         "Code, 2 lines.",
         "Table, 1 row.",
@@ -158,16 +165,15 @@ def test_an_answer_is_told_as_its_paragraphs_are_finished(page: Page) -> None:
     ]
 
 
-def test_of_a_long_answer_the_beginning_is_told_and_then_its_length(page: Page) -> None:
-    *told, rest, end = heard_of(page, *["word " * 80] * 20)
+def test_of_a_long_answer_the_beginning_is_told_and_then_its_length(heard_of: Any) -> None:
+    *told, rest, end = heard_of(*["word " * 80] * 20)
     assert told == [" ".join(["word"] * 50) + " …"] * 3
     assert rest == "The rest is in the conversation."
     assert end == "The answer is complete: 1600 words."
 
 
-def test_that_a_tool_waits_is_said_with_its_name(page: Page) -> None:
-    one = chat_stage.Stage(page, Heard("acme/orbit"))
-    one.carry()
+def test_that_a_tool_waits_is_said_with_its_name(chat_stage: Any, page: Page) -> None:
+    one = chat_stage()
     page.evaluate(LISTEN)
     asks(one, "delete_file")
     expect(page.get_by_role("status")).to_have_text("Waiting for you")
@@ -175,44 +181,47 @@ def test_that_a_tool_waits_is_said_with_its_name(page: Page) -> None:
     assert page.evaluate("heard").count(told) == 1
 
 
-def test_of_a_comparison_each_end_is_said_and_no_answer_is_read_over_another(page: Page) -> None:
-    one = compare_stage.Stage(page, compare_stage.MODELS[:2], False, "What is it?")
-    one.carry()
+def test_of_a_comparison_each_end_is_said_and_no_answer_is_read_over_another(
+    compare_stage: Any, page: Page
+) -> None:
+    one = compare_stage(MODELS[:2])
     page.evaluate(LISTEN)
     for piece in PIECES:
         one.say(piece, piece)
         page.evaluate("new Promise(requestAnimationFrame)")
     assert page.evaluate("heard") == []
-    one.end(0, compare_stage.reply("Done"))
-    one.end(1, compare_stage.reply(""), error="The provider went away.")
+    one.end(0, timed("Done"))
+    one.end(1, timed(""), error="The provider went away.")
     expect(page.get_by_role("status")).to_have_text("2 answers")
     told = [line for line in page.evaluate("heard") if "answer " in line]
     assert told == [
-        "acme/orbit: the answer is complete: 40 words.",
+        f"acme/orbit: the answer is complete: {len(PIECES)} words.",
         "acme/comet: the answer failed. The provider went away.",
     ]
-    one.shown.check()
 
 
 # ------------------------------------------------------------------ where the keyboard is
 
 
-def asks(one: chat_stage.Stage, name: str = "f", arguments: str = '{"a": 1}', **more: str) -> Any:
+def asks(one: ChatStage, name: str = "f", arguments: str = '{"a": 1}') -> None:
     """Let a tool ask whether it may run."""
-    call = one.begin()
-    shown = {"id": "c", "name": name, "arguments": arguments, "result": "", "state": "asking"}
-    call.calls.append(shown | more)
-    one.chat._tell("tool", call=shown | more)
-    one.to_page()
-    return call
+    one.begin()
+    call = {"id": "c", "name": name, "arguments": arguments, "result": "", "state": "asking"}
+    one.tell("tool", call=call)
 
 
-def talk(page: Page, answer: str = "A") -> chat_stage.Stage:
-    one = chat_stage.Stage(page, Heard("acme/orbit"))
-    one.chat.conversation.add_user("What is it?")
-    one.chat.conversation.add_reply(chat_stage.reply(answer))
-    one.carry()
-    return one
+@pytest.fixture
+def talk(chat_stage: Any) -> Any:
+    """Show a chat with one answer."""
+
+    def make(answer: str = "A") -> ChatStage:
+        one: ChatStage = chat_stage()
+        one.chat.conversation.add_user("What is it?")
+        one.chat.conversation.add_reply(reply(answer))
+        one.to_page()
+        return one
+
+    return make
 
 
 def press(page: Page, name: str) -> None:
@@ -221,17 +230,16 @@ def press(page: Page, name: str) -> None:
     button.press("Enter")
 
 
-def test_a_tool_that_was_allowed_leaves_the_focus_in_the_box(page: Page) -> None:
-    one = chat_stage.Stage(page, Heard("acme/orbit"))
-    one.carry()
+def test_a_tool_that_was_allowed_leaves_the_focus_in_the_box(chat_stage: Any, page: Page) -> None:
+    one = chat_stage()
     asks(one)
     press(page, "Run")
     expect(one.box).to_be_focused()
     assert one.sent("allow") == [{"type": "allow", "id": "c", "yes": True}]
 
 
-def test_an_edited_question_and_one_asked_again_leave_it_in_the_box(page: Page) -> None:
-    one = talk(page)
+def test_an_edited_question_and_one_asked_again_leave_it_in_the_box(talk: Any, page: Page) -> None:
+    one = talk()
     press(page, "Edit, and go on from here")
     page.get_by_label("New wording").press("Enter")
     expect(one.box).to_be_focused()
@@ -240,38 +248,42 @@ def test_an_edited_question_and_one_asked_again_leave_it_in_the_box(page: Page) 
     assert len(one.sent("edit")) == len(one.sent("again")) == 1
 
 
-def test_a_picture_takes_the_focus_from_the_button_that_loads_it(page: Page) -> None:
+def test_a_picture_takes_the_focus_from_the_button_that_loads_it(talk: Any, page: Page) -> None:
     picture = "https://localhost:9/cat.png"
-    talk(page, f"![a cat]({picture})")
-    press(page, "Load image")
+    one = talk(f"![a cat]({picture})")
+    with page.expect_console_message(lambda line: "ERR_FAILED" in line.text):
+        press(page, "Load image")
     expect(page.get_by_role("img", name="Image from localhost:9")).to_be_focused()
+    assert one.shown.refused == [picture]
+    one.shown.refused.clear()
+    one.shown.complaints.clear()
 
 
-def test_what_is_redrawn_under_the_focus_leaves_it_in_the_conversation(page: Page) -> None:
-    one = talk(page, "```python\nx\n```")
+def test_what_is_redrawn_under_the_focus_leaves_it_in_the_conversation(
+    talk: Any, page: Page
+) -> None:
+    one = talk("```python\nx\n```")
     page.get_by_role("button", name="Copy", exact=True).focus()
     one.chat.clear()
     one.carry()
     expect(one.box).to_be_focused()
     asks(one)
     page.locator(".step summary").focus()
-    one.chat._tell("tool", call={"id": "c", "name": "f", "arguments": "{}", "result": "3"})
-    one.to_page()
+    one.tell("tool", call={"id": "c", "name": "f", "arguments": "{}", "result": "3"})
     expect(page.locator(".step")).to_contain_text("done")
     expect(page.locator(".step summary")).to_be_focused()
 
 
-def test_a_comparison_keeps_the_focus_through_stop_and_vote(page: Page) -> None:
-    one = compare_stage.Stage(page, compare_stage.MODELS[:2], True, "What is it?")
-    one.carry()
+def test_a_comparison_keeps_the_focus_through_stop_and_vote(compare_stage: Any, page: Page) -> None:
+    one = compare_stage(MODELS[:2], blind=True)
     one.say("a", "b")
     logs = page.get_by_role("log")
     press(page, "Stop Answer B")
     expect(logs.nth(1)).to_be_focused()
     press(page, "Stop all")
     expect(logs.nth(0)).to_be_focused()
-    one.end(0, compare_stage.reply("a"))
-    one.end(1, compare_stage.reply("b"))
+    one.end(0, timed("a"))
+    one.end(1, timed("b"))
     press(page, "Choose B")
     one.carry()
     expect(page.get_by_role("status")).to_contain_text("You chose")
@@ -281,67 +293,68 @@ def test_a_comparison_keeps_the_focus_through_stop_and_vote(page: Page) -> None:
 # ------------------------------------------------------------------ what moves
 
 
-def waiting_chat(page: Page) -> None:
-    one = chat_stage.Stage(page, Heard("acme/orbit"))
-    one.carry()
-    call = one.begin()
-    page.locator(".wait i").first.wait_for()
-    one.say(call, "Hm.", "reasoning")
-    one.begin()
-    page.get_by_role("button", name="Settings").click()
+@pytest.fixture
+def scenes(chat_stage: Any, compare_stage: Any, draw: Any, page: Page) -> dict[str, Any]:
+    """Widgets at moments at which something could move."""
+
+    def waiting_chat() -> None:
+        one = chat_stage()
+        one.begin()
+        page.locator(".wait i").first.wait_for()
+
+    def thinking_chat() -> None:
+        one = chat_stage()
+        one.begin()
+        one.say("Hm.", kind="reasoning")
+        page.get_by_role("button", name="Settings").click()
+
+    def writing_chat() -> None:
+        one = chat_stage()
+        one.begin()
+        one.say("A word")
+        expect(page.get_by_role("log")).to_contain_text("A word")
+        page.locator(".turn").first.hover()
+
+    def comparison() -> None:
+        one = compare_stage()
+        one.say("Hm.", "Hm.", kind="reasoning")
+        one.say("A word")
+        one.end(0, timed("A word"))
+
+    def picker() -> None:
+        draw(ModelPicker(LISTED))
+        page.get_by_role("button", name="Free").click()
+        page.get_by_role("searchbox").press("ArrowDown")
+
+    def form() -> None:
+        draw(state("busy"))
+
+    def panel() -> None:
+        it = UsagePanel(UsageTracker())
+        it.close()  # it looks no longer
+        draw(it)
+        page.get_by_role("button").first.hover()
+
+    listed = (waiting_chat, thinking_chat, writing_chat, comparison, picker, form, panel)
+    return {scene.__name__: scene for scene in listed}
 
 
-def writing_chat(page: Page) -> None:
-    one = chat_stage.Stage(page, Heard("acme/orbit"))
-    one.carry()
-    one.say(one.begin(), "A word")
-    expect(page.get_by_role("log")).to_contain_text("A word")
-    page.locator(".turn").first.hover()
-
-
-def comparison(page: Page) -> None:
-    one = compare_stage.Stage(page, compare_stage.MODELS, False, "What is it?")
-    one.carry()
-    one.say("Hm.", "Hm.", kind="reasoning")
-    one.say("A word")
-    one.end(0, compare_stage.reply("A word"))
-
-
-def picker(page: Page) -> None:
-    show(page, ModelPicker(MODELS))
-    page.get_by_role("button", name="Free").click()
-    page.get_by_role("searchbox").press("ArrowDown")
-
-
-def form(page: Page) -> None:
-    it = KeyForm()
-    it._tell(busy=True, status="Checking the key …")
-    show(page, it)
-
-
-def panel(page: Page) -> None:
-    it = UsagePanel(UsageTracker())
-    for stop in it._stops:
-        stop()
-    show(page, it)
-    page.get_by_role("button").first.hover()
-
-
-SCENES: list[Callable[[Page], None]] = [waiting_chat, writing_chat, comparison, picker, form, panel]
-
-
-@pytest.mark.parametrize("scene", SCENES, ids=lambda scene: scene.__name__)
 def test_nothing_moves_for_those_who_ask_for_less_motion(
-    page: Page, scene: Callable[[Page], None]
+    page: Page, scenes: dict[str, Callable[[], None]]
 ) -> None:
     page.emulate_media(reduced_motion="reduce")
-    scene(page)
-    assert page.evaluate(MOVES) == []
+    moving = {}
+    for name, scene in scenes.items():
+        scene()
+        moving[name] = page.evaluate(MOVES)
+    assert moving == {name: [] for name in scenes}
 
 
-def test_otherwise_something_does_move_so_that_the_test_above_means_something(page: Page) -> None:
+def test_otherwise_something_does_move_so_that_the_test_above_means_something(
+    page: Page, scenes: dict[str, Callable[[], None]]
+) -> None:
     page.emulate_media(reduced_motion="no-preference")
-    waiting_chat(page)
+    scenes["waiting_chat"]()
     assert "ornb-breathe" in str(page.evaluate(MOVES))
 
 
@@ -361,18 +374,9 @@ TOOL_STATES = ("asking", "running", "ok", "failed", "refused", "invalid", "unkno
 LONG_CALL = '{"a": "' + "x" * 6000 + '"}'
 
 
-def serious(page: Page, include: str = "html", **more: Any) -> list[str]:
+def serious(page: Page, root: str = "html") -> list[str]:
     """What axe finds that is serious or worse, in a page as it is now."""
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright")
-    page.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
-    options = {"resultTypes": ["violations"], **more}
-    found = axe.Axe().run(page, context={"include": [[include]]}, options=options).response
-    return [
-        f"{one['id']}: {node['html'][:200]} ({node['failureSummary']})"
-        for one in found["violations"]
-        if one["impact"] in ("serious", "critical")
-        for node in one["nodes"]
-    ]
+    return violations(page, root, serious=True)
 
 
 @pytest.fixture(params=["light", "dark"])
@@ -380,29 +384,29 @@ def theme(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-def staged(page: Page, theme: str) -> chat_stage.Stage:
+@pytest.fixture
+def still(page: Page) -> None:
     page.emulate_media(reduced_motion="reduce")
-    one = chat_stage.Stage(page, Heard("acme/orbit"))
-    one.carry()
-    one.shown.theme(theme)
-    return one
 
 
-def test_axe_finds_nothing_at_any_stage_of_an_answer(page: Page, theme: str) -> None:
-    one = staged(page, theme)
+@pytest.mark.usefixtures("still")
+def test_axe_finds_nothing_at_any_stage_of_an_answer(
+    chat_stage: Any, page: Page, theme: str
+) -> None:
+    one = chat_stage(theme=theme)
     found = {"empty": serious(page)}
-    call = one.begin("What is it? " * 40)
+    one.begin("What is it? " * 40)
     found["waiting"] = serious(page)
-    one.say(call, "Hm, let me see. " * 300, "reasoning")
+    one.say("Hm, let me see. " * 300, kind="reasoning")
     found["thinking"] = serious(page)
     page.locator(".reasoning summary").click()
     found["reasoning read"] = serious(page)
-    one.say(call, WIDE)
+    one.say(WIDE)
     found["writing"] = serious(page)
-    one.say(call, "\n\nThe end.\n\n")
+    one.say("\n\nThe end.\n\n")
     page.get_by_role("button", name="Stop").click()
     found["stopping"] = serious(page)
-    one.end(call, chat_stage.reply(WIDE, reasoning="Hm. " * 900, note="A note", provider="North"))
+    one.end(reply(WIDE, reasoning="Hm. " * 900, note="A note", provider="North"))
     expect(page.locator(".facts")).to_be_visible()
     found["over"] = serious(page)
     assert {stage: it for stage, it in found.items() if it} == {}
@@ -410,31 +414,29 @@ def test_axe_finds_nothing_at_any_stage_of_an_answer(page: Page, theme: str) -> 
         assert page.get_by_label(label, exact=True).first.get_attribute("tabindex") == "0", label
 
 
-def test_what_is_not_wide_is_no_stop_for_the_keyboard(page: Page) -> None:
-    talk(page, "```python\nx = 1\n```\n\n| a |\n|---|\n| 1 |\n\n$$x$$")
+def test_what_is_not_wide_is_no_stop_for_the_keyboard(talk: Any, page: Page) -> None:
+    talk("```python\nx = 1\n```\n\n| a |\n|---|\n| 1 |\n\n$$x$$")
     page.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
     assert page.locator(".ornb-text [tabindex='0']:not(.thought)").count() == 0
 
 
-def test_axe_finds_nothing_at_any_stage_of_a_tool(page: Page, theme: str) -> None:
-    one = staged(page, theme)
+@pytest.mark.usefixtures("still")
+def test_axe_finds_nothing_at_any_stage_of_a_tool(chat_stage: Any, page: Page, theme: str) -> None:
+    one = chat_stage(theme=theme)
     asks(one, arguments=LONG_CALL)
-    for state in TOOL_STATES[1:]:
-        call = {"id": state, "name": "f", "arguments": LONG_CALL, "result": "r\n" * 300}
-        one.chat._tell("tool", call=call | {"state": state})
-    one.to_page()
+    for end in TOOL_STATES[1:]:
+        call = {"id": end, "name": "f", "arguments": LONG_CALL, "result": "r\n" * 300}
+        one.tell("tool", call=call | {"state": end})
     expect(page.locator(".step")).to_have_count(len(TOOL_STATES))
     page.evaluate("document.querySelectorAll('.step').forEach(step => { step.open = true })")
     assert serious(page) == []
 
 
+@pytest.mark.usefixtures("still")
 def test_axe_finds_nothing_while_a_question_is_edited_and_files_are_read(
-    page: Page, theme: str
+    chat_stage: Any, page: Page, theme: str
 ) -> None:
-    one = staged(page, theme)
-    one.chat.conversation.add_user("What is it?")
-    one.chat.conversation.add_reply(chat_stage.reply("A"))
-    one.to_page()
+    chat_stage("a", theme=theme)
     page.get_by_role("button", name="Edit, and go on from here").press("Enter")
     file = {"name": "paper.pdf", "mimeType": "application/pdf", "buffer": b"%PDF"}
     page.set_input_files("input[type=file]", files=[file])
@@ -442,11 +444,11 @@ def test_axe_finds_nothing_while_a_question_is_edited_and_files_are_read(
     assert serious(page) == []
 
 
-def test_axe_finds_nothing_at_any_stage_of_a_comparison(page: Page, theme: str) -> None:
-    page.emulate_media(reduced_motion="reduce")
-    one = compare_stage.Stage(page, compare_stage.MODELS[:2], False, "What is it? " * 60)
-    one.carry()
-    one.shown.theme(theme)
+@pytest.mark.usefixtures("still")
+def test_axe_finds_nothing_at_any_stage_of_a_comparison(
+    compare_stage: Any, page: Page, theme: str
+) -> None:
+    one = compare_stage(MODELS[:2], prompt="What is it? " * 60, theme=theme)
     found = {"waiting": serious(page)}
     one.say("Hm. " * 400, kind="reasoning")
     page.locator(".reasoning summary").first.click()
@@ -455,15 +457,15 @@ def test_axe_finds_nothing_at_any_stage_of_a_comparison(page: Page, theme: str) 
     page.get_by_role("button", name="Stop all").click()
     found["stopping"] = serious(page)
     one.say(WIDE)
-    one.end(0, compare_stage.reply(WIDE))
-    one.end(1, compare_stage.reply(WIDE), error="The provider went away.")
+    one.end(0, timed(WIDE))
+    one.end(1, timed(WIDE), error="The provider went away.")
     expect(page.get_by_role("status")).to_have_text("2 answers")
     found["over"] = serious(page)
     assert {stage: it for stage, it in found.items() if it} == {}
 
 
-def test_a_picker_without_a_match_has_no_group_without_rows(page: Page) -> None:
-    show(page, ModelPicker(MODELS))
+def test_a_picker_without_a_match_has_no_group_without_rows(draw: Any, page: Page) -> None:
+    draw(ModelPicker(LISTED))
     assert page.get_by_role("row").last.get_attribute("aria-rowindex") == page.get_by_role(
         "grid"
     ).get_attribute("aria-rowcount")
@@ -477,28 +479,32 @@ def test_a_picker_without_a_match_has_no_group_without_rows(page: Page) -> None:
 # ------------------------------------------------------------------ a reader's own colours
 
 
-def test_with_forced_colours_only_what_is_picked_has_a_tick(new_page: Callable[..., Page]) -> None:
-    show(page := new_page(forced_colors="active"), ModelPicker(MODELS), theme=None)
-    page.locator(".rows .row").first.click()
-    ticks = page.locator(".rows .mark svg").evaluate_all(
+@pytest.fixture
+def forced(page: Page) -> Page:
+    page.emulate_media(forced_colors="active", color_scheme="light")
+    return page
+
+
+def test_with_forced_colours_only_what_is_picked_has_a_tick(draw: Any, forced: Page) -> None:
+    draw(ModelPicker(LISTED), theme=None)
+    forced.locator(".rows .row").first.click()
+    ticks = forced.locator(".rows .mark svg").evaluate_all(
         "ticks => ticks.map(tick => getComputedStyle(tick).visibility)"
     )
     assert ticks == ["visible"] + ["hidden"] * (len(ticks) - 1)
 
 
-def pressed_chip(page: Page) -> Any:
-    show(page, ModelPicker(MODELS), theme=None)
-    page.get_by_role("button", name="Tools").click()
-    page.evaluate("document.activeElement.blur()")
-    return page.get_by_role("button", name="Tools")
-
-
-def test_with_forced_colours_a_pressed_filter_is_seen(new_page: Callable[..., Page]) -> None:
-    page = new_page(forced_colors="active")
-    color = "button => getComputedStyle(button).backgroundColor"
-    assert pressed_chip(page).evaluate(color) != page.get_by_role("button", name="Free").evaluate(
-        color
+def test_with_forced_colours_a_pressed_filter_is_seen(draw: Any, forced: Page) -> None:
+    draw(ModelPicker(LISTED), theme=None)
+    forced.get_by_role("button", name="Tools").click()
+    forced.evaluate("document.activeElement.blur()")
+    pressed, other = (
+        forced.get_by_role("button", name=name).evaluate(
+            "button => getComputedStyle(button).backgroundColor"
+        )
+        for name in ("Tools", "Free")
     )
+    assert pressed != other
 
 
 OUTLINE = """box => {
@@ -507,28 +513,28 @@ OUTLINE = """box => {
 }"""
 
 
-def test_the_focus_is_seen_whatever_the_colours(new_page: Callable[..., Page]) -> None:
-    page = new_page(forced_colors="active")
-    show(page, ModelPicker(MODELS), theme=None)
+def test_the_focus_is_seen_whatever_the_colours(draw: Any, page: Page) -> None:
+    page.emulate_media(forced_colors="active")
+    draw(ModelPicker(LISTED), theme=None)
     page.get_by_role("searchbox").focus()
     assert page.locator(".searchbox").evaluate(OUTLINE) >= 2
+    draw(KeyForm(), theme=None)
+    page.get_by_label("API key").focus()
+    assert page.get_by_label("API key").evaluate(OUTLINE) >= 2
     for colors in ("active", "none"):
-        page = new_page(forced_colors=colors)
-        show(page, key_stage.state("in"), theme=None)
+        page.emulate_media(forced_colors=colors)
+        draw(state("in"), theme=None)
         page.keyboard.press("Tab")
         page.locator(".account").focus()
         assert page.locator(".account").evaluate(OUTLINE) >= 2
-    page = new_page(forced_colors="active")
-    show(page, KeyForm(), theme=None)
-    page.get_by_label("API key").focus()
-    assert page.get_by_label("API key").evaluate(OUTLINE) >= 2
 
 
-def test_with_forced_colours_the_dots_that_wait_are_seen(new_page: Callable[..., Page]) -> None:
-    page = new_page(forced_colors="active", color_scheme="light")
-    waiting_chat(page)
+def test_with_forced_colours_the_dots_that_wait_are_seen(
+    scenes: dict[str, Callable[[], None]], forced: Page
+) -> None:
+    scenes["waiting_chat"]()
     dots = "i => getComputedStyle(i).backgroundColor"
-    assert page.locator(".wait i").last.evaluate(dots) == "rgb(0, 0, 0)"
+    assert forced.locator(".wait i").last.evaluate(dots) == "rgb(0, 0, 0)"
 
 
 # ------------------------------------------------------------------ what is exported
@@ -575,7 +581,7 @@ def test_axe_finds_nothing_serious_in_what_is_ours_of_an_exported_page(
     del notebook.metadata["widgets"]
     talk = Conversation(system="Be brief.")
     talk.add_user("What is it?")
-    said = chat_stage.reply(WIDE, reasoning="Hm. " * 99, note="A note", annotations=(CITED,))
+    said = reply(WIDE, reasoning="Hm. " * 99, note="A note", annotations=(CITED,))
     talk.add_reply(said, steps=STEPS)
     for html in (transcript(talk)["text/html"], reply_html(said)):
         shown = nbformat.v4.new_output("display_data", {"text/html": html})
@@ -597,7 +603,7 @@ def test_axe_finds_nothing_serious_in_what_is_ours_of_an_exported_conversation(
     """
     talk = Conversation(system="Be brief.")
     talk.add_user("What is it?")
-    said = chat_stage.reply(WIDE, reasoning="Hm. " * 99, note="A note", annotations=(CITED,))
+    said = reply(WIDE, reasoning="Hm. " * 99, note="A note", annotations=(CITED,))
     talk.add_reply(said, steps=STEPS)
     notebook = nbformat.reads(json.dumps(to_notebook(talk)), as_version=4)
     page = exported(notebook, browser, tmp_path, theme, 1280)

@@ -5,102 +5,32 @@ from __future__ import annotations
 import base64
 import json
 import re
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from ornb.conversation import MIME_TRANSCRIPT, Conversation
-from ornb.errors import OrnbError
 from ornb.text.rendering import render, reply_html
 from ornb.widgets.chat import Chat
-from ornb.widgets.exchange import Exchange
-from ornb.wire.reply import Event, Reply, Timing, Usage
-from tests.esm import Shown, show
-from tests.test_chat import Heard
+from ornb.widgets.live import LiveAnswer
+from ornb.wire.reply import Event, Reply, Timing
+from tests.axe import violations
+from tests.esm import LONGEST_S
+from tests.hostile import Trap
+from tests.stages import BOX, reply
 from tests.test_rendering import HOSTILE
 from tests.wire import DONE, FINISH, STREAM, WireServer, delta, event, whole
 
 pytestmark = pytest.mark.browser
 
-BOX = "Message to the model"
 EVIL = '<img src="https://host.example/x.png" onerror="window.hit = 1">'
 
 
-class Stage:
-    """A chat and the page that shows it; `carry` plays the network between them."""
-
-    def __init__(self, page: Page, chat: Heard) -> None:
-        self.chat, self.page = chat, page
-        self.shown: Shown = show(page, chat)
-        self._to_page = self._to_kernel = 0
-        self.box = page.get_by_label(BOX)
-        self.log = page.get_by_role("log")
-
-    def carry(self) -> None:
-        """Bring all messages across, both ways."""
-        for message in self.shown.sent[self._to_kernel :]:
-            self._to_kernel += 1
-            self.chat._heard(self.chat, message, [])
-        self.to_page()
-
-    def to_page(self) -> None:
-        out = self.chat.__dict__.get("_out", [])
-        for message in out[self._to_page :]:
-            self._to_page += 1
-            self.shown.message(message)
-
-    def begin(self, question: str = "What is it?") -> Exchange:
-        """Put a question without a network."""
-        chat = self.chat
-        before = chat.conversation.head
-        with chat._own_change():
-            turn = chat.conversation.add_user(question)
-        call = Exchange(turn, {"model": "acme/orbit"}, on_call=lambda c: chat._tell("tool", call=c))
-        chat._call = call
-        after = before.id if before else None
-        chat._tell("asked", after=after, turns=[chat._for_page(turn)], live=chat._live(call))
-        self.to_page()
-        return call
-
-    def say(self, call: Exchange, text: str, kind: str = "text") -> None:
-        """Let a piece of the answer arrive."""
-        call.answer.add(Event(kind, text))
-        self.chat._flush(call)
-        self.to_page()
-
-    def end(self, call: Exchange, reply: Reply) -> None:
-        """End the answer."""
-        call.stream = type("Ended", (), {"reply": reply})()
-        self.chat._end(call)
-        self.to_page()
-
-    def sent(self, kind: str) -> list[dict[str, Any]]:
-        return [message for message in self.shown.sent if message["type"] == kind]
-
-
-def reply(text: str, **facts: Any) -> Reply:
-    return Reply(text=text, model="acme/orbit", usage=Usage(22, 9, cost_usd=0.000145), **facts)
-
-
 @pytest.fixture
-def stage(page: Page) -> Iterator[Callable[..., Stage]]:
-    made = []
-
-    def make(*said: str, **options: Any) -> Stage:
-        chat = Heard("acme/orbit", **options)
-        for text in said:
-            chat.conversation.add_user(text)
-            chat.conversation.add_reply(reply(text.upper()))
-        made.append(Stage(page, chat))
-        made[-1].carry()
-        return made[-1]
-
-    yield make
-    for one in made:
-        one.shown.check()
+def stage(chat_stage: Any) -> Any:
+    return chat_stage
 
 
 # ------------------------------------------------------------------ asking
@@ -122,8 +52,8 @@ def test_what_was_typed_stays_until_the_kernel_has_it(stage: Any, page: Page) ->
     one.box.fill("What is it?")
     one.box.press("Enter")
     expect(one.box).to_have_value("What is it?")
-    expect(page.get_by_role("status")).to_contain_text("your message is kept", timeout=3000)
-    one.begin("What is it?")
+    expect(page.get_by_role("status")).to_contain_text("your message is kept")
+    one.begun()
     expect(one.box).to_have_value("")
     expect(page.get_by_role("status")).to_have_text("Answering …")
 
@@ -141,8 +71,7 @@ def test_a_refused_prompt_is_not_lost(stage: Any, page: Page) -> None:
     one = stage()
     one.box.fill("a")
     one.box.press("Enter")
-    one.chat._tell("refused", text="An answer is still being written.", prompt="a")
-    one.to_page()
+    one.tell("refused", text="An answer is still being written.", prompt="a")
     expect(page.get_by_role("alert")).to_contain_text("still being written")
     expect(one.box).to_have_value("a")
     expect(one.box).to_be_editable()
@@ -150,9 +79,8 @@ def test_a_refused_prompt_is_not_lost(stage: Any, page: Page) -> None:
 
 def test_a_question_that_failed_comes_back_into_the_box(stage: Any, page: Page) -> None:
     one = stage()
-    call = one.begin("What is it?")
-    call.error = OrnbError("No key.")
-    one.end(call, Reply())
+    one.begin("What is it?")
+    one.end(Reply(), error="No key.")
     expect(one.log).to_contain_text("No key.")
     expect(one.box).to_have_value("What is it?")
     expect(page.get_by_role("button", name="Send")).to_be_enabled()
@@ -163,15 +91,15 @@ def test_stop_is_a_click_or_escape_and_does_not_move(stage: Any, page: Page) -> 
     stop = page.get_by_role("button", name="Stop")
     expect(stop).to_be_disabled()
     before = stop.bounding_box()
-    call = one.begin()
-    one.say(call, "A cat.\n\n" * 30)
+    one.begin()
+    one.say("A cat.\n\n" * 30)
     expect(stop).to_be_enabled()
     assert stop.bounding_box() == before
     stop.click()
     expect(page.get_by_role("status")).to_have_text("Stopping …")
     one.box.press("Escape")
     assert len(one.sent("stop")) == 1
-    expect(page.get_by_role("status")).to_contain_text("interrupting it stops", timeout=3000)
+    expect(page.get_by_role("status")).to_contain_text("interrupting it stops")
 
 
 # ------------------------------------------------------------------ the answer
@@ -179,19 +107,19 @@ def test_stop_is_a_click_or_escape_and_does_not_move(stage: Any, page: Page) -> 
 
 def test_an_answer_grows_and_ends_with_its_facts(stage: Any, page: Page) -> None:
     one = stage()
-    call = one.begin()
+    one.begin()
     answer = page.get_by_label("Answer")
     expect(page.get_by_label("Waiting for the first word")).to_be_visible()
-    one.say(call, "Hm.", "reasoning")
+    one.say("Hm.", kind="reasoning")
     expect(answer.get_by_text("Thinking …")).to_be_visible()
     expect(answer.get_by_text("Hm.")).to_be_hidden()
     text = "A *cat* 😀.\n\n```python\nx = 1\n```\n\nIt **pur"
-    one.say(call, text)
+    one.say(text)
     expect(answer).to_contain_text("It **pur")
     assert answer.get_attribute("aria-busy") == "true"
-    one.say(call, "rs**.")
+    one.say("rs**.")
     expect(answer.locator("strong")).to_have_text("purrs")
-    one.end(call, reply(text + "rs**.", provider="NorthCloud", timing=Timing(duration_s=2)))
+    one.end(reply(text + "rs**.", provider="NorthCloud", timing=Timing(duration_s=2)))
     expect(answer).to_contain_text("NorthCloud")
     expect(answer.locator("footer")).to_have_text(
         re.compile("live.*NorthCloud.*22 → 9 tokens.*billed.*2.00 s")
@@ -203,29 +131,24 @@ def test_an_answer_grows_and_ends_with_its_facts(stage: Any, page: Page) -> None
 
 def test_a_lost_message_makes_the_page_ask_for_the_whole(stage: Any, page: Page) -> None:
     one = stage("first")
-    page.wait_for_timeout(600)  # a page that has just asked waits for its answer
-    hellos = len(one.sent("hello"))
-    call = one.begin()
-    one.say(call, "A cat ")
-    call.answer.add(Event("text", "that "))
-    one.chat._flush(call)
-    one._to_page += 1  # lost
-    one.say(call, "purrs.")
-    assert len(one.sent("hello")) == hellos + 1
+    one.begin()
+    one.say("A cat ")
+    one.said.say("text", "that ")
+    one.lose()
+    one.say_until_it_greets(lambda: one.say("purrs. "))
     one.carry()
-    expect(one.log).to_contain_text("A cat that purrs.")
-    one.say(call, " So.")
-    expect(one.log).to_contain_text("A cat that purrs. So.")
+    expect(one.log).to_contain_text("A cat that purrs. ")
+    one.say("So.")
+    expect(one.log).to_contain_text("purrs. So.")
     expect(page.locator(".turn")).to_have_count(4)
 
 
 def test_a_link_defined_late_is_right_at_the_end(stage: Any, page: Page) -> None:
     one = stage()
-    call = one.begin()
+    one.begin()
     text = "See [this][k].\n\nMore.\n\n[k]: https://example.org/k\n"
-    for piece in text.splitlines(keepends=True):
-        one.say(call, piece)
-    one.end(call, reply(text))
+    one.say(*text.splitlines(keepends=True))
+    one.end(reply(text))
     link = page.get_by_role("link", name="this")
     expect(link).to_have_attribute("href", "https://example.org/k")
     expect(link).to_have_attribute("rel", "noopener noreferrer nofollow")
@@ -235,9 +158,9 @@ def test_a_link_defined_late_is_right_at_the_end(stage: Any, page: Page) -> None
 def test_code_can_be_copied(stage: Any, page: Page) -> None:
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     one = stage()
-    call = one.begin()
-    one.say(call, "```python\nx = '<b>'\n```\n")
-    one.end(call, reply("```python\nx = '<b>'\n```\n"))
+    one.begin()
+    one.say("```python\nx = '<b>'\n```\n")
+    one.end(reply("```python\nx = '<b>'\n```\n"))
     page.get_by_role("button", name="Copy", exact=True).click()
     expect(page.get_by_role("button", name="Copied")).to_be_visible()
     assert page.evaluate("navigator.clipboard.readText()") == "x = '<b>'\n"
@@ -248,14 +171,13 @@ def test_the_end_is_followed_unless_one_reads_further_up(stage: Any, page: Page)
     log = one.log
     gap = "log => log.scrollHeight - log.scrollTop - log.clientHeight"
     assert log.evaluate(gap) < 2
-    call = one.begin()
-    one.say(call, "line\n\n" * 20)
+    one.begin()
+    one.say("line\n\n" * 20)
     expect(page.get_by_label("Answer").last).to_contain_text("line")
-    page.wait_for_timeout(100)
     assert log.evaluate(gap) < 2
     log.evaluate("log => { log.scrollTop = 40 }")
-    one.say(call, "line\n\n" * 20)
-    page.wait_for_timeout(100)
+    one.say("line\n\n" * 20 + "end\n\n")
+    expect(page.get_by_label("Answer").last).to_contain_text("end")
     assert log.evaluate("log => log.scrollTop") == 40
 
 
@@ -267,8 +189,8 @@ def test_fifty_turns_draw_one_more_quickly(stage: Any, page: Page) -> None:
         "(n, r) => n + r.addedNodes.length, 0) }).observe(document.querySelector('.log'),"
         " { childList: true })"
     )
-    call = one.begin()
-    one.say(call, "A cat.")
+    one.begin()
+    one.say("A cat.")
     expect(one.log).to_contain_text("A cat.")
     assert page.evaluate("window.added") == 2
 
@@ -278,11 +200,10 @@ def test_fifty_turns_draw_one_more_quickly(stage: Any, page: Page) -> None:
 
 def test_the_ordinary_output_is_hidden_while_the_kernel_answers(stage: Any, page: Page) -> None:
     one = stage("a")
-    chat_id = one.chat._chat_id
     page.evaluate(
         """id => document.body.insertAdjacentHTML("beforeend",
         `<div class="jp-OutputArea-child"><p class="ornb-static-${id}">kept</p></div>`)""",
-        chat_id,
+        one.shown.get("_chat_id"),
     )
     kept = page.get_by_text("kept")
     expect(kept).to_be_hidden()
@@ -298,9 +219,7 @@ def test_a_page_that_was_loaded_again_knows_that_it_no_longer_saves(stage: Any, 
     one = stage("a")
     note = page.get_by_text("new answers are not saved")
     expect(note).to_be_hidden()
-    one.chat._handle, one.chat._page = object(), "the page before"
-    one.chat._tell_state()
-    one.to_page()
+    one.tell("state", **one.whole | {"page": "the page before"})
     expect(note).to_be_visible()
     note.click()
     expect(page.get_by_text("Run the cell that shows this chat once more")).to_be_visible()
@@ -309,8 +228,8 @@ def test_a_page_that_was_loaded_again_knows_that_it_no_longer_saves(stage: Any, 
 def test_two_views_show_the_same(stage: Any, page: Page) -> None:
     one = stage("a")
     second = one.shown.mount_again()
-    call = one.begin()
-    one.say(call, "A cat.")
+    one.begin()
+    one.say("A cat.")
     expect(second).to_contain_text("A cat.")
     expect(page.get_by_role("log").first).to_contain_text("A cat.")
 
@@ -325,28 +244,25 @@ def test_motion_is_left_out_for_those_who_ask(stage: Any, page: Page) -> None:
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_axe_finds_nothing_to_complain_about(stage: Any, page: Page, theme: str) -> None:
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright")
-    one = stage("a question")
-    one.shown.theme(theme)
-    call = one.begin("Show code")
+    one = stage("a question", theme=theme)
+    one.begin("Show code")
     text = "See [this](https://example.org):\n\n```python\nx = 1  # one\n```\n\n> quoted\n"
-    one.say(call, "Hm.", "reasoning")
-    one.say(call, text)
-    one.end(call, reply(text, source="local", note="A tiny model.", status="error", error="Cut."))
-    one.chat._tell("refused", text="Not now.", prompt="")
+    one.say("Hm.", kind="reasoning")
+    one.say(text)
+    one.end(reply(text, source="local", note="A tiny model."), error="Cut.")
     one.chat.conversation.add_reply(
         reply("Again.", reasoning="Hm."),
-        parent_id=call.question.id,
+        parent_id="3",
         steps=[{"role": "tool", "tool_call_id": "1", "content": "3"}],
     )
     one.to_page()
     page.get_by_role("button", name="Settings").click()
-    one.chat._tell_settings("settings", {"models": True})
-    one.to_page()
+    one.carry()
+    one.hear("settings")
     expect(page.get_by_label("temperature", exact=True)).to_be_visible()
-    found = axe.Axe().run(page, options={"resultTypes": ["violations"]}).response["violations"]
-    serious = [one for one in found if one["impact"] in ("serious", "critical")]
-    assert serious == []
+    one.tell("refused", text="Not now.", prompt="")
+    expect(page.get_by_role("alert").first).to_have_text("Not now.")
+    assert violations(page, serious=True) == []
 
 
 # ------------------------------------------------------------------ again, otherwise, elsewhere
@@ -358,16 +274,16 @@ def test_an_answer_is_had_again_and_its_versions_switched(stage: Any, page: Page
     last.hover()
     last.get_by_role("button", name="Try again").click()
     assert one.sent("again") == [{"type": "again", "turn": "4"}]
-    one._to_kernel += 1  # nobody is there to answer it
-    talk = one.chat.conversation
-    talk.add_reply(reply("**Again**"), parent_id="3")
-    one.to_page()
+    one.begun()
+    one.say("**Again**")
+    one.end(reply("**Again**"))
     expect(last).to_contain_text("2 / 2")
     expect(last.locator("strong")).to_have_text("Again")
     last.get_by_role("button", name="Version before").press("Enter")
     assert one.sent("go") == [{"type": "go", "turn": "4"}]
     one.carry()
     expect(last).to_contain_text("1 / 2")
+    expect(last).not_to_contain_text("Thinking")
     expect(last).to_contain_text("B")
     expect(last.get_by_role("button", name="Next version")).to_be_focused()
     expect(page.locator(".turn")).to_have_count(4)
@@ -375,7 +291,8 @@ def test_an_answer_is_had_again_and_its_versions_switched(stage: Any, page: Page
 
 def test_another_model_is_named_before_it_is_asked(stage: Any, page: Page) -> None:
     one = stage("a")
-    one.shown.page.evaluate("fromKernel({ model: 'lab/small' })")
+    one.chat.model = "lab/small"
+    one.to_page()
     again = page.get_by_role("button", name="Try again with lab/small")
     expect(again).to_have_count(1)
 
@@ -399,16 +316,12 @@ def test_a_question_is_edited_with_the_keyboard_alone(stage: Any, page: Page) ->
 
 def test_a_question_asked_again_takes_the_place_of_its_answer(stage: Any, page: Page) -> None:
     one = stage("a")
-    call = Exchange(one.chat.conversation.turns[0], {"model": "acme/orbit"})
-    one.chat._call = call
-    with one.chat._own_change():
-        one.chat.conversation.go_to("1")
-    one.chat._tell("asked", after="1", turns=[], live=one.chat._live(call))
-    one.to_page()
-    one.say(call, "New.")
+    page.get_by_role("button", name="Try again").click()
+    one.begun()
+    one.say("New.")
     expect(page.get_by_label("Answer")).to_have_count(1)
     expect(page.get_by_role("button", name="Edit")).to_be_disabled()
-    one.end(call, reply("New."))
+    one.end(reply("New."))
     expect(page.get_by_label("Answer")).to_contain_text("2 / 2")
     expect(page.get_by_role("button", name="Edit")).to_be_enabled()
 
@@ -420,16 +333,16 @@ def test_the_drawer_opens_sets_and_closes_with_the_keyboard(stage: Any, page: Pa
     one = stage(temperature=0.5, system="Be brief.")
     gear = page.get_by_role("button", name="Settings")
     gear.press("Enter")
-    one.chat._tell_settings("settings", {})
-    one.to_page()
+    one.carry()
+    one.hear("settings")
     field = page.get_by_label("temperature", exact=True)
     expect(field).to_have_value("0.5")
     expect(page.get_by_label("System", exact=True)).to_have_value("Be brief.")
     field.fill("5")
     field.press("Tab")
     assert one.sent("set") == [{"type": "set", "name": "temperature", "value": 5}]
-    one.chat._tell_settings("set", one.sent("set")[0])
-    one.to_page()
+    one.carry()
+    one.hear("settings")
     expect(page.get_by_role("alert")).to_contain_text("takes 0 to 2")
     expect(field).to_have_attribute("aria-invalid", "true")
     expect(field).to_have_value("5")
@@ -468,53 +381,65 @@ def test_a_picture_is_shown_before_it_is_sent_and_can_be_taken_away(
     expect(page.get_by_role("img", name="cat.png")).to_be_visible()
     page.wait_for_function("sent.some((message) => message.type === 'attach')")
     sent = one.sent("attach")[0]
-    one.chat._tell_attached(sent["id"], bytes(data), "cat.png")
-    one.to_page()
+    one.carry()
+    one.hear("attached")
     one.box.press("Enter")
     assert one.sent("ask") == [{"type": "ask", "text": "", "files": [sent["id"]]}]
-    one.chat._tell("refused", text="Not now.", prompt="")
-    one.to_page()
+    one.tell("refused", text="Not now.", prompt="")
     page.get_by_role("button", name="Remove cat.png").click()
     expect(page.get_by_role("img", name="cat.png")).to_have_count(0)
     assert one.sent("detach")[0]["id"] == sent["id"]
 
 
+def see_tool(one: Any, state: str) -> None:
+    """Bring what is said of tools to the page, until the last of them is in a state."""
+    while one.hear("tool")["call"].get("state") != state:
+        pass
+
+
 def test_a_tool_asks_with_its_name_and_arguments(stage: Any, page: Page) -> None:
-    one = stage()
-    call = one.begin()
-    shown = {"id": "c", "name": EVIL, "arguments": EVIL, "result": "", "state": "asking"}
-    call.calls.append(shown)
-    one.chat._tell("tool", call=shown)
-    one.to_page()
+    def echo(text: str) -> str:
+        """Say it again."""
+        return text
+
+    one = stage(tools=[echo])
+    one.begin()
+    asked = [
+        {"id": name, "function": {"name": name, "arguments": json.dumps({"text": EVIL})}}
+        for name in (EVIL, "echo")
+    ]
+    one.said.end(Reply(tool_calls=tuple(asked), finish_reason="tool_calls"))
+    see_tool(one, "asking")
     expect(page.get_by_role("status")).to_have_text("Waiting for you")
     page.get_by_role("button", name="Run").press("Enter")
-    assert one.sent("allow") == [{"type": "allow", "id": "c", "yes": True}]
-    one.chat._tell("tool", call={**shown, "state": "ok", "result": EVIL})
-    one.to_page()
+    assert one.sent("allow") == [{"type": "allow", "id": "echo", "yes": True}]
+    one.begun()
+    see_tool(one, "ok")
     expect(page.get_by_role("button", name="Run")).to_have_count(0)
-    step = page.locator(".step")
-    step.locator("summary").click()
-    expect(step.locator("pre").last).to_have_text(EVIL)
+    unknown, run = page.locator(".step").all()
+    expect(unknown.locator("summary")).to_contain_text(EVIL)
+    run.locator("summary").click()
+    expect(run.locator("pre").last).to_have_text(EVIL)
     assert page.locator("#widget img").count() == 0
-    call.calls.clear()
-    one.end(call, reply("Done."))
+    one.end(reply("Done."))
 
 
 def test_a_picture_that_the_model_made_is_shown(stage: Any, page: Page) -> None:
     one = stage()
-    call = one.begin()
+    one.begin()
     made = "data:image/png;base64," + base64.b64encode(bytes(png(page))).decode()
     remote = "https://localhost:8/track.png"
-    one.end(call, reply("", images=(made, remote)))
+    one.end(reply("", images=(made, remote)))
     picture = page.get_by_label("Answer").get_by_role("img")
     expect(picture).to_have_count(1)
-    assert picture.evaluate("image => [image.naturalWidth, image.naturalHeight]") == [4, 4]
+    size = "image => image.decode().then(() => [image.naturalWidth, image.naturalHeight])"
+    assert picture.evaluate(size) == [4, 4]
 
 
 def test_names_of_any_script_leave_the_numbers_in_their_place(stage: Any, page: Page) -> None:
     one = stage()
-    call = one.begin()
-    one.end(call, reply("A", provider="\u05e2\u05e0\u05df \u202e"))
+    one.begin()
+    one.end(reply("A", provider="\u05e2\u05e0\u05df \u202e"))
     pieces = page.locator(".facts > span:not(.badge, .actions)")
     assert pieces.first.evaluate("piece => getComputedStyle(piece).unicodeBidi") == "isolate"
     places = [box["x"] for box in map(Locator.bounding_box, pieces.all()) if box]
@@ -523,14 +448,15 @@ def test_names_of_any_script_leave_the_numbers_in_their_place(stage: Any, page: 
 
 def test_a_remote_picture_waits_for_a_click(stage: Any, page: Page) -> None:
     one = stage()
-    call = one.begin()
+    one.begin()
     text = "![a cat](https://localhost:8/cat.png)"
-    one.say(call, text)
-    one.end(call, reply(text))
-    expect(page.get_by_role("button", name="Load image")).to_be_visible()
+    one.say(text)
+    one.end(reply(text))
+    load = page.get_by_role("button", name="Load image")
+    expect(load).to_be_visible()
     assert one.shown.refused == []
-    page.get_by_role("button", name="Load image").click()
-    page.wait_for_timeout(300)
+    with page.expect_console_message(lambda line: "ERR_FAILED" in line.text):
+        load.click()
     assert one.shown.refused == ["https://localhost:8/cat.png"]
     one.shown.refused.clear()
     one.shown.complaints.clear()
@@ -541,15 +467,13 @@ def test_a_remote_picture_waits_for_a_click(stage: Any, page: Page) -> None:
 
 def test_no_field_of_an_answer_is_taken_for_html(stage: Any, page: Page) -> None:
     one = stage()
-    call = one.begin(EVIL)
-    one.say(call, EVIL, "reasoning")
-    call.error = OrnbError(EVIL)
+    one.begin(EVIL)
+    one.say(EVIL, kind="reasoning")
     said = Reply(
         reasoning=EVIL, model=EVIL, provider=EVIL, note=EVIL, finish_reason=EVIL, images=(EVIL,)
     )
-    one.end(call, said)
-    one.chat._tell("refused", text=EVIL, prompt=EVIL)
-    one.to_page()
+    one.end(said, error=EVIL)
+    one.tell("refused", text=EVIL, prompt=EVIL)
     expect(page.locator(".bubble")).to_have_text(EVIL)
     assert page.locator("#widget img").count() == 0
     assert page.evaluate("window.hit") is None
@@ -559,15 +483,15 @@ def test_no_field_of_an_answer_is_taken_for_html(stage: Any, page: Page) -> None
 def test_a_hostile_answer_runs_nothing_and_fetches_nothing(
     stage: Any, page: Page, way: str
 ) -> None:
-    one = stage()
-    dialogs: list[str] = []
-    page.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
+    one, trap = stage(), Trap(page)
     text = "\n\n".join(HOSTILE)
     if way == "streamed":
-        call = one.begin()
+        one.begin()
+        answer = LiveAnswer()
         for i in range(0, len(text), 150):
-            one.say(call, text[i : i + 150])
-        one.end(call, reply(text))
+            answer.add(Event("text", text[i : i + 150]))
+            one.tell("delta", **(answer.patch() or {}))
+        one.tell("done", turn={"id": "2", "role": "assistant"}, change=answer.finish())
     else:
         html = render(text) if way == "whole" else reply_html(reply(text, reasoning=text))
         page.evaluate("html => { document.getElementById('widget').innerHTML = html }", html)
@@ -576,8 +500,7 @@ def test_a_hostile_answer_runs_nothing_and_fetches_nothing(
           for (const kind of ["mouseover", "mouseenter", "focus", "toggle", "load", "error"])
             element.dispatchEvent(new Event(kind)); }"""
     )
-    page.wait_for_timeout(200)
-    assert dialogs == []
+    trap.assert_nothing_happened()
     links = "links => links.map(link => link.protocol)"
     hrefs = page.eval_on_selector_all("#widget a[href]", links)
     assert set(hrefs) <= {"http:", "https:", "mailto:"}
@@ -606,7 +529,7 @@ def test_a_conversation_in_jupyterlab_lasts(lab: Any) -> None:
     lab.page.keyboard.press("Enter")
     expect(out.get_by_label("Answer")).to_have_count(2)
     last = out.get_by_label("Answer").last
-    expect(last).to_have_attribute("aria-busy", "false", timeout=15_000)
+    expect(last).to_have_attribute("aria-busy", "false")
     expect(last).to_contain_text("canned answer")
     assert notebook.locator(".jp-Cell").count() == 2
     assert notebook.python("len(chat.conversation)") == 4
@@ -629,11 +552,14 @@ def test_a_conversation_in_jupyterlab_lasts(lab: Any) -> None:
     lab.console_errors.clear()
 
 
+SETUP = "import ornb\nornb.connect(base_url={url!r})\nchat = ornb.Chat('acme/orbit')\nchat"
+
+
 @pytest.fixture
-def stalling() -> Iterator[str]:
-    """Address of a server that begins to answer and falls silent."""
+def stalling() -> Iterator[WireServer]:
+    """A server that begins to answer and falls silent."""
     with WireServer([STREAM, delta("Half an answer"), "stall"]) as server:
-        yield server.url
+        yield server
 
 
 def test_a_picture_and_a_tool_go_through_jupyterlab(lab: Any, tmp_path: Any) -> None:
@@ -667,54 +593,47 @@ def test_a_picture_and_a_tool_go_through_jupyterlab(lab: Any, tmp_path: Any) -> 
         assert sent[0]["content"][1]["image_url"]["url"].startswith("data:image/png;base64,")
 
 
-def test_stop_in_jupyterlab_ends_a_silent_answer_at_once(lab: Any, stalling: str) -> None:
-    setup = (
-        f"import ornb\nornb.connect(base_url={stalling!r})\nchat = ornb.Chat('acme/orbit')\nchat"
-    )
+def test_stop_in_jupyterlab_ends_a_silent_answer_at_once(lab: Any, stalling: WireServer) -> None:
+    setup = SETUP.format(url=stalling.url)
     notebook = lab.open([setup])
     notebook.run_all()
     out = notebook.output(0)
     out.get_by_label(BOX).fill("Hi")
     out.get_by_role("button", name="Send").click()
     expect(out.get_by_label("Answer")).to_contain_text("Half an answer")
-    began = time.perf_counter()
     out.get_by_role("button", name="Stop").click()
     expect(out.get_by_label("Answer")).to_contain_text("stopped")
-    assert time.perf_counter() - began < 1
+    assert stalling.disconnected.wait(LONGEST_S), "the connection was not cut"
     assert notebook.python("chat.conversation.head.text") == "Half an answer"
     notebook.save()
     assert "stopped" in json.dumps(notebook.outputs(0))
 
 
-def test_a_kernel_that_is_restarted_in_mid_answer_loses_nothing(lab: Any, stalling: str) -> None:
-    setup = (
-        f"import ornb\nornb.connect(base_url={stalling!r})\nchat = ornb.Chat('acme/orbit')\nchat"
-    )
+def test_a_kernel_that_is_restarted_in_mid_answer_loses_nothing(
+    lab: Any, stalling: WireServer
+) -> None:
+    setup = SETUP.format(url=stalling.url)
     notebook = lab.open([setup]).run_all()
     out = notebook.output(0)
     out.get_by_label(BOX).fill("Hi")
     out.get_by_role("button", name="Send").click()
     expect(out.get_by_label("Answer")).to_contain_text("Half an answer")
-    until = time.monotonic() + 10
-    while "Half an answer" not in json.dumps(notebook.outputs(0)) and time.monotonic() < until:
-        time.sleep(0.1)  # it is kept a moment after it is shown
+    notebook.wait_output(0, "Half an answer")  # it is kept a moment after it is shown
     lab.page.evaluate("jupyterapp.commands.execute('notebook:restart-kernel')")
-    expect(out.get_by_label("Answer")).to_contain_text("kernel ended before", timeout=20_000)
+    expect(out.get_by_label("Answer")).to_contain_text("kernel ended before")
     expect(out.get_by_label("Answer")).to_contain_text("Half an answer")
     notebook.wait_idle()
     notebook.save()
     assert "Half an answer" in json.dumps(notebook.outputs(0))
 
 
-def test_the_interrupt_button_ends_a_blocking_ask(lab: Any, stalling: str) -> None:
-    setup = (
-        f"import ornb\nornb.connect(base_url={stalling!r})\nchat = ornb.Chat('acme/orbit')\nchat"
-    )
+def test_the_interrupt_button_ends_a_blocking_ask(lab: Any, stalling: WireServer) -> None:
+    setup = SETUP.format(url=stalling.url)
     notebook = lab.open([setup, "chat.ask('Hi')"])
     notebook.start_all()
     expect(notebook.output(0).get_by_label("Answer")).to_contain_text("Half an answer")
     notebook.interrupt()
-    notebook.wait_idle(seconds=5)
+    notebook.wait_idle()
     assert notebook.errors() == ["cell 1: KeyboardInterrupt: "]
     expect(notebook.output(0).get_by_label("Answer")).to_contain_text("stopped")
 

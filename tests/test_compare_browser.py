@@ -4,117 +4,39 @@ from __future__ import annotations
 
 import json
 import re
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from playwright.sync_api import Page, expect
 
 from ornb.comparison import MIME_COMPARISON, Answers
-from ornb.errors import OrnbError
-from ornb.widgets.compare import _answers
-from ornb.wire.reply import Event, Reply, Timing, Usage
-from tests.esm import Shown, show
+from ornb.wire.reply import Reply
+from tests.axe import violations
 from tests.hostile import ANSWER, Trap
-from tests.test_compare import Heard
+from tests.stages import MODELS
+from tests.stages import timed as reply
 from tests.wire import STREAM, WireServer, delta
 
 pytestmark = pytest.mark.browser
 
-MODELS = ["acme/orbit", "acme/comet", "lab/small"]
 EVIL = '<img src="https://host.example/x.png" onerror="top.hit=1">'
 
 
-class Stage:
-    """A comparison and the page that shows it; `carry` plays the network between them."""
-
-    def __init__(self, page: Page, models: list[str], blind: bool, prompt: str) -> None:
-        answers: Answers = _answers(
-            [{"role": "user", "content": prompt}], models, blind=blind, shuffle_seed=1
-        )
-        self.page, self.it = page, Heard(answers)
-        self.it.busy = True
-        self.it.service = "api.example"
-        self.shown: Shown = show(page, self.it)
-        self._to_page = self._to_kernel = 0
-
-    def carry(self) -> None:
-        """Bring all messages and traits across, both ways."""
-        for message in self.shown.sent[self._to_kernel :]:
-            self._to_kernel += 1
-            self.it._heard(self.it, message, [])
-        self.shown.deliver()
-        self.to_page()
-
-    def to_page(self) -> None:
-        for message in self.it.__dict__.get("_out", [])[self._to_page :]:
-            self._to_page += 1
-            self.shown.message(message)
-
-    def say(self, *texts: str, kind: str = "text") -> None:
-        """Let a piece of each answer arrive; an empty one of those that say nothing."""
-        for call, text in zip(self.it._calls, texts, strict=False):
-            if text:
-                call.live.add(Event(kind, text))
-        self.it._flush()
-        self.to_page()
-
-    def end(self, place: int, reply: Reply, error: str = "") -> None:
-        """End an answer."""
-        call = self.it._calls[place]
-        call.stream = type("Ended", (), {"reply": reply, "close": lambda self: None})()
-        call.error = OrnbError(error) if error else None
-        self.it._end(call)
-        self.it._flush()  # the pacer's part
-        self.carry()
-
-    def end_all(self, *texts: str) -> None:
-        for place in range(len(self.it.models)):
-            text = texts[place] if texts else f"Answer number {place}."
-            self.say(*[""] * place, text)
-            self.end(place, reply(text, first=0.2 * (place + 1), whole=2.0 * (place + 1)))
-
-    def column(self, place: int) -> Any:
-        return self.page.get_by_role("article").nth(place)
-
-    def sent(self, kind: str) -> list[dict[str, Any]]:
-        return [message for message in self.shown.sent if message["type"] == kind]
-
-
-def reply(text: str, first: float = 0.2, whole: float = 2.0, **facts: Any) -> Reply:
-    facts = {"model": "acme/orbit-2026", "provider": "NorthCloud", "finish_reason": "stop"} | facts
-    used = Usage(22, 90, cost_usd=0.000145)
-    timing = Timing(time_to_first_token_s=first, duration_s=whole)
-    return Reply(text=text, **{"usage": used, "timing": timing, **facts})
-
-
 @pytest.fixture
-def stage(page: Page) -> Iterator[Callable[..., Stage]]:
-    made = []
-
-    def make(
-        models: list[str] = MODELS, *, blind: bool = False, prompt: str = "What is it?"
-    ) -> Stage:
-        made.append(Stage(page, models, blind, prompt))
-        made[-1].carry()
-        return made[-1]
-
-    yield make
-    for one in made:
-        one.shown.check()
+def stage(compare_stage: Any) -> Any:
+    return compare_stage
 
 
 # ------------------------------------------------------------------ what is seen
 
 
-def test_columns_are_there_before_the_kernel_can_say_anything(page: Page) -> None:
-    one = Stage(page, MODELS, False, "What is it?")
+def test_columns_are_there_before_the_kernel_can_say_anything(stage: Any, page: Page) -> None:
+    one = stage(heard=False)
     expect(page.get_by_role("article")).to_have_count(3)
     expect(page.get_by_text("What is it?")).to_be_visible()
     expect(one.column(0)).to_contain_text("acme")
     expect(one.column(0).get_by_label("Waiting for the first word")).to_be_visible()
-    one.shown.check()
 
 
 def test_answers_grow_side_by_side_and_end_with_their_facts(stage: Any, page: Page) -> None:
@@ -212,8 +134,8 @@ def test_the_reader_stays_where_they_are(stage: Any, page: Page) -> None:
     assert log.evaluate("e => e.scrollTop") == 0
     expect(log).to_have_class(re.compile("clipped"))
     log.evaluate("e => { e.scrollTop = 60 }")
-    one.say("line\n\n" * 20)
-    page.wait_for_timeout(60)
+    one.say("line\n\n" * 20 + "end\n\n")
+    expect(log).to_contain_text("end")
     assert log.evaluate("e => e.scrollTop") == 60
 
 
@@ -259,9 +181,7 @@ def test_motion_is_left_out_for_those_who_ask(stage: Any, page: Page) -> None:
 def test_axe_finds_nothing_to_complain_about(
     stage: Any, page: Page, theme: str, moment: str
 ) -> None:
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright")
-    one = stage(blind=moment in ("blind", "voted"), prompt="line\n" * 9)
-    one.shown.theme(theme)
+    one = stage(blind=moment in ("blind", "voted"), prompt="line\n" * 9, theme=theme)
     page.emulate_media(reduced_motion="reduce")  # colours at once
     one.say("Hm.", "Hm.", kind="reasoning")
     one.say("See [this](https://example.org):\n\n```python\nx = 1  # one\n```\n" + "\nline\n" * 60)
@@ -273,8 +193,7 @@ def test_axe_finds_nothing_to_complain_about(
         page.get_by_role("button", name="Choose A").click()
         one.carry()
         expect(page.get_by_text("Your choice")).to_be_visible()
-    found = axe.Axe().run(page, options={"resultTypes": ["violations"]}).response["violations"]
-    assert [f"{v['id']}: {v['nodes'][0]['html'][:120]}" for v in found] == []
+    assert violations(page) == []
 
 
 # ------------------------------------------------------------------ stopping
@@ -302,7 +221,7 @@ def test_a_stop_that_is_not_heard_says_what_else_there_is(stage: Any, page: Page
     one = stage()
     one.say("A cat.")
     page.get_by_role("button", name="Stop all").click()
-    expect(page.get_by_role("status")).to_contain_text("interrupting it stops all", timeout=3000)
+    expect(page.get_by_role("status")).to_contain_text("interrupting it stops all")
 
 
 # ------------------------------------------------------------------ the vote
@@ -329,8 +248,8 @@ def test_a_click_votes_and_reveals(stage: Any, page: Page) -> None:
     expect(one.column(1)).to_contain_text("Your choice")
     expect(page.get_by_role("status")).to_have_text(f"You chose {one.it.winner}")
     expect(one.column(1)).to_contain_text("NorthCloud")
-    for place, answer in enumerate(one.it._answers.places):
-        expect(one.column(place)).to_contain_text(answer.model.partition("/")[2])
+    for place, model in enumerate(one.it.to_json()["order"]):
+        expect(one.column(place)).to_contain_text(model.partition("/")[2])
 
 
 def test_a_letter_goes_to_its_button_and_enter_votes(stage: Any, page: Page) -> None:
@@ -369,11 +288,10 @@ def test_a_refused_vote_says_why_and_can_be_given_again(stage: Any, page: Page) 
     one = stage(blind=True)
     one.end_all()
     page.evaluate("model.set('vote', 'Z'); model.save_changes()")
-    with pytest.raises(AssertionError):
-        expect(page.get_by_role("alert")).to_be_visible(timeout=100)
+    expect(page.get_by_role("alert")).to_be_hidden()
     one.carry()
     expect(page.get_by_role("alert")).to_contain_text("give one of")
-    page.evaluate("fromKernel({vote: null})")  # the kernel says what holds
+    expect(page.get_by_role("button", name="Choose A")).to_be_visible()  # the kernel said so
     page.get_by_role("button", name="Choose A").click()
     one.carry()
     assert one.it.vote == "A"
@@ -396,20 +314,18 @@ def test_an_answer_that_is_not_there_cannot_be_chosen(stage: Any, page: Page) ->
 
 def test_a_lost_message_makes_the_page_ask_for_everything(stage: Any, page: Page) -> None:
     one = stage()
-    page.wait_for_timeout(600)  # a page that has just asked waits for its answer
-    hellos = len(one.sent("hello"))
     one.say("A cat ", "A dog ")
-    one.it._calls[0].live.add(Event("text", "that "))
-    one.it._flush()
-    one._to_page += 1  # lost
-    one.say("purrs.", "barks.")
-    assert len(one.sent("hello")) == hellos + 1
+    one.said[0].say("text", "that ")
+    one.lose()
+    one.say_until_it_greets(lambda: one.say("purrs.", "barks."))
     one.carry()
     logs = page.get_by_role("log")
-    expect(logs.nth(0)).to_have_text("A cat that purrs.", use_inner_text=True)
+    cat, dog = re.compile(r"^A cat that (purrs\.)+$"), re.compile(r"^A dog (barks\.)+$")
+    expect(logs.nth(0)).to_have_text(cat, use_inner_text=True)
     one.say(" So.")
-    expect(logs.nth(0)).to_have_text("A cat that purrs. So.", use_inner_text=True)
-    expect(logs.nth(1)).to_have_text("A dog barks.", use_inner_text=True)
+    cat = re.compile(r"^A cat that (purrs\.)+ So\.$")
+    expect(logs.nth(0)).to_have_text(cat, use_inner_text=True)
+    expect(logs.nth(1)).to_have_text(dog, use_inner_text=True)
 
 
 def test_a_link_defined_late_is_right_at_the_end(stage: Any, page: Page) -> None:
@@ -423,12 +339,15 @@ def test_a_link_defined_late_is_right_at_the_end(stage: Any, page: Page) -> None
     expect(page.get_by_text("See")).to_have_count(1)
 
 
-def test_a_page_that_is_not_heard_greets_again_and_then_rests(page: Page) -> None:
-    one = Stage(page, MODELS, False, "Hi")
+def test_a_page_that_is_not_heard_greets_again_and_then_rests(stage: Any, new_page: Any) -> None:
+    page = new_page()
+    page.clock.install()
+    one = stage(heard=False, page=page)
     assert len(one.sent("hello")) == 1
-    page.wait_for_function("sent.filter(m => m.type === 'hello').length === 2")
+    page.clock.run_for(1000)
+    assert len(one.sent("hello")) == 2
     one.carry()
-    page.wait_for_timeout(1200)
+    page.clock.run_for(10_000)
     assert len(one.sent("hello")) == 2
 
 
@@ -437,7 +356,7 @@ def test_the_ordinary_output_is_hidden_while_the_kernel_answers(stage: Any, page
     page.evaluate(
         """id => document.body.insertAdjacentHTML("beforeend",
         `<div class="jp-OutputArea-child"><p class="ornb-static-${id}">kept</p></div>`)""",
-        one.it._comparison_id,
+        one.shown.get("_comparison_id"),
     )
     kept = page.get_by_text("kept")
     expect(kept).to_be_hidden()
@@ -448,12 +367,9 @@ def test_the_ordinary_output_is_hidden_while_the_kernel_answers(stage: Any, page
 def test_a_page_that_was_loaded_again_knows_that_it_no_longer_saves(stage: Any, page: Page) -> None:
     one = stage()
     note = page.get_by_text("not saved in the notebook")
-    one.it._handle, one.it._page = type("Handle", (), {"update": lambda *a, **k: None})(), "before"
-    one.it._tell_state()
-    one.to_page()
+    one.tell("state", **one.whole | {"page": "the page before"})
     expect(note).to_be_hidden()
-    one.say("A cat.")
-    one.end(0, reply("A cat."))
+    one.tell("delta", changes={}, done={"0": {"live": False, "status": "ok"}})
     expect(note).to_be_visible()
 
 
@@ -480,9 +396,9 @@ def test_a_remote_picture_waits_for_a_click(stage: Any, page: Page) -> None:
     one.say("![a cat](https://localhost:8/cat.png)\n\nMore.\n\n")
     expect(page.get_by_role("button", name="Load image")).to_be_visible()
     assert one.shown.refused == []
-    page.get_by_role("button", name="Load image").click()
+    with page.expect_console_message(lambda line: "ERR_FAILED" in line.text):
+        page.get_by_role("button", name="Load image").click()
     expect(page.get_by_role("img", name="Image from localhost:8")).to_be_attached()
-    page.wait_for_timeout(300)
     assert one.shown.refused == ["https://localhost:8/cat.png"]
     one.shown.refused.clear()
     one.shown.complaints.clear()
@@ -491,10 +407,8 @@ def test_a_remote_picture_waits_for_a_click(stage: Any, page: Page) -> None:
 # ------------------------------------------------------------------ hostile text
 
 
-def test_no_field_of_an_answer_is_taken_for_html(page: Page) -> None:
-    trap = Trap(page)
-    one = Stage(page, [EVIL, "a/b"], False, EVIL)
-    one.carry()
+def test_no_field_of_an_answer_is_taken_for_html(stage: Any, page: Page) -> None:
+    one, trap = stage([EVIL, "a/b"], prompt=EVIL), Trap(page)
     one.say(EVIL, kind="reasoning")
     said = Reply(
         reasoning=EVIL, model=EVIL, provider=EVIL, note=EVIL, finish_reason=EVIL, images=(EVIL,)
@@ -504,13 +418,10 @@ def test_no_field_of_an_answer_is_taken_for_html(page: Page) -> None:
     expect(page.locator(".prompt")).to_have_text(EVIL)
     assert page.locator("#widget img").count() == 0
     trap.assert_nothing_happened()
-    one.shown.check()
 
 
-def test_hostile_answers_run_nothing_and_fetch_nothing(page: Page) -> None:
-    trap = Trap(page)
-    one = Stage(page, MODELS, False, "Hi")
-    one.carry()
+def test_hostile_answers_run_nothing_and_fetch_nothing(stage: Any, page: Page) -> None:
+    one, trap = stage(prompt="Hi"), Trap(page)
     for i in range(0, len(ANSWER), 700):
         one.say(ANSWER[i : i + 700], ANSWER[i : i + 700])
     one.end(0, reply(ANSWER))
@@ -580,14 +491,12 @@ def test_stop_is_heard_while_the_cell_waits(lab: Any, halves: str) -> None:
     notebook.start_all()
     out = notebook.output(1)
     expect(out.get_by_role("log").nth(1)).to_contain_text("Half an answer")
-    lab.page.wait_for_timeout(1500)  # the second greeting has been heard by now
-    began = time.perf_counter()
+    notebook.wait_said("said.heard")  # the page's greeting; what it says later is heard as well
     out.get_by_role("button", name="Stop acme/orbit").click()
     expect(out.get_by_role("article").first).to_contain_text("stopped")
-    assert time.perf_counter() - began < 2
     expect(notebook.locator(".jp-InputPrompt").nth(1)).to_have_text(re.compile(r"\[\*\]"))
     out.get_by_role("button", name="Stop all").click()
-    notebook.wait_idle(seconds=10)
+    notebook.wait_idle()
     expect(notebook.output(2)).to_contain_text("2")
     assert notebook.python("[r.text for r in both.replies.values()]") == ["Half an answer"] * 2
 
@@ -598,7 +507,7 @@ def test_the_interrupt_button_stops_all_and_keeps_the_parts(lab: Any, halves: st
     notebook.start_all()
     expect(notebook.output(1).get_by_role("log").nth(1)).to_contain_text("Half an answer")
     notebook.interrupt()
-    notebook.wait_idle(seconds=10)
+    notebook.wait_idle()
     assert notebook.errors() == ["cell 1: KeyboardInterrupt: "]
     kept = next(o["data"] for o in notebook.outputs(1) if MIME_COMPARISON in o.get("data", {}))
     assert list(Answers.from_json(kept[MIME_COMPARISON]).df["text"]) == ["Half an answer"] * 2

@@ -146,9 +146,9 @@ def test_notebook_7_runs_picker_chat_and_magic(service: str, tmp_path: Path, vis
     with serving(command, tmp_path, url):
         page, traffic = visit()
         page.goto(url)
-        page.wait_for_function("window.jupyterapp?.started", timeout=60_000)
+        page.wait_for_function("window.jupyterapp?.started")
         page.wait_for_selector(".jp-NotebookPanel .jp-CodeCell")
-        page.wait_for_function(KERNEL_IDLE, timeout=60_000)
+        page.wait_for_function(KERNEL_IDLE)
         traffic.console_errors.clear()  # Notebook's own words while it starts
         page.get_by_role("menuitem", name="Run", exact=True).click()
         page.get_by_role("menuitem", name=re.compile("^Run All Cells")).click()

@@ -6,7 +6,7 @@ import json
 import random
 import re
 from collections.abc import Callable, Iterator
-from functools import partial
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import nbformat
 import pytest
 from markdown_it import MarkdownIt
 from nbconvert import HTMLExporter
-from playwright.sync_api import Browser, ConsoleMessage, Page, Route, expect
+from playwright.sync_api import Browser, Page, expect
 
 from ornb.conversation import Conversation
 from ornb.export import save, to_notebook
@@ -35,10 +35,10 @@ from tests.hostile import (
     SCRIPTS,
     Trap,
     conversation,
+    settle,
 )
 from tests.lab import Lab, LabNotebook, Traffic
-from tests.test_chat import Heard
-from tests.test_chat_browser import Stage, reply
+from tests.stages import reply
 from tests.wire import FINISH, STREAM, WireServer, delta
 
 pytestmark = pytest.mark.browser
@@ -64,31 +64,27 @@ def blank(page: Page) -> Callable[[str], Trap]:
     return show
 
 
-def _hear(said: list[str], message: ConsoleMessage) -> None:
-    said.append(message.text)
-
-
-def _serve(body: str, route: Route) -> None:
-    route.fulfill(content_type="text/html", body=body)
-
-
 def test_the_corpus_bites_where_nothing_is_cleaned(browser: Browser) -> None:
-    """Otherwise the tests below would prove nothing."""
+    """Otherwise the tests below would prove nothing. Each has a frame and a number of its own."""
     careless = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
+    numbered = [
+        text.replace("top.hit=1", f"top.hit={number}")
+        .replace(AWAY, f"{AWAY}{number}-")
+        .replace(HERE, f"{HERE}{number}-")
+        for number, text in enumerate((SCRIPTS | HANDLERS | FETCHES).values())
+    ]
+    frames = (f'<iframe srcdoc="{escape(careless.render(text))}"></iframe>' for text in numbered)
     context = browser.new_context()
     Traffic(context)  # other hosts are refused, here too
-    context.add_init_script("Object.defineProperty(top, 'hit', {set: () => console.log('ran')})")
-    ran, fetched = set(), set()
-    for name, text in (SCRIPTS | HANDLERS | FETCHES).items():
-        page, said = context.new_page(), list[str]()
-        page.on("console", partial(_hear, said))
-        page.route(ORIGIN, partial(_serve, careless.render(text)))
-        trap = Trap(page)
-        page.goto(ORIGIN, wait_until="domcontentloaded")
-        page.wait_for_timeout(30)  # an error's handler runs a moment later
-        ran |= {name} if "ran" in said else set()
-        fetched |= {name} if trap.asked else set()
-        page.close()
+    page = context.new_page()
+    trap = Trap(page)
+    page.route(ORIGIN, lambda route: route.fulfill(content_type="text/html", body="".join(body)))
+    body = ["<script>ran = []; Object.defineProperty(top, 'hit', {set: n => ran.push(n)})</script>"]
+    body.extend(frames)
+    page.goto(ORIGIN)
+    settle(page)
+    ran = set(page.evaluate("ran"))
+    fetched = {found[1] for url in trap.asked if (found := re.search(r"[/-](\d+)-", url))}
     context.close()
     assert len(ran) > 15, sorted(ran)
     assert len(fetched) > 15, sorted(fetched)
@@ -127,28 +123,25 @@ def test_no_field_of_a_conversation_does_anything(blank: Any) -> None:
     blank(body).assert_tame("main > div")
 
 
-def test_a_live_answers_sources_lead_where_they_say(page: Page) -> None:
-    one = Stage(page, Heard("acme/orbit"))
-    one.carry()
+def test_a_live_answers_sources_lead_where_they_say(chat_stage: Any, page: Page) -> None:
+    one = chat_stage()
     honest = {"url": "https://good.example/", "title": "Your bank"}
     cited = [{"url_citation": {"url": url, "title": "Your bank"}} for url in ODD_HOSTS]
     trap = Trap(page)
-    one.end(one.begin(), reply("x", annotations=(*cited, {"url_citation": honest})))
+    one.begin()
+    one.end(reply("x", annotations=(*cited, {"url_citation": honest})))
     expect(page.locator(".sources li").last).to_contain_text("good.example")
     trap.assert_tame(".sources")
     assert page.locator(".sources a").count() == 3  # an alphabet and a user's name are told
 
 
 @pytest.mark.parametrize("name", CALLS)
-def test_what_a_person_allows_is_what_runs(page: Page, name: str) -> None:
+def test_what_a_person_allows_is_what_runs(chat_stage: Any, page: Page, name: str) -> None:
     """Every letter of it, in the order in which it runs."""
-    one = Stage(page, Heard("acme/orbit"))
-    one.carry()
-    call = one.begin()
+    one = chat_stage()
+    one.begin()
     asked = {"id": "c", "function": {"name": "delete\u202e", "arguments": CALLS[name]}}
-    call.calls.append({**call_for_page(asked), "state": "asking"})
-    one.chat._tell("tool", call=call.calls[-1])
-    one.to_page()
+    one.tell("tool", call={**call_for_page(asked), "state": "asking"})
     shown = page.get_by_label("Arguments", exact=True)
     expect(page.get_by_role("button", name="Run")).to_be_visible()
     text = shown.inner_text()
@@ -203,7 +196,7 @@ def cut(text: str, chance: random.Random, longest: int = 400) -> Iterator[str]:
         at += size
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def attacker() -> Iterator[str]:
     """Address of a service whose every answer is the corpus."""
     pieces = [delta(piece) for piece in cut(ANSWER, random.Random(7))]
@@ -212,14 +205,17 @@ def attacker() -> Iterator[str]:
         yield server.url
 
 
+@pytest.fixture(scope="module")
+def talk(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A file of a conversation with the corpus."""
+    return str(save(conversation(ANSWER), tmp_path_factory.mktemp("talk") / "talk.json"))
+
+
 @pytest.fixture
-def attacked(lab: Lab, attacker: str, tmp_path: Path) -> tuple[LabNotebook, Trap]:
+def attacked(lab_as_left: Lab, attacker: str, talk: str) -> tuple[LabNotebook, Trap]:
     """A notebook whose every way to an answer shows the corpus; trusted, as it ran."""
-    trap = Trap(lab.page)
-    talk = str(save(conversation(ANSWER), tmp_path / "talk.json"))
-    notebook = lab.open([cell.format(url=attacker, talk=talk) for cell in CELLS])
-    notebook.run_all()
-    return notebook, trap
+    trap = Trap(lab_as_left.page)
+    return lab_as_left.ran(*(cell.format(url=attacker, talk=talk) for cell in CELLS)), trap
 
 
 def test_a_trusted_notebook_is_not_touched(attacked: tuple[LabNotebook, Trap]) -> None:
@@ -239,24 +235,6 @@ def test_a_trusted_notebook_is_not_touched(attacked: tuple[LabNotebook, Trap]) -
     assert notebook.python("len(chat.conversation)") == 2
 
 
-@pytest.mark.parametrize("trusted", [True, False], ids=["trusted", "untrusted"])
-def test_a_reopened_notebook_is_not_touched(
-    lab: Lab, attacked: tuple[LabNotebook, Trap], trusted: bool
-) -> None:
-    notebook, trap = attacked
-    notebook.save()
-    if not trusted:  # as it comes from somebody else: what it holds is not what was signed here
-        data = json.loads(notebook.file.read_text(encoding="utf-8"))
-        data["cells"][3]["outputs"][-1]["data"]["text/plain"] += " changed"
-        notebook.file.write_text(json.dumps(data), encoding="utf-8")
-    notebook = notebook.close_and_reopen()
-    shown = notebook.locator(f".jp-mod-trusted {STATIC}")
-    expect(shown).to_have_count(5 if trusted else 0)
-    expect(notebook.locator(STATIC)).to_have_count(5)
-    trap.assert_tame(STATIC)
-    lab.console_errors.clear()  # JupyterLab's own, of the widget that is gone
-
-
 def test_an_exported_page_is_not_touched(
     attacked: tuple[LabNotebook, Trap], new_page: Callable[..., Page], tmp_path: Path
 ) -> None:
@@ -267,6 +245,25 @@ def test_an_exported_page_is_not_touched(
     page.reload()
     assert page.locator(STATIC).count() == 5
     trap.assert_tame(STATIC)
+
+
+def test_a_reopened_notebook_is_not_touched_be_it_trusted_or_not(
+    attacked: tuple[LabNotebook, Trap],
+) -> None:
+    notebook, trap = attacked
+    notebook.save()
+    notebook = notebook.close_and_reopen()
+    expect(notebook.locator(f".jp-mod-trusted {STATIC}")).to_have_count(5)
+    trap.assert_tame(STATIC)
+    # As it comes from somebody else: what it holds is not what was signed here.
+    data = json.loads(notebook.file.read_text(encoding="utf-8"))
+    data["cells"][3]["outputs"][-1]["data"]["text/plain"] += " changed"
+    notebook.file.write_text(json.dumps(data), encoding="utf-8")
+    notebook = notebook.close_and_reopen()
+    expect(notebook.locator(STATIC)).to_have_count(5)
+    expect(notebook.locator(f".jp-mod-trusted {STATIC}")).to_have_count(0)
+    trap.assert_tame(STATIC)
+    notebook.lab.console_errors.clear()  # JupyterLab's own, of the widget that is gone
 
 
 def test_a_notebook_made_of_a_hostile_conversation_is_not_touched(lab: Lab) -> None:

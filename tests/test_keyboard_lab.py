@@ -74,7 +74,7 @@ def test_from_the_picker_to_a_stopped_answer_to_the_file_without_a_mouse(lab: La
         keys.press("Enter")
         answer = chat.get_by_label("Answer")
         expect(answer).to_contain_text("Half an answer")
-        page.wait_for_timeout(800)  # the page has greeted twice by now
+        notebook.wait_said("said.type === 'pong'")  # what the page says now is heard
         tab_to(page, "Stop")
         keys.press("Enter")
         expect(answer).to_contain_text("stopped")

@@ -90,10 +90,10 @@ def test_failing_cell_fails_the_run_by_name(lab: Lab) -> None:
 
 
 def test_interrupt_ends_a_running_cell(lab: Lab) -> None:
-    notebook = lab.open(["print('started', flush=True)\nimport time; time.sleep(60)"]).start_all()
+    notebook = lab.open(["print('started', flush=True)\nimport time; time.sleep(600)"]).start_all()
     expect(notebook.output(0)).to_contain_text("started")
     notebook.interrupt()
-    notebook.wait_idle(seconds=20)
+    notebook.wait_idle()
     assert notebook.errors() == ["cell 0: KeyboardInterrupt: "]
 
 

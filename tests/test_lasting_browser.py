@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import shutil
 from pathlib import Path
@@ -38,26 +39,30 @@ GONE = "Error displaying widget: model not found"
 GO_ON = "ornb.Chat.reopen("
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def service() -> Any:
     with ChatServer([STREAM, delta(ANSWER), FINISH]) as server:
         yield server.url
 
 
 @pytest.fixture
-def saved(lab: Lab, service: str) -> LabNotebook:
+def saved(lab_as_left: Lab, service: str) -> LabNotebook:
     """A notebook with two questions and answers, run and saved."""
-    notebook = lab.open([cell.format(url=service) for cell in CELLS])
-    notebook.run_all()
+    notebook = lab_as_left.ran(*(cell.format(url=service) for cell in CELLS))
     notebook.save()
     return notebook
 
 
-@pytest.fixture
-def executed(service: str, tmp_path: Path) -> nbformat.NotebookNode:
-    """The same, run without a browser; that stores the state of the widgets in it."""
+@pytest.fixture(scope="module")
+def ran(service: str, tmp_path_factory: pytest.TempPathFactory) -> nbformat.NotebookNode:
     notebook = notebook_of([cell.format(url=service) for cell in CELLS])
-    return run_headless(notebook, tmp_path)
+    return run_headless(notebook, tmp_path_factory.mktemp("executed"))
+
+
+@pytest.fixture
+def executed(ran: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """The same, run without a browser; that stores the state of the widgets in it."""
+    return copy.deepcopy(ran)
 
 
 def assert_whole(shown: Locator, *, math: bool = True) -> None:
@@ -88,7 +93,7 @@ def test_a_reload_with_the_kernel_brings_the_chat_back(saved: LabNotebook) -> No
 
 
 def test_a_notebook_without_its_kernel_shows_the_conversation_and_no_error(
-    lab: Lab, saved: LabNotebook
+    saved: LabNotebook,
 ) -> None:
     notebook = saved.close_and_reopen()
     out = notebook.output(0)
@@ -96,11 +101,11 @@ def test_a_notebook_without_its_kernel_shows_the_conversation_and_no_error(
     expect(out.get_by_text(GONE)).to_be_hidden()
     expect(out.get_by_text(GO_ON)).to_be_visible()
     assert_whole(out.locator(".ornb-static"))
-    assert all("widget model not found" in line for line in lab.console_errors)
-    lab.console_errors.clear()
+    assert all("widget model not found" in line for line in saved.lab.console_errors)
+    saved.lab.console_errors.clear()
 
 
-def test_a_strangers_notebook_shows_the_conversation(lab: Lab, saved: LabNotebook) -> None:
+def test_a_strangers_notebook_shows_the_conversation(saved: LabNotebook) -> None:
     """Untrusted HTML loses MathML and our rule; JupyterLab shows the widget's plain text."""
     data = json.loads(saved.file.read_text(encoding="utf-8"))
     data["cells"][0]["outputs"][-1]["data"]["text/plain"] += "."

@@ -27,7 +27,7 @@ def test_is_read_and_then_runs_in_jupyterlab(lab: Any, path: Path) -> None:
     drawn = notebook.locator(".js-plotly-plot .plot-container")
     for runs in range(3):
         if runs:
-            notebook.run_all(seconds=120)
+            notebook.run_all()
         expect(drawn).to_have_count(figures)
         expect(notebook.panel).not_to_contain_text("Error displaying widget")
         expect(notebook.panel).not_to_contain_text("Loading widget")

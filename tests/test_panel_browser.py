@@ -9,7 +9,7 @@ from playwright.sync_api import expect
 
 from ornb.ledger.tracker import UsageTracker
 from ornb.widgets.panel import UsagePanel
-from tests.esm import show
+from tests.axe import violations
 from tests.test_panel import HOSTILE, reply
 
 pytestmark = pytest.mark.browser
@@ -21,27 +21,11 @@ BUDGETS = [
 ]
 
 
-@pytest.fixture
-def draw(page):
-    """Draw a panel in a bare page; at the end nothing may have gone wrong in it."""
-    drawn = []
-
-    def make(panel, **options):
-        drawn.append(show(page, panel, **options))
-        return drawn[-1]
-
-    yield make
-    for shown in drawn:
-        shown.check()
-        shown.widget.close()
-
-
 def state(name):
     """A panel in one of its states, which looks only when it is told to."""
     tracker = UsageTracker()
     panel = UsagePanel(tracker)
-    for stop in panel._stops:
-        stop()
+    panel.close()
     if name in ("full", "trouble"):
         for n in range(12):
             ends = {3: "error", 5: "stopped"}
@@ -144,9 +128,10 @@ def test_the_button_asks_the_kernel(draw, page):
     assert shown.sent == [{"type": "refresh"}]
 
 
-def test_the_minute_passes_and_the_kernel_is_asked(draw, page):
+def test_the_minute_passes_and_the_kernel_is_asked(draw, new_page):
+    page = new_page()
     page.clock.install()
-    shown = draw(state("full"))
+    shown = draw(state("full"), page=page)
     assert shown.sent == []
     page.clock.run_for(62_000)
     assert shown.sent == [{"type": "look"}]
@@ -191,10 +176,8 @@ def test_two_views_of_one_panel_agree(draw, page):
 @pytest.mark.parametrize("theme", ["light", "dark", None])
 @pytest.mark.parametrize("name", STATES)
 def test_axe_finds_nothing_to_complain_about(draw, page, theme, name):
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright")
     draw(state(name), theme=theme)
-    result = axe.Axe().run(page, options={"resultTypes": ["violations"]})
-    assert result.violations_count == 0, result.generate_report()
+    assert violations(page) == []
 
 
 @pytest.mark.parametrize("width", [1000, 760, 560, 320])

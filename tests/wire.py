@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
-STALL_S = 60.0
+STALL_S = 600.0
 """A silence that nobody can mistake for that of a busy machine."""
 
 Step = bytes | float | str

@@ -667,7 +667,7 @@ def is_openrouter(url: str) -> bool:
     return host == "openrouter.ai" or host.endswith(".openrouter.ai")
 
 
-_NAMED_SECRET = re.compile("key|token|auth|secret|pass|cookie|cred", re.IGNORECASE)
+_NAMED_SECRET = re.compile("(?<!port)key|token|auth|secret|pass|cookie|cred", re.IGNORECASE)
 _WORDS = re.compile(r"""[^\s"'{}\[\],;:=&?]+""")
 
 
@@ -695,7 +695,7 @@ def secret_words(name: str, value: str) -> set[str]:
     named = _NAMED_SECRET.search(name) is not None
     return {
         word
-        for word in (value, *_WORDS.findall(value))
+        for word in (value, *value.split(), *_WORDS.findall(value))
         if len(word) >= 2 * SHORTEST_KEY
         or (len(word) >= SHORTEST_KEY and (named or re.search(r"\d.*[^\W\d]|[^\W\d].*\d", word)))
     }

@@ -302,6 +302,32 @@ def test_what_was_spent_is_kept_where_it_is_told_after_the_error() -> None:
     assert "Upstream went away" in reply.error
 
 
+@pytest.mark.parametrize("field", ["content", "reasoning", "refusal"])
+def test_a_character_that_is_cut_in_two_is_put_together(field) -> None:
+    """JavaScript's texts are halves of characters, and a server may cut between them."""
+    reply = streamed({field: "A \ud83d"}, {"role": "assistant"}, {field: "\ude42 cat."})
+    said = reply.reasoning if field == "reasoning" else reply.text
+    assert said == "A \U0001f642 cat."
+
+
+def test_events_hold_no_half_of_a_character() -> None:
+    assembly = Assembly()
+    pieces = [{"choices": [{"delta": {"content": text}}]} for text in ("\ud83d", "\ude42!\ud83d")]
+    events = [event.text for piece in pieces for event in assembly.take(piece, "{}", 0.0)]
+    assert events == ["\U0001f642!"]
+    assert assembly.reply.text == "\U0001f642!\ud83d", "what came is kept"
+
+
+def test_a_character_that_is_cut_in_two_is_put_together_in_what_goes_back() -> None:
+    pieces = [{"index": 0, "type": "reasoning.text", "text": half} for half in ("\ud83d", "\ude42")]
+    reply = streamed(
+        {"tool_calls": [call(0, "a", "get", "\ud83d")], "reasoning_details": pieces[:1]},
+        {"tool_calls": [call(0, None, None, "\ude42")], "reasoning_details": pieces[1:]},
+    )
+    assert calls_of(reply) == [("a", "get", "\U0001f642")]
+    assert reply.reasoning_details[0]["text"] == "\U0001f642"
+
+
 def test_two_choices_are_never_mixed() -> None:
     def of(index, finish=None, **delta):
         return event(choices=[{"index": index, "delta": delta, "finish_reason": finish}])

@@ -49,6 +49,7 @@ class Assembly:
         self._text: list[str] = []
         self._reasoning: list[str] = []
         self._refusal: list[str] = []
+        self._half: dict[str, str] = {}  # of a last character; JavaScript's texts are cut so
         self._thinks_in_details = True
         self._in_pieces = False
         self._chunks: list[str] = []
@@ -71,9 +72,9 @@ class Assembly:
         """What has arrived so far."""
         about = self._about
         return Reply(
-            text="".join(self._text),
-            reasoning="".join(self._reasoning),
-            refusal="".join(self._refusal),
+            text="".join(self._text) + self._half.get("text", ""),
+            reasoning="".join(self._reasoning) + self._half.get("reasoning", ""),
+            refusal=_paired("".join(self._refusal)),
             images=tuple(self._images),
             annotations=tuple(self._annotations.values()),
             tool_calls=tuple(self._calls()),
@@ -168,8 +169,9 @@ class Assembly:
         if reasoning and isinstance(reasoning, str):
             self.first_token_at = self.first_token_at or now
             self.first_reasoning_at = self.first_reasoning_at or now
-            self._reasoning.append(reasoning)
-            events.append(Event("reasoning", reasoning))
+            if reasoning := self._whole("reasoning", reasoning):
+                self._reasoning.append(reasoning)
+                events.append(Event("reasoning", reasoning))
         if not content and "audio" in delta:  # what a voice says
             audio = delta["audio"]
             content = audio.get("transcript") if isinstance(audio, dict) else None
@@ -184,8 +186,18 @@ class Assembly:
     def _say(self, text: str, now: float, events: list[Event]) -> None:
         self.first_token_at = self.first_token_at or now
         self.first_answer_at = self.first_answer_at or now
-        self._text.append(text)
-        events.append(Event("text", text))
+        if text := self._whole("text", text):
+            self._text.append(text)
+            events.append(Event("text", text))
+
+    def _whole(self, kind: str, text: str) -> str:
+        """The text but for a half of a character at its end, which waits for the other."""
+        half = self._half.pop(kind, "")
+        if half or text[-1] >= "\ud800":
+            text = _paired(half + text)
+            if "\ud800" <= text[-1] <= "\udbff":
+                self._half[kind], text = text[-1], text[:-1]
+        return text
 
     def _take_rarer(self, delta: dict[str, Any], events: list[Event], *, whole: bool) -> None:
         for n, call in enumerate(_dicts(delta.get("tool_calls"))):
@@ -232,7 +244,8 @@ class Assembly:
         call["id"] = call["id"] or told
         if call["function"]["name"] != name:  # else it is repeated whole
             call["function"]["name"] += name
-        call["function"]["arguments"] += _as_text(function.get("arguments"))
+        arguments = _as_text(function.get("arguments"))
+        call["function"]["arguments"] = _joined(call["function"]["arguments"], arguments)
 
     def _call_of(self, index: int | None, told: str | None, name: str) -> int | None:
         """Say which of the calls so far a piece goes on with; none if it begins a new one."""
@@ -257,7 +270,7 @@ class Assembly:
         for key, value in piece.items():
             before = detail.get(key)
             if key in _GROWS and isinstance(value, str):
-                detail[key] = before + value if isinstance(before, str) else value
+                detail[key] = _joined(before, value) if isinstance(before, str) else value
             elif value is not None or key not in detail:
                 detail[key] = value
 
@@ -329,8 +342,10 @@ def _text_of(parts: Any, *kinds: str) -> str:
         kind = part.get("type", "text")
         if kind in kinds:
             value = part.get("text") or part.get(kind)
-            texts.append(_text_of(value, "text") if isinstance(value, list) else _as_text(value))
-    return "".join(texts)
+            if isinstance(value, list):
+                value = _text_of(value, "text")
+            texts += [value] if isinstance(value, str) else []
+    return _paired("".join(texts))
 
 
 def _thoughts(details: Any) -> str:
@@ -350,6 +365,16 @@ def _index(piece: Mapping[str, Any]) -> int | None:
 def _id(piece: Mapping[str, Any]) -> str | None:
     told = piece.get("id")
     return str(told) if isinstance(told, str | int) and told != "" else None
+
+
+def _joined(before: str, piece: str) -> str:
+    text = before + piece
+    return _paired(text) if "\udc00" <= piece[:1] <= "\udfff" else text
+
+
+def _paired(text: str) -> str:
+    """The same with the halves of each character that was cut put together."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
 
 
 def _as_text(value: Any) -> str:

@@ -88,7 +88,7 @@ class Assembly:
             native_finish_reason=self._native_finish_reason,
             service_tier=_word(about.get("service_tier")),
             metadata=_word(about.get("openrouter_metadata"), dict),
-            blocked=blocked(about),
+            blocked=_blocked(about),
             raw_chunks=tuple(self._chunks),
             **{"generation_id": self.served.get("id"), **self.outcome},
         )
@@ -288,7 +288,7 @@ class Assembly:
         return None
 
 
-def blocked(about: Mapping[str, Any]) -> str | None:
+def _blocked(about: Mapping[str, Any]) -> str | None:
     """Say which of the service's safeguards held something of an answer back, and why."""
     alignment = about.get("alignment")
     calls = _dicts(alignment.get("calls")) if isinstance(alignment, dict) else []

@@ -5,7 +5,7 @@
 # make record  run the notebooks on the local model, and keep its answers in notebooks/recordings
 # make notebooks   run them on those recordings, at once, and keep their outputs
 # make bench   run every benchmark, beside what others do; the table goes to benchmarks/README.md
-# make test-matrix   the quick half with the oldest and the newest libraries, and other front ends
+# make test-matrix   the quick half with the oldest and the newest libraries, other front ends, LiteLLM
 # make fuzz    feed odd input to parsers and renderers for SECONDS=60
 # make soak    20,000 calls, 500 turns, 100 widgets, an hour's answer: what stays flat over hours
 # make docs    build the site of docs in site/, and check its links
@@ -52,16 +52,18 @@ check: $(VENV)/.test
 
 # Each environment is made once, and again when the dependencies change. In the oldest one libraries
 # meet neighbours younger than they are, and warn of them: that is no fault of ornb's.
-test-matrix: $(VENV)/.test .venv-oldest/.done .venv-newest/.done .venv-elsewhere/.done
+test-matrix: $(VENV)/.test .venv-oldest/.done .venv-newest/.done .venv-elsewhere/.done .venv-litellm/.done
 	.venv-oldest/bin/python -m pytest $(WORKERS) -m "not browser and not slow and not long" -W default $(ARGS)
 	.venv-newest/bin/python -m pytest $(WORKERS) -m "not browser and not slow and not long" $(ARGS)
 	@$(PY) tools/system.py browser
 	ORNB_REQUIRE_BROWSER=1 $(PY) -m pytest tests/test_elsewhere.py tests/test_elsewhere_browser.py
+	$(PY) -m pytest tests/test_litellm.py
 
 .venv-oldest/.done: wanted = --editable ".[test]" --constraint .venv-oldest/constraints
 .venv-newest/.done: wanted = --upgrade --upgrade-strategy eager --editable ".[test]" pyarrow
 .venv-elsewhere/.done: wanted = --editable . notebook voila papermill marimo
-.venv-oldest/.done .venv-newest/.done .venv-elsewhere/.done: $(VENV)/.made pyproject.toml
+.venv-litellm/.done: wanted = "litellm[proxy]"
+.venv-oldest/.done .venv-newest/.done .venv-elsewhere/.done .venv-litellm/.done: $(VENV)/.made pyproject.toml
 	@echo "Making $(@D) (some minutes the first time) ..."
 	@$(PY) -m venv --clear $(@D)
 	@$(PY) tools/oldest.py > $(@D)/constraints
@@ -94,7 +96,7 @@ fuzz: $(VENV)/.test
 	ORNB_NEW_CASES=1 $(PY) -m pytest $(WORKERS) -m hypothesis
 
 clean:
-	rm -rf $(VENV) .venv-peers .venv-oldest .venv-newest .venv-elsewhere build dist site test-results .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-peers .venv-oldest .venv-newest .venv-elsewhere .venv-litellm build dist site test-results .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Fetched once into the user's cache, and looked at each time: it may have been cleared.

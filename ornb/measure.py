@@ -39,6 +39,7 @@ from .ledger.budget import budget
 from .ledger.tracker import USAGE_COLUMNS, UsageTracker
 from .measure_plan import MARK, checked_cap, plan_of, price_of
 from .wire.body import text_of
+from .wire.reply import ONE_PIECE
 from .wire.transport import Wire
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def _described(names: str) -> dict[str, Column]:
 MEASURE_COLUMNS = _described(
     "order burst started_at model served_model provider source prompt repeat concurrency "
     "connection warmup warm connection_reused queued_s connect_s time_to_first_byte_s "
-    "time_to_first_reasoning_s time_to_first_token_s time_to_first_answer_s gap_p50_s "
+    "arrival time_to_first_reasoning_s time_to_first_token_s time_to_first_answer_s gap_p50_s "
     "gap_p95_s gaps_s duration_s tokens_per_second tokens_per_second_after_first "
     "server_time_to_first_token_s prompt_tokens completion_tokens reasoning_tokens "
     "cached_tokens cost_usd byok_usd cost_source estimate_usd finish_reason status error "
@@ -418,7 +419,8 @@ def _raise_first(futures: Iterable[Future[None]]) -> None:
 
 def _row(shot: _Shot, reply: Reply, order: int, called: bool) -> dict[str, Any]:
     """What the usage table does not have."""
-    burst, timing, moments = shot.burst, reply.timing, shot.read_at
+    burst, timing = shot.burst, reply.timing
+    moments = [] if timing.arrival == ONE_PIECE else shot.read_at
     gaps = np.diff(moments) if len(moments) > 1 else np.array([])
     p50, p95 = np.quantile(gaps, [0.5, 0.95]).tolist() if len(gaps) else (None, None)
     return {

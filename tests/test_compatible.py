@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
+from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
@@ -25,6 +26,7 @@ from ornb import errors
 from ornb.catalog import to_frame
 from ornb.offline import model as local_model
 from ornb.offline.engine import Engine
+from ornb.text.figures import figures
 from ornb.wire.dialects import with_info
 
 NAME = "acme-7b:latest"
@@ -274,6 +276,133 @@ def test_of_several_deployments_the_dearest_bounds_and_the_shortest_fits() -> No
     answers["/v1/model/info"] = {"data": [PRICED, {**PRICED, "model_info": unpriced}]}
     with serving(answers):
         assert pd.isna(ornb.models().loc["gpt-4o-mini", "completion_usd_per_million"])
+
+
+# ------------------------------------------------------------------ what it cost, how it came
+
+SAID = "This answer is long enough that no model which streams would send all of it in one go. "
+USED = {"prompt_tokens": 22, "completion_tokens": 9, "total_tokens": 31}
+SIBLINGS = {
+    "x_litellm_version": "1.108.7",
+    "x_litellm_response_cost_original": "0.0",
+    "x_litellm_response_cost_input": "0.0",
+    "x_litellm_key_spend": "0.0",
+}
+
+
+def answering(*, streamed: bool, used: dict[str, Any] = USED, **headers: str) -> list[bytes]:
+    """As LiteLLM does: the count, and what it reckons, in a last piece that has a choice."""
+    if not streamed:
+        choice = {"index": 0, "message": {"content": SAID}, "finish_reason": "stop"}
+        return [whole({"model": "m", "choices": [choice], "usage": used}, **headers)]
+    begin = head(200, "text/event-stream", Transfer_Encoding="chunked", **headers) + b"\r\n"
+    last = event(model="m", choices=[{"index": 0, "delta": {}}], usage=used)
+    return [begin, said(content=SAID), said("stop"), last, DONE, END]
+
+
+def ask(steps: list[Any], *, streamed: bool) -> ornb.Reply:
+    with serving({"/v1/chat/completions": lambda body: steps, **LITELLM}):
+        if streamed:
+            return ornb.ask("Hi", "gpt-4o-mini")
+        return ornb.client().chat("Hi", "gpt-4o-mini")
+
+
+@pytest.mark.parametrize("streamed", [True, False])
+@pytest.mark.parametrize("in_header", [True, False])
+def test_what_a_proxy_reckons_is_no_bill(streamed: bool, in_header: bool) -> None:
+    """On plain answers in a header; on streams in the count, by releases of late 2026."""
+    if streamed and in_header:
+        pytest.skip("it has no such header on streams")
+    headers = {**SIBLINGS, "x_litellm_response_cost": "8.7e-06"} if in_header else SIBLINGS
+    used = USED if in_header else {**USED, "cost": 8.7e-06}
+    reply = ask(answering(streamed=streamed, used=used, **headers), streamed=streamed)
+    assert reply.cost_usd == reply.proxy_cost_usd == 8.7e-06
+    assert "$0.0000087 reckoned by the proxy" in repr(reply)
+    assert "billed" not in repr(reply)
+    row = ornb.usage.df.iloc[-1]
+    assert (row["cost_usd"], row["cost_source"]) == (8.7e-06, "proxy")
+    assert row["estimate_usd"] == pytest.approx(8.7e-06)
+    assert "$0.0000087 reckoned by a proxy" in repr(ornb.usage)
+    assert ornb.usage.totals().of("live").proxy_usd == Decimal("0.0000087")
+
+
+@pytest.mark.parametrize("streamed", [True, False])
+def test_a_proxy_that_knows_no_price_reckons_nothing_which_is_not_0(streamed: bool) -> None:
+    reply = ask(answering(streamed=streamed, **SIBLINGS), streamed=streamed)
+    assert reply.cost_usd is None
+    assert ornb.usage.df["cost_source"].tolist() == ["estimated"]
+
+
+def test_a_proxys_reckoning_outlives_the_kernel_and_is_in_a_batch(tmp_path: Path) -> None:
+    headers = {**SIBLINGS, "x_litellm_response_cost": "8.7e-06"}
+    steps = answering(streamed=True, used={**USED, "cost": 8.7e-06}, **SIBLINGS)
+    with serving({"/v1/chat/completions": lambda body: steps, **LITELLM}):
+        store = ornb.usage.persist(tmp_path / "usage.sqlite")
+        table = ornb.batch(["a"], model="gpt-4o-mini", store=tmp_path / "b.sqlite", progress=False)
+        again = ornb.batch(["a"], model="gpt-4o-mini", store=tmp_path / "b.sqlite", progress=False)
+        kept = ornb.usage.history()
+        with ornb.record(tmp_path / "lesson.jsonl"):
+            steps = answering(streamed=False, **headers)
+            ornb.client().chat("Hi", "gpt-4o-mini")
+        store.close()
+        ornb.usage._store = None
+    assert table["cost_source"].tolist() == kept["cost_source"].tolist() == ["proxy"]
+    assert again[["status", "cost_usd", "cost_source"]].values.tolist() == [
+        ["cached", 8.7e-06, "proxy"]
+    ], "what it cost when it was asked"
+    with ornb.replay(tmp_path / "lesson.jsonl", pace="instant"):
+        replayed = ornb.client().chat("Hi", "gpt-4o-mini")
+    assert replayed.proxy_cost_usd == 8.7e-06
+    assert "when recorded" in repr(replayed)
+
+
+WORDS = SAID.split()
+CAME: dict[str, tuple[list[Any], str]] = {
+    "one piece, as optillm sends it": (answering(streamed=True), "in one piece"),
+    "all pieces at once, as behind a proxy that buffers": (
+        [
+            STREAM,
+            b"".join([*(said(content=f"{word} ") for word in WORDS), said("stop"), DONE]),
+            END,
+        ],
+        "in one piece",
+    ),
+    "as JSON, though a stream was asked for": (answering(streamed=False), "in one piece"),
+    "in pieces": (
+        [STREAM, said(content=SAID[:40]), 0.1, said(content=SAID[40:]), said("stop"), DONE, END],
+        "in pieces",
+    ),
+    "a short one": ([STREAM, said(content="Yes."), said("stop"), DONE, END], "in pieces"),
+}
+
+
+@pytest.mark.parametrize(("steps", "how"), CAME.values(), ids=CAME)
+def test_an_answer_in_one_piece_has_no_first_token_and_no_rate(steps: list[Any], how: str) -> None:
+    with serving({"/v1/chat/completions": lambda body: [0.05, *steps], **LITELLM}):
+        reply = ornb.ask("Hi", "gpt-4o-mini")
+        row = ornb.usage.df.iloc[-1]
+        times = ornb.measure("gpt-4o-mini", "Hi", repeats=1, warmup=0, progress=False).iloc[0]
+    timing, held_back = reply.timing, how == "in one piece"
+    assert timing.arrival == row["arrival"] == times["arrival"] == how
+    assert (timing.time_to_first_token_s is None) == held_back
+    assert (timing.time_to_first_answer_s is None) == held_back
+    assert (timing.tokens_per_second(9) is None) == held_back
+    assert ("came in one piece" in repr(reply)) == held_back
+    assert timing.duration_s > 0.05
+    if held_back:
+        for name in ("time_to_first_token_s", "tokens_per_second"):
+            assert pd.isna(row[name])
+            assert pd.isna(times[name])
+        assert times["gaps_s"] == ()
+        assert [each.remark for each in figures(reply, None) if each.key == "first"] == [
+            "came in one piece"
+        ]
+
+
+def test_what_was_not_asked_to_stream_came_whole() -> None:
+    reply = ask(answering(streamed=False), streamed=False)
+    assert (reply.timing.arrival, reply.timing.time_to_first_token_s) == ("whole", None)
+    assert reply.timing.tokens_per_second(9) > 0
 
 
 JSON = st.recursive(

@@ -11,6 +11,7 @@ import pandas as pd
 from .. import columns as c
 from ..columns import Column
 from ..errors import ConfigError, SchemaMismatch
+from ..ledger.table import COST_SOURCES
 from ..request.hints import has_pydantic_methods
 from ..request.structured import parse, schema_of
 from ..wire.reply import Reply
@@ -41,7 +42,7 @@ BATCH_COLUMNS: dict[str, Column] = {
     "byok_usd": Column(
         "float64", "USD that a provider took from a key of your own; beside cost_usd, not in it"
     ),
-    "cost_source": Column("str", "the best figure there is: billed, estimated or unknown"),
+    "cost_source": Column("str", COST_SOURCES),
     "estimate_usd": Column("float64", "USD by the listed prices of the model asked for"),
     "time_to_first_token_s": Column("float64", "seconds to the first text, reasoning included"),
     "duration_s": Column("float64", "seconds from sending to the last byte"),
@@ -68,6 +69,7 @@ class Answer:
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     cost_usd: float | None = None
+    cost_source: str | None = None
     byok_usd: float | None = None
     estimate_usd: float | None = None
     time_to_first_token_s: float | None = None
@@ -125,6 +127,7 @@ class Answer:
             prompt_tokens=None,
             completion_tokens=None,
             cost_usd=0.0,
+            cost_source=None,
             byok_usd=None,
             estimate_usd=0.0,
             time_to_first_token_s=None,
@@ -362,5 +365,5 @@ def _cost_source(answer: Answer) -> str | None:
     if answer.status == "skipped":
         return None
     if answer.cost_usd is not None:
-        return "billed"
+        return "proxy" if answer.cost_source == "proxy" else "billed"
     return "unknown" if answer.estimate_usd is None else "estimated"

@@ -56,15 +56,19 @@ def _money(frame: pd.DataFrame) -> list[str]:
     here = frame["source"].isin(["local", "canned"])
     unsent = frame["source"].isna() & (frame["cost_usd"] == 0)
     billed = frame["cost_source"] == "billed"
+    was = recorded & frame["cost_usd"].notna()
     live = frame[billed & ~recorded & ~here & ~unsent]
     parts = []
     if len(live):
         parts.append(f"{format_usd(float(live['cost_usd'].sum()))} billed")
+    reckoned = frame.loc[(frame["cost_source"] == "proxy") & ~recorded, "cost_usd"]
+    if len(reckoned):
+        parts.append(f"{format_usd(float(reckoned.sum()))} reckoned by a proxy")
     own = frame.loc[~recorded & ~here, "byok_usd"]
     if (own > 0).any():
         parts.append(f"{format_usd(float(own.sum()))} paid by own keys")
-    if (billed & recorded).any():
-        amount = float(frame.loc[billed & recorded, "cost_usd"].sum())
+    if was.any():
+        amount = float(frame.loc[was, "cost_usd"].sum())
         parts.append(f"{format_usd(amount)} when recorded, not billed now")
     estimated = frame[frame["cost_source"] == "estimated"]
     if len(estimated):
@@ -109,6 +113,8 @@ def _billed(row: Any) -> str:
     """What was charged, and nothing else: an estimate has a column of its own."""
     if is_unbilled(_shown(row.source) or None, row.cost_usd, _shown(row.status)):
         return NOT_BILLED
+    if row.cost_source == "proxy":
+        return f"{format_usd(row.cost_usd)} by the proxy"
     if row.cost_source == "billed":
         own = "" if pd.isna(row.byok_usd) else f" + {format_usd(row.byok_usd)} by own key"
         return ("was " if row.source == "recorded" else "") + format_usd(row.cost_usd) + own

@@ -11,7 +11,7 @@ import pandas as pd
 
 from .. import columns as c
 from ..columns import Column
-from ..wire.reply import CALL
+from ..wire.reply import CALL, ONE_PIECE
 
 __all__ = [
     "BOOKS",
@@ -26,6 +26,8 @@ __all__ = [
     "rows_of",
     "with_books",
 ]
+
+COST_SOURCES = "whose word the best figure is: billed, proxy (reckoned by it), estimated or unknown"
 
 USAGE_COLUMNS: dict[str, Column] = {
     "started_at": Column("datetime64[us, UTC]", "when it was asked for"),
@@ -50,16 +52,24 @@ USAGE_COLUMNS: dict[str, Column] = {
         "float64", "USD that a provider took from a key of your own; beside cost_usd, not in it"
     ),
     "server_tool_usd": Column("float64", "USD for tools that the service ran, a part of cost_usd"),
-    "cost_source": Column("str", "the best figure there is: billed, estimated or unknown"),
+    "cost_source": Column("str", COST_SOURCES),
     "estimate_usd": Column("float64", "USD by the listed prices of the model asked for"),
     "cost_difference_usd": Column(
         "float64",
         "cost_usd and byok_usd, less estimate_usd; missing if nothing could be billed or estimated",
     ),
+    "arrival": Column(
+        "str",
+        "how the text came: in pieces; in one piece, so that no first token can be timed; whole, "
+        "as no stream was asked for; missing if none came",
+    ),
     "time_to_first_token_s": Column("float64", "seconds to the first text, reasoning included"),
     "time_to_first_answer_s": Column("float64", "seconds to the first text that is not reasoning"),
     "duration_s": Column("float64", "seconds from sending to the last byte"),
-    "tokens_per_second": Column("float64", "completion_tokens / duration_s, the wait included"),
+    "tokens_per_second": Column(
+        "float64",
+        "completion_tokens / duration_s, the wait included; missing for a stream in one piece",
+    ),
     "finish_reason": Column("str", "stop, length, tool_calls, content_filter, error"),
     "status": Column("str", "ok, stopped (by a person) or error"),
     "error": Column("str", "the error's message; missing if there was none"),
@@ -106,7 +116,6 @@ HISTORY_COLUMNS: dict[str, Column] = {
 }
 """Columns of `UsageTracker.history`."""
 
-_DERIVED = ("cost_source", "cost_difference_usd", "tokens_per_second")
 BOOKS = tuple(USAGE_COLUMNS)[-7:]
 """Columns that stay missing until the service's books were looked up."""
 FIELDS = CALL
@@ -246,17 +255,26 @@ def _column(name: str, dtype: str, values: list[Any], words: dict[Any, Any]) -> 
 def _derived(columns: dict[str, Any]) -> dict[str, Any]:
     """Make the columns that follow from others."""
     cost, estimate = np.asarray(columns["cost_usd"]), np.asarray(columns["estimate_usd"])
-    columns["cost_source"] = c.strings(_cost_sources(cost, estimate))
+    columns["cost_source"] = c.strings(_cost_sources(cost, estimate, columns["cost_source"]))
     paid = cost + np.nan_to_num(np.asarray(columns["byok_usd"]))
     columns["cost_difference_usd"] = _difference(paid, estimate, columns["source"])
-    columns["tokens_per_second"] = _rate(columns["completion_tokens"], columns["duration_s"])
+    rate = _rate(columns["completion_tokens"], columns["duration_s"])
+    columns["tokens_per_second"] = np.where(_is(columns["arrival"], ONE_PIECE), np.nan, rate)
     return columns
 
 
-def _cost_sources(cost: np.ndarray[Any, Any], estimate: np.ndarray[Any, Any]) -> list[str]:
+def _cost_sources(
+    cost: np.ndarray[Any, Any], estimate: np.ndarray[Any, Any], told: Any
+) -> list[str]:
+    """Made anew, as figures come later; only that it is a proxy's is not to be seen from them."""
     best = np.where(np.isnan(estimate), "unknown", "estimated")
-    kinds: list[str] = np.where(np.isnan(cost), best, "billed").tolist()
+    known = np.where(_is(told, "proxy"), "proxy", "billed")
+    kinds: list[str] = np.where(np.isnan(cost), best, known).tolist()
     return kinds
+
+
+def _is(words: Any, word: str) -> np.ndarray[Any, Any]:
+    return pd.Series(words).eq(word).fillna(value=False).to_numpy(dtype=bool)
 
 
 def _difference(

@@ -34,7 +34,7 @@ LATEST = 40
 _CHUNK = 20_000
 _COUNTS = ("prompt_tokens", "completion_tokens", "reasoning_tokens", "cached_tokens")
 _READ = (
-    *("model", "source", "status", *_COUNTS),
+    *("model", "source", "status", "cost_source", *_COUNTS),
     *("cost_usd", "byok_usd", "estimate_usd", "time_to_first_token_s"),
 )
 _take: Any = itemgetter(*map(FIELDS.index, _READ))
@@ -68,6 +68,8 @@ class Sums:
     cached_tokens: int | None = None
     cost_usd: Decimal | None = None
     """What was charged, in USD, exact."""
+    proxy_usd: Decimal | None = None
+    """The part of it that a proxy reckoned, and nobody billed, in USD, exact."""
     byok_usd: Decimal | None = None
     """What providers took from keys of the user's own, in USD, exact; not in `cost_usd`."""
     estimate_usd: Decimal | None = None
@@ -249,7 +251,7 @@ class Running:
 
     def _count(self, row: tuple[Any, ...], sign: int) -> None:
         """Add what a row used, or take it out again."""
-        model, source, status, sent, made, thought, cached, cost, own, estimate, _ = row
+        model, source, status, told_by, sent, made, thought, cached, cost, own, estimate, _ = row
         sums = self._groups.get((model, source))
         if sums is None:
             sums = self._groups[model, source] = Sums()
@@ -267,6 +269,8 @@ class Running:
             sums.byok_usd = _more(sums.byok_usd, Decimal(repr(own)), sign)
         if cost is not None:
             sums.cost_usd = _more(sums.cost_usd, Decimal(repr(cost)), sign)
+            if told_by == "proxy":
+                sums.proxy_usd = _more(sums.proxy_usd, Decimal(repr(cost)), sign)
         elif estimate is not None:
             sums.unbilled += sign
             sums.unbilled_usd = _more(sums.unbilled_usd, estimate, sign)
@@ -300,9 +304,9 @@ def _rows(frame: pd.DataFrame) -> Iterable[tuple[Any, ...]]:
 
 def _cleaned(values: tuple[Any, ...]) -> tuple[Any, ...]:
     """What a row's values become in the table; nearly all are that already."""
-    words = tuple(v if v is None or type(v) is str else str(v) for v in values[:3])
-    counts = tuple(map(_count, values[3:7]))
-    return (*words, *counts, *map(_number, values[7:]))
+    words = tuple(v if v is None or type(v) is str else str(v) for v in values[:4])
+    counts = tuple(map(_count, values[4:8]))
+    return (*words, *counts, *map(_number, values[8:]))
 
 
 def _count(value: Any) -> int | None:

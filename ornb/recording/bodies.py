@@ -19,6 +19,7 @@ KEPT_HEADERS = frozenset(
     {"content-type", "retry-after", "x-generation-id", "x-ornb-note", "x-ornb-snapshot"}
     | {f"x-ratelimit-{name}" for name in ("limit", "remaining", "reset")}
     | {f"x-openrouter-cache-{name}" for name in ("status", "age", "ttl")}
+    | {"llm_provider-retry-after", "x-litellm-response-cost", "x-litellm-version"}
 )
 """Of an answer; the others say nothing that ornb reads."""
 

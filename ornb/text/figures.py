@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from ..wire.reply import NOT_BILLED, Reply, charged, format_usd, is_unbilled, source_of
+from ..wire.reply import (
+    NOT_BILLED,
+    ONE_PIECE,
+    Reply,
+    Timing,
+    charged,
+    format_usd,
+    is_unbilled,
+    source_of,
+)
 
 NONE = "\N{EN DASH}"
 """Stands where there is no figure."""
@@ -50,7 +59,7 @@ def figures(reply: Reply, estimate_usd: float | None) -> list[Figure]:
     over = f"over {_seconds(whole)}" if rate is not None else ""
     return [
         _cost(reply, estimate_usd),
-        Figure("first", "First token", _seconds(first), number=first),
+        Figure("first", "First token", _seconds(first), _held_back(timing), first),
         Figure("whole", "Total time", _seconds(whole), number=whole),
         Figure("rate", "Tokens/s", _rate(rate), over, rate),
         Figure(
@@ -68,10 +77,15 @@ def _cost(reply: Reply, estimate_usd: float | None) -> Figure:
         return Figure("cost", "Cost", f"≈ {format_usd(estimate_usd)}", "estimated", estimate_usd)
     if billed is None:
         return Figure("cost", "Cost", NONE, "not reported")
-    remark = "when recorded" if reply.source == "recorded" else "billed"
+    remark = "billed" if reply.proxy_cost_usd is None else "reckoned by the proxy"
+    remark = "when recorded" if reply.source == "recorded" else remark
     if own := reply.usage.byok_usd:
         billed, remark = billed + own, f"{remark}, your own key's part too"
     return Figure("cost", "Cost", format_usd(billed), remark, billed)
+
+
+def _held_back(timing: Timing) -> str:
+    return f"came {ONE_PIECE}" if timing.arrival == ONE_PIECE else ""
 
 
 def _rate(rate: float | None) -> str:

@@ -101,6 +101,7 @@ def _billed(totals: Totals) -> tuple[str, str, list[str]]:
         value,
         [
             f"{_usd(live.byok_usd)} paid by own keys" if live.byok_usd else "",
+            f"{_usd(live.proxy_usd)} of it reckoned by a proxy" if live.proxy_usd else "",
             f"{_n(live.unbilled, 'call')} without a bill" if live.unbilled else "",
             f"{_n(unknown, 'call')} of unknown cost" if unknown else "",
             f"{_usd(recorded.cost_usd)} when recorded" if recorded.calls else "",

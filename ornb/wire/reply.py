@@ -153,6 +153,10 @@ class Timing:
         To the head of the answer, which may come long before the first token.
     time_to_first_reasoning_s : float or None
         To the read that held the first piece of reasoning; None if there was none.
+    arrival : str or None
+        How the text came: "in pieces"; "in one piece" though a stream was asked for, as from a
+        gateway that holds it back, so that no first token can be timed; "whole" where none was
+        asked for. None if no text came.
 
     Examples
     --------
@@ -170,6 +174,7 @@ class Timing:
     connection_reused: bool | None = None
     time_to_first_byte_s: float | None = None
     time_to_first_reasoning_s: float | None = None
+    arrival: str | None = None
 
     def tokens_per_second(self, completion_tokens: int | None) -> float | None:
         """Give the rate over the whole duration, the wait for the first token included.
@@ -182,14 +187,14 @@ class Timing:
         Returns
         -------
         float or None
-            Tokens a second; None where either is unknown.
+            Tokens a second; None where either is unknown, or a stream came in one piece.
 
         Examples
         --------
         >>> Timing(duration_s=2.0).tokens_per_second(50)
         25.0
         """
-        if not self.duration_s or completion_tokens is None:
+        if not self.duration_s or completion_tokens is None or self.arrival == ONE_PIECE:
             return None
         return completion_tokens / self.duration_s
 
@@ -312,6 +317,9 @@ class Reply:
         How the call was routed (``openrouter_metadata``), if it was asked for.
     response_cache : ResponseCache or None
         What OpenRouter's response cache says, where it was asked for.
+    proxy_cost_usd : float or None
+        What a LiteLLM proxy reckons the call to cost, in USD, which is no provider's bill; None
+        where no such proxy answered, or it knows no price.
     raw_chunks : tuple of str
         The JSON texts that arrived, untouched: one for a plain answer, one a chunk for a
         stream.
@@ -351,12 +359,13 @@ class Reply:
     service_tier: str | None = None
     metadata: Mapping[str, Any] | None = None
     response_cache: ResponseCache | None = None
+    proxy_cost_usd: float | None = None
     raw_chunks: tuple[str, ...] = field(default=(), repr=False)
 
     @property
     def cost_usd(self) -> float | None:
-        """What was charged, in USD; None until the service said."""
-        return self.usage.cost_usd
+        """What was charged, or a proxy reckons, in USD; None until the service said."""
+        return self.usage.cost_usd if self.proxy_cost_usd is None else self.proxy_cost_usd
 
     @property
     def raw(self) -> Any:
@@ -376,6 +385,8 @@ class Reply:
             pieces.append("from OpenRouter's response cache")
         if timing.time_to_first_token_s is not None:
             pieces.append(f"{timing.time_to_first_token_s:.2f} s to first token")
+        elif timing.arrival == ONE_PIECE:
+            pieces.append("came in one piece")
         if timing.duration_s is not None:
             pieces.append(f"{timing.duration_s:.2f} s")
         if self.status != "ok":
@@ -392,7 +403,8 @@ class Reply:
             return NOT_BILLED
         if cost is None:
             return "cost not reported"
-        when = "when recorded" if self.source == "recorded" else "billed"
+        when = "billed" if self.proxy_cost_usd is None else "reckoned by the proxy"
+        when = "when recorded" if self.source == "recorded" else when
         own = self.usage.byok_usd
         if own is None:
             return f"{format_usd(cost)} {when}"
@@ -440,8 +452,9 @@ class Reply:
 CALL = (
     *("started_at", "label", "model", "served_model", "provider", "source", "prompt_tokens"),
     *("completion_tokens", "reasoning_tokens", "cached_tokens", "cache_write_tokens"),
-    *("total_tokens", "cost_usd", "byok_usd", "server_tool_usd", "estimate_usd"),
-    *("time_to_first_token_s", "time_to_first_answer_s", "duration_s", "finish_reason", "status"),
+    *("total_tokens", "cost_usd", "cost_source", "byok_usd", "server_tool_usd", "estimate_usd"),
+    *("arrival", "time_to_first_token_s", "time_to_first_answer_s", "duration_s"),
+    *("finish_reason", "status"),
     *("error", "http_status", "generation_id", "attempts"),
 )
 """What a row of a table says of a call: names of columns, with their units."""
@@ -477,9 +490,11 @@ def values_of(reply: Reply, estimate_usd: float | None) -> tuple[Any, ...]:
         used.cache_write_tokens,
         used.total_tokens,
         charged(reply),
+        cost_source(reply, estimate_usd),
         used.byok_usd,
         used.server_tool_usd,
         estimate_usd,
+        timing.arrival,
         timing.time_to_first_token_s,
         timing.time_to_first_answer_s,
         timing.duration_s,
@@ -520,6 +535,8 @@ def format_usd(amount: float) -> str:
     return f"${amount:.{digits}f}"
 
 
+ONE_PIECE = "in one piece"
+"""How a streamed answer came that something held back."""
 NOT_BILLED = "not billed"
 """Said where no bill is to come: of answers from this machine, of refusals, of what never left."""
 
@@ -575,6 +592,31 @@ def charged(reply: Reply) -> float | None:
         return told
     refused = reply.status == "error" and status >= 400 and status not in _MAYBE_BILLED
     return 0.0 if refused or source_of(reply) is None else None
+
+
+def cost_source(reply: Reply, estimate_usd: float | None) -> str:
+    """Tell whose word the best figure of a call's cost is.
+
+    Parameters
+    ----------
+    reply : Reply
+        What came of it.
+    estimate_usd : float or None
+        What the listed prices make of it, in USD.
+
+    Returns
+    -------
+    str
+        "billed", "proxy" (reckoned by a proxy in between), "estimated" or "unknown".
+
+    Examples
+    --------
+    >>> cost_source(Reply(), 0.5), cost_source(Reply(proxy_cost_usd=0.5), None)
+    ('estimated', 'proxy')
+    """
+    if charged(reply) is None:
+        return "unknown" if estimate_usd is None else "estimated"
+    return "billed" if reply.proxy_cost_usd is None else "proxy"
 
 
 def is_unbilled(source: str | None, cost_usd: float | None, status: str) -> bool:

@@ -23,7 +23,7 @@ from ..errors import (
 )
 from .assembly import Assembly
 from .body import ASKED, Messages, asked_headers, check_fields, encoded, messages_from
-from .reply import Event, Reply, ResponseCache, Timing
+from .reply import ONE_PIECE, Event, Reply, ResponseCache, Timing, Usage
 from .service import BLOCK, Service, is_openrouter, unsay
 from .sse import BOM, Decoder
 from .transport import Wire
@@ -46,10 +46,15 @@ ASKED_AGAIN = frozenset({429, 503})
 NO_SCHEMA_STREAMED = frozenset({400, 415, 422, 500, 501})
 """How servers refuse to stream an answer of a given form, before they do anything: any-llm 1.13.0
 says 500, others 400."""
+LONG = 80
+"""Characters of text, of which a model that streams sends no so many at once."""
 DRAIN_S = 0.05
 """Time allowed for the end of the body after ``[DONE]``."""
 LATE_S = 0.25
 """Time allowed for what follows an error: the usage may, which is money spent."""
+TEXT = frozenset({"text", "reasoning"})
+PROXYS = "x-litellm-"
+"""Begins the headers of a LiteLLM proxy."""
 SOURCES = ("recorded", "local", "canned")
 Blocks = Iterator[tuple[float, bytes]]
 """What the reads of a body gave, each with its moment."""
@@ -99,6 +104,8 @@ class Stream:
         self._stop = threading.Event()
         self._wire = Wire()
         self._attempts = 0
+        self._reads_of_text = 0
+        self._is_proxied = False
         self._refused: Exception | None = None  # by an error inside an answer that had begun
         self._last_byte_at: float | None = None
         self.read_at = 0.0
@@ -185,6 +192,9 @@ class Stream:
             self._note_recording()
             timing = self._timing(began, started_at)
             self._assembly.outcome.update(attempts=self._attempts, timing=timing)
+            if self._is_proxied:  # what its usage says of costs is its own reckoning too
+                cost = self._assembly.reply.usage.cost_usd
+                self._assembly.outcome.setdefault("proxy_cost_usd", cost)
             self._final = self._assembly.reply
         return self._final
 
@@ -192,10 +202,10 @@ class Stream:
         wire, sent = self._wire, self._wire.sent_at
         if sent is None:  # it never left
             return Timing(started_at=started_at, duration_s=perf_counter() - began)
-        assembly, streamed = self._assembly, self._streamed
+        assembly, arrival = self._assembly, self._arrival()
 
         def after_sent(moment: float | None) -> float | None:
-            return moment - sent if streamed and moment is not None else None
+            return moment - sent if arrival == "in pieces" and moment is not None else None
 
         return Timing(
             started_at=started_at,
@@ -207,7 +217,18 @@ class Stream:
             time_to_first_answer_s=after_sent(assembly.first_answer_at),
             duration_s=(self._last_byte_at or wire.clock()) - sent,
             connection_reused=wire.connect_s is None,
+            arrival=arrival,
         )
+
+    def _arrival(self) -> str | None:
+        """Say how the text came, by the reads that held it; one is enough for a short one."""
+        if self._assembly.first_token_at is None:
+            return None
+        if not self._streamed:
+            return "whole"
+        said = self._assembly.reply
+        held_back = self._reads_of_text == 0 or len(said.text) + len(said.reasoning) > LONG
+        return ONE_PIECE if self._reads_of_text < 2 and held_back else "in pieces"
 
     def _exchange(self) -> Iterator[Event]:
         request, went_whole = self._request(), False
@@ -269,6 +290,7 @@ class Stream:
                     read = (block for _, block in blocks)
                     answer = service.json(response, wire, self._model, read)
                     self._last_byte_at = wire.clock()
+                    self._note_proxys_cost(response)
                     yield from self._take(answer, json.dumps(answer), self._last_byte_at, response)
                     self._refuse_empty(answer, response)
             except (RequestTimedOut, StreamBroken, UnexpectedAnswer):
@@ -287,8 +309,15 @@ class Stream:
         outcome["source"] = told if told in SOURCES else self._source
         self._note_recording()
         outcome["response_cache"] = ResponseCache.from_headers(headers)
+        self._is_proxied = any(name.lower().startswith(PROXYS) for name in headers)
         if headers.get("X-Generation-Id"):
             outcome["generation_id"] = self._service.without_key(headers["X-Generation-Id"])
+
+    def _note_proxys_cost(self, response: requests.Response) -> None:
+        """Take the header that a LiteLLM proxy has on plain answers; others of it may say 0.0."""
+        told = Usage.from_json({"cost": response.headers.get(f"{PROXYS}response-cost")})
+        if told.cost_usd is not None:
+            self._assembly.outcome["proxy_cost_usd"] = told.cost_usd
 
     def _note_recording(self) -> None:
         recorded = self._wire.recorded
@@ -357,7 +386,10 @@ class Stream:
                 f"{self._service.host} sent a damaged piece ({data[:60]!r}) in the middle of the "
                 "answer. What had arrived is kept; ask again for the rest."
             ) from error
-        return self._take(chunk, data, now, response)
+        events = self._take(chunk, data, now, response)
+        if self._reads_of_text < 2 and any(each.type in TEXT for each in events):
+            self._reads_of_text = 1 + (now != self._assembly.first_token_at)
+        return events
 
     def _take(self, chunk: Any, text: str, now: float, response: requests.Response) -> list[Event]:
         if not isinstance(chunk, dict):

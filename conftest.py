@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import signal
 import socket
 import sys
 from collections.abc import Callable, Iterator
@@ -42,6 +43,10 @@ RECORDED = Path(__file__).parents[1] / "shared" / "data"
 for _name in ("OPENROUTER_API_KEY", "OPENROUTER_BASE_URL", "ORNB_MODEL"):
     os.environ.pop(_name, None)
 os.environ["ORNB_OFFLINE_MODEL"] = "off"
+
+# A run in the background has Ctrl-C switched off; some tests press it, here and in processes of
+# their own.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)

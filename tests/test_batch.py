@@ -28,7 +28,7 @@ import pandas as pd
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from wire import DONE, END, STREAM, WireServer, delta, event, whole
+from wire import DONE, END, SOON_S, STALL_S, STREAM, WireServer, delta, event, whole
 
 import ornb
 from ornb import session
@@ -40,6 +40,7 @@ from ornb.batching.store import TABLE, AnswerStore, default_path
 from ornb.batching.work import InTurn, address_of
 from ornb.errors import ConfigError, PriceUnknown
 from ornb.ledger.price_book import EXACT
+from tests.page import until
 
 DOCS = Path(__file__).parents[1] / "docs"
 MODEL = "acme/orbit"
@@ -905,7 +906,7 @@ def test_an_interrupt_keeps_what_there_is_and_the_same_call_goes_on(serve, tmp_p
     def script(prompt, nth):
         if nth == 1 and prompt == "text 10":
             os.kill(os.getpid(), signal.SIGINT)
-            return [STREAM, delta("beg"), 30.0]
+            return [STREAM, delta("beg"), "stall"]
         return None
 
     service = serve(script)
@@ -913,7 +914,7 @@ def test_an_interrupt_keeps_what_there_is_and_the_same_call_goes_on(serve, tmp_p
     began = time.monotonic()
     with pytest.raises(KeyboardInterrupt, match="10 of 20 rows are answered") as caught:
         batch(texts(20), concurrency=1, store=store)
-    assert time.monotonic() - began < 10, "the stalled call was cut"
+    assert time.monotonic() - began < SOON_S, "the stalled call was cut"
     frame = caught.value.frame
     assert isinstance(caught.value, BatchInterrupted)
     assert frame["status"].tolist() == ["ok"] * 10 + ["stopped"] + ["skipped"] * 9
@@ -929,7 +930,7 @@ def test_an_interrupt_keeps_what_there_is_and_the_same_call_goes_on(serve, tmp_p
 def test_what_was_stopped_stays_set_aside_in_the_budget(serve):
     def script(*_):
         os.kill(os.getpid(), signal.SIGINT)
-        return [STREAM, delta("beg"), 30.0]
+        return [STREAM, delta("beg"), "stall"]
 
     serve(script)
     with ornb.budget(1) as budget, pytest.raises(KeyboardInterrupt):
@@ -952,7 +953,7 @@ def test_a_kernel_that_is_killed_pays_for_nothing_twice(serve, tmp_path):
 
     def script(prompt, _):
         if prompt not in texts(12):
-            held.wait(30)
+            held.wait(STALL_S)
         return
 
     service, path = serve(script), tmp_path / "a.sqlite3"
@@ -967,13 +968,9 @@ def test_a_kernel_that_is_killed_pays_for_nothing_twice(serve, tmp_path):
                 return 0
             return connection.execute(f"SELECT count(*) FROM {TABLE}").fetchone()[0]
 
-    deadline = time.monotonic() + 60
-    while kept() < 12:
-        assert time.monotonic() < deadline
-        assert process.poll() is None
-        time.sleep(0.02)
+    until(lambda: kept() >= 12 or process.poll() is not None)
     process.send_signal(signal.SIGKILL)
-    process.wait(10)
+    process.wait(STALL_S)
     held.set()
     answers = batch(texts(20), None, store=path)
     assert answers["status"].tolist() == ["cached"] * 12 + ["ok"] * 8
@@ -1020,7 +1017,7 @@ def test_no_more_calls_are_under_way_than_asked_for(serve):
             now[0] += 1
             most[0] = max(most[0], now[0])
         if prompt in texts(5):
-            five.wait(30)  # passed only if all five are under way together
+            five.wait(STALL_S)  # passed only if all five are under way together
 
         def steps():
             yield STREAM
@@ -1187,7 +1184,7 @@ def test_answers_that_come_after_an_interrupt_are_kept(serve):
             return
         if prompt == "text 1":
             os.kill(os.getpid(), signal.SIGINT)
-        held.wait(30)
+        held.wait(STALL_S)
         return
 
     service = serve(script)
@@ -1327,7 +1324,7 @@ def interrupted_then_resumed(serve, pool, store):
             return
         if prompt == "text 5":
             os.kill(os.getpid(), signal.SIGINT)
-        held.wait(30)
+        held.wait(STALL_S)
         return
 
     service = serve(script, api_key=KEY)

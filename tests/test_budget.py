@@ -14,7 +14,7 @@ import pytest
 from cassettes import exchanges
 from hypothesis import given
 from hypothesis import strategies as st
-from wire import DONE, END, STREAM, WireServer, delta, event, whole
+from wire import DONE, END, STALL_S, STREAM, WireServer, delta, event, whole
 
 import ornb
 from ornb import errors, pricing, session
@@ -854,7 +854,7 @@ def answers(*, endpoints=None, held=None, asked=None, cost=0.0005, streamed=True
             return
         yield STREAM
         if held is not None:
-            held.wait(30)
+            held.wait(STALL_S)
         yield delta("A", "stop") + event(choices=[], usage=usage) + DONE + END
 
     return script

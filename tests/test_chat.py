@@ -7,6 +7,7 @@ import json
 import re
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,13 +35,14 @@ from ornb.errors import (
 )
 from ornb.text.rendering import render
 from ornb.widgets.chat import Chat
+from ornb.widgets.chat_page import WHOLE_EVERY_S
 from ornb.widgets.live import LiveAnswer, Pacer, patch
 from ornb.widgets.shown import call_for_page
 from ornb.wire.reply import Event, Reply
 from tests.hostile import CALLS
 from tests.lab import notebook_of, run_headless
-from tests.page import from_page, lasting, until
-from tests.wire import DONE, FINISH, STREAM, WireServer, delta, event, whole
+from tests.page import PATIENCE_S, as_soon_as, from_page, lasting, until
+from tests.wire import DONE, FINISH, SOON_S, STREAM, WireServer, delta, event, whole
 
 SENTINEL = "sk-or-v1-5entine1"
 
@@ -161,7 +163,7 @@ def test_a_second_question_waits_for_the_first(chat_with: Any) -> None:
     with pytest.raises(ConfigError, match="still being written"):
         chat.start("b")
     chat.stop()
-    chat.wait(2)
+    chat.wait(PATIENCE_S)
     assert next(iter(chat.conversation)).text == "a"
 
 
@@ -218,7 +220,7 @@ def test_waiting_gives_the_answer(chat_with: Any) -> None:
     chat = chat_with(answer("A"))
     assert chat.wait() is None
     chat.start("a")
-    assert chat.wait(5).text == "A"
+    assert chat.wait(PATIENCE_S).text == "A"
     assert chat.wait().text == "A"
 
 
@@ -241,8 +243,8 @@ def test_stop_on_a_silent_connection_is_prompt_and_keeps_the_part(
     until(lambda: chat.said("delta") if text else wire.requests)
     began = time.perf_counter()
     chat.stop()
-    reply = chat.wait(5)
-    assert time.perf_counter() - began < 1
+    reply = chat.wait(PATIENCE_S)
+    assert time.perf_counter() - began < SOON_S
     assert (reply.text, reply.status, reply.error) == (text, "stopped", None)
     assert chat.ask("b").text == "A"
 
@@ -256,25 +258,24 @@ def test_stop_does_not_wait_for_a_connection_that_is_only_being_made() -> None:
         source, base_url = "live", "http://127.0.0.1"
 
         def stream(self, *_: Any, **__: Any) -> Any:
-            released.wait(10)
+            released.wait(PATIENCE_S)
             return iter(())
 
     chat = Heard("m", client=Connecting())
     chat.start("a")
-    began = time.perf_counter()
     chat.stop()
-    assert chat.wait(5).status == "stopped"
-    assert time.perf_counter() - began < 1
+    assert chat.wait(PATIENCE_S).status == "stopped"
+    assert not released.is_set()
     released.set()
 
 
 def test_an_interrupt_keeps_the_part_and_is_raised(chat_with: Any) -> None:
     chat = chat_with([STREAM, delta("Half"), "stall"])
-    threading.Timer(0.3, _thread.interrupt_main).start()
+    as_soon_as(lambda: chat.said("delta"), _thread.interrupt_main)
     began = time.perf_counter()
     with pytest.raises(KeyboardInterrupt):
         chat.ask("a")
-    assert time.perf_counter() - began < 1.3
+    assert time.perf_counter() - began < SOON_S
     assert (chat.conversation.head.text, chat.conversation.head.reply.status) == ("Half", "stopped")
 
 
@@ -356,7 +357,19 @@ def test_a_misspelt_attribute_is_refused() -> None:
 def test_the_page_gets_numbered_changes_that_add_up_to_the_answer(chat_with: Any) -> None:
     text = "# Title\n\nsome *text* 😀 and\n\n```python\nx = 1\n```\n\nend [k]\n\n[k]: https://b.c"
     pieces = [text[i : i + 5] for i in range(0, len(text), 5)]
-    chat = chat_with([STREAM, *[step for p in pieces for step in (delta(p), 0.02)], FINISH])
+
+    def changed(times: int) -> None:
+        until(lambda: len(chat.said("delta")) >= times)
+
+    def script(*_: bytes) -> Iterator[bytes]:
+        """Some pieces, and more once the page has had a change."""
+        yield STREAM
+        for number, piece in enumerate(pieces):
+            yield delta(piece)
+            changed(number // 4)
+        yield FINISH
+
+    chat = chat_with(script)
     from_page(chat, {"type": "hello", "page": "p"})
     chat.ask("a")
     assert [message["seq"] for message in chat.out] == list(range(1, len(chat.out) + 1))
@@ -382,18 +395,20 @@ def test_hello_is_answered_with_the_whole(chat_with: Any) -> None:
     ]
     assert state["live"]["tail"] == "<p>open</p>\n"
     chat.stop()
-    chat.wait(2)
+    chat.wait(PATIENCE_S)
 
 
 def test_a_page_that_was_not_heard_yet_gets_the_whole_now_and_then(chat_with: Any) -> None:
     """It loads behind the cell that asks, and cannot ask itself before that is over."""
     steps = [step for word in "abcdefgh" for step in (delta(f"{word} "), 0.2)]
     chat = chat_with([STREAM, *steps, FINISH])
+    began = time.perf_counter()
     chat.ask("a")
+    took = time.perf_counter() - began
     wholes = [message["live"]["tail"] for message in chat.said("state")]
     assert wholes[0] == ""
-    assert len(wholes) in (2, 3)
-    assert wholes[1].startswith("<p>a b c")
+    assert 2 <= len(wholes) <= 1 + took / WHOLE_EVERY_S
+    assert wholes[1].startswith("<p>a b")
 
 
 def test_the_page_asks_and_stops(chat_with: Any) -> None:
@@ -401,7 +416,7 @@ def test_the_page_asks_and_stops(chat_with: Any) -> None:
     from_page(chat, {"type": "ask", "text": "a"})
     from_page(chat, {"type": "ask", "text": "too soon"})
     from_page(chat, {"type": "stop"})
-    assert chat.wait(2).status == "stopped"
+    assert chat.wait(PATIENCE_S).status == "stopped"
     refused = chat.said("refused")[0]
     assert "still being written" in refused["text"]
     assert refused["prompt"] == "too soon"
@@ -519,7 +534,7 @@ def test_a_stopped_question_can_be_asked_again(server: Any) -> None:
     chat.start("a")
     until(lambda: wire.requests)
     chat.stop()
-    chat.wait(5)
+    chat.wait(PATIENCE_S)
     assert chat.regenerate().text == "A"
     assert [turn.text for turn in chat.conversation] == ["a", "A"]
 
@@ -562,12 +577,12 @@ def test_the_page_asks_again_edits_and_goes_to_branches(chat_with: Any) -> None:
     chat.ask("a")
     from_page(chat, {"type": "hello", "page": "p"})
     from_page(chat, {"type": "again", "turn": "2"})
-    assert chat.wait(5).text == "AA"
+    assert chat.wait(PATIENCE_S).text == "AA"
     assert chat.said("asked")[-1]["turns"] == []
     from_page(chat, {"type": "go", "turn": "2"})
     assert chat.conversation.head.text == "A"
     from_page(chat, {"type": "edit", "turn": "1", "text": "b"})
-    assert chat.wait(5).text == "B"
+    assert chat.wait(PATIENCE_S).text == "B"
     for wrong in ({"type": "go", "turn": "77"}, {"type": "edit", "turn": "2", "text": "x"}):
         from_page(chat, wrong)
     assert len(chat.said("refused")) == 2
@@ -641,7 +656,7 @@ def test_a_dropped_file_comes_in_pieces_and_goes_with_the_question(server: Any) 
         "extent": "48 bytes",
     }
     from_page(chat, {"type": "ask", "text": "What?", "files": ["f"]})
-    until(lambda: chat.conversation.head is not None and chat.wait(5))
+    until(lambda: chat.conversation.head is not None and chat.wait(PATIENCE_S))
     assert [part["type"] for part in told(wire, 1)[0]] == ["text", "image_url"]
     shown = chat.said("state")[-1]["turns"][0]
     assert shown["files"][0]["url"].startswith("data:image/png;base64,")
@@ -683,7 +698,7 @@ def test_a_tool_runs_once_it_is_allowed(server: Any) -> None:
     until(lambda: any(m["call"]["state"] == "asking" for m in chat.said("tool")))
     assert len(wire.requests) == 1
     from_page(chat, {"type": "allow", "id": "c1", "yes": True})
-    assert chat.wait(5).text == "It is 3."
+    assert chat.wait(PATIENCE_S).text == "It is 3."
     assert [m["call"]["state"] for m in chat.said("tool")][-1] == "ok"
     shown = chat.said("done")[0]["turn"]["steps"]
     assert shown == [{"id": "c1", "name": "add", "arguments": '{"a": 1, "b": 2}', "result": "3"}]
@@ -709,7 +724,7 @@ def test_a_refused_tool_does_not_run_and_the_answer_goes_on(server: Any) -> None
     chat.start("Erase x")
     until(lambda: any(m["call"]["state"] == "asking" for m in chat.said("tool")))
     from_page(chat, {"type": "allow", "id": "c1", "yes": False})
-    assert chat.wait(5).text == "Very well."
+    assert chat.wait(PATIENCE_S).text == "Very well."
     assert ran == []
     assert "did not allow" in chat.said("done")[0]["turn"]["steps"][0]["result"]
 
@@ -720,7 +735,7 @@ def test_stop_is_heard_while_a_tool_waits_to_be_allowed(server: Any) -> None:
     chat.start("1 + 2?")
     until(lambda: any(m["call"]["state"] == "asking" for m in chat.said("tool")))
     chat.stop()
-    assert chat.wait(5).status == "stopped"
+    assert chat.wait(PATIENCE_S).status == "stopped"
     assert not chat.busy
 
 
@@ -910,7 +925,7 @@ def test_four_thousand_tokens_cost_few_bytes_and_little_time() -> None:
             plain += ENVELOPE + len(json.dumps({"add": piece}))
             piece = ""
     sent += ENVELOPE + len(json.dumps(live.finish()))
-    assert time.process_time() - began < 1
+    assert time.process_time() - began < 8  # some 0.4 s, where nothing else runs
     assert sent < 1.5 * plain
     assert sent - 501 * ENVELOPE < 2.5 * len(live.html)
 
@@ -928,7 +943,7 @@ def test_all_streams_together_keep_to_the_limit_and_none_is_forgotten() -> None:
 
     parts = [pacer.join(sender(number)) for number in counts]
     began = time.monotonic()
-    while time.monotonic() - began < 0.6:
+    while sum(counts.values()) < 60:
         for news, _ in parts:
             news()
         time.sleep(0.002)
@@ -951,7 +966,7 @@ def test_one_whose_widget_is_gone_does_not_silence_the_others() -> None:
     other_news, leave = pacer.join(lambda: heard.set() or 0.0)
     news()
     other_news()
-    assert heard.wait(5)
+    assert heard.wait(PATIENCE_S)
     leave()
 
 

@@ -150,7 +150,7 @@ def test_a_mark_never_becomes_a_link(text, end):
 def test_no_text_makes_it_slow(text):
     began = time.perf_counter()
     marked(text, 10)
-    assert time.perf_counter() - began < 2
+    assert time.perf_counter() - began < 20  # some 0.1 s; by the square of it minutes
 
 
 def test_recorded_citations_without_places(shared_data):

@@ -27,7 +27,7 @@ from ornb.magics.output import TerminalOutput
 from ornb.wire.reply import Event, Reply, format_usd
 from tests.hostile import TERMINAL
 from tests.lab import notebook_of, private_environment, run_headless
-from tests.wire import FINISH, STREAM, WireServer, delta, whole
+from tests.wire import FINISH, SOON_S, STALL_S, STREAM, WireServer, delta, whole
 
 KEY = "sk-or-v1-" + "5e" * 32
 
@@ -266,23 +266,23 @@ def test_the_interrupt_button_stops_a_silent_answer_and_keeps_the_part(
     client = manager.client()
     client.start_channels()
     try:
-        client.wait_for_ready(timeout=60)
+        client.wait_for_ready(timeout=120)
         client.execute("import ornb.magics\nornb.magics.register(get_ipython())", reply=True)
         shown: list[str] = []
         began = 0.0
         asked = client.execute("%%ornb acme/orbit --into reply\nHi")
         while True:
-            message = client.get_iopub_msg(timeout=20)
+            message = client.get_iopub_msg(timeout=STALL_S)
             if message["parent_header"].get("msg_id") != asked:
                 continue
             if message["msg_type"] in ("display_data", "update_display_data"):
                 shown.append(message["content"]["data"]["text/html"])
                 if not began:
-                    time.sleep(0.3)  # until the next piece is waited for
+                    time.sleep(0.3)  # nothing but time tells that the next piece is waited for
                     began = time.perf_counter()
                     manager.interrupt_kernel()
             elif message["msg_type"] == "error":
-                assert time.perf_counter() - began < 5, message["content"]
+                assert time.perf_counter() - began < SOON_S, message["content"]
                 assert message["content"]["traceback"] == [
                     "Stopped: what had arrived is kept above."
                 ]
@@ -291,7 +291,7 @@ def test_the_interrupt_button_stops_a_silent_answer_and_keeps_the_part(
         assert "Half <em>an</em> answer" in shown[-1]
         assert "stopped" in shown[-1]
         told = client.execute_interactive(
-            "", user_expressions={"reply": "reply.status, reply.text"}, timeout=20
+            "", user_expressions={"reply": "reply.status, reply.text"}, timeout=STALL_S
         )
         value = told["content"]["user_expressions"]["reply"]["data"]["text/plain"]
         assert value == "('stopped', 'Half *an* answer')"

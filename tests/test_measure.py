@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from wire import FINISH, STREAM, WireServer, delta, whole
+from wire import FINISH, SOON_S, STALL_S, STREAM, WireServer, delta, whole
 
 import ornb
 from ornb.client import Client
@@ -174,7 +174,7 @@ def test_cold_requests_connect_anew():
 
 def test_requests_of_a_burst_are_under_way_together():
     together = threading.Barrier(5)  # nobody is answered before all have asked
-    with answering(before=lambda: together.wait(10)) as server:
+    with answering(before=lambda: together.wait(STALL_S)) as server:
         ornb.connect(base_url=server.url)
         df = timed("acme/orbit", repeats=2, concurrency=5, warmup=0)
     assert df["status"].eq("ok").all()
@@ -218,7 +218,7 @@ def test_a_request_leaves_in_one_piece():
         client = Client(base_url=f"http://127.0.0.1:{listener.getsockname()[1]}/v1")
         list(client.stream("Hi"))
         client.close()
-        serving.join(10)
+        serving.join(STALL_S)
     head, _, body = got[0].partition(b"\r\n\r\n")
     assert head.startswith(b"POST ")
     assert json.loads(body)["stream"] is True
@@ -330,9 +330,9 @@ def test_an_interrupt_keeps_what_there_is(capsys):
 
     def before() -> None:
         if next(calls) == 2:
-            threading.Event().wait(0.3)  # until it is waited for
+            threading.Event().wait(0.5)  # nothing but time tells that it is waited for
             os.kill(os.getpid(), signal.SIGINT)
-            threading.Event().wait(2)  # the answer comes too late
+            threading.Event().wait(SOON_S)  # the answer comes too late
 
     with answering(before=before) as server:
         ornb.connect(base_url=server.url)

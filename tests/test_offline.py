@@ -31,6 +31,8 @@ from ornb.offline.answers import canned_words
 from ornb.offline.child import Child
 from ornb.offline.question import Question
 from ornb.offline.raw import Step
+from tests.page import quickest, until
+from tests.wire import SOON_S
 
 HELLO = [{"role": "user", "content": "Hello there, server"}]
 SIMULATED = {"chunk_s": 0, "tokens": 6}
@@ -42,7 +44,7 @@ def server():
         model="off",
         tokens_per_s=2000,
         first_token_s=0,
-        generation_delay_s=0.3,
+        generation_delay_s=1.5,
         patience_s=0.2,
     ) as running:
         yield running
@@ -57,12 +59,12 @@ def web(server):
 
 @pytest.fixture
 def get(server, web):
-    return lambda path: web.get(server.base_url + path, timeout=10)
+    return lambda path: web.get(server.base_url + path, timeout=60)
 
 
 @pytest.fixture
 def chat(server, web):
-    def ask(*, simulate=None, timeout=10, headers=None, **body):
+    def ask(*, simulate=None, timeout=60, headers=None, **body):
         ours = {"ornb": {"simulate": simulate}} if simulate is not None else {}
         body = {"model": "openai/gpt-4", "messages": HELLO, **ours, **body}
         return web.post(
@@ -101,7 +103,7 @@ def test_pages_join_to_the_whole(server, web, get):
     seen, path = [], "/api/v1/models?limit=150"
     root = server.base_url.removesuffix("/api/v1")
     while path:
-        page = web.get(root + path, timeout=10).json()
+        page = web.get(root + path, timeout=60).json()
         assert page["total_count"] == len(whole)
         seen += [model["id"] for model in page["data"]]
         path = page["links"]["next"]
@@ -198,7 +200,7 @@ def test_one_model_by_any_of_its_names(get, path, served):
 def test_every_model_points_at_its_own_endpoints(server, web, get):
     root = server.base_url.removesuffix("/api/v1")
     for model in get("/models?limit=8&q=claude").json()["data"]:
-        listing = web.get(root + model["links"]["details"], timeout=10).json()["data"]
+        listing = web.get(root + model["links"]["details"], timeout=60).json()["data"]
         assert listing["id"] == model["id"].split(":")[0]
 
 
@@ -235,7 +237,7 @@ def test_a_generation_is_404_first_and_there_later(get, chat):
     answer = chat(simulate=SIMULATED)
     path = f"/generation?id={answer.headers['X-Generation-Id']}"
     assert get(path).status_code == 404
-    time.sleep(0.35)
+    until(lambda: get(path).ok)
     record = get(path).json()["data"]
     usage = answer.json()["usage"]
     assert record["id"] == answer.json()["id"]
@@ -248,12 +250,12 @@ def test_a_code_buys_a_key_that_works_once(server, web):
     verifier = "a-long-and-random-verifier"
     challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest())
     wish = {"code_challenge": challenge.rstrip(b"=").decode(), "code_challenge_method": "S256"}
-    code = web.post(f"{server.base_url}/auth/keys/code", json=wish, timeout=10).json()["data"]["id"]
+    code = web.post(f"{server.base_url}/auth/keys/code", json=wish, timeout=60).json()["data"]["id"]
     exchange = {"code": code, "code_verifier": verifier, "code_challenge_method": "S256"}
-    bought = requests.post(f"{server.base_url}/auth/keys", json=exchange, timeout=10)
+    bought = requests.post(f"{server.base_url}/auth/keys", json=exchange, timeout=60)
     headers = {"Authorization": f"Bearer {bought.json()['key']}"}
-    assert requests.get(f"{server.base_url}/key", headers=headers, timeout=10).ok
-    again = requests.post(f"{server.base_url}/auth/keys", json=exchange, timeout=10)
+    assert requests.get(f"{server.base_url}/key", headers=headers, timeout=60).ok
+    again = requests.post(f"{server.base_url}/auth/keys", json=exchange, timeout=60)
     assert again.status_code == 403
 
 
@@ -262,7 +264,7 @@ def test_a_code_buys_a_key_that_works_once(server, web):
     [({"code": "x", "code_verifier": "y"}, 403), ({"code_challenge_method": "plain"}, 400)],
 )
 def test_a_bad_exchange_is_refused(server, exchange, status):
-    answer = requests.post(f"{server.base_url}/auth/keys", json=exchange, timeout=10)
+    answer = requests.post(f"{server.base_url}/auth/keys", json=exchange, timeout=60)
     assert answer.status_code == status
 
 
@@ -348,7 +350,7 @@ def test_a_plain_answer_has_its_reasoning_apart(chat):
 
 
 def test_the_connection_is_kept_after_a_stream(server):
-    web = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
+    web = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
     headers = {"Authorization": f"Bearer {server.token}", "Content-Type": "application/json"}
     body = json.dumps({"messages": HELLO, "stream": True, "ornb": {"simulate": SIMULATED}})
     used = set()
@@ -362,9 +364,12 @@ def test_the_connection_is_kept_after_a_stream(server):
 
 
 def test_the_pace_is_the_one_asked_for(chat):
-    started = time.perf_counter()
-    events(chat(stream=True, simulate={"first_token_s": 0.2, "chunk_s": 0.02, "tokens": 21}))
-    assert 0.6 <= time.perf_counter() - started < 1.2
+    def seconds() -> float:
+        started = time.perf_counter()
+        events(chat(stream=True, simulate={"first_token_s": 0.2, "chunk_s": 0.02, "tokens": 21}))
+        return time.perf_counter() - started
+
+    assert 0.6 <= quickest(seconds, enough_s=1.2) < 1.2
 
 
 def test_comments_keep_a_waiting_stream_alive(chat):
@@ -453,12 +458,12 @@ def test_what_cannot_be_done_is_said_in_the_envelope(chat, body, status, words):
 
 @pytest.mark.parametrize("body", [b"{", b"[]", b"\xff", b"[" * 50_000])
 def test_a_body_that_is_no_json_object_is_400(server, web, body):
-    answer = web.post(f"{server.base_url}/chat/completions", data=body, timeout=10)
+    answer = web.post(f"{server.base_url}/chat/completions", data=body, timeout=60)
     assert answer.status_code == answer.json()["error"]["code"] == 400
 
 
 def test_a_body_beyond_20_mb_is_413(server, web):
-    answer = web.post(f"{server.base_url}/chat/completions", data=b"x" * 21_000_000, timeout=30)
+    answer = web.post(f"{server.base_url}/chat/completions", data=b"x" * 21_000_000, timeout=60)
     assert answer.status_code == 413
     assert answer.json()["error"]["metadata"]["error_type"] == "payload_too_large"
 
@@ -475,7 +480,7 @@ def test_a_body_beyond_20_mb_is_413(server, web):
 )
 def test_strangers_get_401(server, path, header, message):
     headers = {"Authorization": header} if header else {}
-    answer = requests.get(server.base_url + path, headers=headers, timeout=10)
+    answer = requests.get(server.base_url + path, headers=headers, timeout=60)
     assert answer.status_code == 401
     assert answer.json()["error"] == {"code": 401, "message": message}
 
@@ -485,7 +490,7 @@ def test_a_stranger_with_a_large_body_hears_401_too(server):
         f"{server.base_url}/chat/completions",
         data=b"x" * 8_000_000,
         headers={"Authorization": "Bearer wrong"},
-        timeout=10,
+        timeout=60,
     )
     assert answer.status_code == 401
 
@@ -494,24 +499,24 @@ def test_a_stranger_with_a_large_body_hears_401_too(server):
 def test_another_host_name_is_refused_even_with_the_token(web, server, host):
     """A web page may point its own name at 127.0.0.1 (DNS rebinding)."""
     headers = {"Host": host}
-    assert web.get(f"{server.base_url}/models", headers=headers, timeout=10).status_code == 403
+    assert web.get(f"{server.base_url}/models", headers=headers, timeout=60).status_code == 403
     answer = web.post(
         f"{server.base_url}/chat/completions",
         json={"messages": HELLO},
         headers=headers,
-        timeout=10,
+        timeout=60,
     )
     assert answer.status_code == 403
 
 
 def test_localhost_is_a_loopback_name(web, server):
     headers = {"Host": f"localhost:{server.port}"}
-    assert web.get(f"{server.base_url}/key", headers=headers, timeout=10).ok
+    assert web.get(f"{server.base_url}/key", headers=headers, timeout=60).ok
 
 
 def raw(server, path, host=None):
     """A request as no library would write it."""
-    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=60) as connection:
         lines = [f"GET {path} HTTP/1.1", f"Authorization: Bearer {server.token}"]
         lines += [f"Host: {host}"] if host is not None else []
         connection.sendall("\r\n".join([*lines, "Connection: close", "", ""]).encode("latin-1"))
@@ -561,7 +566,7 @@ def test_it_listens_at_one_address_of_this_machine(server):
 def test_other_origins_are_invited_to_nothing(server, web):
     origin = {"Origin": "https://evil.example"}
     for method, status in (("GET", 200), ("OPTIONS", 405)):
-        answer = web.request(method, f"{server.base_url}/key", headers=origin, timeout=10)
+        answer = web.request(method, f"{server.base_url}/key", headers=origin, timeout=60)
         assert answer.status_code == status
         assert not [name for name in answer.headers if name.lower().startswith("access-control")]
 
@@ -618,7 +623,7 @@ def test_nothing_is_sent_before_the_first_byte_is_due(chat):
 
 
 def test_a_stalled_stream_stays_open_and_silent(chat):
-    answer = chat(stream=True, simulate={**SIMULATED, "stall_after_chunks": 2}, timeout=0.5)
+    answer = chat(stream=True, simulate={**SIMULATED, "stall_after_chunks": 2}, timeout=2)
     lines = answer.iter_lines()
     assert [bool(next(lines)) for _ in range(6)] == [True, False] * 3
     with pytest.raises(requests.ConnectionError, match="Read timed out"):
@@ -728,19 +733,19 @@ def test_raw_can_reset_before_anything_came(server):
 def test_raw_pauses_and_repeats(server):
     began = time.perf_counter()
     assert played(server, {"text": "ab", "pause_s": 0.05, "times": 6}, "close")[0] == b"ab" * 6
-    assert 0.3 <= time.perf_counter() - began < 3
+    assert 0.3 <= time.perf_counter() - began < SOON_S
     assert played(server, {"text": "abc", "times": 5_000}, "close")[0] == b"abc" * 5_000
     assert played(server, {"text": "abc", "times": 0}, "close")[0] == b""
 
 
 def test_raw_hangs_until_the_caller_leaves(server, get):
     with pytest.raises(TimeoutError):
-        played(server, {"text": "so"}, "hang", patience_s=0.3)
+        played(server, {"text": "so"}, "hang", patience_s=1)
     assert get("/key").ok
 
 
 def test_after_raw_bytes_the_connection_serves_on(server):
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=5)
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
     headers = {"Authorization": f"Bearer {server.token}"}
     moved = "HTTP/1.1 301 Moved\r\nLocation: /x\r\nContent-Length: 2\r\n\r\n"
     wish = {"simulate": {"raw": [{"text": moved}, {"pause_s": 0.05}, {"text": "Hi"}]}}
@@ -789,7 +794,7 @@ def test_raw_is_bounded_in_time_for_a_caller_that_stays(monkeypatch, step):
     with ThreadPoolExecutor(1) as elsewhere:
         began = time.perf_counter()
         assert elsewhere.submit(asyncio.run, played_to_the_end()).result() == (False, True)
-        assert 0.2 <= time.perf_counter() - began < 3
+        assert 0.2 <= time.perf_counter() - began < SOON_S
 
 
 def test_raw_bytes_are_for_those_with_the_token(chat):
@@ -803,7 +808,7 @@ def test_hanging_up_is_remembered_as_cancelled(chat, get):
     name = answer.headers["X-Generation-Id"]
     next(answer.iter_content(500))
     answer.close()
-    time.sleep(0.6)
+    until(lambda: get(f"/generation?id={name}").ok)
     record = get(f"/generation?id={name}").json()["data"]
     assert record["cancelled"] is True
     assert 0 < record["native_tokens_completion"] < 100
@@ -861,7 +866,7 @@ def test_a_port_in_use_is_one_short_message(server):
 
 def test_a_child_that_fails_tells_its_last_words():
     with pytest.raises(OfflineError, match="The thing ended at once") as caught:
-        Child("ornb.nowhere", {}, what="The thing", timeout_s=20)
+        Child("ornb.nowhere", {}, what="The thing", timeout_s=60)
     assert "No module named" in str(caught.value)
 
 
@@ -871,12 +876,15 @@ def test_a_child_that_is_slow_is_given_up():
 
 
 def test_closing_ends_the_process_at_once():
-    running = OfflineServer(model="off")
-    started = time.perf_counter()
-    running.close()
-    running.close()
-    assert not running.alive
-    assert time.perf_counter() - started < 1
+    def seconds() -> float:
+        running = OfflineServer(model="off")
+        started = time.perf_counter()
+        running.close()
+        running.close()
+        assert not running.alive
+        return time.perf_counter() - started
+
+    assert quickest(seconds, enough_s=1) < 1
 
 
 def test_start_gives_one_server_and_mends_it_in_place(monkeypatch):
@@ -884,9 +892,7 @@ def test_start_gives_one_server_and_mends_it_in_place(monkeypatch):
     first = ornb.offline.start()
     assert ornb.offline.start() is first
     os.kill(first.pid, signal.SIGKILL)
-    deadline = time.monotonic() + 5
-    while first.alive and time.monotonic() < deadline:
-        time.sleep(0.01)
+    until(lambda: not first.alive)
     second = ornb.offline.start()
     assert second is not first
     assert (second.base_url, second.token) == (first.base_url, first.token)
@@ -898,10 +904,10 @@ import os, sys, time
 import ornb.offline
 server = ornb.offline.start(model="off")
 if "fork" in sys.argv and os.fork() == 0:
-    time.sleep(20)  # a worker that outlives its parent, holding copies of the pipes
+    time.sleep(90)  # a worker that outlives its parent, holding copies of the pipes
     os._exit(0)
 print(server.port, flush=True)
-time.sleep(20)
+time.sleep(90)
 """
 
 
@@ -910,24 +916,27 @@ def test_the_server_is_gone_within_2_s_of_a_killed_parent(how):
     if how == "fork" and not hasattr(os, "fork"):
         pytest.skip("this system cannot fork")
     command = [sys.executable, "-W", "ignore", "-c", _PARENT, how]
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, text=True, start_new_session=True
-    ) as parent:
-        port = int(parent.stdout.readline())
-        socket.create_connection(("127.0.0.1", port), timeout=1).close()
-        parent.kill()
-        killed = time.monotonic()
-        while _listens(port) and time.monotonic() - killed < 5:
-            time.sleep(0.02)
-        took = time.monotonic() - killed
-        if how == "fork":
-            os.killpg(parent.pid, signal.SIGKILL)  # the worker that is still asleep
-    assert took < 2
+
+    def seconds() -> float:
+        with subprocess.Popen(
+            command, stdout=subprocess.PIPE, text=True, start_new_session=True
+        ) as parent:
+            port = int(parent.stdout.readline())
+            assert _listens(port)
+            parent.kill()
+            killed = time.monotonic()
+            until(lambda: not _listens(port))
+            took = time.monotonic() - killed
+            if how == "fork":
+                os.killpg(parent.pid, signal.SIGKILL)  # the worker that is still asleep
+        return took
+
+    assert quickest(seconds, enough_s=2) < 2
 
 
 def _listens(port):
     try:
-        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        socket.create_connection(("127.0.0.1", port), timeout=60).close()
     except OSError:
         return False
     return True
@@ -955,7 +964,7 @@ def test_a_forked_process_gets_a_server_of_its_own():
         [sys.executable, "-W", "ignore", "-c", _FORKING],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=60,
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")
@@ -984,11 +993,11 @@ def test_the_command_says_where_it_listens_and_ends_quietly():
         base_url = process.stdout.readline().split()[-1]
         token = process.stdout.readline().split()[-1]
         headers = {"Authorization": f"Bearer {token}"}
-        assert requests.get(f"{base_url}/key", headers=headers, timeout=10).ok
+        assert requests.get(f"{base_url}/key", headers=headers, timeout=60).ok
         while "curl" not in process.stdout.readline():
             pass
         process.send_signal(signal.SIGINT)
-        output, errors = process.communicate(timeout=10)
+        output, errors = process.communicate(timeout=60)
     assert (process.returncode, output, errors) == (0, "", "")
 
 
@@ -997,7 +1006,7 @@ def test_the_command_refuses_a_port_in_use_in_one_line(server):
         [sys.executable, "-m", "ornb.offline", "--port", str(server.port)],
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=60,
         check=False,
     )
     assert done.returncode == 1

@@ -18,7 +18,20 @@ from cassettes import exchanges
 from hypothesis import example, given
 from hypothesis import strategies as st
 from lab import notebook_of, run_headless
-from wire import DONE, END, FINISH, STREAM, USAGE, WireServer, chunked, delta, event, head, whole
+from wire import (
+    DONE,
+    END,
+    FINISH,
+    SOON_S,
+    STREAM,
+    USAGE,
+    WireServer,
+    chunked,
+    delta,
+    event,
+    head,
+    whole,
+)
 
 import ornb
 from ornb import errors, session
@@ -29,6 +42,7 @@ from ornb.recording.matching import differences, nearest, normal, same_as
 from ornb.recording.opened import opened
 from ornb.recording.redaction import without_ids, without_keys, without_split_keys
 from ornb.text.rendering import facts, reply_html
+from tests.page import quickest
 from tools import record as record_tool
 
 KEY = "sk-or-v1-" + "5e" * 32
@@ -150,6 +164,8 @@ def test_at_its_recorded_pace_an_answer_takes_the_time_it_took(path, nobody) -> 
         first = drained(asked_of(server).stream("Hi"))
     waits = {}
     for pace in ("recorded", "instant"):
+        if pace == "instant":
+            path.write_text(slowed(path.read_text()))
         with ornb.replay(path, pace=pace):
             began = time.perf_counter()
             events = iter(nobody.stream("Hi"))
@@ -159,7 +175,7 @@ def test_at_its_recorded_pace_an_answer_takes_the_time_it_took(path, nobody) -> 
             waits[pace] = (to_first, time.perf_counter() - began)
     assert waits["recorded"][0] >= first.timing.time_to_first_token_s
     assert waits["recorded"][1] >= first.timing.duration_s
-    assert waits["instant"][1] < 0.2
+    assert waits["instant"][1] < SOON_S
 
 
 def test_a_connection_that_was_made_is_told_from_one_that_was_kept(path, nobody) -> None:
@@ -363,10 +379,14 @@ def test_a_refusal_that_was_asked_again_is_so_once_more_and_at_once(path) -> Non
     scripts = ([whole(busy, 429, Retry_After="1")], [whole(ANSWER)])
     with WireServer(*scripts) as server, ornb.record(path):
         assert asked_of(server, retries=2).chat("Hi").attempts == 2
-    with ornb.replay(path, pace="instant"):
-        began = time.perf_counter()
-        assert Client(base_url=NOBODY).chat("Hi").attempts == 2
-        assert time.perf_counter() - began < 0.5
+
+    def seconds() -> float:
+        with ornb.replay(path, pace="instant"):
+            began = time.perf_counter()
+            assert Client(base_url=NOBODY).chat("Hi").attempts == 2
+            return time.perf_counter() - began
+
+    assert quickest(seconds, enough_s=0.5) < 0.5
 
 
 def test_a_moment_in_the_headers_is_moved_to_the_present(path, nobody) -> None:
@@ -398,14 +418,14 @@ CASES = {
         [STREAM, delta("A part"), event(error={"code": 502, "message": "Gone"}), DONE, END],
         errors.ProviderUnavailable,
     ),
-    "silent": ([STREAM, delta("A part"), 5.0], errors.RequestTimedOut),
-    "no word": ([5.0], errors.RequestTimedOut),
+    "silent": ([STREAM, delta("A part"), "stall"], errors.RequestTimedOut),
+    "no word": (["stall"], errors.RequestTimedOut),
 }
 
 
 @pytest.mark.parametrize(("script", "kind"), CASES.values(), ids=CASES)
 def test_errors_come_back_as_they_were(path, nobody, script, kind) -> None:
-    soon = Timeouts(first_byte=0.3, between_bytes=0.3)
+    soon = Timeouts(first_byte=2, between_bytes=2)
     with WireServer(script) as server, ornb.record(path):
         stream = asked_of(server, timeouts=soon).stream("Hi", "acme/orbit")
         with pytest.raises(kind):
@@ -462,7 +482,7 @@ def test_stop_wakes_a_replay_that_waits(path, nobody, script) -> None:
         threading.Timer(0.1, stream.close).start()
         began = time.perf_counter()
         drained(stream)
-        assert time.perf_counter() - began < 2
+        assert time.perf_counter() - began < SOON_S
     assert stream.reply.status == "stopped"
 
 

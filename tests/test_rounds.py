@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import pytest
 from cassettes import exchanges
-from wire import DONE, END, FINISH, STREAM, USAGE, WireServer, chunked, delta, event, whole
+from wire import DONE, END, FINISH, SOON_S, STREAM, USAGE, WireServer, chunked, delta, event, whole
 
 import ornb
 from ornb.client import Client, Reply, Timing, Usage
@@ -262,7 +262,7 @@ def test_stop_while_the_answer_comes_keeps_the_part(rounds):
         if event_.type == "text":
             threading.Timer(0.05, one.close).start()
     assert (one.reply.text, one.reply.status) == ("It is", "stopped")
-    assert server.disconnected.wait(2)
+    assert server.disconnected.wait(SOON_S)
 
 
 def test_stop_while_a_tool_runs_begins_no_further_one(rounds, tracker):
@@ -296,7 +296,7 @@ def test_leaving_it_early_stops_it(rounds, tracker):
     one, server = rounds([STREAM, delta("It is"), "stall"])
     with one:
         next(iter(one))
-    assert server.disconnected.wait(2)
+    assert server.disconnected.wait(SOON_S)
     assert list(tracker.df["status"]) == ["stopped"]
 
 

@@ -254,7 +254,7 @@ def test_a_call_that_ends_while_the_table_is_being_made_is_not_lost(tracker, mon
     monkeypatch.setattr(tracker, "_tail", Ends(tracker._tail))
     worker = threading.Thread(target=lambda: tracker.df, daemon=True)
     worker.start()
-    worker.join(10)
+    worker.join(60)
     assert not worker.is_alive(), "waits for itself"
     assert tracker.df["label"].tolist()[:2] == ["lesson 1", "forgotten"]
 

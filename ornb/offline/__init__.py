@@ -23,7 +23,7 @@ __all__ = ["OfflineServer", "start"]
 
 Model = Literal["auto", "off"]
 
-START_TIMEOUT_S = 30.0
+START_TIMEOUT_S = 60.0
 
 
 class OfflineServer:

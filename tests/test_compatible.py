@@ -323,6 +323,11 @@ def test_what_a_proxy_reckons_is_no_bill(streamed: bool, in_header: bool) -> Non
     assert (row["cost_usd"], row["cost_source"]) == (8.7e-06, "proxy")
     assert row["estimate_usd"] == pytest.approx(8.7e-06)
     assert "$0.0000087 reckoned by a proxy" in repr(ornb.usage)
+    talk = ornb.Conversation()
+    talk.add_user("Hi")
+    talk.add_reply(reply)
+    again = ornb.Conversation.from_json(talk.to_json()).turns[-1].reply
+    assert (again.proxy_cost_usd, again.timing.arrival) == (8.7e-06, reply.timing.arrival)
     assert ornb.usage.totals().of("live").proxy_usd == Decimal("0.0000087")
 
 

@@ -420,10 +420,12 @@ def _reply_from_json(data: Any, text: str, where: str) -> Reply:
             started_at=_moment(timing, "started_at"),
             **timing.fill(times, int, float),
             **timing.fill("connection_reused", bool),
+            **timing.fill("arrival", str),
         ),
         recorded_at=_moment(reader, "recorded_at"),
         **reader.fill(words, str),
         **reader.fill("http_status attempts", int),
+        **reader.fill("proxy_cost_usd", int, float),
     )
 
 

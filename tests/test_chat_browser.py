@@ -289,6 +289,25 @@ def test_an_answer_is_had_again_and_its_versions_switched(stage: Any, page: Page
     expect(page.locator(".turn")).to_have_count(4)
 
 
+def test_an_answer_under_way_is_not_shown_under_another_branch(stage: Any, page: Page) -> None:
+    one = stage("a", "b")
+    one.begin("c")
+    talk, answers = one.chat.conversation, page.get_by_label("Answer")
+    expect(answers).to_have_count(3)
+    talk.go_to("2")  # by code: the page's own arrows wait for the answer
+    one.to_page()
+    expect(answers).to_have_count(1)
+    expect(one.log).not_to_contain_text("Thinking")
+    one.say("Here.")
+    expect(answers).to_have_count(1)
+    talk.go_to("5")
+    one.to_page()
+    expect(answers).to_have_count(3)
+    expect(answers.last).to_contain_text("Here.")
+    one.end(reply("Here."))
+    expect(answers.last).to_have_attribute("aria-busy", "false")
+
+
 def test_another_model_is_named_before_it_is_asked(stage: Any, page: Page) -> None:
     one = stage("a")
     one.chat.model = "lab/small"

@@ -138,7 +138,10 @@ class ChatPage(Widget):
     def _tell_state(self) -> None:
         """Send the page everything."""
         with self._lock:
-            live = self._call and {**self._live(self._call), **self._call.answer.snapshot()}
+            call, here = self._call, self._conversation.head
+            live = None
+            if call is not None and here is not None and here.id == call.question.id:
+                live = {**self._live(call), **call.answer.snapshot()}  # elsewhere it is nobody's
             turns = [self._for_page(turn, whole=True) for turn in self._conversation.path]
             self._tell("state", turns=turns, live=live, page=self._page if self._handle else None)
             self._whole_due = monotonic() + WHOLE_EVERY_S

@@ -214,9 +214,20 @@ class Service:
         """Begin without connections. Those in use end as they are."""
         self._process = os.getpid()
         self._http = requests.Session()
+        self._http.trust_env = False  # it would read the environment twice with each call
         self._http.mount("https://", Adapter())
         self._http.mount("http://", Adapter())
         self._http.headers.update(self._headers)
+        self._ways: dict[str, Any] | None = None
+
+    def _by_environment(self) -> dict[str, Any]:
+        """Proxies and certificates as the environment has them, looked up once."""
+        if self._ways is None:
+            ways = requests.Session().merge_environment_settings(
+                self.base_url, dict(self._proxies), None, None, None
+            )
+            self._ways = {name: ways[name] for name in ("proxies", "verify", "cert")}
+        return self._ways
 
     def twin(self) -> Service:
         """Give the same service with connections of its own, none of them open yet.
@@ -293,8 +304,8 @@ class Service:
                 allow_redirects=False,  # the key and the prompt go where they were sent, only
                 auth=self._auth,
                 timeout=(self.timeouts.connect, self.timeouts.first_byte),
-                proxies=dict(self._proxies),
                 headers={**(JSON if method == "POST" else {}), **(headers or {})},
+                **self._by_environment(),
                 **request,
             )
         except requests.RequestException as error:

@@ -140,7 +140,7 @@ def test_events_in_tiny_reads_cost_no_square() -> None:
         decoder.feed(b"data: x\nid")
     for _ in range(100_000):
         decoder.feed(b"data: x\n\n")
-    assert process_time() - began < 5
+    assert process_time() - began < 20  # some 0.2 s
 
 
 @pytest.mark.parametrize("piece", ["- item\n", "| a | b |\n", "> q\n", "word ", "`a` ", "\n\n"])
@@ -164,7 +164,7 @@ def test_a_long_answer_costs_by_its_length(piece: str) -> None:
 def test_a_table_as_wide_as_it_is_long_is_bounded() -> None:
     began = process_time()
     assert_harmless(render("|a" * 1_000 + "|\n" + "|-" * 1_000 + "|\n" + "|" + "\n|" * 1_000))
-    assert process_time() - began < 5
+    assert process_time() - began < 20  # some 2 s; all of its cells would take minutes
 
 
 # --- what was found -------------------------------------------------------------------------------

@@ -52,18 +52,21 @@ check: $(VENV)/.test
 
 # Each environment is made once, and again when the dependencies change. In the oldest one libraries
 # meet neighbours younger than they are, and warn of them: that is no fault of ornb's.
-test-matrix: $(VENV)/.test .venv-oldest/.done .venv-newest/.done .venv-elsewhere/.done .venv-litellm/.done
+PLACES := $(addsuffix /.done,.venv-oldest .venv-newest .venv-elsewhere .venv-litellm .venv-peers)
+test-matrix: $(VENV)/.test $(PLACES)
 	.venv-oldest/bin/python -m pytest $(WORKERS) -m "not browser and not slow and not long" -W default $(ARGS)
 	.venv-newest/bin/python -m pytest $(WORKERS) -m "not browser and not slow and not long" $(ARGS)
 	@$(PY) tools/system.py browser
 	ORNB_REQUIRE_BROWSER=1 $(PY) -m pytest tests/test_elsewhere.py tests/test_elsewhere_browser.py
 	$(PY) -m pytest tests/test_litellm.py
+	$(PY) -m tests.fuzz --answers 2000 --peers
 
 .venv-oldest/.done: wanted = --editable ".[test]" --constraint .venv-oldest/constraints
 .venv-newest/.done: wanted = --upgrade --upgrade-strategy eager --editable ".[test]" pyarrow
 .venv-elsewhere/.done: wanted = --editable . notebook voila papermill marimo
 .venv-litellm/.done: wanted = "litellm[proxy]"
-.venv-oldest/.done .venv-newest/.done .venv-elsewhere/.done .venv-litellm/.done: $(VENV)/.made pyproject.toml
+.venv-peers/.done: wanted = litellm "pydantic-ai-slim[openai]"
+$(PLACES): $(VENV)/.made pyproject.toml
 	@echo "Making $(@D) (some minutes the first time) ..."
 	@$(PY) -m venv --clear $(@D)
 	@$(PY) tools/oldest.py > $(@D)/constraints
@@ -93,6 +96,7 @@ docs: $(VENV)/.docs
 # `make test` has the same cases every time; here the tests that make them up look for new ones.
 fuzz: $(VENV)/.test
 	$(PY) -m tests.fuzz --seconds $(SECONDS) $(ARGS)
+	$(PY) -m tests.fuzz --answers 20000
 	ORNB_NEW_CASES=1 $(PY) -m pytest $(WORKERS) -m hypothesis
 
 clean:

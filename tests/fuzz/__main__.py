@@ -33,6 +33,10 @@ def main() -> int:
     if options.replay:
         name = options.replay.name.partition("-")[0]
         return _replay(name, options.replay)
+    if options.answers:
+        from tests.fuzz.differences import read_many
+
+        return read_many(options.answers, peers=options.peers)
     if options.here:
         return _fuzz(options.names[0], options.seconds, options.runs)
     from tests.fuzz.targets import TARGETS
@@ -53,6 +57,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--seconds", type=int, default=60, help="for all of them together")
     parser.add_argument("--runs", type=int, help="at most so many inputs each: the same every time")
     parser.add_argument("--replay", type=Path, metavar="FILE", help="run one kept input again")
+    parser.add_argument("--answers", type=int, help="let others read so many, beside ornb")
+    parser.add_argument("--peers", action="store_true", help="those of .venv-peers too")
     parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
     return parser.parse_args()
 

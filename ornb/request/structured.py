@@ -202,25 +202,6 @@ def parse(reply: Reply | str, shape: Any) -> Any:
     raise problem
 
 
-@dataclasses.dataclass(frozen=True, repr=False)
-class ShapedReply(Reply):
-    """A `Reply` to a question with a ``schema``.
-
-    Attributes
-    ----------
-    value : Any
-        The answer in its shape; None where it is not of it, or did not come to its end.
-
-    Examples
-    --------
-    >>> shape = {"type": "object", "properties": {"year": {"type": "integer"}}}
-    >>> answered(Reply(text='{"year": 1815}'), shape).value
-    {'year': 1815}
-    """
-
-    value: Any = None
-
-
 def answered(reply: Reply, shape: Any) -> Reply:
     """Give a reply with its value.
 
@@ -234,7 +215,7 @@ def answered(reply: Reply, shape: Any) -> Reply:
     Returns
     -------
     Reply
-        A `ShapedReply`, where there is a shape.
+        Where there is a shape, with the answer in it as ``value``.
 
     Raises
     ------
@@ -246,14 +227,9 @@ def answered(reply: Reply, shape: Any) -> Reply:
     >>> answered(Reply(text="Hello."), None).text
     'Hello.'
     """
-    if shape is None or isinstance(reply, ShapedReply):
+    if shape is None or reply.status != "ok" or reply.value is not None:
         return reply
-    facts = {each.name: getattr(reply, each.name) for each in dataclasses.fields(Reply)}
-    try:
-        return ShapedReply(**facts, value=parse(reply, shape) if reply.status == "ok" else None)
-    except SchemaMismatch as error:
-        error.reply = ShapedReply(**facts)
-        raise
+    return dataclasses.replace(reply, value=parse(reply, shape))
 
 
 def _as(shape: Any, schema: dict[str, Any], value: Any) -> Any:

@@ -320,6 +320,8 @@ class Reply:
     proxy_cost_usd : float or None
         What a LiteLLM proxy reckons the call to cost, in USD, which is no provider's bill; None
         where no such proxy answered, or it knows no price.
+    value : Any
+        What the text says in the form of the ``schema`` that was asked for; else None.
     raw_chunks : tuple of str
         The JSON texts that arrived, untouched: one for a plain answer, one a chunk for a
         stream.
@@ -360,6 +362,7 @@ class Reply:
     metadata: Mapping[str, Any] | None = None
     response_cache: ResponseCache | None = None
     proxy_cost_usd: float | None = None
+    value: Any = None
     raw_chunks: tuple[str, ...] = field(default=(), repr=False)
 
     @property

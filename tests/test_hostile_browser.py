@@ -236,13 +236,11 @@ def test_a_trusted_notebook_is_not_touched(attacked: tuple[LabNotebook, Trap]) -
 
 
 def test_an_exported_page_is_not_touched(
-    attacked: tuple[LabNotebook, Trap], new_page: Callable[..., Page], tmp_path: Path
+    attacked: tuple[LabNotebook, Trap], page: Page, tmp_path: Path
 ) -> None:
     notebook, _ = attacked
-    saved = notebook.save()
-    page = exported(saved, new_page, tmp_path)
     trap = Trap(page)
-    page.reload()
+    page.goto(exported(notebook.save(), tmp_path))
     assert page.locator(STATIC).count() == 5
     trap.assert_tame(STATIC)
 
@@ -288,33 +286,28 @@ def test_a_notebook_made_of_a_hostile_conversation_is_not_touched(lab: Lab) -> N
     assert notebook.python("len(chat.conversation)") == len(talk)
 
 
-def test_a_conversation_exported_twice_over_is_not_touched(
-    new_page: Callable[..., Page], tmp_path: Path
-) -> None:
+def test_a_conversation_exported_twice_over_is_not_touched(page: Page, tmp_path: Path) -> None:
     """As a notebook, and that as nbconvert's page, which cleans less than JupyterLab does."""
-    for text in (ANSWER, *GROUPS["deep"].values()):
-        page = exported(
-            nbformat.reads(json.dumps(to_notebook(conversation(text))), as_version=4),
-            new_page,
-            tmp_path,
-        )
-        trap = Trap(page)
-        page.reload()
-        page.locator("body").evaluate(POKE)
-        assert page.evaluate(FOREIGN, "body") == []
-        trap.assert_nothing_happened()
+    made = [to_notebook(conversation(text)) for text in (ANSWER, *GROUPS["deep"].values())]
+    cells = [
+        cell | {"id": f"c{n}"} for n, cell in enumerate(c for one in made for c in one["cells"])
+    ]
+    whole = nbformat.reads(json.dumps(made[0] | {"cells": cells}), as_version=4)
+    trap = Trap(page)
+    page.goto(exported(whole, tmp_path))
+    page.locator("body").evaluate(POKE)
+    assert page.evaluate(FOREIGN, "body") == []
+    trap.assert_nothing_happened()
 
 
-def exported(notebook: nbformat.NotebookNode, new_page: Callable[..., Page], folder: Path) -> Page:
-    """The notebook as nbconvert's HTML, without what nbconvert itself fetches."""
+def exported(notebook: nbformat.NotebookNode, folder: Path) -> str:
+    """Where the notebook is as nbconvert's HTML, without what nbconvert itself fetches."""
     html, _ = HTMLExporter(require_js_url="", mathjax_url="", jquery_url="").from_notebook_node(
         notebook
     )
     file = folder / "exported.html"
     file.write_text(html.replace("https://cdnjs", "about:cdnjs"), encoding="utf-8")
-    page = new_page()
-    page.goto(file.as_uri())
-    return page
+    return file.as_uri()
 
 
 def click_everything(notebook: LabNotebook, trap: Trap) -> None:

@@ -24,6 +24,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,6 +35,7 @@ import pytest
 import requests
 from playwright.sync_api import Error as PlaywrightError
 from playwright.sync_api import expect, sync_playwright
+from traitlets.config import Config
 
 from tools.system import NO_BROWSER, find_browser
 
@@ -476,6 +478,20 @@ def private_environment(home: Path, **extra: str) -> dict[str, str]:
     return environment | extra
 
 
+@contextlib.contextmanager
+def _short_folder() -> Iterator[Path]:
+    """A folder whose name leaves room for that of a socket, which has some hundred characters."""
+    place = "/tmp" if os.name == "posix" else None
+    with tempfile.TemporaryDirectory(prefix="ornb-", dir=place) as folder:
+        yield Path(folder)
+
+
+# A kernel's ports are chosen long before it takes them, and any connection of another test may be
+# given one meanwhile: then the kernel starts again, JupyterLab listens in vain, and never sees it
+# idle. No such thing happens to socket files, which Windows does not have.
+TRANSPORT = "ipc" if os.name == "posix" else "tcp"
+
+
 def run_headless(
     notebook: nbformat.NotebookNode, folder: Path, *, seconds: int = 300, **environment: str
 ) -> nbformat.NotebookNode:
@@ -485,10 +501,15 @@ def run_headless(
     """
     home = folder / "home"
     home.mkdir()
-    client = nbclient.NotebookClient(
-        notebook, timeout=seconds, resources={"metadata": {"path": str(folder)}}
-    )
-    client.execute(env=private_environment(home, **environment))
+    with _short_folder() as short:
+        kernel = {"transport": TRANSPORT, "connection_file": str(short / "kernel.json")}
+        client = nbclient.NotebookClient(
+            notebook,
+            timeout=seconds,
+            resources={"metadata": {"path": str(folder)}},
+            config=Config(KernelManager=kernel),
+        )
+        client.execute(env=private_environment(home, **environment))
     return notebook
 
 
@@ -508,27 +529,32 @@ def lab_server(folder: Path) -> Iterator[Callable[[], str]]:
         "--LabApp.expose_app_in_browser=True",
         "--LabApp.news_url=None",
         "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+        f"--KernelManager.transport={TRANSPORT}",
     ]
-    with log.open("wb") as output:
+    (folder / "runtime").mkdir()
+    with _short_folder() as short, log.open("wb") as output:
+        runtime = folder / "runtime"
+        if os.name == "posix":
+            (runtime := short / "r").symlink_to(folder / "runtime")
         process = subprocess.Popen(
             command,
             cwd=folder / "root",
-            env=private_environment(folder),
+            env=private_environment(folder, JUPYTER_RUNTIME_DIR=str(runtime)),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    try:
-        yield lambda: _wait_for_server(process, folder, log)
-    finally:
-        # The server's own goodbye takes its kernels along; the group is the net below it.
-        process.terminate()
         try:
-            process.wait(timeout=10)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+            yield lambda: _wait_for_server(process, folder, log)
+        finally:
+            # The server's own goodbye takes its kernels along; the group is the net below it.
+            process.terminate()
+            try:
+                process.wait(timeout=10)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
 
 
 def _wait_for_server(process: subprocess.Popen[bytes], folder: Path, log: Path) -> str:

@@ -15,7 +15,7 @@ from ornb.client import Client
 from ornb.conversation import Conversation
 from ornb.request.structured import parse
 from ornb.wire.assembly import Assembly
-from ornb.wire.reply import Reply
+from ornb.wire.reply import Reply, Usage
 
 COUNTS = {"prompt_tokens": 5, "completion_tokens": 7, "total_tokens": 12, "cost": 0.001}
 SOURCE = {"type": "url_citation", "url_citation": {"url": "https://a.example", "title": "A"}}
@@ -193,6 +193,25 @@ def test_a_usage_that_says_nothing_erases_none_that_did(late) -> None:
         assert (used.cached_tokens, used.cache_write_tokens) == (3, 2)
 
 
+@pytest.mark.parametrize("told", [None, [], {}, "none", -1, 1e999, 10**400])
+@pytest.mark.parametrize("is_first", [True, False])
+def test_a_figure_that_is_none_hides_none(told, is_first) -> None:
+    full = COUNTS | OWN | {"cost": 0.5, "prompt_tokens_details": {"cached_tokens": 3}}
+    odd = {key: told for key in full if key != "is_byok"}
+    told_within = {"upstream_inference_cost": told}
+    for other in (odd, full | {"cost_details": told_within}):
+        both = [other, full] if is_first else [full, other]
+        pieces = [event(choices=[], usage=usage) for usage in both]
+        used = asked([STREAM, *pieces, DONE, END]).usage
+        assert (used.prompt_tokens, used.completion_tokens, used.cached_tokens) == (5, 7, 3)
+        assert (used.cost_usd, used.byok_usd) == (0.5, 0.00105)
+
+
+def test_nobody_is_billed_less_than_nothing() -> None:
+    used = Usage.from_json({"cost": -0.5, "prompt_tokens": -1, "completion_tokens": "-2"})
+    assert (used.cost_usd, used.prompt_tokens, used.completion_tokens) == (None, None, None)
+
+
 def test_a_usage_that_grows_ends_as_its_last_word() -> None:
     script = [STREAM]
     script += [
@@ -245,6 +264,10 @@ def test_a_refusal_is_still_one_in_a_transcript_that_is_read_again() -> None:
     talk.add_reply(at_once({"content": None, "refusal": REFUSED}))
     again = Conversation.from_json(talk.to_json()).turns[-1].reply
     assert (again.text, again.refusal) == (REFUSED, REFUSED)
+
+
+def test_an_answer_that_a_filter_ended_says_so() -> None:
+    assert "ended by a content filter" in streamed({}, finish="content_filter").facts
 
 
 def test_a_refusal_is_no_empty_answer_to_a_schema() -> None:
@@ -442,6 +465,22 @@ def test_what_an_own_key_paid_is_a_figure_of_its_own_everywhere() -> None:
     assert tracker.summary()["byok_usd"].tolist() == [0.00105]
     assert "$0.0010 paid by own keys" in repr(tracker)
     assert str(tracker.totals().of("live").byok_usd) == "0.00105"
+
+
+@pytest.mark.parametrize(
+    ("usage", "said"),
+    [
+        (OWN | {"cost": None}, "$0.0010 paid by your own key + cost not reported"),
+        ({"cost": 0, "is_byok": True}, "an amount not reported paid by your own key"),
+        (
+            {"cost": 1, "is_byok": True},
+            "an amount not reported paid by your own key + $1.00 billed",
+        ),
+    ],
+)
+def test_that_an_own_key_paid_is_said_when_not_all_is_known(usage, said) -> None:
+    counts = {"prompt_tokens": 5, "completion_tokens": 7}
+    assert said in streamed({"content": "Hi"}, usage=counts | usage).facts
 
 
 def test_of_the_services_own_key_the_providers_share_is_not_told_twice() -> None:

@@ -27,6 +27,7 @@ from wire import (
 
 from ornb import errors
 from ornb.client import Client, Reply, Secret, Timeouts
+from ornb.conversation import Conversation
 from ornb.wire.reply import Usage
 from tests.page import as_soon_as
 
@@ -563,6 +564,11 @@ def test_an_answer_from_the_services_cache_says_so(client) -> None:
     assert hit.cost_usd == 0
     assert miss.response_cache == (False, None, None)
     assert not any("cache" in piece for piece in miss.facts)
+    talk = Conversation()
+    talk.add_user("Hi")
+    talk.add_reply(hit)
+    again = Conversation.from_json(talk.to_json()).turns[-1].reply
+    assert (again.response_cache, again.facts) == (hit.response_cache, hit.facts)
 
 
 @pytest.mark.parametrize("odd", ["", "soon", "-1", "1e999", "nan", "\N{LATIN SMALL LETTER E}" * 99])

@@ -371,7 +371,7 @@ def test_schema_and_response_format_are_not_given_together(sent: Any) -> None:
     assert sent() == []
 
 
-@pytest.mark.parametrize("n", [0, 2, "1", 1.5, [1]])
+@pytest.mark.parametrize("n", [0, 2, "1", 1.5, [1], True])
 def test_a_call_gives_one_answer(n: Any, sent: Any) -> None:
     for verb in (*VERBS["`ask`, `quote`"], stream, chat_ask, chat, compare, batch, measure):
         with pytest.raises(ConfigError, match=r"^n is .*nothing was sent\. Ask several times"):

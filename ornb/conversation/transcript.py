@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ConfigError
-from ..wire.reply import Reply, Timing, Usage
+from ..wire.reply import Reply, ResponseCache, Timing, Usage
 from .turn import Turn, well_formed
 
 FORMAT = "ornb.transcript"
@@ -146,13 +146,15 @@ def turn_to_json(turn: Turn) -> dict[str, Any]:
 def _reply_to_json(reply: Reply) -> dict[str, Any]:
     """The reply's facts; its text is the turn's content, and its chunks are not kept."""
     made_otherwise = ("text", "usage", "timing", "raw_chunks", "logprobs", "recorded_at", "value")
-    data = _said(reply, without=(*made_otherwise, "metadata"))
+    data = _said(reply, without=(*made_otherwise, "metadata", "response_cache"))
     data["usage"] = _said(reply.usage, without=("raw",))
     data["timing"] = _said(reply.timing, without=("started_at",))
     if reply.timing.started_at is not None:
         data["timing"]["started_at"] = reply.timing.started_at.isoformat()
     if reply.recorded_at is not None:
         data["recorded_at"] = reply.recorded_at.isoformat()
+    if reply.response_cache is not None:
+        data["response_cache"] = reply.response_cache._asdict()
     return data
 
 
@@ -423,10 +425,17 @@ def _reply_from_json(data: Any, text: str, where: str) -> Reply:
             **timing.fill("arrival", str),
         ),
         recorded_at=_moment(reader, "recorded_at"),
+        response_cache=_response_cache(reader),
         **reader.fill(words, str),
         **reader.fill("http_status attempts", int),
         **reader.fill("proxy_cost_usd", int, float),
     )
+
+
+def _response_cache(reader: Reader) -> ResponseCache | None:
+    told = Reader(reader.take("response_cache", dict) or {}, f"the cache of {reader.where}")
+    hit = told.take("hit", bool)
+    return None if hit is None else ResponseCache(hit, **told.fill("age_s ttl_s", int, float))
 
 
 def _moment(reader: Reader, name: str) -> datetime | None:

@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .reply import Event, Reply, Usage
+from .reply import Event, Reply, Usage, amount
 
 SERVED = ("id", "model", "provider")
 """Fields of every chunk that say who answers; the last word counts."""
@@ -324,11 +324,19 @@ def _grown(before: Mapping[str, Any], late: Mapping[str, Any]) -> dict[str, Any]
     grown = dict(before)
     for key, value in late.items():
         known = grown.get(key)
-        if isinstance(known, dict):
-            grown[key] = _grown(known, value) if isinstance(value, dict) else known
-        elif known is None or (value and type(value) in (type(known), int, float)):
+        kind = _kind(value)
+        if isinstance(known, dict) and isinstance(value, dict):
+            grown[key] = _grown(known, value)
+        elif known is None or (kind and _kind(known) in (None, bool, kind)):
             grown[key] = value
     return grown
+
+
+def _kind(value: Any) -> type | None:
+    """What a value of a usage is, and none for what says nothing there."""
+    if isinstance(value, bool | dict):
+        return type(value) if value else None
+    return float if amount(value) else None
 
 
 def _dicts(value: Any) -> list[dict[str, Any]]:

@@ -233,7 +233,7 @@ def check_fields(params: Mapping[str, Any], verb: str = "a call") -> None:
         if name in ELSEWHERE:
             raise ConfigError(f"{verb} takes no {name}, so nothing was sent. {ELSEWHERE[name]}")
     n = params.get("n")
-    if n is not None and not (isinstance(n, int) and n == 1):
+    if n is not None and not (type(n) is int and n == 1):
         raise ConfigError(
             f"n is {n!r}, and a call gives one answer here, so nothing was sent. Ask "
             "several times, as in [ornb.ask(prompt) for _ in range(2)], or several models with "

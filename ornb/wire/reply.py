@@ -108,7 +108,7 @@ class Usage:
         costs = costs if isinstance(costs, Mapping) else {}
         # Of calls on the service's own key it repeats `cost`.
         byok = (
-            _amount(costs.get("upstream_inference_cost")) if usage.get("is_byok") is True else None
+            amount(costs.get("upstream_inference_cost")) if usage.get("is_byok") is True else None
         )
         return cls(
             prompt_tokens=_count(usage, "prompt_tokens"),
@@ -117,10 +117,10 @@ class Usage:
             reasoning_tokens=_count(made, "reasoning_tokens"),
             cached_tokens=_count(sent, "cached_tokens"),
             cache_write_tokens=_count(sent, "cache_write_tokens"),
-            cost_usd=_amount(usage.get("cost")),
+            cost_usd=amount(usage.get("cost")),
             is_byok=usage.get("is_byok") if isinstance(usage.get("is_byok"), bool) else None,
             byok_usd=byok,
-            server_tool_usd=_amount(costs.get("server_tool_cost")),
+            server_tool_usd=amount(costs.get("server_tool_cost")),
             raw=usage,
         )
 
@@ -398,22 +398,22 @@ class Reply:
             pieces.append(self.blocked or "the model refused")
         elif self.finish_reason == "length":
             pieces.append("cut at max_tokens")
+        elif self.finish_reason == "content_filter":
+            pieces.append("ended by a content filter")
         return [piece for piece in pieces if piece]
 
     def _cost(self) -> str:
         cost = charged(self)
         if is_unbilled(self.recorded_from or source_of(self), cost, self.status):
             return NOT_BILLED
-        if cost is None:
-            return "cost not reported"
         when = "billed" if self.proxy_cost_usd is None else "reckoned by the proxy"
         when = "when recorded" if self.source == "recorded" else when
+        fee = "cost not reported" if cost is None else f"{format_usd(cost)} {when}"
         own = self.usage.byok_usd
-        if own is None:
-            return f"{format_usd(cost)} {when}"
-        return f"{format_usd(own)} paid by your own key" + (
-            f" + {format_usd(cost)} {when}" if cost else ""
-        )
+        if own is None and not self.usage.is_byok:
+            return fee
+        paid = "an amount not reported" if own is None else format_usd(own)
+        return f"{paid} paid by your own key" + ("" if cost == 0 else f" + {fee}")
 
     def row(self, estimate_usd: float | None = None) -> dict[str, Any]:
         """Give the call as a row of a table.
@@ -652,15 +652,32 @@ def is_unbilled(source: str | None, cost_usd: float | None, status: str) -> bool
 
 def _count(counts: Any, key: str) -> int | None:
     value = counts.get(key) if isinstance(counts, Mapping) else None
-    amount = _amount(value)
-    return None if amount is None else int(amount)
+    number = amount(value)
+    return None if number is None else int(number)
 
 
-def _amount(value: Any) -> float | None:
+def amount(value: Any) -> float | None:
+    """Read a count or a price.
+
+    Parameters
+    ----------
+    value : Any
+        As a server sent it.
+
+    Returns
+    -------
+    float or None
+        None for what is no number, and for one below 0: nobody used or paid less than nothing.
+
+    Examples
+    --------
+    >>> [amount(value) for value in (5, "0.25", -1, True, None)]
+    [5.0, 0.25, None, None, None]
+    """
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:
-        amount = float(value)
+        number = float(value)
     except (ValueError, OverflowError):  # an int beyond the floats
         return None
-    return amount if abs(amount) < float("inf") else None
+    return number if 0 <= number < float("inf") else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from html import escape
 from typing import Any
 
 import pytest
@@ -21,9 +22,9 @@ BUDGETS = [
 ]
 
 
-def state(name):
+def state(name, tracker=None):
     """A panel in one of its states, which looks only when it is told to."""
-    tracker = UsageTracker()
+    tracker = UsageTracker() if tracker is None else tracker
     panel = UsagePanel(tracker)
     panel.close()
     if name in ("full", "trouble"):
@@ -102,10 +103,10 @@ def test_budgets_and_free_calls_are_meters(draw, page):
 
 
 def test_a_call_is_drawn_when_the_kernel_tells(draw, page):
-    shown = draw(state("empty"))
+    shown = draw(state("empty", tracker := UsageTracker()))
     expect(page.get_by_text("What this kernel asks is counted here")).to_be_visible()
     expect(page.get_by_role("table")).to_have_count(0)
-    shown.widget._tracker.record(reply(0.25))
+    tracker.record(reply(0.25))
     shown.widget.look()
     shown.deliver()
     expect(tile(page, "Billed").locator(".value")).to_have_text("$0.25")
@@ -141,8 +142,8 @@ def test_the_minute_passes_and_the_kernel_is_asked(draw, new_page):
 
 
 def test_words_from_outside_are_text(draw, page):
-    panel = state("empty")
-    panel._tracker.record(reply(model=HOSTILE, source="live"))
+    panel = state("empty", tracker := UsageTracker())
+    tracker.record(reply(model=HOSTILE, source="live"))
     panel.error = HOSTILE
     panel.look()
     draw(panel)
@@ -154,9 +155,12 @@ def test_words_from_outside_are_text(draw, page):
 def test_the_ordinary_output_is_hidden_while_the_live_one_is_there(draw, page):
     panel = state("full")
     shown = draw(panel)
-    beside = panel._bundle()["text/html"]
-    page.evaluate("(html) => document.body.insertAdjacentHTML('beforeend', html)", beside)
-    static = page.locator(f".ornb-static-{panel._panel_id}")
+    name = f"ornb-static-{shown.get('_panel_id')}"
+    page.evaluate(
+        "(html) => document.body.insertAdjacentHTML('beforeend', html)",
+        f'<pre class="{name}">{escape(repr(panel))}</pre>',
+    )
+    static = page.locator(f".{name}")
     expect(static).to_be_hidden()
     shown.unmount()
     expect(static).to_be_visible()
@@ -164,9 +168,9 @@ def test_the_ordinary_output_is_hidden_while_the_live_one_is_there(draw, page):
 
 
 def test_two_views_of_one_panel_agree(draw, page):
-    shown = draw(state("full"))
+    shown = draw(state("full", tracker := UsageTracker()))
     second = shown.mount_again()
-    shown.widget._tracker.record(reply(0.25))
+    tracker.record(reply(0.25))
     shown.widget.look()
     shown.deliver()
     expect(second.locator(".value").nth(3)).to_have_text("17")

@@ -56,6 +56,9 @@ RECORD = {
     "top_provider": {"context_length": 8192, "max_completion_tokens": 4096},
     "supported_parameters": ["max_tokens"],
 }
+PICTURE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}}
+CALL = {"id": "c", "type": "function", "function": {"name": "add", "arguments": "{}"}}
+ARMOR = {"status": {"tool_uses": {"c": {"outcome": "flagged"}}}}
 USAGE = {"prompt_tokens": 20, "completion_tokens": 10, "total_tokens": 30, "cost": COST}
 
 
@@ -537,6 +540,28 @@ def test_a_store_keeps_answers_from_run_to_run(serve, tmp_path):
     assert len(session.usage) == 3
     plan = batch(["a", "b"], store=tmp_path / "kept" / "answers.sqlite3", dry_run=True)
     assert (plan.calls, plan.cached, plan.worst_usd) == (0, 2, 0)
+
+
+@pytest.mark.parametrize(
+    ("said", "beside", "finish", "words"),
+    [
+        ({"images": [PICTURE]}, {}, "stop", "1 image came, which a row does not hold; .* ornb.ask"),
+        ({"content": "See.", "images": [PICTURE]}, {}, "stop", "1 image came"),
+        ({"tool_calls": [CALL, CALL | {"id": "d"}]}, {}, "tool_calls", "2 tool calls came"),
+        ({}, {"safeguard_results": [ARMOR]}, "stop", "blocked by the armor plugin"),
+        ({}, {}, "content_filter", "ended by a content filter"),
+    ],
+)
+def test_what_a_row_does_not_hold_is_said_in_it(serve, tmp_path, said, beside, finish, words):
+    piece = {"choices": [{"index": 0, "delta": said, "finish_reason": finish}]} | beside
+    serve(lambda prompt, nth: [STREAM, event(**piece, usage=USAGE), DONE, END])
+    for status in ("ok", "cached"):
+        row = batch(["a"], store=tmp_path / "a.sqlite3").iloc[0]
+        assert row["status"] == status
+        assert re.search(words, row["error"])
+    row = batch(["a"], store=tmp_path / "b.sqlite3", schema={"type": "object"}).iloc[0]
+    assert row["status"] == "error"
+    assert re.search(words, row["error"])
 
 
 def test_a_store_that_cannot_be_opened_is_told_before_the_first_call(serve, monkeypatch):

@@ -25,7 +25,10 @@ BATCH_COLUMNS: dict[str, Column] = {
         "ok; cached (from an earlier run or an identical row, not asked again); stopped; error; "
         "skipped (not sent)",
     ),
-    "error": Column("str", "what went wrong, or why it was not sent; else missing"),
+    "error": Column(
+        "str",
+        "what went wrong, why it was not sent, or what came that a row does not hold; else missing",
+    ),
     "finish_reason": Column("str", "stop, length, content_filter, ..."),
     "source": Column(
         "str",
@@ -77,6 +80,8 @@ class Answer:
     attempts: int = 0
     generation_id: str | None = None
     refusal: str | None = None
+    beside: str | None = None
+    """What came that a row does not hold, or kept the text back."""
     fields: Mapping[str, Any] | None = None
     """The answer read by the schema."""
 
@@ -105,6 +110,7 @@ class Answer:
         return cls(
             text=reply.text,
             refusal=reply.refusal or None,
+            beside=_beside(reply),
             **{name: call[name] for name in cls.__slots__ if name in call},
         )
 
@@ -134,6 +140,17 @@ class Answer:
             duration_s=None,
             attempts=0,
         )
+
+
+def _beside(reply: Reply) -> str | None:
+    if reply.blocked:
+        return reply.blocked
+    counts = (("image", len(reply.images)), ("tool call", len(reply.tool_calls)))
+    came = [f"{n} {noun}{'s' * (n > 1)}" for noun, n in counts if n]
+    if came:
+        return f"{' and '.join(came)} came, which a row does not hold; the reply of ornb.ask does"
+    is_cut = reply.finish_reason == "content_filter" and not reply.text
+    return "ended by a content filter" if is_cut else None
 
 
 class Shape:
@@ -185,7 +202,12 @@ class Shape:
         if answer.status != "ok":
             return answer
         refusal = answer.refusal or ""
-        said = Reply(text=answer.text, finish_reason=answer.finish_reason, refusal=refusal)
+        said = Reply(
+            text=answer.text,
+            finish_reason=answer.finish_reason,
+            refusal=refusal,
+            blocked=answer.beside,
+        )
         try:
             if self._model is not None:
                 found = parse(said, self._model).model_dump(mode="json")
@@ -351,6 +373,8 @@ def with_answers(
         if name == "answer":
             made[name] = c.strings([each.text or None for each in answers])
             made.update({} if shape is None else shape.columns(answers))
+        if name == "error":
+            made[name] = c.strings([each.error or each.beside for each in answers])
         if name == "cost_source":
             made[name] = c.strings([_cost_source(each) for each in answers])
     return frame.assign(

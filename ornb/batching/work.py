@@ -220,7 +220,9 @@ class Calls:
             with self._lock:
                 self._open.discard(stream)
         # What arrived byte by byte is of no use in a table, and heavy on the way back.
-        return replace(stream.reply, raw_chunks=(), logprobs=(), images=()), error
+        reply = stream.reply
+        images = ("",) * len(reply.images)  # a row says that there were some
+        return replace(reply, raw_chunks=(), logprobs=(), images=images), error
 
     def stop(self) -> None:
         """Cut all calls under way, and let no other begin."""

@@ -76,11 +76,12 @@ def ornb(url: str) -> Iterator[Read]:
     from ornb.errors import OrnbError
 
     def read(streamed: bool) -> Found:
-        stream, said = client.stream(HELLO, "lab/one"), ""
+        stream, said = client.stream(HELLO, "lab/one"), {"text": "", "reasoning": ""}
         try:
             if streamed:
                 for event in stream:
-                    said += event.text if event.type == "text" else ""
+                    if event.type in said:
+                        said[event.type] += event.text
                 reply = stream.reply
             else:
                 reply = client.chat(HELLO, "lab/one")
@@ -88,7 +89,8 @@ def ornb(url: str) -> Iterator[Read]:
             if error.reply is None or error.reply.finish_reason != "error":
                 raise
             reply = error.reply
-        assert said == reply.text or not streamed, "the events tell another text than the reply"
+        if streamed:
+            assert said == {name: getattr(reply, name) for name in said}, "events tell otherwise"
         told = vars(reply)
         usage = {name: value for name, value in vars(reply.usage).items() if name in COUNTED}
         return {

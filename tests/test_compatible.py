@@ -8,6 +8,8 @@ where the local model is installed. Ollama, LM Studio and vLLM were not run.
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -167,6 +169,98 @@ def test_what_it_has_not_is_an_error_of_ours(served: str) -> None:
 def test_a_budget_refuses_what_it_cannot_bound(served: str) -> None:
     with ornb.budget(1), pytest.raises(errors.PriceUnknown):
         ornb.ask("Hello", max_tokens=5)
+
+
+# ------------------------------------------------------------------ llama.cpp's, with functions
+
+WITH_TOOLS = """
+import os, sys, threading
+os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+import xllamacpp
+params = xllamacpp.CommonParams()
+params.model.path, params.chat_template = sys.argv[1], sys.argv[2]
+params.n_ctx, params.n_parallel, params.cache_ram_mib, params.port = 1024, 1, 0, 0
+params.cpuparams.n_threads = params.cpuparams_batch.n_threads = 2
+params.verbosity, params.api_keys = -1, ["a-key-of-the-test"]
+for name in ("hostname", "hostnames"):
+    if hasattr(params, name):
+        setattr(params, name, ["127.0.0.1"] if name[-1] == "s" else "127.0.0.1")
+server = xllamacpp.Server(params)
+print(server.listening_address, flush=True)
+threading.Event().wait()
+"""
+TEMPLATE = """
+{%- if tools %}{{ '<|im_start|>system\\nFunctions:' }}
+{%- for tool in tools %}{{ '\\n' + (tool | tojson) }}{% endfor %}{{ '<|im_end|>\\n' }}{% endif %}
+{%- for message in messages %}
+{{- '<|im_start|>' + message.role + '\\n' + (message.content or '') }}
+{%- for call in message.tool_calls or [] %}
+{{- '{"name": "' + call.function.name + '", "arguments": ' }}
+{{- (call.function.arguments | tojson) + '}' }}
+{%- endfor %}{{ '<|im_end|>\\n' }}{% endfor %}
+{%- if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"""
+"""The small model was taught none: by this it calls functions with bare JSON."""
+WHOLE = {"type": "integer"}
+ADD = {
+    "name": "add",
+    "parameters": {
+        "type": "object",
+        "properties": {"a": WHOLE, "b": WHOLE},
+        "required": ["a", "b"],
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def with_tools() -> Iterator[str]:
+    """A llama.cpp with a template for functions, and room for 1,024 tokens."""
+    there, reason = local_model.available()
+    if not there:
+        pytest.skip(reason)
+    command = [sys.executable, "-c", WITH_TOOLS, str(local_model.path()), TEMPLATE]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        address = next((line for line in process.stdout if line.startswith("http")), "").strip()
+        yield f"{address}/v1"
+        process.kill()
+    ornb.connect(offline=True)
+
+
+def test_llama_cpp_calls_functions(with_tools: str) -> None:
+    ornb.connect("a-key-of-the-test", with_tools)
+    wanted: dict[str, Any] = {
+        "tools": [{"type": "function", "function": ADD}],
+        "tool_choice": "required",
+        "logit_bias": [["{", 50]],  # else it talks about Python
+        "max_tokens": 60,
+        "temperature": 0,
+    }
+    question = "What is 2 plus 3?"
+    streamed, plain = ornb.ask(question, **wanted), ornb.client().chat(question, **wanted)
+    for reply in (streamed, plain):
+        (call,) = reply.tool_calls
+        assert call["id"]
+        assert call["function"]["name"] == "add"
+        assert json.loads(call["function"]["arguments"]) == {"a": 2, "b": 3}
+        assert (reply.finish_reason, reply.status) == ("tool_calls", "ok")
+    asked = {"role": "assistant", "content": None, "tool_calls": list(streamed.tool_calls)}
+    answer = {"role": "tool", "tool_call_id": streamed.tool_calls[0]["id"], "content": "5"}
+    last = ornb.ask([{"role": "user", "content": question}, asked, answer], max_tokens=5)
+    assert last.text
+
+
+def test_llama_cpp_says_how_long_a_prompt_may_be_and_whose_key_it_wants(with_tools: str) -> None:
+    ornb.connect("a-key-of-the-test", with_tools)
+    assert ornb.models(min_context=1024)["context_length"].tolist() == [1024]
+    with pytest.raises(errors.ContextTooLong, match=r"context size \(1024 tokens\)"):
+        ornb.ask("word " * 1500, max_tokens=3)
+    with pytest.raises(errors.NotFound, match="no list of providers"):
+        ornb.providers()
+    assert ornb.quota().day_limit is None
+    ornb.connect("another-key", with_tools)
+    with pytest.raises(errors.AuthenticationError, match="connect") as caught:
+        ornb.ask("Hi", "any", max_tokens=1)
+    assert f'base_url="{with_tools}", api_key=' in str(caught.value)
 
 
 # ------------------------------------------------------------------ what they tell of their models

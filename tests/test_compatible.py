@@ -471,6 +471,14 @@ CAME: dict[str, tuple[list[Any], str]] = {
         [STREAM, said(content=SAID[:40]), 0.1, said(content=SAID[40:]), said("stop"), DONE, END],
         "in pieces",
     ),
+    "a shorter one, as optillm sends it": (
+        [STREAM, said(content=SAID[:30]), said("stop"), 0.001, DONE, END],
+        "in one piece",
+    ),
+    "text, and a function that takes its time": (
+        [STREAM, said(content=SAID[:30]), 0.1, said("stop"), DONE, END],
+        "in pieces",
+    ),
     "a short one": ([STREAM, said(content="Yes."), said("stop"), DONE, END], "in pieces"),
 }
 

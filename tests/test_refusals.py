@@ -153,6 +153,18 @@ ELSEWHERE: dict[str, tuple[int, object, type, str]] = {
         "Loading",
     ),
     "an object in FastAPI's": (500, {"detail": {"why": "fuse"}}, errors.ServerError, "fuse"),
+    "a length inside OpenAI's words": (
+        500,
+        {"error": "Error code: 400 - This model's maximum context length is 1024 tokens."},
+        errors.ContextTooLong,
+        "1024 tokens",
+    ),
+    "a key inside OpenAI's words": (
+        500,
+        {"error": {"message": "Error code: 401 - Incorrect API key provided: sk-up****"}},
+        errors.AuthenticationError,
+        "own key for its provider was refused",
+    ),
     "no such path": (404, {"detail": "Not Found"}, errors.NotFound, "check base_url"),
     "Portkey": (400, {"message": PORTKEY}, errors.BadRequest, "ornb.connect(..., headers={...})"),
 }

@@ -46,6 +46,9 @@ _TOO_LONG = re.compile(
 )
 """Says that a prompt does not fit: OpenAI, llama.cpp, LiteLLM, Anthropic, Google."""
 
+_SDKS = re.compile(r"^(?:\w+: )?Error code: ([45]\d\d) - ")
+"""Begins what OpenAI's client says of an error, which proxies made with it repeat with a 500."""
+
 _QUOTED = re.compile(r'\{\s*"error"\s*:')
 """Begins a service's own error inside the words of a proxy."""
 
@@ -197,6 +200,8 @@ def refusal(
         "raw": error,
     }
     steps = _steps(server, headers, str(error.get("message")))
+    if quoted and steps is not NEXT_STEP:
+        steps = {**steps, "AuthenticationError": _ITS_OWN_KEY}
     return kind(_words(kind, effective, ApiError("", **facts), metadata, steps), **facts)
 
 
@@ -310,7 +315,8 @@ def _quoted(error: Mapping[str, Any]) -> dict[str, Any]:
     message = str(error.get("message"))
     begin = _QUOTED.search(message)
     if begin is None:
-        return {}
+        code = _SDKS.search(message)
+        return {"code": int(code[1])} if code else {}
     with contextlib.suppress(ValueError, RecursionError):
         inner = json.JSONDecoder().raw_decode(message, begin.start())[0]["error"]
         return inner if isinstance(inner, dict) else {}

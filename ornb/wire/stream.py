@@ -46,8 +46,8 @@ ASKED_AGAIN = frozenset({429, 503})
 NO_SCHEMA_STREAMED = frozenset({400, 415, 422, 500, 501})
 """How servers refuse to stream an answer of a given form, before they do anything: any-llm 1.13.0
 says 500, others 400."""
-LONG = 80
-"""Characters of text, of which a model that streams sends no so many at once."""
+LONG = 24
+"""Characters: a text that is longer, and came in one read with the end, was held back till then."""
 DRAIN_S = 0.05
 """Time allowed for the end of the body after ``[DONE]``."""
 LATE_S = 0.25
@@ -202,7 +202,8 @@ class Stream:
         wire, sent = self._wire, self._wire.sent_at
         if sent is None:  # it never left
             return Timing(started_at=started_at, duration_s=perf_counter() - began)
-        assembly, arrival = self._assembly, self._arrival()
+        assembly, last = self._assembly, self._last_byte_at or wire.clock()
+        arrival = self._arrival(sent, last)
 
         def after_sent(moment: float | None) -> float | None:
             return moment - sent if arrival == "in pieces" and moment is not None else None
@@ -215,20 +216,25 @@ class Stream:
             time_to_first_reasoning_s=after_sent(assembly.first_reasoning_at),
             time_to_first_token_s=after_sent(assembly.first_token_at),
             time_to_first_answer_s=after_sent(assembly.first_answer_at),
-            duration_s=(self._last_byte_at or wire.clock()) - sent,
+            duration_s=last - sent,
             connection_reused=wire.connect_s is None,
             arrival=arrival,
         )
 
-    def _arrival(self) -> str | None:
-        """Say how the text came, by the reads that held it; one is enough for a short one."""
-        if self._assembly.first_token_at is None:
+    def _arrival(self, sent: float, last: float) -> str | None:
+        """Say how the text came: by the reads that held it, and what came after it."""
+        first = self._assembly.first_token_at
+        if first is None:
             return None
         if not self._streamed:
             return "whole"
+        if self._reads_of_text == 0:  # JSON
+            return ONE_PIECE
+        if self._reads_of_text > 1 or self._source != "live":  # ours sends each as it is made
+            return "in pieces"
         said = self._assembly.reply
-        held_back = self._reads_of_text == 0 or len(said.text) + len(said.reasoning) > LONG
-        return ONE_PIECE if self._reads_of_text < 2 and held_back else "in pieces"
+        is_long = len(said.text) + len(said.reasoning) > LONG
+        return ONE_PIECE if is_long and last - first < (first - sent) / 10 else "in pieces"
 
     def _exchange(self) -> Iterator[Event]:
         request, went_whole = self._request(), False

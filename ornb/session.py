@@ -24,6 +24,7 @@ from .errors import (
     Interrupted,
     NotFound,
     OrnbError,
+    ServerError,
     UnexpectedAnswer,
 )
 from .filters import check_makers, closest, did_you_mean
@@ -725,7 +726,7 @@ def quota(*, wait: bool | None = None, ask: bool = True) -> Quota:
     if ask and service and service.source == "live" and service.has_key:
         try:
             _free_quota.believe(service.key())
-        except (NotFound, UnexpectedAnswer):
+        except (BadRequest, NotFound, ServerError, UnexpectedAnswer):
             _default.accountless = service
         except OrnbError:
             pass  # the documented limits stand

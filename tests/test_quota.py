@@ -368,8 +368,9 @@ def test_without_an_answer_for_the_key_the_documented_limits_stand(fresh):
 
 
 @pytest.mark.parametrize("key", ["sk-test-0123", None])
-def test_the_limits_of_openrouter_are_not_told_of_another_server(fresh, key):
-    with WireServer([whole({"detail": "Not Found"}, 404)]) as server:
+@pytest.mark.parametrize("status", [400, 404, 500])
+def test_the_limits_of_openrouter_are_not_told_of_another_server(fresh, key, status):
+    with WireServer([whole({"detail": "Not Found"}, status)]) as server:
         ornb.connect(key, base_url=server.url)
         told = [ornb.quota(), ornb.quota(ask=False)]
         panel = ornb.usage.panel()

@@ -220,8 +220,9 @@ def test_a_key_is_given_where_it_reaches_that_server() -> None:
         b"404 page not found",
         {"detail": "Not Found"},
         {"error": {"message": "File Not Found", "type": "not_found_error", "code": 404}},
+        {"detail": "Model 'a/b/endpoints' not found"},
     ],
-    ids=["Ollama", "LiteLLM", "llama.cpp"],
+    ids=["Ollama", "LiteLLM", "llama.cpp", "any-llm"],
 )
 def test_what_only_openrouter_has_is_not_looked_for_elsewhere(
     path: str, what: str, answer: object

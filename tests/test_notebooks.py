@@ -50,6 +50,18 @@ def bundles_of(notebook: nbformat.NotebookNode) -> list[dict[str, Any]]:
     return [output.data for output in outputs_of(notebook) if "data" in output]
 
 
+def shown_by(notebook: nbformat.NotebookNode) -> str:
+    return str(outputs_of(notebook))
+
+
+def source_words(path: Path) -> str:
+    """Where the answers of a notebook come from, run without the local model, in its own words."""
+    asks = (path.parent / f"recordings/{path.stem}.jsonl").exists()
+    if recordings_of(path):
+        return "with a small local model"
+    return "canned" if asks else "snapshot of 20"
+
+
 def copied_folder(tmp_path: Path) -> Path:
     """Copy the notebooks with what lies beside them: a run must not change the checkout."""
     ignored = shutil.ignore_patterns(".*", "__pycache__")
@@ -88,13 +100,7 @@ def test_all_run_under_nbmake_without_a_key_and_say_where_answers_come_from(
     ran = sorted(folder.glob("*.ipynb"))
     done = nbmake(*ran)
     assert done.returncode == 0, done.stdout
-    silent = []
-    for path in ran:
-        asks = (folder / f"recordings/{path.stem}.jsonl").exists()
-        plays = recordings_of(path)
-        word = "with a small local model" if plays else "canned" if asks else "snapshot of 20"
-        if word not in str(outputs_of(read_notebook(path))):
-            silent.append(f"{path.stem}: {word}")
+    silent = [path.stem for path in ran if source_words(path) not in shown_by(read_notebook(path))]
     assert silent == []
 
 
@@ -106,7 +112,7 @@ def test_the_tour_runs_under_nbmake_on_the_local_model(tmp_path: Path) -> None:
     tour = copied_folder(tmp_path) / START_HERE.name
     done = nbmake(tour, ORNB_OFFLINE_MODEL="auto", ORNB_CACHE_DIR=str(model.cache_dir()))
     assert done.returncode == 0, done.stdout
-    shown = str(outputs_of(read_notebook(tour)))
+    shown = shown_by(read_notebook(tour))
     assert "SmolLM2" in shown
     assert "canned" not in shown
 
@@ -175,7 +181,7 @@ def test_outputs_fetch_and_run_nothing(path: Path) -> None:
 
 @each_notebook
 def test_names_no_place_and_no_object_of_one_machine(path: Path) -> None:
-    shown = str(outputs_of(read_notebook(path)))
+    shown = shown_by(read_notebook(path))
     assert PATH.findall(shown) == []
     assert re.findall(r"\b0x[0-9a-f]{8,}|127\.0\.0\.1|localhost", shown) == []
 

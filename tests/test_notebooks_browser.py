@@ -9,6 +9,7 @@ import nbformat
 import pytest
 from playwright.sync_api import expect
 
+from tests.test_notebooks import shown_by, source_words
 from tools.outputs import FIGURE
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
@@ -32,3 +33,4 @@ def test_is_read_and_then_runs_in_jupyterlab(lab: Any, path: Path) -> None:
         expect(notebook.panel).not_to_contain_text("Error displaying widget")
         expect(notebook.panel).not_to_contain_text("Loading widget")
     assert notebook.errors() == []
+    assert source_words(path) in shown_by(notebook.save()), "it says where its answers come from"

@@ -351,6 +351,20 @@ def test_a_character_that_is_cut_in_two_is_put_together_in_what_goes_back() -> N
     assert reply.reasoning_details[0]["text"] == "\U0001f642"
 
 
+def test_what_a_server_hangs_on_a_call_is_kept_to_be_sent_back() -> None:
+    """Gemini's own endpoint wants its signature back, and refuses the next round without."""
+    signed = {"extra_content": {"google": {"thought_signature": "c2ln"}}}
+    first = call(0, "a", "get", "") | signed
+    later = call(0, None, None, "{}") | {"extra_content": None}
+    in_pieces = streamed({"tool_calls": [first]}, {"tool_calls": [later]})
+    in_whole = at_once({"tool_calls": [call(0, "a", "get", "{}") | signed]})
+    function = {"name": "get", "arguments": "{}"}
+    for reply in (in_pieces, in_whole):
+        assert reply.tool_calls == (
+            {"id": "a", "type": "function", "function": function, **signed},
+        )
+
+
 def test_two_choices_are_never_mixed() -> None:
     def of(index, finish=None, **delta):
         return event(choices=[{"index": index, "delta": delta, "finish_reason": finish}])

@@ -19,6 +19,7 @@ FAILED = ("error", "network_error")
 """Native finish reasons by which a provider fails without an ``error``."""
 _PLAIN = frozenset({"role", "content", "reasoning", "reasoning_content"})
 _ABOUT = ("service_tier", "openrouter_metadata", "safeguard_results", "alignment")
+_OF_A_CALL = frozenset({"index", "id", "type", "function"})
 _GROWS = ("text", "summary", "data")
 
 
@@ -242,6 +243,8 @@ class Assembly:
             place = -1
         call = self._tool_calls[place]
         call["id"] = call["id"] or told
+        # What a server hangs on a call, such as a signature, it wants back.
+        call.update({k: v for k, v in piece.items() if k not in _OF_A_CALL and v is not None})
         if call["function"]["name"] != name:  # else it is repeated whole
             call["function"]["name"] += name
         arguments = _as_text(function.get("arguments"))

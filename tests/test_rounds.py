@@ -111,7 +111,7 @@ def test_several_calls_are_answered_in_their_order(rounds):
     message = sent(server)[1]["messages"]
     assert message[1]["content"] == "Let me look."
     assert [m["tool_call_id"] for m in message[2:]] == [c["id"] for c in message[1]["tool_calls"]]
-    assert [m["content"] for m in message[2:]] == ['{"celsius": 12.0}', '{"celsius": -3.5}']
+    assert [m["content"] for m in message[2:]] == ['{"celsius": 12}', '{"celsius": -3.5}']
     assert one.reply.text == "Let me look.\n\nRome is warmer."
     assert one.added == one.messages[1:] == message[1:]
 

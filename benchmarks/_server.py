@@ -49,6 +49,13 @@ def piece(data: bytes) -> bytes:
 COMMENT = piece(b": OPENROUTER PROCESSING\n\n")
 CONTENT = [event(f"word{n:02} ") for n in range(97)]
 END = event("", "stop", usage=True) + piece(b"data: [DONE]\n\n") + b"0\r\n\r\n"
+LISTED = {
+    "id": "bench/n9-f0-g0-c0",
+    "name": "Bench",
+    "context_length": 8192,
+    "pricing": {"prompt": "0.000001", "completion": "0.000002"},
+}
+"""The catalogue."""
 
 
 class Conversation(asyncio.Protocol):
@@ -73,8 +80,12 @@ class Conversation(asyncio.Protocol):
         if head.startswith(b"POST"):
             self.begin(ASKED.search(body))
         else:
-            answer = json.dumps({"log": self.log, "connections": self.connections}).encode()
-            Conversation.log = []
+            known: dict[str, Any] = {"log": self.log, "connections": self.connections}
+            if b"/models" in head:
+                known = {"data": [LISTED]}
+            else:
+                Conversation.log = []
+            answer = json.dumps(known).encode()
             self.transport.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n")
             self.transport.write(b"Content-Length: %d\r\n\r\n%b" % (len(answer), answer))
 

@@ -213,14 +213,14 @@ def exchange(code: str | Secret, pkce: Pkce, base_url: str | None = None) -> Sec
     return _key_in(body, url)
 
 
-def _form(code: Secret, pkce: Pkce) -> str:
+def _form(code: Secret, pkce: Pkce) -> bytes:
     return json.dumps(
         {
             "code": code.reveal(),
             "code_verifier": pkce.verifier.reveal(),
             "code_challenge_method": "S256",
         }
-    )
+    ).encode()
 
 
 def _no_key(error: ApiError, host: str) -> ApiError:

@@ -295,7 +295,9 @@ class Run:
             hopeless, answer = True, replace(answer, error=str(call.error))
         if hopeless:
             self.why_stopped = self.why_stopped or str(call.error)
-        self._told(call.digest, replace(answer, attempts=tried))
+        if tried != answer.attempts:
+            answer = replace(answer, attempts=tried)
+        self._told(call.digest, answer)
 
     def _comes_again(self, call: _Call) -> bool:
         """Whether a refusal named a time at which the same may be asked again."""

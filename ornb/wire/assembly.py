@@ -69,6 +69,11 @@ class Assembly:
         return bool(self._chunks)
 
     @property
+    def said(self) -> int:
+        """Characters of text and reasoning so far."""
+        return sum(map(len, (*self._text, *self._reasoning, *self._half.values())))
+
+    @property
     def reply(self) -> Reply:
         """What has arrived so far."""
         about = self._about

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import ipaddress
 import json
 import os
@@ -107,6 +108,10 @@ class _Bearer(AuthBase):
         if self._key is not None:
             request.headers["Authorization"] = f"Bearer {self._key.reveal()}"
         return request
+
+
+def _let_be(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    return request
 
 
 @dataclass(frozen=True)
@@ -219,6 +224,7 @@ class Service:
         self._http.mount("http://", Adapter())
         self._http.headers.update(self._headers)
         self._ways: dict[str, Any] | None = None
+        self._requests: dict[Any, requests.PreparedRequest] = {}
 
     def _by_environment(self) -> dict[str, Any]:
         """Proxies and certificates as the environment has them, looked up once."""
@@ -297,16 +303,12 @@ class Service:
         if self._process != os.getpid():  # a fork has its parent's sockets: both would read them
             self._connect_anew()
         try:
-            response = self._http.request(
-                method,
-                url,
+            response = self._http.send(
+                self._prepared(method, url, headers, **request),
                 stream=True,
                 allow_redirects=False,  # the key and the prompt go where they were sent, only
-                auth=self._auth,
                 timeout=(self.timeouts.connect, self.timeouts.first_byte),
-                headers={**(JSON if method == "POST" else {}), **(headers or {})},
                 **self._by_environment(),
-                **request,
             )
         except requests.RequestException as error:
             clear_frames(error)
@@ -333,6 +335,31 @@ class Service:
             except KeyboardInterrupt:
                 self._connect_anew()
                 raise
+
+    def _prepared(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str] | None,
+        params: Any = None,
+        data: bytes | None = None,
+    ) -> requests.PreparedRequest:
+        """Make a request; all but its body and what lets it in is made once an address."""
+        own = {**(JSON if method == "POST" else {}), **(headers or {})}
+        is_kept = data is not None and not len(self._http.cookies)
+        kind = (method, url, *own.items())
+        made = self._requests.get(kind) if is_kept else None
+        if made is None:
+            asked = requests.Request(method, url, own, params=params, auth=_let_be)
+            made = self._http.prepare_request(asked)
+            if is_kept:
+                self._requests[kind] = made
+        request = copy.copy(made)
+        request.headers = made.headers.copy()
+        if data is not None:
+            request.body = data
+            request.headers["Content-Length"] = str(len(data))
+        return self._auth(request)
 
     def refusal(self, response: requests.Response, body: bytes, model: str | None) -> Exception:
         """Put an answer that is an error, or not this API's, into our words.

@@ -232,8 +232,7 @@ class Stream:
             return ONE_PIECE
         if self._reads_of_text > 1 or self._source != "live":  # ours sends each as it is made
             return "in pieces"
-        said = self._assembly.reply
-        is_long = len(said.text) + len(said.reasoning) > LONG
+        is_long = self._assembly.said > LONG
         return ONE_PIECE if is_long and last - first < (first - sent) / 10 else "in pieces"
 
     def _exchange(self) -> Iterator[Event]:

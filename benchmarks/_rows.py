@@ -1,0 +1,89 @@
+"""Rows of a batch by one client, in a process of its own: ``_rows.py NAME URL ROWS``.
+
+Prints CPU and seconds by the clock for one row, as JSON: 64 at once, each client as it is written
+by hand: `requests` one session in threads, `openai` its async client under a semaphore.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+AT_ONCE = 64
+MODEL = "bench/n9-f0-g0-c0"
+
+
+def main() -> None:
+    """Ask for some rows to be warm, then for all of them."""
+    name, url, rows = sys.argv[1], sys.argv[2], int(sys.argv[3])
+    ask = CLIENTS[name](url)
+    ask([f"warm {n}" for n in range(2 * AT_ONCE)])
+    texts = [f"review {n} is good" for n in range(rows)]
+    cpu, wall = time.process_time(), time.perf_counter()
+    ask(texts)
+    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    print(json.dumps({"cpu": cpu / rows, "wall": wall / rows}), flush=True)
+
+
+def _said(text: str) -> list[Any]:
+    return [{"role": "user", "content": text}]
+
+
+def _ornb(url: str) -> Callable[[list[str]], object]:
+    import ornb
+
+    ornb.connect("sk-or-v1-0123456789", base_url=url)
+    options: dict[str, Any] = {"concurrency": AT_ONCE, "progress": False, "resume": False}
+    return lambda texts: ornb.batch(texts, model=MODEL, max_tokens=9, **options)
+
+
+def _requests(url: str) -> Callable[[list[str]], object]:
+    import requests
+
+    session = requests.Session()
+    session.mount("http://", requests.adapters.HTTPAdapter(pool_maxsize=AT_ONCE))
+    session.headers["Authorization"] = "Bearer sk-or-v1-0123456789"
+
+    def one(text: str) -> str:
+        body = {"model": MODEL, "messages": _said(text), "max_tokens": 9, "stream": True}
+        return session.post(f"{url}/chat/completions", json=body).text
+
+    def ask(texts: list[str]) -> None:
+        with ThreadPoolExecutor(AT_ONCE) as threads:
+            list(threads.map(one, texts))
+
+    return ask
+
+
+def _openai(url: str) -> Callable[[list[str]], object]:
+    import asyncio
+
+    import openai
+
+    async def all_of(texts: list[str]) -> None:
+        turn = asyncio.Semaphore(AT_ONCE)
+        async with openai.AsyncOpenAI(base_url=url, api_key="sk-or-v1-0123456789") as client:
+
+            async def one(text: str) -> str:
+                async with turn:
+                    stream = await client.chat.completions.create(
+                        model=MODEL, messages=_said(text), max_tokens=9, stream=True
+                    )
+                    return "".join([c.choices[0].delta.content or "" async for c in stream])
+
+            await asyncio.gather(*map(one, texts))
+
+    return lambda texts: asyncio.run(all_of(texts))
+
+
+CLIENTS = {"ornb": _ornb, "requests": _requests, "openai": _openai}
+
+
+if __name__ == "__main__":
+    main()

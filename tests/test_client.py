@@ -426,6 +426,18 @@ def test_a_netrc_entry_does_not_replace_the_key(client, tmp_path, monkeypatch) -
     assert f"Authorization: Bearer {KEY}".encode() in server.requests[0][0]
 
 
+def test_each_request_has_its_own_body_and_the_cookies_that_came_before(client) -> None:
+    marked = whole(ANSWER, Set_Cookie="lane=7; Path=/")
+    with WireServer([whole(ANSWER)], [marked], [whole(ANSWER)]) as server:
+        asked = client(server)
+        for said in ("One", "Number two", "Three"):
+            asked.chat(said)
+    sent = [json.loads(body)["messages"][0]["content"] for _, body in server.requests]
+    assert sent == ["One", "Number two", "Three"]
+    assert [b"Cookie: lane=7" in head for head, _ in server.requests] == [False, False, True]
+    assert all(f"Bearer {KEY}".encode() in head for head, _ in server.requests)
+
+
 def test_a_key_is_not_pickled() -> None:
     with pytest.raises(TypeError, match="not pickled"):
         pickle.dumps(Secret(KEY))

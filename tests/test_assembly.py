@@ -365,6 +365,18 @@ def test_what_a_server_hangs_on_a_call_is_kept_to_be_sent_back() -> None:
         )
 
 
+@pytest.mark.parametrize("kind", [str, float])
+def test_an_index_may_be_of_another_type(kind) -> None:
+    zero, one = kind(0), kind(1)
+    pieces = [call(one, "b", "get", ""), call(zero, "a", "add", "")]
+    pieces += [call(one, None, None, "[1]"), call(zero, None, None, "[0]")]
+    reply = streamed(*({"tool_calls": [piece]} for piece in pieces))
+    assert calls_of(reply) == [("a", "add", "[0]"), ("b", "get", "[1]")]
+    choices = [{"index": at, "delta": {"content": text}} for at, text in ((one, "B"), (zero, "A"))]
+    script = [event(choices=[choice]) for choice in choices]
+    assert asked([STREAM, *script, DONE, END]).text == "A"
+
+
 def test_two_choices_are_never_mixed() -> None:
     def of(index, finish=None, **delta):
         return event(choices=[{"index": index, "delta": delta, "finish_reason": finish}])

@@ -374,8 +374,8 @@ def _word(value: Any, kind: type = str) -> Any:
 
 
 def _index(piece: Mapping[str, Any]) -> int | None:
-    index = piece.get("index")
-    return index if isinstance(index, int) and not isinstance(index, bool) else None
+    index = amount(piece.get("index"))
+    return int(index) if index is not None and index.is_integer() else None
 
 
 def _id(piece: Mapping[str, Any]) -> str | None:

@@ -82,7 +82,6 @@ def answered(cost=None, prompt=None, completion=None, **fields):
 def _no_ceiling(monkeypatch):
     module = importlib.import_module("ornb.ledger.budget")
     monkeypatch.setattr(module, "_session", [])
-    monkeypatch.setattr(module, "_own_keys", False, raising=False)
     yield
     ornb.connect(offline=True)
 
@@ -728,11 +727,12 @@ def test_an_own_key_that_paid_nobody_knows_what_is_kept_until_its_bill_says(paid
 def test_once_an_own_key_has_paid_bounds_are_at_the_providers_price_with_the_fee():
     """Listed prices have OpenRouter's discount off, which a provider does not give."""
     cheaper = [{**ENDPOINTS[0], "pricing": {**ENDPOINTS[0]["pricing"], "discount": 0.5}}]
+    prices = book(endpoints=cheaper)
     with Budget(1) as budget:
-        first = admit(ASKED, book(endpoints=cheaper))
+        first = admit(ASKED, prices)
         assert budget.reserved_usd == WORST
         first.settle(by_own_key())
-        admit(ASKED, book(endpoints=cheaper))
+        admit(ASKED, prices)
         assert budget.reserved_usd == WORST * 2 * Decimal("1.05")
 
 

@@ -40,8 +40,6 @@ _ended: deque[tuple[Reservation, Reply]] = deque()
 _session: list[Budget] = []
 _blocks: list[Budget] = []
 _unsettled: dict[str, Reservation] = {}
-_own_keys = False
-"""Whether a key of the user's own with a provider has paid for a call."""
 _ZERO, _CENT = Decimal(0), Decimal("0.01")
 
 
@@ -155,11 +153,19 @@ class Reservation:
         What it can cost; None where no budget has a ceiling.
     offline : bool
         Nothing is billed: only the budgets that practise count what it would cost.
+    book : PriceBook, optional
+        Is told when a key of the user's own has paid.
     """
 
     def __init__(
-        self, budgets: list[Budget], quoted: Quote | None, *, offline: bool = False
+        self,
+        budgets: list[Budget],
+        quoted: Quote | None,
+        *,
+        offline: bool = False,
+        book: PriceBook | None = None,
     ) -> None:
+        self._book = book
         self._budgets = budgets
         self._paying = [each for each in budgets if each.practice or not offline]
         self._offline = offline
@@ -203,9 +209,8 @@ class Reservation:
             return
         self._open = False
         self._reserve(-self._amount)
-        if reply.usage.is_byok:
-            global _own_keys  # noqa: PLW0603 - the account's, so of all budgets
-            _own_keys = True
+        if reply.usage.is_byok and self._book is not None:
+            self._book.own_keys = True
         amount = billed(reply)
         if self._offline and reply.status != "error":
             self._spend(self._tokens_cost(reply))
@@ -382,8 +387,10 @@ def admit(
                 return Reservation(open_now, None, offline=offline)
             unlimited = all(each.limit_usd is None for each in counting)
             if quoted is not None or (unlimited and not offline):
-                return _reserve(open_now, counting, quoted, offline=offline)
-        quoted = quote(body, book, own_keys=_own_keys)  # may ask for prices, so not under the lock
+                return _reserve(open_now, counting, quoted, offline=offline, book=book)
+        quoted = quote(
+            body, book, own_keys=book.own_keys
+        )  # may ask for prices, so not under the lock
 
 
 def billed(reply: Reply) -> Decimal | None:
@@ -453,7 +460,12 @@ def _book() -> None:
 
 
 def _reserve(
-    open_now: list[Budget], counting: list[Budget], quoted: Quote | None, *, offline: bool
+    open_now: list[Budget],
+    counting: list[Budget],
+    quoted: Quote | None,
+    *,
+    offline: bool,
+    book: PriceBook,
 ) -> Reservation:
     """Check and set aside; the lock is held."""
     limited = [each for each in counting if each.limit_usd is not None]
@@ -465,7 +477,7 @@ def _reserve(
             for each in open_now:
                 each.refused += 1
             raise
-    return Reservation(open_now, quoted, offline=offline)
+    return Reservation(open_now, quoted, offline=offline, book=book)
 
 
 def _check(quoted: Quote, tightest: Budget, limited: list[Budget]) -> None:

@@ -61,6 +61,8 @@ class PriceBook:
         self._endpoints = endpoints
         self._lifetime_s = lifetime_s
         self._clock = clock
+        self.own_keys = False
+        """Whether a key of the user's own with a provider has paid for a call of this account."""
         self._known: dict[str, tuple[float, tuple[Any, list[Any]]]] = {}
         self._asking: dict[str, threading.Lock] = {}
 

@@ -74,6 +74,14 @@ LONGEST_S = 180
 """What nothing takes, on a busy machine either: only a test that fails waits for so long."""
 expect.set_options(timeout=LONGEST_S * 1000)
 MEDIA = ("media", "color_scheme", "reduced_motion", "forced_colors", "contrast")
+OPENING = """
+def _open(file=__import__("pathlib").Path(".opening.py")):
+    if file.exists():
+        exec(file.read_text(encoding="utf-8"), {})
+_open()
+del _open
+"""
+"""What each kernel of JupyterLab begins with: what `Lab.open` was given."""
 FAILURES = Path(__file__).parents[1] / "test-results"
 
 # Runs in every page before JupyterLab does, so it is there again after a reload.
@@ -362,7 +370,7 @@ class Lab:
         script = "seconds => ornbTest.within(seconds, 'JupyterLab starts', jupyterapp.restored)"
         self.page.evaluate(script, LONGEST_S)
 
-    def open(self, source: Path | str | Sequence[str]) -> LabNotebook:
+    def open(self, source: Path | str | Sequence[str], opening: str = "") -> LabNotebook:
         """Open a notebook, alone: the ones opened before are closed with their kernels.
 
         Parameters
@@ -370,6 +378,8 @@ class Lab:
         source : path, or list of str
             A notebook file (copied with the files beside it, and left as it is), or the source
             texts of code cells.
+        opening : str
+            What its kernel runs before all else.
         """
         self.close_all()
         self._count += 1
@@ -381,6 +391,7 @@ class Lab:
             folder.mkdir()
             name = "notebook.ipynb"
             nbformat.write(notebook_of(source), folder / name)
+        (folder / ".opening.py").write_text(opening, encoding="utf-8")
         return self.show(f"{folder.name}/{name}")
 
     def ran(self, *cells: str) -> LabNotebook:
@@ -520,6 +531,9 @@ def lab_server(folder: Path) -> Iterator[Callable[[], str]]:
         file = folder / f"config/lab/user-settings/@jupyterlab/{name}.jupyterlab-settings"
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps(settings), encoding="utf-8")
+    startup = folder / "ipython/profile_default/startup"
+    startup.mkdir(parents=True)
+    (startup / "opening.py").write_text(OPENING, encoding="utf-8")
     (folder / "root").mkdir()
     log = folder / "server.log"
     command = [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -341,7 +342,8 @@ def test_a_link_defined_late_is_right_at_the_end(stage: Any, page: Page) -> None
 
 def test_a_page_that_is_not_heard_greets_again_and_then_rests(stage: Any, new_page: Any) -> None:
     page = new_page()
-    page.clock.install()
+    page.clock.install(time=datetime(2026, 1, 1))
+    page.clock.pause_at(datetime(2026, 1, 2))  # from here on no time passes by itself
     one = stage(heard=False, page=page)
     assert len(one.sent("hello")) == 1
     page.clock.run_for(1000)

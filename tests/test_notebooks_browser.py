@@ -14,6 +14,12 @@ from tools.outputs import FIGURE
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
 
+QUICK = """
+import ornb.offline
+ornb.offline.OfflineServer.__init__.__kwdefaults__.update(tokens_per_s=2000.0, first_token_s=0.02)
+"""
+"""Canned answers at a tenth of the time: a reader's patience is not what is tried here."""
+
 pytestmark = pytest.mark.browser
 
 
@@ -24,7 +30,7 @@ def test_is_read_and_then_runs_in_jupyterlab(lab: Any, path: Path) -> None:
     figures = sum(
         FIGURE in output.get("data", ()) for c in cells for output in c.get("outputs", ())
     )
-    notebook = lab.open(path)
+    notebook = lab.open(path, QUICK)
     drawn = notebook.locator(".js-plotly-plot .plot-container")
     for runs in range(3):
         if runs:

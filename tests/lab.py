@@ -84,6 +84,12 @@ del _open
 """What each kernel of JupyterLab begins with: what `Lab.open` was given."""
 FAILURES = Path(__file__).parents[1] / "test-results"
 
+PATIENCE = """
+const { timeout } = AbortSignal;
+AbortSignal.timeout = (ms) => timeout.call(AbortSignal, 90 * ms);
+"""
+"""anywidget gives up a widget, as not found, that is not there in 2 s: a busy machine is slower."""
+
 # Runs in every page before JupyterLab does, so it is there again after a reload.
 PAGE_SCRIPT = """
 window.ornbTest = {
@@ -170,6 +176,7 @@ class Traffic:
     def __init__(self, context: BrowserContext) -> None:
         self.foreign: list[str] = []
         self.console_errors: list[str] = []
+        context.add_init_script(PATIENCE)
         # Routing only what is foreign leaves the page's own requests at full speed.
         context.route(FOREIGN, lambda route: route.abort())
         context.on("request", lambda request: self._note(request.url))

@@ -22,6 +22,8 @@ ARGS ?=
 # A worker a core; one that has nothing left takes over from the other.
 WORKERS := -n logical --dist worksteal
 SECONDS ?= 60
+# Hundreds of processes import ornb in the tests: each would compile it anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: lab test test-all test-matrix check record notebooks bench soak fuzz docs clean
 .DELETE_ON_ERROR:

@@ -96,6 +96,12 @@ def test_nothing_found_is_said(shown, page):
     expect(page.get_by_text("No model matches. Remove a filter or a word.")).to_be_visible()
 
 
+def test_a_filter_that_hides_all_for_want_of_facts_says_so(draw, page):
+    draw(ModelPicker(frame([{"id": "a"}, {"id": "b"}]), min_context=8000))
+    said = "No model matches: this server tells context_length of none."
+    expect(page.get_by_text(said)).to_be_visible()
+
+
 def test_an_empty_catalogue_is_drawn(draw, page):
     draw(ModelPicker(frame([])))
     expect(page.locator(".foot")).to_contain_text("0 of 0 models")

@@ -189,6 +189,14 @@ export class Catalogue {
     const tests = this.tests(filters);
     return this.order(key, up).filter((i) => tests.every((test) => test(i)));
   }
+
+  /** Columns that a filter asks for, and the server tells of no model. @param {Filters} filters */
+  untold(filters) {
+    return Object.entries(this.table.numbers).flatMap(([column, values]) => {
+      const asked = column === "context_length" ? filters.min_context : filters[`max_${column}`] ?? null;
+      return asked !== null && values.every((value) => value === null) ? [column] : [];
+    });
+  }
 }
 
 // --- elements --------------------------------------------------------------------------------------
@@ -418,9 +426,10 @@ function render({ model, el }) {
       if (hadFocus) (shown.includes(active) ? row(active) : search).focus({ preventScroll: true });
     }
     const hidden = matches.length - shown.length;
+    const untold = matches.length ? "" : catalogue.untold(filters()).join(" and ");
     more.hidden = hidden === 0 && matches.length > 0;
     more.textContent = hidden ? `and ${whole.format(hidden)} more: type to narrow`
-      : "No model matches. Remove a filter or a word.";
+      : `No model matches${untold ? `: this server tells ${untold} of none` : ""}. Remove a filter or a word.`;
     grid.setAttribute("aria-rowcount", String(matches.length + 1));
     count.replaceChildren(make("b", {}, whole.format(matches.length)), ` of ${whole.format(catalogue.size)} models`);
     drawEntry();

@@ -128,6 +128,13 @@ def trusted(lab: Lab, notebook: nbformat.NotebookNode, name: str) -> LabNotebook
     nbformat.write(notebook, folder / f"{name}.ipynb")
     lab.close_all()
     shown = lab.show(f"{name}/{name}.ipynb")
+    # The command is for the notebook in front, and does nothing before it is there.
+    shown.page.wait_for_function(
+        "path => jupyterapp.shell.currentWidget?.context?.path === path"
+        " && jupyterapp.shell.currentWidget.context.isReady"
+        " && jupyterapp.commands.isEnabled('notebook:trust')",
+        arg=f"{name}/{name}.ipynb",
+    )
     shown.page.evaluate("() => { jupyterapp.commands.execute('notebook:trust'); }")
     shown.page.locator(".jp-Dialog .jp-mod-accept").click()
     return shown

@@ -135,8 +135,11 @@ def trusted(lab: Lab, notebook: nbformat.NotebookNode, name: str) -> LabNotebook
         " && jupyterapp.commands.isEnabled('notebook:trust')",
         arg=f"{name}/{name}.ipynb",
     )
-    shown.page.evaluate("() => { jupyterapp.commands.execute('notebook:trust'); }")
+    trust = "() => { ornbTest.trusting = jupyterapp.commands.execute('notebook:trust'); }"
+    shown.page.evaluate(trust)
     shown.page.locator(".jp-Dialog .jp-mod-accept").click()
+    shown.page.evaluate("() => ornbTest.trusting")
+    shown.save()  # as trusting does: closed in the middle of it, a notebook complains in a dialog
     return shown
 
 

@@ -87,25 +87,7 @@ class Answer:
 
     @classmethod
     def of(cls, reply: Reply, estimate_usd: float | None) -> Answer:
-        """Take from a reply what a row needs.
-
-        Parameters
-        ----------
-        reply : Reply
-            What came of the call.
-        estimate_usd : float or None
-            What the listed prices make of it, in USD.
-
-        Returns
-        -------
-        Answer
-            Without ``fields``.
-
-        Examples
-        --------
-        >>> Answer.of(Reply(text="Yes."), None).text
-        'Yes.'
-        """
+        """Take from a reply what a row needs, without its fields."""
         call = reply.row(estimate_usd)
         return cls(
             text=reply.text,
@@ -115,18 +97,7 @@ class Answer:
         )
 
     def as_repeat(self) -> Answer:
-        """Give the same for a further row that asks the same: nothing more was used for it.
-
-        Returns
-        -------
-        Answer
-            Sums and means over the rows are then those of the calls.
-
-        Examples
-        --------
-        >>> Answer("Yes.", cost_usd=0.25).as_repeat().cost_usd
-        0.0
-        """
+        """Return the same for a further row that asks the same: that row used nothing more."""
         return replace(
             self,
             status="cached" if self.status == "ok" else self.status,
@@ -154,19 +125,7 @@ def _beside(reply: Reply) -> str | None:
 
 
 class Shape:
-    """A schema's columns.
-
-    Parameters
-    ----------
-    shape : type or mapping
-        A dataclass, a TypedDict, a pydantic model class or a JSON schema.
-
-    Examples
-    --------
-    >>> shape = Shape({"type": "object", "properties": {"year": {"type": "integer"}}})
-    >>> shape.dtypes, shape.read(Answer('{"year": 1815}')).fields
-    ({'year': 'Int64'}, {'year': 1815})
-    """
+    """The columns of a schema: of a dataclass, TypedDict, pydantic model class or JSON schema."""
 
     def __init__(self, shape: Any) -> None:
         self._schema = schema_of(shape)
@@ -182,23 +141,7 @@ class Shape:
         return {name: _dtype(node) for name, node in self._properties.items()}
 
     def read(self, answer: Answer) -> Answer:
-        """Read an answer's text.
-
-        Parameters
-        ----------
-        answer : Answer
-            Other than ``ok`` ones are left as they are.
-
-        Returns
-        -------
-        Answer
-            With ``fields``; an ``error`` where the text is not of this shape.
-
-        Examples
-        --------
-        >>> Shape({"type": "object"}).read(Answer("Sorry.")).status
-        'error'
-        """
+        """Read the fields of an ``ok`` answer; an ``error`` where its text is not of this shape."""
         if answer.status != "ok":
             return answer
         refusal = answer.refusal or ""
@@ -218,24 +161,7 @@ class Shape:
         return replace(answer, fields=found if self._properties else {PARSED: found})
 
     def columns(self, answers: Sequence[Answer]) -> dict[str, Any]:
-        """Make the columns.
-
-        Parameters
-        ----------
-        answers : sequence of Answer
-            As `read` gives them, one a row.
-
-        Returns
-        -------
-        dict of str to array
-            Missing where an answer has no such field; objects where the dtype cannot hold a value.
-
-        Examples
-        --------
-        >>> shape = Shape({"type": "object", "properties": {"mood": {"enum": ["good", "bad"]}}})
-        >>> shape.columns([Answer(fields={"mood": "bad"}), Answer()])["mood"].tolist()
-        ['bad', nan]
-        """
+        """Make the columns; objects where the dtype cannot hold a value."""
         made = {}
         for name, dtype in self.dtypes.items():
             values = [None if a.fields is None else a.fields.get(name) for a in answers]
@@ -300,29 +226,7 @@ def _without_null(node: Any) -> Mapping[str, Any]:
 
 
 def check_names(frame: pd.DataFrame, shape: Shape | None, prefix: str) -> None:
-    """Refuse column names that would be there twice.
-
-    Parameters
-    ----------
-    frame : pandas.DataFrame
-        The data.
-    shape : Shape or None
-        Of the answers.
-    prefix : str
-        Put before every name that is added.
-
-    Raises
-    ------
-    ConfigError
-        Names them, and says what helps.
-
-    Examples
-    --------
-    >>> check_names(pd.DataFrame({"status": [1]}), None, "")
-    Traceback (most recent call last):
-        ...
-    ornb.errors.ConfigError: data has a column 'status' already, ...
-    """
+    """Refuse column names that would be there twice."""
     own = [] if shape is None else list(shape.dtypes)
     both = [name for name in own if name in BATCH_COLUMNS]
     if both:
@@ -342,29 +246,7 @@ def check_names(frame: pd.DataFrame, shape: Shape | None, prefix: str) -> None:
 def with_answers(
     frame: pd.DataFrame, answers: Sequence[Answer], shape: Shape | None, prefix: str
 ) -> pd.DataFrame:
-    """Put the answers beside the data.
-
-    Parameters
-    ----------
-    frame : pandas.DataFrame
-        The data; left as it is.
-    answers : sequence of Answer
-        One a row.
-    shape : Shape or None
-        Of the answers.
-    prefix : str
-        Put before every name that is added.
-
-    Returns
-    -------
-    pandas.DataFrame
-        Index and columns of the data as they were, then those of a batch (docs/tables.md).
-
-    Examples
-    --------
-    >>> with_answers(pd.DataFrame({"n": [1]}), [Answer("One.")], None, "")["answer"].tolist()
-    ['One.']
-    """
+    """Put the answers beside a copy of the data: its columns, then those of docs/tables.md."""
     known = {each.name for each in fields(Answer)}
     made: dict[str, Any] = {}
     for name, (dtype, _) in BATCH_COLUMNS.items():

@@ -101,13 +101,6 @@ class Prices:
     """What the requests of one batch can cost, and did.
 
     Requests of the same length cost the same, so each length is looked at once.
-
-    Parameters
-    ----------
-    client : Client
-        Who will be asked.
-    record : callable
-        Gives the catalogue record of a model's id, or None.
     """
 
     def __init__(self, client: Client, record: Callable[[str], Any]) -> None:
@@ -117,38 +110,14 @@ class Prices:
         self._by_size: dict[tuple[Any, ...], Quote] = {}
 
     def quote(self, body: Callable[[], Mapping[str, Any]], size: tuple[Any, ...]) -> Quote:
-        """Tell what a request can cost.
-
-        Parameters
-        ----------
-        body : callable
-            Gives the request; called once for each size.
-        size : tuple
-            Its length, see `ornb.batching.rows.Row`.
-
-        Returns
-        -------
-        Quote
-            In USD.
-        """
+        """Return what a request can cost; `body` is called once for each size."""
         known = self._by_size.get(size)
         if known is None:
             known = self._by_size[size] = self.gate.quote(body())
         return known
 
     def estimate(self, reply: Reply) -> float | None:
-        """Price the tokens of an answer.
-
-        Parameters
-        ----------
-        reply : Reply
-            What came of a call.
-
-        Returns
-        -------
-        float or None
-            USD by the listed prices of the model asked for; None where that cannot be told.
-        """
+        """Return the USD of an answer's tokens by the listed prices of the model asked for."""
         if reply.usage.prompt_tokens is None or reply.requested_model is None:
             return None
         try:
@@ -160,23 +129,7 @@ class Prices:
 
 
 def total(quotes: Iterable[Quote]) -> tuple[Decimal | None, Decimal | None, str | None]:
-    """Add up what calls can cost.
-
-    Parameters
-    ----------
-    quotes : iterable of Quote
-        One a call.
-
-    Returns
-    -------
-    tuple of (Decimal or None, Decimal or None, str or None)
-        Likely and at most, in USD, and why there is no bound.
-
-    Examples
-    --------
-    >>> total([])
-    (Decimal('0'), Decimal('0'), None)
-    """
+    """Add up what calls can cost: likely and at most, in USD, and why there is no bound."""
     likely: Decimal | None = Decimal(0)
     worst: Decimal | None = Decimal(0)
     unknown: str | None = None

@@ -45,37 +45,7 @@ class _NotAttachedError(ConfigError):
 class Rows:
     """The rows of a table as requests. The template is checked here, before anything is sent.
 
-    Parameters
-    ----------
-    frame : pandas.DataFrame
-        The data.
-    template : str or None
-        The prompt, with columns in double braces. None: the only column is the prompt.
-    system : str, optional
-        A system message that goes first; columns may stand in it too.
-    request : mapping
-        The other fields of each request: ``model``, ``max_tokens``, ...
-    service : str
-        Who is asked; part of the content hash.
-    attach : path, address, bytes, Attachment or a list of them
-        Goes with each prompt; a text may name columns.
-    listed : pandas.DataFrame, optional
-        The catalogue, to know what the model takes.
-
-    Raises
-    ------
-    ConfigError
-        The template names a column that there is not, or none at all; or `attach` cannot be read.
-
-    Examples
-    --------
-    >>> frame = pd.DataFrame({"word": ["cat", None, "cat"]})
-    >>> rows = Rows(frame, "Translate {{word}}", None, {"model": "a/b"}, "here")
-    >>> rows.body(0)["messages"]
-    [{'role': 'user', 'content': 'Translate cat'}]
-    >>> first, second, third = rows
-    >>> first == third, second.why_not
-    (True, 'word is missing')
+    Without a template the only column is the prompt. `service` is part of the content hash.
     """
 
     def __init__(
@@ -117,23 +87,7 @@ class Rows:
             raise refused
 
     def body(self, position: int) -> dict[str, Any]:
-        """Make the request of a row.
-
-        Parameters
-        ----------
-        position : int
-            Its number, from 0.
-
-        Returns
-        -------
-        dict
-            ``messages`` and all that was given.
-
-        Raises
-        ------
-        ConfigError
-            A value cannot be written, or the template asks more of it than to look something up.
-        """
+        """Make the request of a row, counted from 0."""
         return self._body(position, {})
 
     def _body(self, position: int, missing: dict[str, ConfigError | None]) -> dict[str, Any]:
@@ -253,29 +207,7 @@ class Rows:
 
 
 def table_of(data: Any) -> pd.DataFrame:
-    """Give what a person hands over as a table.
-
-    Parameters
-    ----------
-    data : pandas.DataFrame, pandas.Series or iterable of str
-        The index is kept; a list gets one that counts. A Series is a column of its name, else of
-        the name ``text``, as is a list.
-
-    Returns
-    -------
-    pandas.DataFrame
-        The frame itself where it is one.
-
-    Raises
-    ------
-    ConfigError
-        It is not one of these.
-
-    Examples
-    --------
-    >>> table_of(["a", "b"]).columns.tolist()
-    ['text']
-    """
+    """Return what a person hands over as a table; a list becomes a column ``text``."""
     if isinstance(data, pd.DataFrame):
         if data.columns.nlevels > 1:
             raise ConfigError(

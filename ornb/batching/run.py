@@ -93,31 +93,8 @@ class _Call:
 class Run:
     """Asks for answers.
 
-    Parameters
-    ----------
-    client : Client
-        Who is asked.
-    executor : concurrent.futures.Executor or None
-        Who does the asking; None: threads of its own.
-    at_once : int
-        Calls under way at most.
-    before_call : callable or None
-        Asked before each call is handed out; see `ornb.wire.stream.BeforeCall`.
-    worst_usd : callable
-        Gives the most that the request of a digest can cost, in USD, or None.
-    body : callable
-        Gives the request of a digest.
-    answer_of : callable
-        Makes the answer of a `Reply`.
-    keep : callable
-        Given a digest and its answer, keeps it; a ConfigError is told at the end.
-    told : callable
-        Given a digest and its answer, in the calling thread, once it is final.
-    explain : callable
-        Given what a call failed with, may say more in its message; True: every other row would fail
-        so too.
-    label : str or None
-        For the usage table.
+    An error of `keep` is told at the end. `told` gets final answers, in the calling thread.
+    `explain` may add to an error's message; it returns True if every other row would fail so too.
     """
 
     def __init__(
@@ -165,18 +142,7 @@ class Run:
         self._not_before = 0.0
 
     def __call__(self, digests: Iterable[str]) -> None:
-        """Ask for all of these; returns when each is answered, or it is no use to go on.
-
-        Parameters
-        ----------
-        digests : iterable of str
-            Content hashes of the requests.
-
-        Raises
-        ------
-        KeyboardInterrupt
-            After the calls under way were stopped.
-        """
+        """Ask for all of these; returns when each is answered, or it is no use to go on."""
         self._waiting.extend(digests)
         with self._listening():
             try:

@@ -46,54 +46,21 @@ _table = sa.Table(
 
 
 class Memory:
-    """Answers kept in this process.
-
-    Examples
-    --------
-    >>> kept = Memory()
-    >>> kept.put("ab", Answer("Yes."))
-    >>> kept.read(["ab", "cd"])["ab"].text
-    'Yes.'
-    """
+    """Answers kept in this process, by the content hash of the request."""
 
     def __init__(self) -> None:
         self._answers: dict[str, Answer] = {}
 
     def read(self, digests: Iterable[str]) -> dict[str, Answer]:
-        """Give what is known of these requests.
-
-        Parameters
-        ----------
-        digests : iterable of str
-            Their content hashes.
-
-        Returns
-        -------
-        dict of str to Answer
-            Those that are there.
-        """
+        """Return what is known of these requests."""
         return {one: self._answers[one] for one in digests if one in self._answers}
 
     def put(self, digest: str, answer: Answer) -> None:
-        """Keep an answer.
-
-        Parameters
-        ----------
-        digest : str
-            Content hash of the request.
-        answer : Answer
-            What came of it.
-        """
+        """Keep an answer."""
         self._answers[digest] = answer
 
     def forget(self, digests: Iterable[str]) -> None:
-        """Let go of these.
-
-        Parameters
-        ----------
-        digests : iterable of str
-            Content hashes.
-        """
+        """Forget these."""
         for one in digests:
             self._answers.pop(one, None)
 
@@ -104,23 +71,7 @@ class Memory:
 class AnswerStore:
     """Answers kept in a database. May be used from any thread.
 
-    Parameters
-    ----------
-    url : str, path-like or True
-        A URL of SQLAlchemy's, the path of a SQLite file, or True for `default_path`.
-
-    Raises
-    ------
-    ConfigError
-        The URL is not one, its driver is not installed, or the database cannot be opened.
-
-    Examples
-    --------
-    >>> store = AnswerStore("sqlite://")
-    >>> store.put("ab", Answer("Yes.", cost_usd=0.25))
-    >>> store.read(["ab"])["ab"].cost_usd
-    0.25
-    >>> store.close()
+    `url` is one of SQLAlchemy's, the path of a SQLite file, or True for `default_path`.
     """
 
     def __init__(self, url: str | os.PathLike[str] | bool) -> None:
@@ -135,23 +86,7 @@ class AnswerStore:
         return f"AnswerStore({self.url!r})"
 
     def read(self, digests: Iterable[str]) -> dict[str, Answer]:
-        """Give what is known of these requests.
-
-        Parameters
-        ----------
-        digests : iterable of str
-            Their content hashes.
-
-        Returns
-        -------
-        dict of str to Answer
-            Those that are there.
-
-        Raises
-        ------
-        ConfigError
-            The database cannot be read.
-        """
+        """Return what is known of these requests, by their content hashes."""
         wanted, found = list(digests), {}
         columns = [_table.c.request, *(_table.c[name] for name in _NAMES)]
         try:
@@ -167,20 +102,7 @@ class AnswerStore:
         return found
 
     def put(self, digest: str, answer: Answer) -> None:
-        """Keep an answer, and commit; it takes the place of an earlier one.
-
-        Parameters
-        ----------
-        digest : str
-            Content hash of the request.
-        answer : Answer
-            What came of it.
-
-        Raises
-        ------
-        ConfigError
-            The database cannot be written to.
-        """
+        """Keep an answer, and commit; it takes the place of an earlier one."""
         self._late.append({"request": digest, "answered_at": datetime.now(UTC), **_row(answer)})
         with self._lock:  # who waited for it may find that the one before has written both
             rows = [self._late.popleft() for _ in range(len(self._late))]
@@ -209,25 +131,14 @@ class AnswerStore:
                     self._write([row])
 
     def close(self) -> None:
-        """Let go of the database. An answer that comes later is kept too, and lets go again."""
+        """Release the database. An answer that comes later is kept too, and releases it again."""
         with self._lock:
             self._closed = True
             self._engine.dispose()
 
 
 def default_path() -> Path:
-    """Give the place of the store that ``store=True`` means.
-
-    Returns
-    -------
-    pathlib.Path
-        ``batch.sqlite3`` in the user's data folder for ornb, whether it exists or not.
-
-    Examples
-    --------
-    >>> default_path().name
-    'batch.sqlite3'
-    """
+    """Return the place of the store that ``store=True`` means, whether it exists or not."""
     return data_path("batch.sqlite3")
 
 

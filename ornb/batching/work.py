@@ -36,18 +36,7 @@ Outcome = tuple[Reply, OrnbError | None]
 
 
 class Travelling(Secret):
-    """A key on its way to a process of one's own: unlike others, it may go.
-
-    Parameters
-    ----------
-    value : str
-        The key.
-
-    Examples
-    --------
-    >>> Travelling("sk-or-v1-0123456789")
-    Travelling(…)
-    """
+    """A key on its way to a process of one's own: unlike others, it can be pickled."""
 
     __slots__ = ()
 
@@ -96,27 +85,7 @@ class Task:
 
 
 def address_of(client: Client, executor: Executor) -> Address:
-    """Tell workers of other processes where to ask.
-
-    Parameters
-    ----------
-    client : Client
-        Whose address and key.
-    executor : concurrent.futures.Executor
-        Who takes the work there; decides whether the key travels.
-
-    Returns
-    -------
-    Address
-        Can be pickled; shows no key.
-
-    Examples
-    --------
-    >>> from concurrent.futures import ThreadPoolExecutor
-    >>> client = Client("sk-or-v1-0123456789")
-    >>> address_of(client, ThreadPoolExecutor()).key is None  # may be far away, for all we know
-    True
-    """
+    """Return where workers of other processes ask; the executor decides whether the key travels."""
     service = client._service
     key = None if service.key is None else service.key.reveal()
     own = {name: value.reveal() for name, value in service.secret_headers.items()}
@@ -137,28 +106,7 @@ def address_of(client: Client, executor: Executor) -> Address:
 
 
 def ask(address: Address, task: Task) -> Outcome:
-    """Do one piece of work, in whatever process.
-
-    Parameters
-    ----------
-    address : Address
-        Where to.
-    task : Task
-        What.
-
-    Returns
-    -------
-    tuple of (Reply, OrnbError or None)
-        What came of it; the error is returned, not raised.
-
-    Examples
-    --------
-    >>> from concurrent.futures import ProcessPoolExecutor
-    >>> address = address_of(ornb.connect(offline=True), ProcessPoolExecutor(1))
-    >>> reply, error = ask(address, Task({"messages": "Hi", "model": "ornb/canned"}, "1"))
-    >>> reply.source, error
-    ('canned', None)
-    """
+    """Do one piece of work, in whatever process; the error is returned, not raised."""
     try:
         client = _client(address, os.getpid())
     except OrnbError as error:
@@ -169,17 +117,7 @@ def ask(address: Address, task: Task) -> Outcome:
 class Calls:
     """Asks by one client, from many threads, and can stop all of them.
 
-    Parameters
-    ----------
-    client : Client
-        Its connections are shared; its hooks are not called here.
-
-    Examples
-    --------
-    >>> calls = Calls(ornb.connect(offline=True))
-    >>> calls.stop()
-    >>> calls(Task({"messages": "Hi"}, "1"))[0].status
-    'stopped'
+    The client's connections are shared; its hooks are not called here.
     """
 
     def __init__(self, client: Client) -> None:
@@ -190,18 +128,7 @@ class Calls:
         self._lock = threading.Lock()
 
     def __call__(self, task: Task) -> Outcome:
-        """Do one piece of work.
-
-        Parameters
-        ----------
-        task : Task
-            The request.
-
-        Returns
-        -------
-        tuple of (Reply, OrnbError or None)
-            What came of it.
-        """
+        """Do one piece of work."""
         body = dict(task.body)
         messages, model = body.pop("messages"), body.pop("model", None)
         stream = self._client.stream(messages, model, label=task.label, **body)
@@ -236,25 +163,7 @@ class InTurn(Executor):
     """Does work at once, in the calling thread, where no other can be started."""
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        """Do a piece of work.
-
-        Parameters
-        ----------
-        fn : callable
-            The work.
-        *args, **kwargs : Any
-            Its arguments.
-
-        Returns
-        -------
-        concurrent.futures.Future
-            Done.
-
-        Examples
-        --------
-        >>> InTurn().submit(abs, -1).result()
-        1
-        """
+        """Do a piece of work now, and return a future that is done."""
         future: Future[Any] = Future()
         try:
             future.set_result(fn(*args, **kwargs))
@@ -264,23 +173,7 @@ class InTurn(Executor):
 
 
 def own_executor(at_once: int) -> ThreadPoolExecutor | InTurn:
-    """Make an executor for calls that mostly wait.
-
-    Parameters
-    ----------
-    at_once : int
-        Number of threads.
-
-    Returns
-    -------
-    ThreadPoolExecutor or InTurn
-        The latter where threads cannot be had, as in a browser's Python.
-
-    Examples
-    --------
-    >>> own_executor(2).submit(abs, -1).result()
-    1
-    """
+    """Make an executor for calls that wait; `InTurn` where a browser has no threads."""
     try:
         probe = threading.Thread(target=int)
         probe.start()
@@ -315,7 +208,7 @@ def _client(address: Address, process: int) -> Client:
 
 
 def _of_environment(name: str, wanted: str, read: Callable[[str], str]) -> str:
-    """Give what a variable of this worker's holds, if it is the caller's."""
+    """Return what a variable of this worker's holds, if it is the caller's."""
     value = read(os.environ.get(name, "").strip())
     if _hash(value) != wanted:
         state = f"another {name} than yours" if value else f"no {name}"

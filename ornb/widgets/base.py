@@ -1,9 +1,8 @@
 """What every widget of ornb shares: wrong names are refused, errors are seen, something is left.
 
-A widget lives as long as its kernel. `Widget` adds what the plain anywidget lacks: an unknown or
-misspelt name is an error and not a silence; an exception that a click or a key press caused
-appears in the widget, where otherwise nobody would see it; and its bundle carries a plain HTML and
-a text twin for places where no kernel runs.
+`Widget` adds what the plain anywidget lacks: a misspelt name is an error and not a silence; an
+exception that a click caused appears in the widget, where otherwise nobody would see it; and its
+bundle carries a plain HTML and a text twin for places where no kernel runs.
 """
 
 from __future__ import annotations
@@ -27,50 +26,17 @@ _EXPORT = re.compile(r"^export (?=(?:async )?(?:function|class|const|let)\b)", r
 
 
 def sheet(place: Path) -> str:
-    """Join the style sheet of a widget with the parts it imports.
+    """Join the style sheet of a widget's module with the parts it imports.
 
-    Parameters
-    ----------
-    place : Path
-        The module of the widget; its sheet stands beside it under the same name. In the parts,
-        such as ``theme.css``, the class ``.ornb`` becomes that of the widget: each widget brings
-        its own copy, so that two of them in one page don't depend on which came last.
-
-    Returns
-    -------
-    str
-        One sheet. anywidget takes text, and a page can't follow an import to the kernel's disk.
-
-    Examples
-    --------
-    >>> import ornb.widgets.key as key
-    >>> ".ornb-key [hidden] { display: none !important; }" in sheet(Path(key.__file__))
-    True
+    anywidget takes text, and a page can't import from the kernel's disk. ``.ornb`` in the parts
+    becomes the widget's own class, so that two of them in one page don't depend on their order.
     """
     joined = "\n".join(_parts(place.with_suffix(".css"), _CSS_PART, {}).values())
     return re.sub(r"\.ornb(?![\w-])", f".ornb-{place.stem}", joined)
 
 
 def module(place: Path) -> str:
-    """Join the script of a widget with the parts it imports.
-
-    Parameters
-    ----------
-    place : Path
-        The module of the widget; its script stands beside it under the same name. It may import
-        names from scripts of the same folder; those are put before it, each once, in one scope.
-
-    Returns
-    -------
-    str
-        One ECMAScript module with the widget's default export.
-
-    Examples
-    --------
-    >>> import ornb.widgets.key as key
-    >>> "import {" in module(Path(key.__file__))
-    False
-    """
+    """Join the script of a widget's module with the parts it imports, each once, in one scope."""
     parts = _parts(place.with_suffix(".js"), _JS_PART, {})
     return "\n".join(_EXPORT.sub("", text) for text in parts.values())
 
@@ -93,27 +59,7 @@ class BadValue(ConfigError, t.TraitError):
 
 
 def suggest(name: str, known: Iterable[str]) -> str:
-    """Say what a misspelt name may have meant, as the end of a message.
-
-    Parameters
-    ----------
-    name : str
-        What was given.
-    known : iterable of str
-        What would have worked.
-
-    Returns
-    -------
-    str
-        ``" Did you mean 'x'?"``, or nothing when nothing is near.
-
-    Examples
-    --------
-    >>> suggest("valeu", ["value", "height"])
-    " Did you mean 'value'?"
-    >>> suggest("zzz", ["value"])
-    ''
-    """
+    """Return what a misspelt name may have meant, as the end of a message, or nothing."""
     near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
     return f" Did you mean {near[0]!r}?" if near else ""
 
@@ -121,20 +67,7 @@ def suggest(name: str, known: Iterable[str]) -> str:
 def describe(error: BaseException) -> str:
     """Put an exception into the one line that a person sees in the widget.
 
-    Parameters
-    ----------
-    error : BaseException
-        What was raised. One of ornb's own is its message; of any other the type and the place are
-        said too, because it is most likely in code that the person wrote.
-
-    Returns
-    -------
-    str
-
-    Examples
-    --------
-    >>> describe(ConfigError("budget is -1; give a positive number"))
-    'budget is -1; give a positive number'
+    Of one that is not ornb's the type and the place are said too: most likely it is in their code.
     """
     if isinstance(error, OrnbError):
         return str(error)
@@ -144,23 +77,7 @@ def describe(error: BaseException) -> str:
 
 
 class Widget(anywidget.AnyWidget):
-    """Base of ornb's widgets.
-
-    Parameters
-    ----------
-    **traits : Any
-        Any trait of the widget by name, those of ipywidgets (``layout``, ``tooltip``) included.
-
-    Raises
-    ------
-    ConfigError
-        A name that the widget does not have, or a value of the wrong type.
-
-    Examples
-    --------
-    >>> Widget(layout={"width": "50%"}).error
-    ''
-    """
+    """Base of ornb's widgets: takes any trait by name, and refuses names that it does not have."""
 
     error = t.Unicode("").tag(sync=True)
     """What went wrong last, for the person to read; empty when nothing did."""
@@ -229,19 +146,18 @@ class Widget(anywidget.AnyWidget):
     def _stay_reachable(self) -> None:
         """Keep clicks from being brought to the thread of the cell, which may be waiting.
 
-        ipykernel 7.4 brings them to where the widget spoke last, and one that waits in a cell
-        speaks for it. Without a note of that they come in where the page sends them, beside the
-        cell. To be called after whatever was sent; where there is no such note, nothing is lost.
+        ipykernel 7.4 brings them to where the widget spoke last; without a note of that they come
+        in where the page sends them. To be called after whatever was sent.
         """
         with contextlib.suppress(AttributeError):
             del self.comm._reply_subshell_id
 
     def _static_html(self) -> str:
-        """Give the HTML for where no kernel runs: safe, complete, read once."""
+        """Return the HTML for where no kernel runs: safe, complete, read once."""
         return ""
 
     def _static_text(self) -> str:
-        """Give the plain text for where not even HTML is drawn."""
+        """Return the plain text for where not even HTML is drawn."""
         return f"{type(self).__name__} (needs a running kernel)"
 
     def __repr__(self) -> str:

@@ -39,30 +39,7 @@ PATIENCE_S = 0.4
 
 
 class ChatCalls(ChatPage):
-    """The half of `ornb.Chat` that asks.
-
-    Parameters
-    ----------
-    model : str, ModelPicker or None
-        As for `ornb.Chat`, like all that follows.
-    client : Client, optional
-    system : str, optional
-    label : str
-    tools : iterable
-    confirm : bool
-    params : mapping
-
-    Raises
-    ------
-    ConfigError
-        `model` is neither an id nor something that has one, `system` is not a text, or a tool
-        is neither a function nor described as one.
-
-    Examples
-    --------
-    >>> ChatCalls("acme/orbit", label="lesson").label
-    'lesson'
-    """
+    """The half of `ornb.Chat` that asks."""
 
     _picker: Any = None
 
@@ -328,9 +305,8 @@ class ChatCalls(ChatPage):
     def _flush(self, call: Exchange) -> float:
         """Send what is new of an answer. Runs on the pacer's thread.
 
-        When "Run all" asks right below the cell that shows the chat, the page's greeting waits
-        behind that question, and its script may load in the middle of the answer. So a page that
-        has not been heard gets the whole now and then, and need not ask for it.
+        In "Run all" the page's script may load in the middle of the answer: so a page that has not
+        been heard gets the whole now and then, and need not ask for it.
         """
         with self._lock:
             change = None if self._call is not call else call.answer.patch()
@@ -399,22 +375,7 @@ class ChatCalls(ChatPage):
 
 
 def check_system(text: Any) -> None:
-    """Refuse a system message that is not a text.
-
-    Parameters
-    ----------
-    text : Any
-        None is no system message.
-
-    Raises
-    ------
-    ConfigError
-        It is neither a text nor None.
-
-    Examples
-    --------
-    >>> check_system("Be brief.")
-    """
+    """Refuse a system message that is neither a text nor None."""
     if text is not None and not isinstance(text, str):
         raise ConfigError(f"system is {text!r}; give a text, such as 'Be brief.', or None.")
 

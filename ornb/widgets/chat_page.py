@@ -39,23 +39,7 @@ KEPT_BYTES_PER_S = 1_500
 
 
 class ChatPage(Widget):
-    """The half of `ornb.Chat` that shows; what is asked is up to those who build on it.
-
-    Parameters
-    ----------
-    talk : Conversation
-        What is shown.
-    client : Client, optional
-        Who is asked; by default the client of `ornb.connect`.
-    model : str, optional
-        Id of the model.
-
-    Examples
-    --------
-    >>> page = ChatPage(Conversation())
-    >>> page.model is None, len(page.conversation)
-    (True, 0)
-    """
+    """The half of `ornb.Chat` that shows; what is asked is up to those who build on it."""
 
     model = t.Unicode(None, allow_none=True).tag(sync=True)
     """Id of the model that is asked next; None for the service's default."""
@@ -113,7 +97,7 @@ class ChatPage(Widget):
         self._update_kept()
 
     def _meet(self) -> Client:
-        """Give the client, and tell the page who that is."""
+        """Return the client, and tell the page who that is."""
         client = self._client or session.client()
         offline = client.source == "offline"
         self.service = "offline" if offline else urlsplit(client.base_url).netloc

@@ -686,7 +686,7 @@ def _wanted(models: Any) -> dict[str, dict[str, Any]]:
 def _answers(
     messages: list[dict[str, Any]], models: list[str], *, blind: bool, shuffle_seed: int | None
 ) -> Answers:
-    """Give each model its place."""
+    """Assign each model its place."""
     if blind and len(models) < 2:
         raise ConfigError("A blind comparison needs two models or more; one was given.")
     question = _question(messages)

@@ -33,27 +33,7 @@ NOBODY = (
 class Exchange:
     """A question, the thread that reads its answer, and the person who may stop or allow.
 
-    Parameters
-    ----------
-    question : Turn
-        What is asked.
-    params : mapping
-        ``model`` and whatever else goes into the request, the schema's ``response_format`` too.
-    blocking : bool
-        Whether a cell waits for the answer.
-    tools : sequence
-        As `ornb.request.rounds.Rounds` takes them.
-    confirm : bool
-        Whether each call of a tool has to be allowed.
-    schema : Any, optional
-        The shape of the answer, see `ornb.request.structured`.
-    on_call : callable, optional
-        Told what the page should show of a tool's call, each time that changes.
-
-    Examples
-    --------
-    >>> Exchange(Turn("1", None, "user", "Hi"), {"model": "ornb/canned"}).stopping
-    False
+    `on_call` is told what the page should show of a tool's call, each time that changes.
     """
 
     def __init__(
@@ -99,22 +79,7 @@ class Exchange:
     def read(
         self, client: Client, messages: list[dict[str, Any]], news: Callable[[], object]
     ) -> None:
-        """Read the answer to its end.
-
-        Parameters
-        ----------
-        client : Client
-            Who is asked.
-        messages : list of dict
-            The conversation so far.
-        news : callable
-            Called when there is something new to show.
-
-        Raises
-        ------
-        OrnbError
-            Whatever went wrong; also an answer that is not of its schema's shape.
-        """
+        """Read the answer to its end; `news` is called when there is something new to show."""
         params = dict(self.params)
         model = session.model_id(params.pop("model"))
         if self._tools:
@@ -144,15 +109,7 @@ class Exchange:
     # ------------------------------------------------------------------ tools
 
     def decide(self, call_id: str, *, allowed: bool) -> None:
-        """Take a person's decision about the call that waits for one.
-
-        Parameters
-        ----------
-        call_id : str
-            Which one.
-        allowed : bool
-            Whether it may run.
-        """
+        """Take a person's decision about the call that waits for one."""
         asking = self._asking
         if asking is not None and asking["id"] == call_id:
             self._allowed = allowed
@@ -211,26 +168,9 @@ class Exchange:
 
 
 def with_near_models(error: OrnbError, client: Client, choice: Any) -> OrnbError:
-    """Where a model is refused that is not listed, propose some that are.
+    """Add near names to the refusal of a model that is not listed.
 
-    Parameters
-    ----------
-    error : OrnbError
-        How the call failed.
-    client : Client
-        Who was asked; only the kernel's own lists what is proposed.
-    choice : str, ModelPicker or None
-        The model asked for.
-
-    Returns
-    -------
-    OrnbError
-        The same error, see `ornb.session.with_near_models`.
-
-    Examples
-    --------
-    >>> with_near_models(ConfigError("No."), ornb.client(), "openai/gpt4o-mini")
-    ConfigError('No.')
+    Only the kernel's own client lists what is proposed; see `ornb.session.with_near_models`.
     """
     if client is session._default.client:
         with contextlib.suppress(OrnbError):
@@ -244,29 +184,7 @@ def explained(
     model: str | None,
     models: pd.DataFrame | None,
 ) -> ContextTooLong:
-    """Say by how much a prompt is too long, and which models have room for it.
-
-    Parameters
-    ----------
-    error : ContextTooLong
-        The service's refusal.
-    messages : list of dict
-        What was sent.
-    model : str or None
-        Who was asked.
-    models : pandas.DataFrame, optional
-        The catalogue.
-
-    Returns
-    -------
-    ContextTooLong
-        The same error, with a message that helps where the catalogue knows the model.
-
-    Examples
-    --------
-    >>> explained(ContextTooLong("Too long."), [], None, None)
-    ContextTooLong('Too long.')
-    """
+    """Add by how much a prompt is too long, and which models have room for it, if that is known."""
     if models is None or model not in models.index:
         return error
     report = fits(messages, models.loc[model], models=models, refusal=error)

@@ -354,7 +354,7 @@ def _typed(question: str) -> str:
 
 @contextlib.contextmanager
 def _wordless() -> Iterator[None]:
-    """Let ornb's own errors pass; of any other say only the type, as its words may hold the key."""
+    """Raise ornb's own errors as they are, of others only the type: words may hold the key."""
     try:
         yield
     except OrnbError:

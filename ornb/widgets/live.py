@@ -26,22 +26,10 @@ EACH_PER_SECOND = 12.0
 
 
 class LiveAnswer:
-    r"""The text of one answer while it arrives, and what the page has of it.
+    """The text of one answer while it arrives, and what the page has of it.
 
     Pieces come in on the thread that reads the network; `patch` and `snapshot` are called on the
     one that sends. Both are safe at once.
-
-    Examples
-    --------
-    >>> answer = LiveAnswer()
-    >>> answer.add(Event("text", "A tok"))
-    True
-    >>> answer.patch()
-    {'keep': 0, 'add': '<p>A tok</p>\n', 'end': 0, 'done': 0}
-    >>> answer.add(Event("text", "en"))
-    True
-    >>> answer.patch()
-    {'keep': 8, 'add': 'en', 'end': 5, 'done': 0}
     """
 
     def __init__(self) -> None:
@@ -61,18 +49,7 @@ class LiveAnswer:
         return self._renderer.wait_s
 
     def add(self, event: Event) -> bool:
-        """Take a piece.
-
-        Parameters
-        ----------
-        event : Event
-            Of any type; only text and reasoning are kept here.
-
-        Returns
-        -------
-        bool
-            Whether there is something new to show.
-        """
+        """Take a piece; True if there is something new to show."""
         pieces = {"text": self._text, "reasoning": self._thought}.get(event.type)
         if pieces is None:
             return False
@@ -82,15 +59,10 @@ class LiveAnswer:
         return True
 
     def patch(self) -> dict[str, Any] | None:
-        """Give what changed since the last patch; the page is taken to have it from then on.
+        """Return what changed since the last patch, which the page has from now on, or None.
 
-        Returns
-        -------
-        dict or None
-            Of the tail that the page has, the first ``keep`` and the last ``end`` characters stay
-            and ``add`` goes between them; the first ``done`` of the result are final. ``think`` is
-            text to append to the reasoning. Counted in UTF-16 units, as the page counts. None when
-            nothing is new.
+        ``keep``, ``add`` and ``end`` are those of `patch` below, for the tail that the page has;
+        the first ``done`` of the result are final. ``think`` is appended to the reasoning.
         """
         text, thought = self._taken()
         if not (text or thought):
@@ -99,13 +71,9 @@ class LiveAnswer:
         return self._changed(finished, tail, thought)
 
     def finish(self) -> dict[str, Any]:
-        """Give the last patch, after which the page has the whole and no tail.
+        """Return the last patch, after which the page has the whole and no tail.
 
-        Returns
-        -------
-        dict
-            As `patch` gives it; or ``replace``, the whole HTML, where a link that was defined
-            after its use changed what had been final.
+        Or ``replace``, the whole HTML, where a link defined after its use changed the final part.
         """
         text, thought = self._taken()
         finished, _ = self._renderer.feed(text)
@@ -117,13 +85,7 @@ class LiveAnswer:
         return self._changed(finished + whole[len(had) :], "", thought)
 
     def snapshot(self) -> dict[str, str]:
-        """Give all that the page should have after the last patch.
-
-        Returns
-        -------
-        dict
-            ``html`` (final), ``tail`` and ``think``.
-        """
+        """Return all that the page should have after the last patch."""
         return {
             "html": "".join(self._finished),
             "tail": self._tail,
@@ -154,23 +116,10 @@ class LiveAnswer:
 
 
 def patch(old: str, new: str) -> dict[str, Any]:
-    """Say how to make one text of another, where one stretch of it changed.
+    """Return how to make one text of another, where one stretch of it changed.
 
-    Parameters
-    ----------
-    old, new : str
-        The texts.
-
-    Returns
-    -------
-    dict
-        ``keep`` and ``end``: UTF-16 units of `old` to keep at its start and at its end; ``add``:
-        what goes between them.
-
-    Examples
-    --------
-    >>> patch("<p>one</p>", "<p>one two</p>")
-    {'keep': 6, 'add': ' two', 'end': 4}
+    ``keep`` and ``end`` of `old` stay at its start and end, in UTF-16 units, as the page counts;
+    ``add`` goes between them.
     """
     keep = _common(old, new)
     end = min(_common(old[::-1], new[::-1]), len(old) - keep, len(new) - keep)
@@ -209,27 +158,7 @@ class _Speaker:
 
 
 class Pacer:
-    """Lets senders speak in turn, so many times a second and no more.
-
-    Parameters
-    ----------
-    per_second : float
-        Turns a second for all.
-    each_per_second : float
-        Turns a second for one.
-    clock : callable
-        Seconds, never jumping.
-
-    Examples
-    --------
-    >>> said = threading.Event()
-    >>> pacer = Pacer()
-    >>> news, leave = pacer.join(lambda: said.set() or 0.0)
-    >>> news()
-    >>> said.wait(5)
-    True
-    >>> leave()
-    """
+    """Lets senders speak in turn, so many times a second and no more: all of them, and each."""
 
     def __init__(
         self,
@@ -246,20 +175,10 @@ class Pacer:
         self._thread: threading.Thread | None = None
 
     def join(self, send: Callable[[], float]) -> tuple[Callable[[], None], Callable[[], None]]:
-        """Take part.
+        """Take part; returns what says that there is news (from any thread), and what leaves.
 
-        Parameters
-        ----------
-        send : callable
-            Sends one message; gives the seconds to leave at least before its next turn. Called on
-            the pacer's thread, in the caller's context. When it raises, it takes part no longer.
-
-        Returns
-        -------
-        news : callable
-            Says that there is something to send; cheap, from any thread.
-        leave : callable
-            Ends the part; a send under way still goes out.
+        `send` returns the seconds to leave at least before its next turn. It runs on the pacer's
+        thread, in the caller's context; when it raises, it takes part no longer.
         """
         speaker = _Speaker(send, contextvars.copy_context())
         with self._changed:

@@ -45,27 +45,7 @@ _NO_ERROR_LINE = """<style>
 
 
 def shown(totals: Totals, budgets: Sequence[Budget], quota: Quota | None) -> dict[str, Any]:
-    """Put the sums into words.
-
-    Parameters
-    ----------
-    totals : Totals
-        Of all calls.
-    budgets : sequence of Budget
-        Those that are open.
-    quota : Quota or None
-        The free calls; None where they are not counted.
-
-    Returns
-    -------
-    dict
-        The values of the traits of `ornb.widgets.panel.UsagePanel`, JSON.
-
-    Examples
-    --------
-    >>> shown(ornb.UsageTracker().totals(), [], None)["tiles"][0]
-    {'name': 'Billed', 'value': '$0', 'notes': []}
-    """
+    """Put the sums into words: the traits of `ornb.widgets.panel.UsagePanel`, as JSON."""
     makers = (_billed, _estimated, _tokens, _calls, _first_token)
     tiles = [
         {"name": name, "value": value, "notes": [note for note in notes if note]}
@@ -294,25 +274,7 @@ def _ends(sums: Sums) -> list[str]:
 
 
 def page_text(said: dict[str, Any], at: datetime | None) -> str:
-    """Write what the panel shows as plain text.
-
-    Parameters
-    ----------
-    said : dict
-        As `shown` gives it.
-    at : datetime or None
-        When the sums were these (UTC).
-
-    Returns
-    -------
-    str
-        Some lines.
-
-    Examples
-    --------
-    >>> page_text(shown(ornb.UsageTracker().totals(), [], None), None)
-    'Usage: no calls yet'
-    """
+    """Write what the panel shows, as of a time, as plain text."""
     if not said["sources"]:
         lines = ["Usage: no calls yet"]
     else:
@@ -325,27 +287,7 @@ def page_text(said: dict[str, Any], at: datetime | None) -> str:
 
 
 def page_html(said: dict[str, Any], at: datetime | None, *, css_class: str = "") -> str:
-    """Write what the panel shows as HTML without a script.
-
-    Parameters
-    ----------
-    said : dict
-        As `shown` gives it.
-    at : datetime or None
-        When the sums were these (UTC).
-    css_class : str
-        One more class, by which the live panel hides it.
-
-    Returns
-    -------
-    str
-        All text in it comes from outside, so all of it is escaped.
-
-    Examples
-    --------
-    >>> "no calls yet" in page_html(shown(ornb.UsageTracker().totals(), [], None), None)
-    True
-    """
+    """Write what the panel shows as HTML with no script; `css_class` lets the live one hide it."""
     words = f"{_source_words(said)}{_as_of(at)}" if said["sources"] else "no calls yet"
     facts = [(each["name"], _tile_words(each)) for each in said["tiles"] if said["sources"]]
     facts += [(each["name"], each["text"]) for each in said["budgets"]]

@@ -461,7 +461,7 @@ def _default_models() -> pd.DataFrame:
 
 
 def _start(name: str) -> Any:
-    """Give what a filter is before anyone touches it."""
+    """Return what a filter is before anyone touches it."""
     return getattr(ModelPicker, name).default_value
 
 

@@ -18,25 +18,9 @@ LISTS = ("models", "provider.order")
 
 
 def described(params: Mapping[str, Any], table: Sequence[Parameter]) -> dict[str, Any]:
-    """Give the drawer's fields with their values, for the page.
+    """Return the drawer's fields with their values, for the page.
 
-    Parameters
-    ----------
-    params : mapping
-        What is sent with each question.
-    table : sequence of Parameter
-        The parameters that the model takes, from `ornb.request.parameters.parameter_table`.
-
-    Returns
-    -------
-    dict
-        ``fields`` (name, kind, meaning, range, default, value of each), ``models`` and
-        ``providers`` (texts), and ``others`` (what else is sent, as JSON text).
-
-    Examples
-    --------
-    >>> described({"models": ["lab/a", "lab/b"], "plugins": []}, [])
-    {'fields': [], 'models': 'lab/a, lab/b', 'providers': '', 'others': '"plugins": []'}
+    ``models`` and ``providers`` are texts; ``others`` is what else is sent, as JSON text.
     """
     fields = [_field(parameter, value_of(params, parameter.name)) for parameter in table]
     shown = {parameter.name for parameter in table}
@@ -55,30 +39,9 @@ def described(params: Mapping[str, Any], table: Sequence[Parameter]) -> dict[str
 def change(
     params: MutableMapping[str, Any], table: Sequence[Parameter], name: str, value: Any
 ) -> None:
-    """Set one value, or take it away.
+    """Set one value, or remove it: None and "" do.
 
-    Parameters
-    ----------
-    params : mutable mapping
-        What is sent with each question; changed in place.
-    table : sequence of Parameter
-        The parameters that the model takes.
-    name : str
-        Of a parameter, such as ``reasoning.effort``; or one of `LISTS`.
-    value : Any
-        As the page has it; None and "" take it away.
-
-    Raises
-    ------
-    ConfigError
-        There is no such setting, or the value is out of its range.
-
-    Examples
-    --------
-    >>> params = {"temperature": 0}
-    >>> change(params, [], "models", "lab/a, lab/b")
-    >>> params
-    {'temperature': 0, 'models': ['lab/a', 'lab/b']}
+    `name` is that of a parameter, such as ``reasoning.effort``, or one of `LISTS`.
     """
     if name in LISTS:
         names = [one.strip() for one in str(value or "").split(",")]
@@ -99,46 +62,13 @@ def change(
 
 
 def reset(params: MutableMapping[str, Any], table: Sequence[Parameter]) -> None:
-    """Take away all that the drawer can set; what only code can set stays.
-
-    Parameters
-    ----------
-    params : mutable mapping
-        What is sent with each question; changed in place.
-    table : sequence of Parameter
-        The parameters that the model takes.
-
-    Examples
-    --------
-    >>> params = {"models": ["lab/a"], "plugins": []}
-    >>> reset(params, [])
-    >>> params
-    {'plugins': []}
-    """
+    """Remove all that the drawer can set; what only code can set stays."""
     for name in (*LISTS, *(parameter.name for parameter in table)):
         _set(params, name, None)
 
 
 def value_of(params: Mapping[str, Any], name: str) -> Any:
-    """Find a value by its dotted name.
-
-    Parameters
-    ----------
-    params : mapping
-        What is sent with each question.
-    name : str
-        Such as ``reasoning.effort``.
-
-    Returns
-    -------
-    Any
-        None if it is not set.
-
-    Examples
-    --------
-    >>> value_of({"reasoning": {"effort": "low"}}, "reasoning.effort")
-    'low'
-    """
+    """Return a value by its dotted name, such as ``reasoning.effort``; None if it is not set."""
     outer, _, inner = name.partition(".")
     value = params.get(outer)
     if not inner:

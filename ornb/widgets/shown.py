@@ -24,27 +24,9 @@ PICTURES = ("image/png", "image/jpeg", "image/gif", "image/webp")
 def turn_for_page(
     turn: Turn, *, html: str | None = None, branches: Sequence[Turn]
 ) -> dict[str, Any]:
-    """Describe a turn to the page.
+    """Describe a turn to the page, as JSON: every string is text, but for ``html``, ``pictures``.
 
-    Parameters
-    ----------
-    turn : Turn
-        A question or an answer.
-    html : str, optional
-        Safe HTML of an answer's text, where the page does not have it yet.
-    branches : sequence of Turn
-        It and its siblings, in order.
-
-    Returns
-    -------
-    dict
-        JSON; every string is text, but for ``html``, ``pictures``.
-
-    Examples
-    --------
-    >>> turn = Turn("1", None, "user", "Hi")
-    >>> turn_for_page(turn, branches=[turn])["text"]
-    'Hi'
+    `branches` are the turn and its siblings, in order.
     """
     ids = [other.id for other in branches]
     data: dict[str, Any] = {"id": turn.id, "role": turn.role}
@@ -61,23 +43,7 @@ def turn_for_page(
 
 
 def files_of(turn: Turn) -> list[dict[str, Any]]:
-    """Describe what goes with a question.
-
-    Parameters
-    ----------
-    turn : Turn
-        A question.
-
-    Returns
-    -------
-    list of dict
-        Of each: ``name``, ``kind``, ``extent`` and, of a picture that is safe to draw, ``url``.
-
-    Examples
-    --------
-    >>> files_of(Turn("1", None, "user", "Hi"))
-    []
-    """
+    """Describe what goes with a question; a ``url`` is there for a picture that is safe to draw."""
     if isinstance(turn.content, str):
         return []
     found = (Attachment.from_part(part) for part in turn.content)
@@ -85,23 +51,7 @@ def files_of(turn: Turn) -> list[dict[str, Any]]:
 
 
 def file_for_page(one: Attachment) -> dict[str, Any]:
-    """Describe one attachment.
-
-    Parameters
-    ----------
-    one : Attachment
-        Any.
-
-    Returns
-    -------
-    dict
-        As in `files_of`. An address is never given as a ``url``: the page fetches nothing.
-
-    Examples
-    --------
-    >>> file_for_page(Attachment.from_url("https://example.org/cat.png"))
-    {'name': 'cat.png', 'kind': 'image', 'extent': 'on example.org'}
-    """
+    """Describe one attachment. An address is never a ``url``: the page fetches nothing."""
     data = {"name": one.name, "kind": one.kind, "extent": one.extent}
     if not one.is_remote and one.media_type in PICTURES and len(one.url) <= LARGEST_SHOWN:
         data["url"] = one.url
@@ -109,25 +59,7 @@ def file_for_page(one: Attachment) -> dict[str, Any]:
 
 
 def body_html(reply: Reply, html: str | None = None) -> str:
-    r"""Safe HTML of an answer's text, with marks where it cites a source.
-
-    Parameters
-    ----------
-    reply : Reply
-        An answer.
-    html : str, optional
-        Its text as rendered already.
-
-    Returns
-    -------
-    str
-        As `ornb.text.rendering.render` gives it.
-
-    Examples
-    --------
-    >>> body_html(Reply(text="A *cat*."))
-    '<p>A <em>cat</em>.</p>\n'
-    """
+    """Return safe HTML of an answer's text, with marks where it cites a source."""
     marked, notes = footnotes(reply.annotations, reply.text)
     if notes:
         return render(marked)
@@ -135,23 +67,7 @@ def body_html(reply: Reply, html: str | None = None) -> str:
 
 
 def sources_of(reply: Reply) -> list[dict[str, Any]]:
-    """Describe the sources that an answer cites.
-
-    Parameters
-    ----------
-    reply : Reply
-        An answer.
-
-    Returns
-    -------
-    list of dict
-        Of each: ``number``, ``title``, ``url`` (http or https) and ``host``.
-
-    Examples
-    --------
-    >>> sources_of(Reply())
-    []
-    """
+    """Describe the sources that an answer cites; their ``url`` is http or https."""
     return [
         {"number": one.number, "title": one.title, "url": one.url, "host": one.host}
         for one in footnotes(reply.annotations, reply.text)[1]
@@ -159,23 +75,7 @@ def sources_of(reply: Reply) -> list[dict[str, Any]]:
 
 
 def steps_for_page(steps: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
-    """Describe the calls of tools that led to an answer.
-
-    Parameters
-    ----------
-    steps : sequence of dict
-        `ornb.conversation.Turn.steps`.
-
-    Returns
-    -------
-    list of dict
-        Of each call: ``id``, ``name``, ``arguments`` and ``result``, all text.
-
-    Examples
-    --------
-    >>> steps_for_page([])
-    []
-    """
+    """Describe the calls of tools that led to an answer, all as text."""
     results = {
         str(step.get("tool_call_id")): step.get("content")
         for step in steps
@@ -195,23 +95,8 @@ def steps_for_page(steps: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
 def call_for_page(call: Mapping[str, Any], result: Any = None) -> dict[str, str]:
     """Describe one call of a tool.
 
-    Parameters
-    ----------
-    call : mapping
-        As the model asked for it.
-    result : Any, optional
-        What came of it.
-
-    Returns
-    -------
-    dict
-        As in `steps_for_page`. Name and arguments are whole, whatever their length: they are what
-        a person allows. What would show them in another order than they run is spelt out.
-
-    Examples
-    --------
-    >>> call_for_page({"id": "1", "function": {"name": "add", "arguments": '{"a":1}'}}, "3")
-    {'id': '1', 'name': 'add', 'arguments': '{"a": 1}', 'result': '3'}
+    Name and arguments are whole, whatever their length: they are what a person allows. What would
+    show them in another order than they run is spelt out.
     """
     function = call.get("function")
     function = function if isinstance(function, Mapping) else {}

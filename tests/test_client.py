@@ -698,3 +698,11 @@ def test_a_word_in_the_place_of_a_key_is_no_secret():
         list(stream)
     assert stream.reply.text == "none"
     assert "none" in str(stream.reply.raw)
+
+
+def test_a_word_of_a_header_is_a_secret_only_where_it_looks_like_one():
+    headers = {"X-Portkey-Provider": "openrouter", "X-Auth": "Bearer swordfish"}
+    with WireServer([STREAM, delta("openrouter swordfish"), FINISH, USAGE, DONE, END]) as server:
+        stream = Client(base_url=server.url, headers=headers).stream("Hi", "acme/orbit")
+        list(stream)
+    assert stream.reply.text == "openrouter [key]"

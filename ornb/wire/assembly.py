@@ -24,13 +24,7 @@ _GROWS = ("text", "summary", "data")
 
 
 class Assembly:
-    """Puts an answer together from its pieces.
-
-    Parameters
-    ----------
-    requested_model : str, optional
-        The model asked for.
-    """
+    """Puts an answer together from its pieces."""
 
     def __init__(self, requested_model: str | None = None) -> None:
         self.requested_model = requested_model
@@ -100,21 +94,9 @@ class Assembly:
         )
 
     def take(self, chunk: Mapping[str, Any], text: str, now: float) -> list[Event]:
-        """Add a chunk of a stream, or a whole answer.
+        """Add a chunk of a stream, or a whole answer, and return what is new in it.
 
-        Parameters
-        ----------
-        chunk : mapping
-            As parsed.
-        text : str
-            As it came.
-        now : float
-            ``perf_counter`` of the read that held it, in s.
-
-        Returns
-        -------
-        list of Event
-            What is new in it.
+        `text` is the chunk as it came, `now` the ``perf_counter`` of the read that held it.
         """
         self._chunks.append(text)
         self.fault = chunk.get("error")
@@ -256,7 +238,7 @@ class Assembly:
         call["function"]["arguments"] = _joined(call["function"]["arguments"], arguments)
 
     def _call_of(self, index: int | None, told: str | None, name: str) -> int | None:
-        """Say which of the calls so far a piece goes on with; none if it begins a new one."""
+        """Return which of the calls so far a piece goes on with; None if it begins a new one."""
         for place in reversed(range(len(self._tool_calls))):
             call, at = self._tool_calls[place], self._places[place]
             if None not in (index, at) and index != at:
@@ -297,7 +279,7 @@ class Assembly:
 
 
 def _blocked(about: Mapping[str, Any]) -> str | None:
-    """Say which of the service's safeguards held something of an answer back, and why."""
+    """Return which of the service's safeguards held something of an answer back, and why."""
     alignment = about.get("alignment")
     calls = _dicts(alignment.get("calls")) if isinstance(alignment, dict) else []
     for call in calls[-1:]:  # earlier ones were tried again

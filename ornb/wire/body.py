@@ -62,32 +62,9 @@ LONGEST_KEPT_S = 86_400
 
 
 def asked_headers(router_metadata: Any = None, response_cache: Any = None) -> dict[str, str]:
-    """Ask OpenRouter for the record of its routing, and for its response cache.
+    """Return the headers that ask OpenRouter for its routing's record, and for its response cache.
 
-    Parameters
-    ----------
-    router_metadata : bool, optional
-        None leaves it as it is.
-    response_cache : bool, int or str, optional
-        True, the seconds that the answer is kept, "refresh" to have it made anew, or False.
-
-    Returns
-    -------
-    dict of str to str
-        Headers of the request.
-
-    Raises
-    ------
-    ConfigError
-        A value is none of these.
-
-    Examples
-    --------
-    >>> asked_headers(response_cache=60)
-    {'X-OpenRouter-Cache': 'true', 'X-OpenRouter-Cache-TTL': '60'}
-
-    References
-    ----------
+    `response_cache` is True, False, the seconds to keep the answer, or "refresh" for a new one.
     OpenRouter docs, "Router metadata" and "Response caching"; 2026-08-22.
     """
     headers = {}
@@ -117,33 +94,9 @@ def messages_from(
     *,
     may_be_empty: bool = False,
 ) -> list[dict[str, Any]]:
-    """Make the messages of a request out of a prompt, or of messages.
+    """Make the messages of a request out of a prompt, or of messages; they are copies.
 
-    Parameters
-    ----------
-    prompt : str or sequence of dict
-        None is an empty one.
-    system : str, optional
-        Goes first; an empty one is left out.
-    parts : iterable of dict
-        Added to the last question, as `ornb.request.attachments.Attachment.part` gives them.
-    may_be_empty : bool
-        By default an empty prompt without parts is refused.
-
-    Returns
-    -------
-    list of dict
-        Copies.
-
-    Raises
-    ------
-    ConfigError
-        The prompt is empty or none, `system` is no text, or there is no question for the parts.
-
-    Examples
-    --------
-    >>> messages_from("Hi", "Be brief.")
-    [{'role': 'system', 'content': 'Be brief.'}, {'role': 'user', 'content': 'Hi'}]
+    `parts` are added to the last question. An empty prompt without them is refused by default.
     """
     if system is not None and not isinstance(system, str):
         raise ConfigError(f"system is {system!r}; give a text, such as 'Be brief.', or None.")
@@ -176,23 +129,7 @@ def _with_parts(message: dict[str, Any], parts: list[Mapping[str, Any]]) -> dict
 
 
 def text_of(content: Any) -> str:
-    r"""Give the text of a message's content, of one that has other parts too.
-
-    Parameters
-    ----------
-    content : str or sequence of dict
-        As the API takes it.
-
-    Returns
-    -------
-    str
-        Of several texts, one below the other.
-
-    Examples
-    --------
-    >>> text_of([{"type": "text", "text": "What is this?"}, {"type": "image_url"}])
-    'What is this?'
-    """
+    """Return the text of a message's content, also of one that has other parts."""
     if not isinstance(content, list | tuple):
         return str(content or "")
     return "\n".join(str(part.get("text") or "") for part in content if "text" in part)
@@ -202,26 +139,6 @@ def check_fields(params: Mapping[str, Any], verb: str = "a call") -> None:
     """Refuse by name what a verb does not take, and what has no form in JSON.
 
     A name that nobody here knows passes, since the API gains fields.
-
-    Parameters
-    ----------
-    params : mapping
-        What would go into the request.
-    verb : str
-        What they were given to, for the message.
-
-    Raises
-    ------
-    ConfigError
-        It says what takes the word instead.
-
-    Examples
-    --------
-    >>> check_fields({"temperature": 0})
-    >>> check_fields({"files": ["cat.png"]}, "ornb.ask")
-    Traceback (most recent call last):
-        ...
-    ornb.errors.ConfigError: ornb.ask takes no files, so nothing was sent. Files go as attach=: ...
     """
     for name in params:
         if name.lower().replace("-", "_") in _KEYS:
@@ -253,25 +170,7 @@ def check_fields(params: Mapping[str, Any], verb: str = "a call") -> None:
 
 
 def check_json(value: Any) -> None:
-    """Refuse what has no form in JSON, and name the place.
-
-    Parameters
-    ----------
-    value : Any
-        A request, or its fields.
-
-    Raises
-    ------
-    ConfigError
-        It has the place, not the value.
-
-    Examples
-    --------
-    >>> check_json({"metadata": {"day": print}})
-    Traceback (most recent call last):
-        ...
-    ornb.errors.ConfigError: metadata.day is of the type builtin_function_or_method, which ...
-    """
+    """Refuse what has no form in JSON, and name the place, not the value."""
     try:
         found = _without_form(value, "")
     except RecursionError:
@@ -281,7 +180,7 @@ def check_json(value: Any) -> None:
 
 
 def _without_form(value: Any, where: str) -> str | None:
-    """Say which part of a value JSON cannot hold."""
+    """Return which part of a value JSON cannot hold."""
     inside: Iterable[tuple[str, Any]] = ()
     if isinstance(value, list | tuple):
         inside = ((f"{where}[{place}]", each) for place, each in enumerate(value))
@@ -302,28 +201,7 @@ def _without_form(value: Any, where: str) -> str | None:
 
 
 def encoded(body: Mapping[str, Any]) -> bytes:
-    """Write a request as JSON.
-
-    Parameters
-    ----------
-    body : mapping
-        The request.
-
-    Returns
-    -------
-    bytes
-        In ASCII.
-
-    Raises
-    ------
-    ConfigError
-        A part of it has no form there; the message has its place.
-
-    Examples
-    --------
-    >>> encoded({"temperature": 0})
-    b'{"temperature": 0}'
-    """
+    """Write a request as JSON, in ASCII."""
     try:
         return json.dumps(body, allow_nan=False).encode()
     except (TypeError, ValueError, RecursionError) as error:

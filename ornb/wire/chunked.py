@@ -12,29 +12,10 @@ LONGEST_LINE = 65_536
 
 
 class Unframed:
-    r"""Gives the content of a chunked body, whatever way the bytes are cut.
+    """Reads the content of a chunked body, whatever way the bytes are cut.
 
-    Attributes
-    ----------
-    ended : bool
-        Whether the body has come to its end.
-    beyond : bytes
-        What came after it, which nobody had asked for.
-    broken : str
-        Why no more can be read, if this is not how a chunked body is written. What came before
-        the damage has been given.
-
-    Examples
-    --------
-    >>> body = Unframed()
-    >>> body.feed(b"5\r\ndata:\r\n3\r\n o")
-    b'data: o'
-    >>> body.feed(b"k\r\n0\r\n\r\n"), body.ended
-    (b'k', True)
-
-    References
-    ----------
-    RFC 9112, section 7.1 "Chunked Transfer Coding".
+    `broken` says why no more can be read; what came before the damage has been returned. `beyond`
+    came after the end. RFC 9112, section 7.1 "Chunked Transfer Coding".
     """
 
     def __init__(self) -> None:
@@ -47,23 +28,7 @@ class Unframed:
         self._trailing = False  # the last chunk has come
 
     def feed(self, block: bytes) -> bytes:
-        r"""Take the next bytes, and give the content in them.
-
-        Parameters
-        ----------
-        block : bytes
-            Any number of bytes, cut anywhere.
-
-        Returns
-        -------
-        bytes
-            May be empty.
-
-        Examples
-        --------
-        >>> Unframed().feed(b"2;note=x\r\nHi\r\n")
-        b'Hi'
-        """
+        """Take the next bytes, and return the content in them."""
         block, at, pieces = self._rest + block, self._left, []
         if at:
             pieces.append(block[:at])

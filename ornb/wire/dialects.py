@@ -28,35 +28,13 @@ _INPUTS = {
 
 
 def context_length(record: Mapping[str, Any]) -> Any:
-    """Give the tokens of prompt and answer together, under whatever name they stand.
-
-    Parameters
-    ----------
-    record : mapping
-        Of a model.
-
-    Returns
-    -------
-    Any
-        As told; None where it is not.
-    """
+    """Return the tokens of prompt and answer together, under whatever name they stand."""
     meta = record.get("meta")  # llama.cpp's
     return _first({**meta, **record} if isinstance(meta, dict) else record, _CONTEXT)
 
 
 def max_completion_tokens(record: Mapping[str, Any]) -> Any:
-    """Give the tokens of one answer at most, likewise.
-
-    Parameters
-    ----------
-    record : mapping
-        Of a model.
-
-    Returns
-    -------
-    Any
-        As told; None where it is not.
-    """
+    """Return the tokens of one answer at most, under whatever name they stand."""
     top = record.get("top_provider")
     return _first(top, _ANSWER) if isinstance(top, dict) else _first(record, _ANSWER)
 
@@ -66,20 +44,7 @@ def _first(record: Mapping[str, Any], names: Iterable[str]) -> Any:
 
 
 def with_info(records: Iterable[Any], answer: Any) -> list[Any]:
-    """Add to records of models what a LiteLLM proxy says of them apart.
-
-    Parameters
-    ----------
-    records : iterable of dict
-        Of ``GET /models``.
-    answer : Any
-        What ``GET /model/info`` answered; of anything else nothing is added.
-
-    Returns
-    -------
-    list
-        The records, in OpenRouter's words where something was added.
-    """
+    """Add to records of ``GET /models`` what a LiteLLM proxy's ``/model/info`` has beside them."""
     told: dict[str, list[dict[str, Any]]] = {}
     listed = answer.get("data") if isinstance(answer, dict) else None
     for each in listed if isinstance(listed, list) else ():

@@ -137,42 +137,10 @@ def refusal(
     server: str | None = None,
     now: datetime | None = None,
 ) -> ApiError | UnexpectedAnswer:
-    """Make the error that an answer stands for.
+    """Make the error that an answer stands for. Of the address only the host is repeated.
 
-    Parameters
-    ----------
-    status : int
-        HTTP status; 200 when the error came inside an answer that had begun.
-    headers : mapping of str to str
-        Of the answer, case-insensitive.
-    body : bytes
-        JSON with ``error``, or whatever came in its place.
-    url : str
-        Address asked; only its host is repeated.
-    model : str, optional
-        Model asked for.
-    server : str, optional
-        Its ``base_url``, where it is another one than OpenRouter.
-    now : datetime, optional
-        The present, for dates in the headers (UTC).
-
-    Returns
-    -------
-    ApiError or UnexpectedAnswer
-        Of the class that status and ``error_type`` name.
-
-    Examples
-    --------
-    >>> body = b'{"error": {"code": 429, "message": "Slow down"}}'
-    >>> error = refusal(429, {"Retry-After": "7"}, body)
-    >>> type(error).__name__, error.retry_after
-    ('RateLimited', 7.0)
-
-    References
-    ----------
-    OpenRouter docs, "Errors and debugging"; 2026-08-22, and the 27 values of ``error_type`` in the
-    official SDK 1.3.84. Bodies seen elsewhere differ from it: a
-    code as a string, metadata that is null, ``raw`` as text, as JSON in a string, or as an object.
+    OpenRouter docs, "Errors and debugging", 2026-08-22; 27 values of ``error_type``: official SDK
+    1.3.84. Elsewhere a code may be a string, metadata null, ``raw`` text, JSON text or an object.
     """
     error = _error_object(body, status)
     host = urlsplit(url).netloc or "The server"
@@ -212,33 +180,10 @@ def retry_after(
     *,
     now: datetime | None = None,
 ) -> float | None:
-    """Seconds until a request makes sense again.
+    """Return the seconds until a request makes sense again, never negative; None if nobody said.
 
-    Parameters
-    ----------
-    headers : mapping of str to str
-        ``Retry-After`` (seconds or a date), or ``X-RateLimit-Reset`` (epoch milliseconds); and
-        ``Date``, the service's own clock. A LiteLLM proxy puts ``llm_provider-`` before those of
-        the provider.
-    metadata : mapping, optional
-        ``error.metadata``, whose ``headers`` may hold a copy of the limits.
-    availability : mapping, optional
-        ``error.availability``, whose ``retry_after`` is in s.
-    now : datetime, optional
-        The present (UTC), by default the service's.
-
-    Returns
-    -------
-    float or None
-        Seconds, never negative; None when nobody said.
-
-    Examples
-    --------
-    >>> retry_after({"Retry-After": "2"})
-    2.0
-    >>> retry_after({}, {"headers": {"X-RateLimit-Reset": "1761609600000"}},
-    ...             now=datetime(2025, 10, 27, 23, 59, 50, tzinfo=UTC))
-    10.0
+    ``X-RateLimit-Reset`` is in epoch milliseconds, and may be in ``error.metadata`` only. ``Date``
+    is the service's own clock. LiteLLM puts ``llm_provider-`` before a provider's headers.
     """
     # Dates are the service's: its own clock beside them makes a wrong one here harmless.
     now = now or _date(headers.get("Date")) or datetime.now(UTC)

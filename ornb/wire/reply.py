@@ -464,20 +464,7 @@ CALL = (
 
 
 def values_of(reply: Reply, estimate_usd: float | None) -> tuple[Any, ...]:
-    """Values of `CALL`, as one tuple: see `Reply.row`.
-
-    Parameters
-    ----------
-    reply : Reply
-        What came of the call.
-    estimate_usd : float or None
-        USD.
-
-    Returns
-    -------
-    tuple
-        In the order of `CALL`.
-    """
+    """Values of `CALL`, as one tuple in its order: see `Reply.row`."""
     used, timing = reply.usage, reply.timing
     return (
         timing.started_at,
@@ -511,20 +498,8 @@ def values_of(reply: Reply, estimate_usd: float | None) -> tuple[Any, ...]:
 
 
 def format_usd(amount: float) -> str:
-    """Write an amount of money so that small ones stay legible.
+    """Write USD so that small ones stay legible: two digits below a dollar, cents above.
 
-    Parameters
-    ----------
-    amount : float
-        USD.
-
-    Returns
-    -------
-    str
-        Two significant digits below a dollar, cents above.
-
-    Examples
-    --------
     >>> [format_usd(amount) for amount in (0, 0.000145, 0.0123, 3.5)]
     ['$0', '$0.00015', '$0.012', '$3.50']
     """
@@ -548,23 +523,7 @@ _MAYBE_BILLED = frozenset({408, 504, 524})
 
 
 def source_of(reply: Reply) -> str | None:
-    """Tell who answered a call, or refused it.
-
-    Parameters
-    ----------
-    reply : Reply
-        What came of it.
-
-    Returns
-    -------
-    str or None
-        `Reply.source`; None for a call that was not sent, which has no answer of any source.
-
-    Examples
-    --------
-    >>> source_of(Reply()), source_of(Reply(status="error", timing=Timing(duration_s=0.1)))
-    ('live', None)
-    """
+    """Return who answered a call, or refused it; None for a call that was not sent."""
     # A call that ended has a duration, and one that left was written at some moment.
     never_left = reply.timing.duration_s is not None and reply.timing.queued_s is None
     sent = reply.status == "ok" or reply.attempts or not never_left
@@ -572,23 +531,9 @@ def source_of(reply: Reply) -> str | None:
 
 
 def charged(reply: Reply) -> float | None:
-    """Tell what a call was charged, as far as its answer tells.
+    """Return the USD that a call was charged; None where only the books can tell.
 
-    Parameters
-    ----------
-    reply : Reply
-        What came of it.
-
-    Returns
-    -------
-    float or None
-        USD: what the answer said; 0 where the service refused, or nothing was sent, since nothing
-        was generated. None where only the books can tell.
-
-    Examples
-    --------
-    >>> charged(Reply(status="error", http_status=429)), charged(Reply(status="stopped"))
-    (0.0, None)
+    0 where the service refused, or nothing was sent, since nothing was generated.
     """
     told, status = reply.cost_usd, reply.http_status or 0
     if told is not None or reply.status == "ok":
@@ -598,54 +543,14 @@ def charged(reply: Reply) -> float | None:
 
 
 def cost_source(reply: Reply, estimate_usd: float | None) -> str:
-    """Tell whose word the best figure of a call's cost is.
-
-    Parameters
-    ----------
-    reply : Reply
-        What came of it.
-    estimate_usd : float or None
-        What the listed prices make of it, in USD.
-
-    Returns
-    -------
-    str
-        "billed", "proxy" (reckoned by a proxy in between), "estimated" or "unknown".
-
-    Examples
-    --------
-    >>> cost_source(Reply(), 0.5), cost_source(Reply(proxy_cost_usd=0.5), None)
-    ('estimated', 'proxy')
-    """
+    """Return what kind of figure a call's cost is: "billed", "proxy", "estimated" or "unknown"."""
     if charged(reply) is None:
         return "unknown" if estimate_usd is None else "estimated"
     return "billed" if reply.proxy_cost_usd is None else "proxy"
 
 
 def is_unbilled(source: str | None, cost_usd: float | None, status: str) -> bool:
-    """Tell whether there is no bill at all, rather than one of 0, or one that is not known yet.
-
-    Parameters
-    ----------
-    source : str or None
-        As `source_of` tells it; of a recorded answer the one that it had then, where that is known.
-    cost_usd : float or None
-        As `charged` tells it, in USD.
-    status : str
-        How the call ended.
-
-    Returns
-    -------
-    bool
-        Then the cost is shown as `NOT_BILLED`.
-
-    Examples
-    --------
-    >>> is_unbilled("canned", None, "stopped"), is_unbilled("live", 0.0, "error")
-    (True, True)
-    >>> is_unbilled("live", 0.0, "ok"), is_unbilled("live", None, "stopped")
-    (False, False)
-    """
+    """Return whether there is no bill at all, rather than one of 0 or one that comes later."""
     refused = cost_usd == 0 and (status == "error" or source is None)
     return source in ("local", "canned") or refused
 
@@ -657,23 +562,7 @@ def _count(counts: Any, key: str) -> int | None:
 
 
 def amount(value: Any) -> float | None:
-    """Read a count or a price.
-
-    Parameters
-    ----------
-    value : Any
-        As a server sent it.
-
-    Returns
-    -------
-    float or None
-        None for what is no number, and for one below 0: nobody used or paid less than nothing.
-
-    Examples
-    --------
-    >>> [amount(value) for value in (5, "0.25", -1, True, None)]
-    [5.0, 0.25, None, None, None]
-    """
+    """Read a count or a price; None for what is no number, and for one below 0."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:

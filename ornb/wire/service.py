@@ -60,18 +60,7 @@ JSON = {"Content-Type": "application/json"}
 
 
 class Secret:
-    """A key that does not show itself: not in a repr, a traceback, a pickle or a copy.
-
-    Parameters
-    ----------
-    value : str
-        The key.
-
-    Examples
-    --------
-    >>> Secret("sk-or-v1-0123456789")
-    Secret(…)
-    """
+    """A key that does not show itself: not in a repr, a traceback, a pickle or a copy."""
 
     __slots__ = ("_value",)
 
@@ -79,13 +68,7 @@ class Secret:
         self._value = value
 
     def reveal(self) -> str:
-        """Give the key itself, for the request that needs it.
-
-        Returns
-        -------
-        str
-            The key.
-        """
+        """Return the key itself, for the request that needs it."""
         return self._value
 
     def __repr__(self) -> str:
@@ -157,31 +140,7 @@ class Timeouts:
 
 
 class Service:
-    """Sends requests to one address, and speaks of the network's troubles in our words.
-
-    Parameters
-    ----------
-    base_url : str
-        Address up to and including the version.
-    api_key : str, optional
-        Sent as a bearer token.
-    timeouts : Timeouts, optional
-        Patience, in s.
-    headers : mapping of str to str, optional
-        Sent with every request.
-    secret_headers : mapping of str to str, optional
-        The same; they are kept as the key is.
-
-    Raises
-    ------
-    ConfigError
-        `base_url` is not an http(s) address, or `api_key` or a header is not one.
-
-    Examples
-    --------
-    >>> Service("http://127.0.0.1:11434/v1/").base_url
-    'http://127.0.0.1:11434/v1'
-    """
+    """Sends requests to one address, and speaks of the network's troubles in our words."""
 
     def __init__(
         self,
@@ -236,18 +195,7 @@ class Service:
         return self._ways
 
     def twin(self) -> Service:
-        """Give the same service with connections of its own, none of them open yet.
-
-        Returns
-        -------
-        Service
-            Same address, key, patience and headers.
-
-        Examples
-        --------
-        >>> Service("http://127.0.0.1:11434/v1").twin().base_url
-        'http://127.0.0.1:11434/v1'
-        """
+        """Return the same service with connections of its own, none of them open yet."""
         twin = Service(
             self.base_url,
             None if self.key is None else self.key.reveal(),
@@ -272,32 +220,8 @@ class Service:
     ) -> Iterator[requests.Response]:
         """Send a request, and hand over its answer with the body unread.
 
-        Parameters
-        ----------
-        method, url : str
-            What to ask.
-        wire : Wire
-            Watches the socket.
-        model : str, optional
-            Named in the error's words.
-        seen : callable, optional
-            Called with the response as soon as its headers are there, also when it is a refusal.
-        headers : mapping of str to str, optional
-            Of this request; they go before those of the service.
-        **request : Any
-            ``params`` or ``data``, as requests takes them.
-
-        Yields
-        ------
-        requests.Response
-            Status 2xx. The connection is kept only if the body was read to its end.
-
-        Raises
-        ------
-        ConnectionFailed, RequestTimedOut
-            Nobody there, or too slow.
-        ApiError, UnexpectedAnswer
-            The service, or something in between, said no.
+        `seen` is called once the headers are there, also of a refusal. Headers of the request go
+        before those of the service. The connection is kept only if the body was read to its end.
         """
         wire.watch()
         if self._process != os.getpid():  # a fork has its parent's sockets: both would read them
@@ -362,22 +286,7 @@ class Service:
         return self._auth(request)
 
     def refusal(self, response: requests.Response, body: bytes, model: str | None) -> Exception:
-        """Put an answer that is an error, or not this API's, into our words.
-
-        Parameters
-        ----------
-        response : requests.Response
-            For its status, headers and address.
-        body : bytes
-            What it said. The key, should it be echoed there, is taken out.
-        model : str, optional
-            The model asked for.
-
-        Returns
-        -------
-        ApiError or UnexpectedAnswer
-            To be raised.
-        """
+        """Put an answer that is an error, or not this API's, into our words, without the key."""
         headers = {name: self.without_key(value) for name, value in response.headers.items()}
         if self._secrets:
             try:
@@ -395,47 +304,16 @@ class Service:
         )
 
     def without_key(self, text: str) -> str:
-        """Take the key out of a text that the service sent, should it be echoed there.
-
-        Parameters
-        ----------
-        text : str
-            Any.
-
-        Returns
-        -------
-        str
-            The same, with ``[key]`` in its place.
-
-        Examples
-        --------
-        >>> Service("http://127.0.0.1/v1", "sk-or-1234").without_key("Not known: sk-or-1234")
-        'Not known: [key]'
-        """
+        """Replace the key, should a text of the service echo it, by ``[key]``."""
         for secret in self._secrets:
             word = secret.reveal()
             text = text.replace(word, KEY).replace(quote(word, safe=""), KEY)
         return text
 
     def clean(self, value: Any, text: str = "\\u00") -> Any:
-        """Take the key out of a JSON value, should it be echoed there.
+        """Replace the key in a JSON value, should it be echoed there.
 
-        Parameters
-        ----------
-        value : Any
-            As parsed.
-        text : str
-            What it was parsed from, if known: it is searched first, which is much quicker.
-
-        Returns
-        -------
-        Any
-            The same, or a copy with ``[key]`` in its place.
-
-        Examples
-        --------
-        >>> Service("http://127.0.0.1/v1", "sk-or-1234").clean({"text": ["Key sk-or-1234"]})
-        {'text': ['Key [key]']}
+        The text that it was parsed from is searched first, if given, which is much quicker.
         """
         if not self._secrets or not (
             "\\u00" in text
@@ -452,23 +330,7 @@ class Service:
         return value
 
     def blocks(self, response: requests.Response) -> Iterator[bytes]:
-        """Give the body as it arrives.
-
-        Parameters
-        ----------
-        response : requests.Response
-            Unread.
-
-        Yields
-        ------
-        bytes
-            What one read gave, decompressed.
-
-        Raises
-        ------
-        RequestTimedOut, StreamBroken
-            It fell silent, or ended in the middle.
-        """
+        """Yield the body as it arrives: what one read had, decompressed."""
         read = reader(response)
         while True:
             try:
@@ -494,31 +356,7 @@ class Service:
         model: str | None = None,
         blocks: Iterator[bytes] | None = None,
     ) -> Any:
-        """Read a JSON body to its end.
-
-        Parameters
-        ----------
-        response : requests.Response
-            Unread. Leading blanks (keep-alive padding) are allowed.
-        wire : Wire
-            Watches the socket.
-        model : str, optional
-            Named in the error's words.
-        blocks : iterator of bytes, optional
-            The body, where some of it was read; by default it is read here.
-
-        Returns
-        -------
-        Any
-            The JSON value.
-
-        Raises
-        ------
-        UnexpectedAnswer
-            Not JSON: a proxy's page, or garbage.
-        RequestTimedOut, StreamBroken
-            It stopped in the middle.
-        """
+        """Read a JSON body to its end. Leading blanks (keep-alive padding) are allowed."""
         # An answer that is not streamed may be silent until it is whole.
         wire.patience(self.timeouts.first_byte, in_all=self.timeouts.between_pieces)
         pieces, size = [], 0
@@ -584,7 +422,7 @@ class Service:
         return self._broken_off(error, wire)
 
     def _not_made(self, error: Exception) -> OrnbError:
-        """Say what kept a request from being made: settings, of a person or of the machine."""
+        """Return what kept a request from being made: settings, of a person or of the machine."""
         if isinstance(error, UnicodeError):
             what = "a header or the address has characters that cannot be sent; see title and key"
         elif isinstance(error, OSError):
@@ -614,20 +452,7 @@ class Service:
 
 
 def unsay(error: Exception) -> None:
-    """Take the text out of a parser's error: a key echoed in it would be shown and pickled.
-
-    Parameters
-    ----------
-    error : Exception
-        Of `json`.
-
-    Examples
-    --------
-    >>> error = json.JSONDecodeError("Expecting value", "sk-1234", 0)
-    >>> unsay(error)
-    >>> error.doc
-    ''
-    """
+    """Take the text out of a parser's error: a key echoed in it would be shown and pickled."""
     if isinstance(error, json.JSONDecodeError):
         error.doc = ""
     elif isinstance(error, UnicodeDecodeError):
@@ -639,15 +464,6 @@ def clear_frames(error: BaseException) -> None:
 
     Each frame keeps its place in the traceback, and loses its variables; those still at work keep
     them.
-
-    Parameters
-    ----------
-    error : BaseException
-        As it was caught.
-
-    Examples
-    --------
-    >>> clear_frames(ValueError("nothing to clear"))
     """
     seen: set[int] = set()
     waiting: list[Any] = [error]
@@ -663,44 +479,13 @@ def clear_frames(error: BaseException) -> None:
 
 
 def innermost(error: BaseException) -> str:
-    """Find the operating system's word for a failure, below the layers of wrapping.
-
-    Parameters
-    ----------
-    error : BaseException
-        As requests raised it.
-
-    Returns
-    -------
-    str
-        In a few words.
-
-    Examples
-    --------
-    >>> innermost(OSError("('aborted', ConnectionRefusedError('[Errno 111] Connection refused'))"))
-    'Connection refused'
-    """
+    """Return the operating system's word for a failure, from below the layers of wrapping."""
     found = re.findall(r"\[Errno -?\d+\] ([^'\")]+)|(certificate verify failed[^(\"]*)", str(error))
     return next((word.strip() for pair in found for word in pair if word), "connection failed")
 
 
 def is_openrouter(url: str) -> bool:
-    """Tell OpenRouter's own addresses.
-
-    Parameters
-    ----------
-    url : str
-        An address.
-
-    Returns
-    -------
-    bool
-
-    Examples
-    --------
-    >>> is_openrouter("https://openrouter.ai/api/v1"), is_openrouter("https://openrouter.ai.example")
-    (True, False)
-    """
+    """Return whether an address is OpenRouter's own."""
     host = urlsplit(url).hostname or ""
     return host == "openrouter.ai" or host.endswith(".openrouter.ai")
 
@@ -710,25 +495,10 @@ _WORDS = re.compile(r"""[^\s"'{}\[\],;:=&?]+""")
 
 
 def secret_words(name: str, value: str) -> set[str]:
-    """Give what of a header is taken out of answers, should it be echoed there.
+    """Return what of a header is taken out of answers, should it be echoed there.
 
-    Parameters
-    ----------
-    name, value : str
-        Of the header.
-
-    Returns
-    -------
-    set of str
-        The value and its words, as far as they look like keys: of 8 characters or more, and long,
-        or of letters with digits, or in a header named for a key. ``openrouter`` is a name.
-
-    Examples
-    --------
-    >>> secret_words("X-Portkey-Provider", "openrouter")
-    set()
-    >>> sorted(secret_words("X-Auth", "Bearer swordfish"))
-    ['Bearer swordfish', 'swordfish']
+    The value and its words that look like keys: 8 characters or more, and long, or of letters and
+    digits, or in a header named for a key. ``openrouter`` is a name.
     """
     named = _NAMED_SECRET.search(name) is not None
     return {

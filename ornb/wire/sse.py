@@ -10,28 +10,10 @@ BOM = "\ufeff"
 
 
 class Decoder:
-    r"""Turns bytes into the data of events, whatever way the bytes are cut.
+    """Turns bytes into the data of events, whatever way they are cut; an event has a `limit`.
 
-    Comments (lines that start with ``:``, such as OpenRouter's keep-alive), ``event``, ``id`` and
-    ``retry`` are passed over: chat completions do not name their events, and cannot be resumed.
-
-    Parameters
-    ----------
-    limit : int
-        Longest event accepted, in bytes: a server that never ends one must not fill the memory.
-        Images come inside an event, so it is generous.
-
-    Examples
-    --------
-    >>> decoder = Decoder()
-    >>> decoder.feed(b': OPENROUTER PROCESSING\n\nda')
-    []
-    >>> decoder.feed(b'ta: {"id":1}\n\n')
-    ['{"id":1}']
-
-    References
-    ----------
-    WHATWG HTML, section 9.2.6 "Interpreting an event stream".
+    Comments (``:``), ``event``, ``id`` and ``retry`` are passed over: chat completions neither name
+    events nor resume. WHATWG HTML, section 9.2.6 "Interpreting an event stream".
     """
 
     def __init__(self, limit: int = 64 * 2**20) -> None:
@@ -42,28 +24,7 @@ class Decoder:
         self._at_start = True
 
     def feed(self, block: bytes) -> list[str]:
-        r"""Take the next bytes, and give the data of the events they complete.
-
-        Parameters
-        ----------
-        block : bytes
-            Any number of bytes; the cut may fall inside a character or between CR and LF.
-
-        Returns
-        -------
-        list of str
-            One text an event that is complete now, in order: its ``data`` lines.
-
-        Raises
-        ------
-        UnexpectedAnswer
-            An event is longer than `limit`.
-
-        Examples
-        --------
-        >>> Decoder().feed(b"data: one\r\ndata: two\r\n\r\n")
-        ['one\ntwo']
-        """
+        """Take the next bytes, and return the data of the events they complete."""
         if self._after_cr and block:
             block = block.removeprefix(b"\n")
             self._after_cr = False
@@ -82,22 +43,9 @@ class Decoder:
         return self._data(ended)
 
     def close(self) -> list[str]:
-        r"""Give the event the stream ended in without its blank line, if there is one.
+        """Return the event the stream ended in without its blank line, if there is one.
 
         The standard drops it; a last usage chunk is worth more than that.
-
-        Returns
-        -------
-        list of str
-            None or one.
-
-        Examples
-        --------
-        >>> decoder = Decoder()
-        >>> decoder.feed(b"data: last")
-        []
-        >>> decoder.close()
-        ['last']
         """
         rest, self._pieces = b"".join(self._pieces), []
         return self._data(rest)

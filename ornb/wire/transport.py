@@ -53,28 +53,10 @@ class Recorded(NamedTuple):
 
 
 class Wire:
-    """What the socket did for one request.
+    """What the socket did for one request. Moments are of ``perf_counter``, in s.
 
-    Attributes
-    ----------
-    sent_at : float or None
-        ``perf_counter`` when the request was first written, in s.
-    connect_s : float or None
-        Seconds spent connecting; None when a kept connection served.
-    head_at : float or None
-        ``perf_counter`` when the head of the answer had come, in s.
-    turn : callable or None
-        Gives what is entered before the first write, which it may hold back, and left after it.
-    recorded : Recorded or None
-        Set when a recording answers.
-    clock : callable
-        ``perf_counter``, or the clock of a recording that answers in its own time.
-    in_haste : bool
-        Whether a recording answers without waiting; then nothing else should wait either.
-    stopping : threading.Event or None
-        Set by a recording where whoever made it pressed stop.
-    reads : _Reads or None
-        What the answer is read through.
+    `turn` is entered before the first write, which it may hold back. `recorded`, `clock`,
+    `in_haste` and `stopping` are set by a recording that answers, or that was stopped.
     """
 
     _current = threading.local()
@@ -94,13 +76,7 @@ class Wire:
 
     @classmethod
     def current(cls) -> Wire | None:
-        """Give the wire that this thread's next request reports to.
-
-        Returns
-        -------
-        Wire or None
-            None outside a call.
-        """
+        """Return the wire that this thread's next request reports to; None outside a call."""
         return getattr(cls._current, "wire", None)
 
     def watch(self) -> None:
@@ -114,23 +90,7 @@ class Wire:
 
     @contextlib.contextmanager
     def writing(self, sock: Any) -> Iterator[None]:
-        """Write within this: it notes the socket, and the moment when the first write begins.
-
-        Parameters
-        ----------
-        sock : socket.socket
-            The connected socket, or what can be shut down in its place.
-
-        Yields
-        ------
-        None
-            It is this request's turn.
-
-        Raises
-        ------
-        ConnectionAbortedError
-            The call was cut while it was still connecting.
-        """
+        """Write within this: it notes the socket, and the moment when the first write begins."""
         self._socket = sock
         first = self.sent_at is None
         with self.turn() if first and self.turn else contextlib.nullcontext():
@@ -141,16 +101,7 @@ class Wire:
             yield
 
     def patience(self, seconds: float, *, in_all: float | None = None) -> None:
-        """Set how long the next read may wait, and how long all that follow may take.
-
-        Parameters
-        ----------
-        seconds : float
-            Longest silence allowed, in s.
-        in_all : float, optional
-            After so many s no read is waited for, however little each one takes. By default there
-            is no such end.
-        """
+        """Set how long the next read may wait, and how long all that follow may take, in s."""
         if self.reads is not None:
             self.reads.until = None if in_all is None else perf_counter() + in_all
         if self._socket is not None:
@@ -158,13 +109,7 @@ class Wire:
                 self._socket.settimeout(seconds)
 
     def extend(self, seconds: float) -> None:
-        """Let the reads that follow take so long in all, from now on.
-
-        Parameters
-        ----------
-        seconds : float
-            In s.
-        """
+        """Set how long the reads that follow may take in all, from now on, in s."""
         if self.reads is not None:
             self.reads.until = perf_counter() + seconds
 
@@ -240,7 +185,7 @@ class _Response(HTTPResponse):
             self._shut()
 
     def _close_conn(self) -> None:
-        """Let no connection go back on which more has come than the answer."""
+        """Release no connection for another call on which more has come than the answer."""
         fp: Any = self.fp
         if fp is not None and not fp.closed:
             self._reads.ended = True  # what is in the buffer is looked at, and no more waited for
@@ -270,7 +215,7 @@ class _Response(HTTPResponse):
         self.close()
 
     def _shut(self) -> None:
-        """Let the connection serve no other call: what else comes would be taken for its answer.
+        """Keep the connection from other calls: what else comes would be taken for their answer.
 
         A pool takes none back that can be read before anything was asked, as an end can be.
         """
@@ -279,21 +224,10 @@ class _Response(HTTPResponse):
 
 
 def reader(response: requests.Response) -> Callable[[int], bytes]:
-    """Give the shortest way to the next bytes of an answer's body.
+    """Return the shortest way to the next bytes of an answer's body.
 
     urllib3 puts a dozen calls around each read, which weigh as much as all that ornb does with
     a piece of an answer. They are for compressed bodies, and for those that are not chunked.
-
-    Parameters
-    ----------
-    response : requests.Response
-        Unread.
-
-    Returns
-    -------
-    callable
-        Takes how many bytes to read at most, gives what is there; b"" is the end. It raises what
-        the socket, the standard library or urllib3 raise.
     """
     raw = response.raw
     inner = getattr(raw, "_original_response", None)
@@ -391,23 +325,7 @@ class _HTTPSPool(_Dated, HTTPSConnectionPool):
 
 @cache
 def tls_context(certificates: str | None = None) -> ssl.SSLContext:
-    """Make the process's one TLS context; building it costs some 50 ms.
-
-    Parameters
-    ----------
-    certificates : str, optional
-        File, or folder, of those to trust. By default the ones that requests uses.
-
-    Returns
-    -------
-    ssl.SSLContext
-        Verifies with them.
-
-    Raises
-    ------
-    OSError
-        There are none.
-    """
+    """Make the process's one TLS context; building it costs some 50 ms."""
     context, certificates = create_urllib3_context(), certificates or DEFAULT_CA_BUNDLE_PATH
     folder = Path(certificates).is_dir()
     try:
@@ -418,13 +336,7 @@ def tls_context(certificates: str | None = None) -> ssl.SSLContext:
 
 
 class Adapter(HTTPAdapter):
-    """requests' adapter, on stamped connections.
-
-    Examples
-    --------
-    >>> import requests
-    >>> requests.Session().mount("https://", Adapter())
-    """
+    """requests' adapter, on stamped connections."""
 
     between: ClassVar[Between | None] = None
     """Who stands between all requests and the network: `ornb.recording`, while one is open."""
@@ -435,49 +347,19 @@ class Adapter(HTTPAdapter):
     def send(
         self, request: requests.PreparedRequest, *args: Any, **kwargs: Any
     ) -> requests.Response:
-        """Send a request, or let a recording answer it.
-
-        Parameters
-        ----------
-        request : requests.PreparedRequest
-            To be sent.
-        *args, **kwargs : Any
-            As requests calls it.
-
-        Returns
-        -------
-        requests.Response
-            Its body unread.
-        """
+        """Send a request, or hand it to a recording that answers."""
         send = super().send
         if Adapter.between is None:
             return send(request, *args, **kwargs)
         return Adapter.between(request, lambda: send(request, *args, **kwargs))
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        """Prepare the pools that requests will use.
-
-        Parameters
-        ----------
-        *args, **kwargs : Any
-            As requests calls it.
-        """
+        """Prepare the pools that requests will use."""
         super().init_poolmanager(*args, **kwargs)
         self.poolmanager.pool_classes_by_scheme = {"http": _HTTPPool, "https": _HTTPSPool}
 
     def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
-        """Prepare the pools for a proxy.
-
-        Parameters
-        ----------
-        *args, **kwargs : Any
-            As requests calls it.
-
-        Returns
-        -------
-        urllib3.ProxyManager
-            With stamped connections too.
-        """
+        """Prepare the pools for a proxy, with stamped connections too."""
         manager = super().proxy_manager_for(*args, **kwargs)
         manager.pool_classes_by_scheme = {"http": _HTTPPool, "https": _HTTPSPool}
         return manager
@@ -485,18 +367,7 @@ class Adapter(HTTPAdapter):
     def build_connection_pool_key_attributes(
         self, request: Any, verify: Any, cert: Any = None
     ) -> tuple[Any, Any]:
-        """Give the pool the shared TLS context when nothing special was asked for.
-
-        Parameters
-        ----------
-        request, verify, cert : Any
-            As requests calls it.
-
-        Returns
-        -------
-        tuple of dict
-            Host and pool arguments.
-        """
+        """Return the pool with the shared TLS context when nothing special was asked for."""
         host, pool = super().build_connection_pool_key_attributes(request, verify, cert)
         if host["scheme"] == "https" and _is_shared(verify, cert):
             pool["ssl_context"] = tls_context() if verify is True else tls_context(verify)
@@ -506,11 +377,6 @@ class Adapter(HTTPAdapter):
         """Leave the certificates to the shared context, which has them loaded.
 
         requests would name the file here, and urllib3 read it again for each new connection.
-
-        Parameters
-        ----------
-        conn, url, verify, cert : Any
-            As requests calls it.
         """
         if not _is_shared(verify, cert):
             super().cert_verify(conn, url, verify, cert)  # type: ignore[no-untyped-call]

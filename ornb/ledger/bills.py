@@ -63,13 +63,7 @@ _ACTIVITY_KEYS = {
 
 @dataclass(frozen=True)
 class Bill:
-    """One call in the service's books; None where it does not say.
-
-    Examples
-    --------
-    >>> Bill.from_json({"id": "gen-1", "total_cost": 0.00042, "latency": 512}).server_latency_s
-    0.512
-    """
+    """One call in the service's books; None where it does not say."""
 
     generation_id: str
     cost_usd: float | None = None
@@ -94,23 +88,7 @@ class Bill:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Bill:
-        """Read the ``data`` of an answer.
-
-        Parameters
-        ----------
-        data : mapping
-            As the API sends it; every key but ``id`` may be missing or null.
-
-        Returns
-        -------
-        Bill
-            With what could be read.
-
-        Examples
-        --------
-        >>> Bill.from_json({"id": "gen-1", "usage": "0.5"}).cost_usd
-        0.5
-        """
+        """Read the ``data`` of an answer; every key but ``id`` may be missing or null."""
         cancelled = data.get("cancelled")
         cost, own = _number(data.get("total_cost")), data.get("is_byok") is True
         return cls(
@@ -130,23 +108,10 @@ class Bill:
         )
 
     def news_for(self, row: Mapping[str, Any]) -> dict[str, Any]:
-        """Tell what this bill changes in a row of the usage table.
+        """Return what this bill changes in a row of the usage table.
 
-        Parameters
-        ----------
-        row : mapping
-            Column to value.
-
-        Returns
-        -------
-        dict
-            The cost and the books' own columns, as far as the bill says; and what the answer itself
-            had not said: tokens, the provider, the model that served.
-
-        Examples
-        --------
-        >>> Bill("gen-1", cost_usd=0.5, provider="NorthCloud").news_for({"provider": "SouthCloud"})
-        {'cost_usd': 0.5}
+        The cost and the books' own columns, as far as the bill says; and what the answer itself had
+        not said: tokens, the provider, the model that served.
         """
         sent, made = self.native_prompt_tokens, self.native_completion_tokens
         books = {name: value for name, value in vars(self).items() if name in BOOKS}
@@ -171,33 +136,9 @@ def bills(
     patience_s: float = 30.0,
     sleep: Callable[[float], object] = time.sleep,
 ) -> Iterator[Bill]:
-    """Look calls up, waiting for those that the service does not know yet.
+    """Look calls up, waiting in all `patience_s` for those that the service does not know yet.
 
-    Parameters
-    ----------
-    ask : callable
-        Gives the record of an id, or raises: `ornb.Client.generation`.
-    generation_ids : iterable of str
-        Whose bills.
-    patience_s : float
-        Seconds to wait in all, between rounds of asking for those still missing.
-    sleep : callable
-        Waits so many seconds.
-
-    Yields
-    ------
-    Bill
-        As they come; ids that stay unknown are left out.
-
-    Raises
-    ------
-    OrnbError
-        Whatever is no matter of time, such as a wrong key. What was yielded before stays good.
-
-    Examples
-    --------
-    >>> [bill.cost_usd for bill in bills(lambda id: {"id": id, "total_cost": 0.5}, ["gen-1"])]
-    [0.5]
+    Ids that stay unknown are left out. What was yielded before an error stays good.
     """
     missing = list(dict.fromkeys(generation_ids))
     pause, waited = FIRST_PAUSE_S, 0.0
@@ -235,31 +176,9 @@ def _in_time(error: Exception) -> bool:
 
 
 def estimate_reply(pricing: Any, reply: Reply) -> Decimal | None:
-    """Price an answer from listed prices: what it should have cost.
+    """Price an answer from listed prices, in exact USD: docs/costs.md has the rule.
 
-    Parameters
-    ----------
-    pricing : dict
-        The ``pricing`` object of the model asked for, or of the endpoint that served.
-    reply : Reply
-        For its tokens, searches and the time of day.
-
-    Returns
-    -------
-    decimal.Decimal or None
-        USD, exact; docs/costs.md has the rule. None also for what no listing prices: searches
-        where no search price is listed, and parsed files.
-
-    Examples
-    --------
-    >>> from ornb.wire.reply import Reply, Usage
-    >>> listed = {"prompt": "0.0000025", "completion": "0.00001"}
-    >>> print(estimate_reply(listed, Reply(usage=Usage(22, 9))))
-    0.0001450
-    >>> searched = Usage.from_json({"prompt_tokens": 22, "completion_tokens": 9,
-    ...                             "server_tool_use_details": {"web_search_requests": 1}})
-    >>> estimate_reply(listed, Reply(usage=searched)) is None
-    True
+    None also for what no listing prices: searches without a search price, and parsed files.
     """
     if not isinstance(pricing, dict):
         return None
@@ -302,22 +221,9 @@ def _beyond_text(pricing: Mapping[str, Any], raw: Mapping[str, Any]) -> Decimal:
 
 
 def activity_to_frame(records: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
-    """Lay out the service's own activity records, one row a day, model and provider.
+    """Lay out the ``data`` of ``GET /activity``, the last 30 finished UTC days, newest first.
 
-    Parameters
-    ----------
-    records : iterable of mapping
-        The ``data`` list of ``GET /activity``: the last 30 finished UTC days.
-
-    Returns
-    -------
-    pandas.DataFrame
-        Columns as in docs/tables.md, newest day first.
-
-    Examples
-    --------
-    >>> activity_to_frame([{"date": "2026-08-20", "model": "acme/orbit", "usage": 0.52}]).shape
-    (1, 11)
+    One row a day, model and provider; docs/tables.md has the columns.
     """
     listed = [dict(record) for record in records if isinstance(record, Mapping)]
     data: dict[str, Any] = {}

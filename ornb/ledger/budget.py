@@ -145,16 +145,8 @@ class Budget:
 class Reservation:
     """What one call has set aside, until `Reservation.settle` says what it cost.
 
-    Parameters
-    ----------
-    budgets : list of Budget
-        Those open when the call was let through.
-    quoted : Quote or None
-        What it can cost; None where no budget has a ceiling.
-    offline : bool
-        Nothing is billed: only the budgets that practise count what it would cost.
-    book : PriceBook, optional
-        Is told when a key of the user's own has paid.
+    Offline nothing is billed: only the budgets that practise count what it would cost. `book` is
+    told when a key of the user's own has paid.
     """
 
     def __init__(
@@ -181,20 +173,7 @@ class Reservation:
             each._reserved = EXACT.add(each._reserved, amount)
 
     def settle(self, reply: Reply, error: OrnbError | None = None) -> None:
-        """Put what was billed in the place of what was set aside; once, later calls do nothing.
-
-        Parameters
-        ----------
-        reply : Reply
-            What came of the call.
-        error : OrnbError, optional
-            How it failed.
-
-        Examples
-        --------
-        >>> from ornb.wire.reply import Reply
-        >>> Reservation([], None).settle(Reply())
-        """
+        """Put what was billed in the place of what was set aside; once, later calls do nothing."""
         del error  # the reply says it all: this is the shape of `ornb.wire.stream.Settle`
         _ended.append((self, reply))
         if _lock.acquire(blocking=False):  # else who has it, or looks next, books it
@@ -220,12 +199,7 @@ class Reservation:
             self._spend(amount)
 
     def release(self) -> None:
-        """Give back what was set aside: the call was not made after all.
-
-        Examples
-        --------
-        >>> Reservation([], None).release()
-        """
+        """Return what was set aside: the call was not made after all."""
         with _books():
             if self._open:
                 self._open = False
@@ -324,19 +298,7 @@ def budget(
 
 
 def active() -> tuple[Budget, ...]:
-    """Give the budgets that a call now would have to fit.
-
-    Returns
-    -------
-    tuple of Budget
-        The session's first, then the open blocks, innermost last.
-
-    Examples
-    --------
-    >>> with ornb.budget(1) as block:
-    ...     active()[-1] is block
-    True
-    """
+    """Return the budgets that a call now has to fit: the session's first, the innermost last."""
     with _lock:
         return (*_session, *_blocks)
 
@@ -344,37 +306,9 @@ def active() -> tuple[Budget, ...]:
 def admit(
     body: Mapping[str, Any], book: PriceBook | None, *, offline: bool = False
 ) -> Reservation | None:
-    """Let a call through, or refuse it.
+    """Reserve the most that a call can cost, or refuse it; None when no budget is open.
 
-    Parameters
-    ----------
-    body : mapping
-        The request as it will be sent.
-    book : PriceBook or None
-        Knows the prices. None where no price is of interest.
-    offline : bool
-        Nothing is billed for it: only budgets that practise hold it back.
-
-    Returns
-    -------
-    Reservation or None
-        To be settled when the call has ended; None when no budget is open.
-
-    Raises
-    ------
-    BudgetExceeded
-        It could cost more than is left. The message says what was asked, what is left, what fits.
-    PriceUnknown
-        What it can cost is not known, and a budget does not allow that.
-
-    Examples
-    --------
-    >>> from ornb.ledger.price_book import PriceBook
-    >>> with Budget("0.01"):
-    ...     admit({"model": "nobody/nothing"}, PriceBook({}.get))
-    Traceback (most recent call last):
-        ...
-    ornb.errors.PriceUnknown: nobody/nothing was not sent: no price is listed for ...
+    Offline only budgets that practise hold a call back.
     """
     quoted: Quote | None = None
     while True:
@@ -394,27 +328,10 @@ def admit(
 
 
 def billed(reply: Reply) -> Decimal | None:
-    """Tell what a call was charged, as far as its answer tells.
+    """Return what a call was charged, in USD; None where only its bill can tell.
 
-    Parameters
-    ----------
-    reply : Reply
-        What came of the call.
-
-    Returns
-    -------
-    decimal.Decimal or None
-        USD, with what a provider took from a key of the user's own; 0 for what never left, was
-        refused, or came from this machine or a recording. None where only its bill can tell.
-
-    Examples
-    --------
-    >>> from ornb.wire.reply import Reply, Timing, Usage
-    >>> sent = Timing(queued_s=0.001)
-    >>> billed(Reply(usage=Usage(cost_usd=0.000145), timing=sent))
-    Decimal('0.000145')
-    >>> billed(Reply(status="stopped", timing=sent)) is None
-    True
+    With what a provider took from a key of the user's own; 0 for what never left, was refused, or
+    came from this machine or a recording.
     """
     if reply.source != "live" or reply.timing.queued_s is None:
         return _ZERO
@@ -426,19 +343,7 @@ def billed(reply: Reply) -> Decimal | None:
 
 
 def settle_bill(generation_id: str, cost_usd: float) -> None:
-    """Take note of a bill that came late; `ornb.usage.reconcile` does.
-
-    Parameters
-    ----------
-    generation_id : str
-        Whose.
-    cost_usd : float
-        What was charged, in USD, with what an own key paid.
-
-    Examples
-    --------
-    >>> settle_bill("gen-unknown", 0.1)
-    """
+    """Record a bill that came late, in USD, with what an own key paid."""
     with _books():
         reservation = _unsettled.pop(generation_id, None)
         if reservation is not None and cost_usd >= 0:

@@ -24,53 +24,14 @@ _RACES, _RACE_S = 40, 0.05  # tries to make a table, while others make it too
 
 
 def data_path(name: str) -> Path:
-    """Give the place of a file in the user's data folder.
-
-    Parameters
-    ----------
-    name : str
-        Of the file.
-
-    Returns
-    -------
-    pathlib.Path
-        Whether it exists or not.
-
-    Examples
-    --------
-    >>> data_path("usage.sqlite3").name
-    'usage.sqlite3'
-    """
+    """Return the place of a file in the user's data folder, whether it exists or not."""
     import platformdirs
 
     return platformdirs.user_data_path("ornb") / name
 
 
 def url_of(address: Any, *, name: str) -> URL:
-    """Read what a person gives as a database.
-
-    Parameters
-    ----------
-    address : str or path-like
-        A URL of SQLAlchemy's, or the path of a SQLite file.
-    name : str
-        Of the argument, for the message.
-
-    Returns
-    -------
-    sqlalchemy.engine.URL
-        Nothing is opened yet.
-
-    Raises
-    ------
-    ConfigError
-        It is neither, or a folder.
-
-    Examples
-    --------
-    >>> url_of("sqlite://", name="url").get_backend_name()
-    'sqlite'
-    """
+    """Read what a person gives as a database: SQLAlchemy's URL, or the path of a SQLite file."""
     if isinstance(address, os.PathLike) or (isinstance(address, str) and "://" not in address):
         path = Path(address).expanduser().absolute()
         if path.is_dir():
@@ -89,23 +50,7 @@ def url_of(address: Any, *, name: str) -> URL:
 
 
 def engine_of(url: URL) -> Engine:
-    """Make what opens a database; a SQLite file is made where there is none, for the user alone.
-
-    Parameters
-    ----------
-    url : sqlalchemy.engine.URL
-        Which.
-
-    Returns
-    -------
-    sqlalchemy.engine.Engine
-        May be used from any thread.
-
-    Examples
-    --------
-    >>> engine_of(url_of("sqlite://", name="url")).dialect.name
-    'sqlite'
-    """
+    """Make what opens a database; a SQLite file is made where there is none, for the user alone."""
     if url.get_backend_name() != "sqlite":
         return sa.create_engine(url, pool_pre_ping=True)
     if url.database in (None, "", ":memory:"):
@@ -128,24 +73,7 @@ def engine_of(url: URL) -> Engine:
 def opened(url: URL, table: sa.Table, what: str, step: str) -> Engine:
     """Open a database that has a table, made here if need be, with all of its columns.
 
-    Parameters
-    ----------
-    url : sqlalchemy.engine.URL
-        Which.
-    table : sqlalchemy.Table
-        What is kept there.
-    what, step : str
-        For the error: what it is called, and what to do.
-
-    Returns
-    -------
-    sqlalchemy.engine.Engine
-        As `engine_of` makes it.
-
-    Raises
-    ------
-    ConfigError
-        Its driver is not installed, or it cannot be opened.
+    `what` and `step` are for the error: what it is called, and what to do.
     """
     engine = None
     try:
@@ -193,21 +121,5 @@ def _add_columns(connection: Connection, table: sa.Table) -> None:
 
 
 def first_line(error: BaseException) -> str:
-    """Say in a line what a database said.
-
-    Parameters
-    ----------
-    error : BaseException
-        SQLAlchemy's, its driver's or the system's.
-
-    Returns
-    -------
-    str
-        Without the statement.
-
-    Examples
-    --------
-    >>> first_line(OSError("disk full"))
-    'disk full'
-    """
+    """Return in a line what a database said, without the statement."""
     return str(getattr(error, "orig", None) or error).strip().partition("\n")[0]

@@ -13,23 +13,7 @@ __all__ = ["CLASSES", "SCROLLS", "STYLE", "html_table", "text_table"]
 
 
 def text_table(frame: pd.DataFrame) -> str:
-    """Write the total and the last ten calls as text.
-
-    Parameters
-    ----------
-    frame : pandas.DataFrame
-        Rows of the usage table.
-
-    Returns
-    -------
-    str
-        The total alone when there are no calls.
-
-    Examples
-    --------
-    >>> text_table(ornb.UsageTracker().df)
-    'no calls yet'
-    """
+    """Write the total and the last ten calls as text."""
     head = _total_line(frame)
     if frame.empty:
         return head
@@ -38,7 +22,7 @@ def text_table(frame: pd.DataFrame) -> str:
 
 
 def _total_line(frame: pd.DataFrame) -> str:
-    """Say in a line what all of it used; money that was charged apart from money that was not."""
+    """Return in a line what all of it used; money charged apart from money that was not."""
     if frame.empty:
         return "no calls yet"
     parts = [_number(len(frame), "call")]
@@ -162,23 +146,7 @@ STYLE = """<style>
 
 
 def html_table(frame: pd.DataFrame) -> str:
-    """Write the total and the last ten calls as HTML for a notebook.
-
-    Parameters
-    ----------
-    frame : pandas.DataFrame
-        Rows of the usage table.
-
-    Returns
-    -------
-    str
-        All text in it comes from outside, so all of it is escaped.
-
-    Examples
-    --------
-    >>> "no calls yet" in html_table(ornb.UsageTracker().df)
-    True
-    """
+    """Write the total and the last ten calls as HTML for a notebook; all text in it is escaped."""
     total = escape(_total_line(frame))
     if frame.empty:
         return f'{STYLE}<div class="{CLASSES}"><p>Usage: {total}.</p></div>'

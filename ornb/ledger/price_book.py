@@ -29,25 +29,7 @@ EXACT = Context(prec=120)
 
 
 class PriceBook:
-    """Prices by model, looked up once in a while.
-
-    Parameters
-    ----------
-    record : callable
-        Gives the catalogue record of an id, or None.
-    endpoints : callable, optional
-        Gives the endpoint records that serve an id. An `OrnbError` counts as "none known".
-    lifetime_s : float
-        Seconds that an answer is used again.
-    clock : callable
-        Seconds, only ever growing.
-
-    Examples
-    --------
-    >>> book = PriceBook({"a/b": {"id": "a/b", "pricing": {}}}.get)
-    >>> book.listing("a/b")
-    ({'id': 'a/b', 'pricing': {}}, [])
-    """
+    """Prices by model, looked up once in a while. No endpoints are known where that fails."""
 
     def __init__(
         self,
@@ -67,23 +49,7 @@ class PriceBook:
         self._asking: dict[str, threading.Lock] = {}
 
     def listing(self, model: str) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
-        """Look a model up.
-
-        Parameters
-        ----------
-        model : str
-            Id.
-
-        Returns
-        -------
-        tuple of (dict or None, list of dict)
-            Its catalogue record, and its endpoints as far as they are known.
-
-        Examples
-        --------
-        >>> PriceBook({}.get).listing("nobody/nothing")
-        (None, [])
-        """
+        """Return a model's catalogue record, and its endpoints as far as they are known."""
         # The calls of a batch wait for one look-up instead of each making it.
         with self._asking.setdefault(model, threading.Lock()):
             at, found = self._known.get(model, (0.0, (None, [])))
@@ -107,26 +73,10 @@ class PriceBook:
 
 
 def allowed(endpoints: list[dict[str, Any]], provider: Any) -> list[dict[str, Any]]:
-    """Keep the endpoints that a request's ``provider`` does not rule out.
+    """Keep the endpoints that a request's ``provider`` does not rule out, or all if it does each.
 
-    Parameters
-    ----------
-    endpoints : list of dict
-        Endpoint records.
-    provider : Any
-        The request's routing wishes: ``only``, ``order`` with ``allow_fallbacks``, ``ignore``,
-        ``quantizations`` and ``max_price`` are read, the others rule nothing out.
-
-    Returns
-    -------
-    list of dict
-        All of them when the wishes rule out every one.
-
-    Examples
-    --------
-    >>> two = [{"tag": "northcloud/fp8"}, {"tag": "southcloud"}]
-    >>> allowed(two, {"only": ["northcloud"]})
-    [{'tag': 'northcloud/fp8'}]
+    ``only``, ``order`` with ``allow_fallbacks``, ``ignore``, ``quantizations`` and ``max_price``
+    are read, the others rule nothing out.
     """
     if not isinstance(provider, Mapping):
         return endpoints
@@ -171,28 +121,10 @@ def _within(endpoint: Mapping[str, Any], ceiling: Mapping[str, Any]) -> bool:
 
 
 def dearest_price(prices: Mapping[str, Any], key: str, prompt_tokens: int) -> Decimal | None:
-    """Give the highest price that a call may meet, overrides included.
+    """Return the highest price per unit that a call may meet, in USD; None where none is listed.
 
-    Parameters
-    ----------
-    prices : mapping
-        The ``pricing`` object of a model or endpoint record.
-    key : str
-        Which price, such as ``"prompt"``.
-    prompt_tokens : int
-        The longest that the prompt can be. Overrides by the time of day count at any hour.
-
-    Returns
-    -------
-    decimal.Decimal or None
-        USD per unit; None where none is listed, for prompt and completion also where only
-        overrides are.
-
-    Examples
-    --------
-    >>> prices = {"prompt": "0.1", "overrides": [{"min_prompt_tokens": 200, "prompt": "0.2"}]}
-    >>> dearest_price(prices, "prompt", 200), dearest_price(prices, "prompt", 201)
-    (Decimal('0.1'), Decimal('0.2'))
+    Overrides count up to the longest that the prompt can be, those by the time of day always. None
+    for prompt and completion also where only overrides are listed.
     """
     base = to_decimal(prices.get(key))
     found = [] if base is None else [base]
@@ -209,23 +141,7 @@ def dearest_price(prices: Mapping[str, Any], key: str, prompt_tokens: int) -> De
 
 
 def lists_zero(offer: Mapping[str, Any]) -> bool:
-    """Tell whether prompt and completion are listed at 0.
-
-    Parameters
-    ----------
-    offer : mapping
-        A model or endpoint record.
-
-    Returns
-    -------
-    bool
-        False also where no price is listed.
-
-    Examples
-    --------
-    >>> lists_zero({"pricing": {"prompt": "0", "completion": "0"}})
-    True
-    """
+    """Return whether prompt and completion are listed at 0; not where no price is listed."""
     prices = offer.get("pricing")
     if not isinstance(prices, dict):
         return False
@@ -233,22 +149,9 @@ def lists_zero(offer: Mapping[str, Any]) -> bool:
 
 
 def answers_text(record: Mapping[str, Any]) -> bool:
-    """Tell whether a listed 0 means free.
+    """Return whether a listed 0 means free.
 
-    Parameters
-    ----------
-    record : mapping
-        A model record.
-
-    Returns
-    -------
-    bool
-        False for a model that makes music or images: it lists 0 and is billed in another unit.
-
-    Examples
-    --------
-    >>> answers_text({"architecture": {"output_modalities": ["text", "audio"]}})
-    False
+    A model that makes music or images lists 0 and is billed in another unit.
     """
     architecture = record.get("architecture")
     outputs = architecture.get("output_modalities") if isinstance(architecture, dict) else None
@@ -258,24 +161,6 @@ def answers_text(record: Mapping[str, Any]) -> bool:
 
 
 def integer(record: Mapping[str, Any], key: str) -> int | None:
-    """Read a count that may be missing, null, or 0 for unknown.
-
-    Parameters
-    ----------
-    record : mapping
-        A record.
-    key : str
-        The field.
-
-    Returns
-    -------
-    int or None
-        Above 0.
-
-    Examples
-    --------
-    >>> integer({"context_length": 0}, "context_length") is None
-    True
-    """
+    """Read a count that may be missing, null, or 0 for unknown."""
     value = record.get(key)
     return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None

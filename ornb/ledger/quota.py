@@ -154,22 +154,7 @@ class Quota:
 class FreeQuota:
     """Counts free calls, and spaces them if asked to. May be used from any thread.
 
-    Parameters
-    ----------
-    clock : callable
-        Unix seconds.
-    elsewhere : callable, optional
-        Given a Unix time, gives the times (Unix seconds) of free calls since then that others than
-        this process have made.
-    wait : bool
-        True makes a call wait for its turn instead of being refused by the service.
-
-    Examples
-    --------
-    >>> counter = FreeQuota()
-    >>> settle = counter.take({"model": "acme/orbit:free"})
-    >>> counter.facts().minute_used
-    1
+    `elsewhere` returns, since a Unix time, the times of free calls that other processes made.
     """
 
     def __init__(
@@ -201,28 +186,8 @@ class FreeQuota:
     ) -> Callable[[Reply, OrnbError | None], None] | None:
         """Count a call that is about to leave; wait for its turn first, if asked to.
 
-        Parameters
-        ----------
-        body : mapping
-            The request.
-        pause : callable, optional
-            Waits so many seconds, and gives True if it was woken early because the call is given
-            up. By default a sleep.
-
-        Returns
-        -------
-        callable or None
-            To be told how the call ended; None for calls that are not counted.
-
-        Raises
-        ------
-        FreeQuotaReached
-            Its turn would come later than `LONGEST_WAIT_S`, e.g. tomorrow.
-
-        Examples
-        --------
-        >>> FreeQuota().take({"model": "acme/orbit"}) is None  # not a free model
-        True
+        `pause` waits so many seconds, and is True if the call is given up. Returned is what is to
+        be told how the call ended. A turn later than `LONGEST_WAIT_S` is refused.
         """
         if not is_counted(body):
             return None
@@ -236,18 +201,7 @@ class FreeQuota:
         return settle
 
     def facts(self) -> Quota:
-        """Give what is used and left.
-
-        Returns
-        -------
-        Quota
-            At this moment.
-
-        Examples
-        --------
-        >>> FreeQuota().facts().day_left
-        50
-        """
+        """Return what is used and left now."""
         self._look_elsewhere()
         with self._lock:
             self._book()
@@ -266,20 +220,7 @@ class FreeQuota:
             )
 
     def believe(self, key: Mapping[str, Any]) -> None:
-        """Take over what the service says of the key.
-
-        Parameters
-        ----------
-        key : mapping
-            As `Client.key` gives it.
-
-        Examples
-        --------
-        >>> counter = FreeQuota()
-        >>> counter.believe({"free_model_daily_requests": {"limit": 1000, "used": 12}})
-        >>> counter.facts().day_left
-        988
-        """
+        """Accept what the service says of the key (`Client.key`)."""
         told, budget = key.get("free_model_daily_requests"), keys.describe(key).budget
         self._look_elsewhere()
         with self._lock:
@@ -385,23 +326,7 @@ class FreeQuota:
 
 
 def is_counted(body: Mapping[str, Any]) -> bool:
-    """Tell whether a call counts towards the limits of free models.
-
-    Parameters
-    ----------
-    body : mapping
-        The request; of its ``models`` each may be the one that serves.
-
-    Returns
-    -------
-    bool
-        True when one of them ends in ``:free``, or is the router among free models.
-
-    Examples
-    --------
-    >>> is_counted({"model": "acme/orbit:free"}), is_counted({"model": "acme/orbit"})
-    (True, False)
-    """
+    """Return whether a call, by any of its ``models``, counts towards the limits of free ones."""
     fallbacks = body.get("models")
     named = [body.get("model"), *(fallbacks if isinstance(fallbacks, list | tuple) else ())]
     return any(
@@ -417,29 +342,8 @@ ROUTER = "openrouter/free"
 def explain(error: RateLimited, *, now: datetime | None = None) -> Refusal:
     """Turn a 429 into when, why and what else.
 
-    Parameters
-    ----------
-    error : RateLimited
-        As it was raised.
-    now : datetime, optional
-        The present (UTC).
-
-    Returns
-    -------
-    Refusal
-        Which limit it was, until when, and what would work now.
-
-    Examples
-    --------
-    >>> error = RateLimited("Rate limit exceeded: free-models-per-day. ", retry_after=3600)
-    >>> explain(error, now=datetime(2026, 8, 22, 23, tzinfo=UTC)).until.isoformat()
-    '2026-08-23T00:00:00+00:00'
-
-    References
-    ----------
-    Bodies of refusals on record, 2025-10 to 2026-09: ``free-models-per-min``,
-    ``free-models-per-day``, ``free-models-per-day-high-balance``, "temporarily rate-limited
-    upstream" and ``limit_source: upstream_provider_shared_pool``.
+    Bodies on record, 2025-10 to 2026-09: ``free-models-per-min``, ``free-models-per-day``, the same
+    with ``-high-balance``, "temporarily rate-limited upstream", ``upstream_provider_shared_pool``.
     """
     now = now or datetime.now(UTC)
     raw = _mapping(error.raw)

@@ -67,47 +67,14 @@ _TYPES: dict[str, Any] = {
 
 
 def default_path() -> Path:
-    """Give the place of the default database.
-
-    Returns
-    -------
-    pathlib.Path
-        ``usage.sqlite3`` in the user's data folder for ornb, whether it exists or not.
-
-    Examples
-    --------
-    >>> default_path().name
-    'usage.sqlite3'
-    """
+    """Return the place of the default database, whether it exists or not."""
     return data_path("usage.sqlite3")
 
 
 class Store:
     """One table of calls in a database. May be used from any thread, and after a fork.
 
-    Parameters
-    ----------
-    columns : mapping of str to str
-        Name to pandas dtype: Int64, float64, str or ``datetime64[us, UTC]``. ``started_at``,
-        ``model``, ``served_model``, ``provider``, ``label``, ``source`` and ``generation_id`` are
-        looked for by the methods that need them.
-    url : str or path-like, optional
-        SQLAlchemy's, such as ``postgresql+psycopg://user@host/db``, or the path of a SQLite file.
-        By default `default_path`.
-
-    Raises
-    ------
-    ConfigError
-        The URL is not one, its driver is not installed, or the database cannot be opened.
-
-    Examples
-    --------
-    >>> store = Store({"model": "str", "cost_usd": "float64"}, "sqlite://")
-    >>> store.add("kernel-1", 0, [("acme/orbit", 0.25)])
-    1
-    >>> store.read()
-    [('acme/orbit', 0.25, 'kernel-1')]
-    >>> store.close()
+    `columns` has a pandas dtype each: Int64, float64, str or ``datetime64[us, UTC]``.
     """
 
     def __init__(
@@ -137,34 +104,10 @@ class Store:
         return f"Store({self.url!r})"
 
     def add(self, kernel: str, first: int, rows: Sequence[Sequence[Any]]) -> int:
-        """Write calls, and commit.
+        """Write calls of a process (`kernel`), and commit; returns how many were new.
 
-        Parameters
-        ----------
-        kernel : str
-            Id of the process that made them.
-        first : int
-            Number of the first of them in that process. A number that is there already is not
-            written again.
-        rows : sequence of tuple
-            Values in the order of the columns; those left out at the end are missing.
-
-        Returns
-        -------
-        int
-            Number of rows that were new.
-
-        Raises
-        ------
-        ConfigError
-            The database cannot be written to.
-
-        Examples
-        --------
-        >>> store = Store({"model": "str"}, "sqlite://")
-        >>> store.add("kernel-1", 0, [("a/b",)]), store.add("kernel-1", 0, [("a/b",), ("c/d",)])
-        (1, 1)
-        >>> store.close()
+        `first` is the number of the first of them in that process; one that is there already is not
+        written again. Values that a row lacks at its end are missing.
         """
         listed = [self._values(kernel, first + n, row) for n, row in enumerate(rows)]
         if not listed:
@@ -187,21 +130,6 @@ class Store:
         """Write a call that has just ended, or warn: no answer is lost over a database.
 
         What cannot be written now is written with the next one.
-
-        Parameters
-        ----------
-        kernel : str
-            Id of the process that made it.
-        number : int
-            Its number in that process.
-        row : sequence
-            Values in the order of the columns; those left out at the end are missing.
-
-        Examples
-        --------
-        >>> store = Store({"model": "str"}, "sqlite://")
-        >>> store.keep("kernel-1", 0, ["a/b"])
-        >>> store.close()
         """
         self._late.append((kernel, number, row))
         told = self._flush()
@@ -222,27 +150,7 @@ class Store:
         return None
 
     def update(self, rows: Mapping[str, Mapping[str, Any]]) -> None:
-        """Write what became known of calls later.
-
-        Parameters
-        ----------
-        rows : mapping of str to mapping
-            Generation id to the columns that changed.
-
-        Raises
-        ------
-        ConfigError
-            The database cannot be written to.
-
-        Examples
-        --------
-        >>> store = Store({"generation_id": "str", "cost_usd": "float64"}, "sqlite://")
-        >>> _ = store.add("kernel-1", 0, [("gen-1", None)])
-        >>> store.update({"gen-1": {"cost_usd": 0.25}})
-        >>> store.read()
-        [('gen-1', 0.25, 'kernel-1')]
-        >>> store.close()
-        """
+        """Write what became known of calls later, by generation id."""
         with self._begin() as connection:
             for generation_id, changes in rows.items():
                 values = {name: _clean(v, self.columns[name]) for name, v in changes.items()}
@@ -256,34 +164,10 @@ class Store:
         until: Any = None,
         **only: str | Sequence[str] | None,
     ) -> list[tuple[Any, ...]]:
-        """Read calls, oldest first.
+        """Read calls, oldest first: the columns in order, then the id of the process.
 
-        Parameters
-        ----------
-        since, until : str, datetime, date or timedelta, optional
-            Started at this moment or later, and before that one: ``"2026-11-01"``, a moment (UTC
-            unless it has a zone), or how long ago.
-        **only : str or sequence of str
-            Column to the value, or one of the values, that it has; ``model`` is compared with the
-            model that served too.
-
-        Returns
-        -------
-        list of tuple
-            Values in the order of the columns, then the id of the process.
-
-        Raises
-        ------
-        ConfigError
-            The database cannot be read, or a time is not one.
-
-        Examples
-        --------
-        >>> store = Store({"label": "str"}, "sqlite://")
-        >>> _ = store.add("kernel-1", 0, [("one",), ("two",)])
-        >>> store.read(label=["two", "three"])
-        [('two', 'kernel-1')]
-        >>> store.close()
+        `since` and `until` are days, moments (UTC unless they have a zone), or how long ago;
+        `since` is within, `until` not. `model` is compared with the model that served too.
         """
         self._flush()
         columns = self._table.c
@@ -302,25 +186,7 @@ class Store:
             return [tuple(row) for row in found]
 
     def free_calls(self, since: datetime, *, but: str) -> list[datetime]:
-        """Give when free models were called by other processes.
-
-        Parameters
-        ----------
-        since : datetime
-            Only from then on.
-        but : str
-            Id of the process whose calls are left out.
-
-        Returns
-        -------
-        list of datetime
-            UTC.
-
-        Raises
-        ------
-        ConfigError
-            The database cannot be read.
-        """
+        """Return when free models were called by other processes (UTC)."""
         columns = self._table.c
         is_free = columns.model.endswith(":free") | (columns.model == "openrouter/free")
         query = sa.select(columns.started_at).where(
@@ -330,7 +196,7 @@ class Store:
             return list(connection.scalars(query))
 
     def close(self) -> None:
-        """Let go of the database."""
+        """Release the database."""
         with self._lock:
             self._engine.dispose()
 

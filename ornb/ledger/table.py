@@ -130,25 +130,7 @@ _WIDE = Context(prec=700)  # a float has its digits between 1e308 and 1e-324
 
 
 def frame_of(rows: Sequence[Sequence[Any]], words: dict[Any, Any]) -> pd.DataFrame:
-    """Turn rows into a typed frame.
-
-    Parameters
-    ----------
-    rows : sequence of tuple
-        Values in the order of `STORED`; those left out at the end are missing.
-    words : dict
-        Words that repeat are kept in memory once, here.
-
-    Returns
-    -------
-    pandas.DataFrame
-        Columns as in `USAGE_COLUMNS`.
-
-    Examples
-    --------
-    >>> len(frame_of([], {}).columns) == len(USAGE_COLUMNS)
-    True
-    """
+    """Turn rows in the order of `STORED` into a typed frame; `words` holds repeated texts once."""
     listed = [list(values) for values in zip(*rows, strict=True)]
     columns: dict[str, Any] = dict.fromkeys(USAGE_COLUMNS)  # all in their places
     for n, (name, dtype) in enumerate(STORED.items()):
@@ -158,47 +140,12 @@ def frame_of(rows: Sequence[Sequence[Any]], words: dict[Any, Any]) -> pd.DataFra
 
 
 def rows_of(frame: pd.DataFrame) -> list[tuple[Any, ...]]:
-    """Turn a frame back into rows.
-
-    Parameters
-    ----------
-    frame : pandas.DataFrame
-        As `frame_of` gives it.
-
-    Returns
-    -------
-    list of tuple
-        Plain Python values in the order of `STORED`, None where missing.
-
-    Examples
-    --------
-    >>> rows_of(frame_of([(None, "lesson")], {}))[0][:2]
-    (None, 'lesson')
-    """
+    """Turn a frame back into rows of plain Python values, None where missing."""
     return list(zip(*(_plain(frame[name]) for name in STORED), strict=True))
 
 
 def with_books(frame: pd.DataFrame, changes: Mapping[int, Mapping[str, Any]]) -> pd.DataFrame:
-    """Fill in what became known later.
-
-    Parameters
-    ----------
-    frame : pandas.DataFrame
-        As `frame_of` gives it; left as it is.
-    changes : mapping of int to mapping
-        Position of a row to the columns that change.
-
-    Returns
-    -------
-    pandas.DataFrame
-        With the derived columns made anew.
-
-    Examples
-    --------
-    >>> frame = frame_of([(None,)], {})
-    >>> with_books(frame, {0: {"cost_usd": 0.5}})[["cost_usd", "cost_source"]].values.tolist()
-    [[0.5, 'billed']]
-    """
+    """Fill into a copy of the frame, by position, what became known later."""
     columns = {name: frame[name].array for name in USAGE_COLUMNS}
     for name in {name for change in changes.values() for name in change}:
         values = _plain(frame[name])
@@ -209,20 +156,8 @@ def with_books(frame: pd.DataFrame, changes: Mapping[int, Mapping[str, Any]]) ->
 
 
 def exact_sum(amounts: Iterable[float]) -> float:
-    """Add amounts of money as the decimals that they are written as, in whatever order.
+    """Add USD as the decimals that they are written as; NaN when there is no amount.
 
-    Parameters
-    ----------
-    amounts : iterable of float
-        USD; missing ones are left out.
-
-    Returns
-    -------
-    float
-        USD, the float nearest to the exact sum; NaN when there is no amount.
-
-    Examples
-    --------
     >>> exact_sum([0.1, 0.2]), sum([0.1, 0.2])
     (0.3, 0.30000000000000004)
     """

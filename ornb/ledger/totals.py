@@ -51,13 +51,7 @@ class Call(NamedTuple):
 
 @dataclass
 class Sums:
-    """What some calls used; None where no call said.
-
-    Examples
-    --------
-    >>> Sums(calls=2, cost_usd=Decimal("0.1")).plus(Sums(calls=1)).cost_usd
-    Decimal('0.1')
-    """
+    """What some calls used; None where no call said."""
 
     calls: int = 0
     errors: int = 0
@@ -87,18 +81,7 @@ class Sums:
     timed: int = 0
 
     def plus(self, other: Sums) -> Sums:
-        """Add up; the median, which cannot be added, is left out.
-
-        Parameters
-        ----------
-        other : Sums
-            Of other calls.
-
-        Returns
-        -------
-        Sums
-            Of both.
-        """
+        """Add up; the median, which cannot be added, is left out."""
         theirs = vars(other)
         both = {name: _sum(value, theirs[name]) for name, value in vars(self).items()}
         return Sums(**{**both, "median_time_to_first_token_s": None, "timed": 0})
@@ -151,14 +134,7 @@ class Totals:
 
 
 class Running:
-    """The sums, kept up to date. Not for several threads at once: its tracker sees to that.
-
-    Examples
-    --------
-    >>> running = Running()
-    >>> running.totals().calls
-    0
-    """
+    """The sums, kept up to date. Not for several threads at once: its tracker sees to that."""
 
     def __init__(self) -> None:
         self.read = 0
@@ -168,49 +144,18 @@ class Running:
         self._latest: deque[Call] = deque(maxlen=LATEST)
 
     def take(self, rows: Iterable[tuple[Any, ...]]) -> None:
-        """Add rows that follow those already read.
-
-        Parameters
-        ----------
-        rows : iterable of tuple
-            Values in the order of `ornb.ledger.table.FIELDS`.
-
-        Examples
-        --------
-        >>> Running().take([])
-        """
+        """Add rows that follow those already read."""
         for row in rows:
             self._add(_cleaned(_take(row)))
 
     def take_frame(self, frame: pd.DataFrame) -> None:
-        """Add rows that follow those already read, from a frame.
-
-        Parameters
-        ----------
-        frame : pandas.DataFrame
-            Rows of the usage table.
-
-        Examples
-        --------
-        >>> Running().take_frame(ornb.UsageTracker().df)
-        """
+        """Add rows that follow those already read, from a frame."""
         for start in range(0, len(frame), _CHUNK):
             for row in _rows(frame.iloc[start : start + _CHUNK]):
                 self._add(row)
 
     def correct(self, before: pd.DataFrame, after: pd.DataFrame) -> None:
-        """Take in what bills have changed in rows.
-
-        Parameters
-        ----------
-        before, after : pandas.DataFrame
-            The same rows of the usage table, then and now; their index is their number.
-
-        Examples
-        --------
-        >>> frame = ornb.UsageTracker().df
-        >>> Running().correct(frame, frame)
-        """
+        """Replace rows that bills have changed; their index is their number."""
         known = before.index < self.read
         for row in _rows(before[known]):
             self._count(row, -1)
@@ -218,18 +163,7 @@ class Running:
             self._count(row, 1)
 
     def totals(self) -> Totals:
-        """Give the sums as they are now.
-
-        Returns
-        -------
-        Totals
-            A copy.
-
-        Examples
-        --------
-        >>> Running().totals().latest
-        ()
-        """
+        """Return a copy of the sums as they are now."""
         middles = {key: (median(times), len(times)) for key, times in self._times.items()}
         groups = {}
         for key, sums in self._groups.items():

@@ -11,9 +11,9 @@ prompt tokens
 completion tokens
     ``max_tokens`` where the endpoint honours it, else all that the model can answer.
 price
-    The dearest of all endpoints that the request's ``provider`` does not rule out, at the dearest
-    of their prices: every override that the prompt's length allows whatever the hour, writing to a
-    cache, reasoning and image output where they are priced apart.
+    That of the most expensive endpoint that the request's ``provider`` does not rule out, at the
+    highest of its prices: every override that the prompt's length allows whatever the hour, writing
+    to a cache, reasoning and image output where they are priced apart.
 
 No bound is known for what is billed by what happens: routers whose model is chosen later, presets,
 searches, server tools, plugins, parsed files, images made; nor for a field that is not known here.
@@ -108,24 +108,7 @@ class Rate:
     obeys_max_tokens: bool = True
 
     def cost(self, prompt_tokens: int, completion_tokens: int) -> Decimal:
-        """Price so many tokens.
-
-        Parameters
-        ----------
-        prompt_tokens, completion_tokens : int
-            Tokens in and out.
-
-        Returns
-        -------
-        decimal.Decimal
-            USD, exact.
-
-        Examples
-        --------
-        >>> rate = Rate(Decimal("0.000002"), Decimal("0.00001"), Decimal(0), 100)
-        >>> print(rate.cost(1000, 100))
-        0.003000
-        """
+        """Return the exact USD of so many tokens."""
         with localcontext(EXACT):
             prompt = prompt_tokens * self.prompt_usd
             return prompt + completion_tokens * self.completion_usd + self.fixed_usd
@@ -246,22 +229,9 @@ class Quote:
 
 
 def prompt_tokens_at_most(body: Mapping[str, Any]) -> int | None:
-    """Bound the prompt tokens of a request.
+    """Bound the prompt tokens; None for parts that only the model's context bounds.
 
-    Parameters
-    ----------
-    body : mapping
-        The request.
-
-    Returns
-    -------
-    int or None
-        Tokens; None for parts that only the model's context bounds (audio, video, files).
-
-    Examples
-    --------
-    >>> prompt_tokens_at_most({"messages": [{"role": "user", "content": "Hi"}]})
-    305
+    Those are audio, video and files.
     """
     images, media = _media(body)
     if media:
@@ -333,27 +303,10 @@ def _asked_tokens(body: Mapping[str, Any]) -> int | None:
 
 
 def quote(body: Mapping[str, Any], book: PriceBook, *, own_keys: bool = False) -> Quote:
-    """Bound what a request can cost.
+    """Bound what a request can cost; `unknown` has the reason where there is no bound.
 
-    Parameters
-    ----------
-    body : mapping
-        The request as it is sent: ``model``, ``messages``, ``max_tokens``, ``provider``, ...
-    book : PriceBook
-        Knows the prices.
-    own_keys : bool
-        Whether keys of the user's own may pay: at the provider's price, which has no discount of
-        OpenRouter's, and with OpenRouter's fee.
-
-    Returns
-    -------
-    Quote
-        With ``unknown`` set to the reason where there is no bound.
-
-    Examples
-    --------
-    >>> quote({"model": "nobody/nothing", "messages": []}, PriceBook({}.get)).unknown
-    'no price is listed for nobody/nothing'
+    Keys of the user's own pay the provider's price, which has no discount of OpenRouter's, and
+    OpenRouter's fee.
     """
     model, fallbacks = body.get("model"), body.get("models")
     named = [] if model is None else [str(model)]

@@ -17,32 +17,7 @@ if TYPE_CHECKING:
 
 
 def fields_of(verb: str, params: Mapping[str, Any], schema: Any = None) -> dict[str, Any]:
-    """Make the fields of a request, once all of them can be sent.
-
-    Parameters
-    ----------
-    verb : str
-        What they were given to, such as "ornb.ask", for messages.
-    params : mapping
-        Fields as they were given.
-    schema : type or mapping, optional
-        The shape of the answer, see `ornb.request.structured.schema_of`.
-
-    Returns
-    -------
-    dict
-        With ``response_format`` for the schema.
-
-    Raises
-    ------
-    ConfigError
-        A word that the verb does not take, a value without a form in JSON, no schema.
-
-    Examples
-    --------
-    >>> sorted(fields_of("ornb.ask", {"temperature": 0}, {"type": "object"}))
-    ['response_format', 'temperature']
-    """
+    """Make the fields of a request, with the schema's, once all of them can be sent."""
     check_fields(params, verb)
     if schema is None:
         return dict(params)
@@ -55,49 +30,12 @@ def fields_of(verb: str, params: Mapping[str, Any], schema: Any = None) -> dict[
 
 
 def files_of(attach: Any) -> list[Attachment]:
-    """Read what is to be attached.
-
-    Parameters
-    ----------
-    attach : path, address, bytes, Attachment or an iterable of them
-        None is nothing.
-
-    Returns
-    -------
-    list of Attachment
-        Read and checked.
-
-    Raises
-    ------
-    ConfigError
-        See `Attachment.of`.
-
-    Examples
-    --------
-    >>> files_of("https://example.org/cat.png")
-    [Attachment('cat.png', image/png, on example.org)]
-    """
+    """Read and check what is to be attached; None is nothing."""
     return [Attachment.of(each) for each in one_or_many(attach)]
 
 
 def one_or_many(attach: Any) -> list[Any]:
-    """Give what is to be attached as a list, unread.
-
-    Parameters
-    ----------
-    attach : Any
-        As for `files_of`.
-
-    Returns
-    -------
-    list
-        Of one thing each.
-
-    Examples
-    --------
-    >>> one_or_many("cat.png"), one_or_many(None)
-    (['cat.png'], [])
-    """
+    """Return what is to be attached as a list, unread."""
     is_many = isinstance(attach, Iterable) and not isinstance(
         attach, str | bytes | bytearray | memoryview | Path | Attachment
     )
@@ -114,33 +52,7 @@ def messages_of(
 ) -> list[dict[str, Any]]:
     """Make the messages of a request, once each model that is asked can take what is attached.
 
-    Parameters
-    ----------
-    prompt : str or sequence of dict
-        A prompt, or messages.
-    asked : mapping
-        Model's id, or None, to the fields of its request.
-    system : str, optional
-        Goes first.
-    attach : path, address, bytes, Attachment or an iterable of them
-        Goes with the last question.
-    listed : callable
-        Gives the catalogue, or None; called only if something is attached.
-
-    Returns
-    -------
-    list of dict
-        Messages.
-
-    Raises
-    ------
-    ConfigError
-        The prompt is empty or none, `attach` cannot be read, or a model does not take it.
-
-    Examples
-    --------
-    >>> messages_of("Hi", {"lab/a": {}}, system="Be brief.")[0]["role"]
-    'system'
+    `asked` has the fields of a request by the model's id; `listed` is called only for attachments.
     """
     files = files_of(attach)
     messages = messages_from(prompt, system, (each.part for each in files))

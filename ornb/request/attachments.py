@@ -60,15 +60,7 @@ _DATA_URL = re.compile(r"data:([\w.+-]+/[\w.+-]+)?(?:;[\w.+=-]+)*;base64,", re.I
 
 @dataclass(frozen=True, repr=False)
 class Attachment:
-    """One image, PDF or recording for a prompt. Make it with `of`, or a ``from_`` method.
-
-    Examples
-    --------
-    >>> Attachment.from_bytes(b"%PDF-1.7 ...", "paper.pdf")
-    Attachment('paper.pdf', application/pdf, 12 bytes)
-    >>> Attachment.from_url("https://example.org/cat.png").part["type"]
-    'image_url'
-    """
+    """One image, PDF or recording for a prompt. Make it with `of`, or a ``from_`` method."""
 
     kind: str
     """"image", "file" (a PDF) or "audio": the input modality that it needs."""
@@ -111,29 +103,9 @@ class Attachment:
 
     @classmethod
     def of(cls, source: Attachment | str | Path | bytes, name: str | None = None) -> Attachment:
-        """Take whatever a person attaches.
+        """Read and check whatever a person attaches; an address is only kept.
 
-        Parameters
-        ----------
-        source : Attachment, str, Path or bytes
-            A path, an http(s) address, a data URL, or the content itself.
-        name : str, optional
-            For people, instead of the file's own.
-
-        Returns
-        -------
-        Attachment
-            Read and checked; an address is only kept.
-
-        Raises
-        ------
-        ConfigError
-            It cannot be read, is empty, too large, or of a type that no model takes.
-
-        Examples
-        --------
-        >>> Attachment.of("https://example.org/paper.pdf").kind
-        'file'
+        It may be a path, an http(s) address, a data URL, or the content itself.
         """
         if isinstance(source, cls):
             return source
@@ -151,34 +123,7 @@ class Attachment:
     def from_path(
         cls, path: str | Path, name: str | None = None, *, max_bytes: int = MAX_BYTES
     ) -> Attachment:
-        """Read a file.
-
-        Parameters
-        ----------
-        path : str or Path
-            Of the file; ``~`` is your home.
-        name : str, optional
-            For people, instead of the file's own.
-        max_bytes : int
-            Largest size.
-
-        Returns
-        -------
-        Attachment
-            With the content.
-
-        Raises
-        ------
-        ConfigError
-            There is no such file, it cannot be read, or see `from_bytes`.
-
-        Examples
-        --------
-        >>> Attachment.from_path("cat.png")
-        Traceback (most recent call last):
-            ...
-        ornb.errors.ConfigError: There is no file cat.png in .... Check the path.
-        """
+        """Read a file; ``~`` is your home, and `name` is for people, instead of the file's own."""
         try:
             file = Path(path).expanduser()
             if not file.exists():
@@ -198,31 +143,9 @@ class Attachment:
     def from_bytes(
         cls, data: bytes, name: str | None = None, *, max_bytes: int = MAX_BYTES
     ) -> Attachment:
-        """Take content, such as what was dropped or pasted.
+        """Read content, such as what was dropped or pasted; its type is what the first bytes say.
 
-        Parameters
-        ----------
-        data : bytes
-            The content.
-        name : str, optional
-            For people; folders and control characters are taken out.
-        max_bytes : int
-            Largest size.
-
-        Returns
-        -------
-        Attachment
-            With the content; its type is what the first bytes say.
-
-        Raises
-        ------
-        ConfigError
-            It is empty, larger than `max_bytes`, or of a type that no model takes.
-
-        Examples
-        --------
-        >>> Attachment.from_bytes(b"GIF89a...", "not really.png").media_type
-        'image/gif'
+        Folders and control characters are taken out of `name`.
         """
         shown = _clean(name or "")
         _check_size(len(data), shown or "The attachment", max_bytes)
@@ -239,31 +162,9 @@ class Attachment:
     def from_url(
         cls, url: str, name: str | None = None, *, media_type: str | None = None
     ) -> Attachment:
-        """Take an address, which the service will fetch; or a data URL, which is read here.
+        """Keep an address, which the service will fetch, unchecked; a data URL is read here.
 
-        Parameters
-        ----------
-        url : str
-            http(s), reachable from the internet; or a data URL.
-        name : str, optional
-            For people, instead of the last piece of the path.
-        media_type : str, optional
-            Such as "image/png", where the address does not end in .png, .jpg, .gif, .webp or .pdf.
-
-        Returns
-        -------
-        Attachment
-            Nothing is loaded, so neither size nor type is checked.
-
-        Raises
-        ------
-        ConfigError
-            The address is not one, is of this machine only, or does not tell what it is of.
-
-        Examples
-        --------
-        >>> Attachment.from_url("https://example.org/chart?id=3", media_type="image/png")
-        Attachment('chart', image/png, on example.org)
+        `media_type` is for one that does not end in .png, .jpg, .gif, .webp or .pdf.
         """
         url = url.strip()
         if url[:5].lower() == "data:":
@@ -282,23 +183,9 @@ class Attachment:
 
     @classmethod
     def from_part(cls, part: Mapping[str, Any]) -> Attachment | None:
-        """Read a part of a message back, for showing a saved conversation.
+        """Read a part of a saved message back; it may come from anybody.
 
-        Parameters
-        ----------
-        part : mapping
-            Of a message's ``content``; it may come from anybody.
-
-        Returns
-        -------
-        Attachment or None
-            None for text, for other kinds of parts, and for what cannot be shown safely.
-
-        Examples
-        --------
-        >>> one = Attachment.from_bytes(b"%PDF-1.7 ...", "paper.pdf")
-        >>> Attachment.from_part(one.part) == one
-        True
+        None for text, for other kinds of parts, and for what cannot be shown safely.
         """
         kind, inside = part.get("type"), part.get(str(part.get("type")))
         if not isinstance(inside, Mapping):
@@ -431,23 +318,7 @@ def _way_out(needed: set[str], refused: set[str], models: pd.DataFrame | None) -
 
 
 def sniff(data: bytes) -> str | None:
-    """Tell the media type by the first bytes.
-
-    Parameters
-    ----------
-    data : bytes
-        Content, or its beginning.
-
-    Returns
-    -------
-    str or None
-        One of the types that models take; None for all others.
-
-    Examples
-    --------
-    >>> sniff(b"%PDF-1.7"), sniff(b"<svg/>")
-    ('application/pdf', None)
-    """
+    """Return the media type by the first bytes; None for types that no model takes."""
     if data.startswith(b"\x89PNG\r\n\x1a\n"):
         return "image/png"
     if data.startswith(b"\xff\xd8\xff"):
@@ -465,23 +336,7 @@ def sniff(data: bytes) -> str | None:
 
 
 def readable(size: int) -> str:
-    """Write a size for people.
-
-    Parameters
-    ----------
-    size : int
-        Bytes.
-
-    Returns
-    -------
-    str
-        In bytes, kB or MB (thousands).
-
-    Examples
-    --------
-    >>> readable(640), readable(12_345), readable(20_000_000)
-    ('640 bytes', '12.3 kB', '20 MB')
-    """
+    """Write a size for people, in bytes, kB or MB (thousands)."""
     if size < 1000:
         return f"{size} bytes"
     figure, unit = (size / 1e6, "MB") if size >= 999_950 else (size / 1e3, "kB")

@@ -48,31 +48,9 @@ _WRAPPERS = {"Required", "NotRequired", "ReadOnly", "Final", "ClassVar"}
 
 
 def of_hint(hint: Any, where: str, outside: tuple[Any, ...] = ()) -> Schema:
-    """Give the JSON schema of a type hint.
+    """Return the JSON schema, without references, of an evaluated type hint.
 
-    Parameters
-    ----------
-    hint : Any
-        A hint, evaluated.
-    where : str
-        What has it, for the message.
-    outside : tuple of type
-        The classes that it lies in.
-
-    Returns
-    -------
-    dict
-        The schema, without references.
-
-    Raises
-    ------
-    ConfigError
-        JSON has no such type, or it lies in itself.
-
-    Examples
-    --------
-    >>> of_hint(list[int | None], "n")
-    {'type': 'array', 'items': {'anyOf': [{'type': 'integer'}, {'type': 'null'}]}}
+    `where` has it, for the message; `outside` are the classes that it lies in.
     """
     hint, description = unwrapped(hint)
     said = {"description": description} if description else {}
@@ -151,28 +129,9 @@ def _of_members(cls: type, outside: tuple[Any, ...]) -> Schema:
 
 
 def members(owner: type) -> Iterator[tuple[str, Any, Any, str]]:
-    """List the fields of a dataclass or the keys of a TypedDict.
+    """Yield name, hint, default and description of a dataclass's fields or a TypedDict's keys.
 
-    Parameters
-    ----------
-    owner : type
-        Either.
-
-    Yields
-    ------
-    tuple
-        Name, hint, default (`dataclasses.MISSING` if it is required, None of a key that may be
-        missing) and description.
-
-    Raises
-    ------
-    ConfigError
-        A hint cannot be evaluated.
-
-    Examples
-    --------
-    >>> [name for name, *_ in members(typing.TypedDict("City", {"name": str}))]
-    ['name']
+    The default is `dataclasses.MISSING` if it is required, None of a key that may be missing.
     """
     hints = evaluated(owner)
     if _is_typed_dict(owner):
@@ -192,29 +151,7 @@ def members(owner: type) -> Iterator[tuple[str, Any, Any, str]]:
 
 
 def evaluated(owner: Any) -> dict[str, Any]:
-    """Give the hints of a function or class, those written as text too.
-
-    Parameters
-    ----------
-    owner : function or type
-        Who has them.
-
-    Returns
-    -------
-    dict
-        Name to hint.
-
-    Raises
-    ------
-    ConfigError
-        A name in them is not known where `owner` was defined.
-
-    Examples
-    --------
-    >>> def add(a: int, b: "float") -> float: ...
-    >>> evaluated(add)["b"]
-    <class 'float'>
-    """
+    """Return the hints of a function or class by name, those written as text too."""
     try:
         return typing.get_type_hints(owner, include_extras=True)
     except (NameError, TypeError, SyntaxError) as error:
@@ -223,22 +160,9 @@ def evaluated(owner: Any) -> dict[str, Any]:
 
 
 def unwrapped(hint: Any) -> tuple[Any, str]:
-    """Give a hint without what lies around it, and the description that ``Annotated`` adds.
+    """Return a hint without what lies around it, and the description that ``Annotated`` adds.
 
-    Parameters
-    ----------
-    hint : Any
-        Perhaps ``Annotated``, ``Required``, ``NotRequired``, a `typing.NewType` or an alias.
-
-    Returns
-    -------
-    tuple
-        The hint inside, and text, which may be empty.
-
-    Examples
-    --------
-    >>> unwrapped(typing.Annotated[int, "of persons"])
-    (<class 'int'>, 'of persons')
+    Around it may be ``Required``, ``NotRequired``, a `typing.NewType` or an alias too.
     """
     description = ""
     while True:
@@ -257,44 +181,12 @@ def unwrapped(hint: Any) -> tuple[Any, str]:
 
 
 def has_members(hint: Any) -> bool:
-    """Tell a dataclass or a TypedDict.
-
-    Parameters
-    ----------
-    hint : Any
-        Anything.
-
-    Returns
-    -------
-    bool
-        True for the classes, not for their instances.
-
-    Examples
-    --------
-    >>> has_members(typing.TypedDict("City", {"name": str}))
-    True
-    """
+    """Return whether this is a dataclass or a TypedDict, not an instance of one."""
     return isinstance(hint, type) and (dataclasses.is_dataclass(hint) or _is_typed_dict(hint))
 
 
 def has_pydantic_methods(hint: Any) -> bool:
-    """Tell a pydantic model class by what it can do.
-
-    Parameters
-    ----------
-    hint : Any
-        Anything.
-
-    Returns
-    -------
-    bool
-        Without importing pydantic.
-
-    Examples
-    --------
-    >>> has_pydantic_methods(dict)
-    False
-    """
+    """Return whether this acts as a pydantic model class; pydantic is not imported."""
     return (
         isinstance(hint, type)
         and hasattr(hint, "model_json_schema")
@@ -303,23 +195,7 @@ def has_pydantic_methods(hint: Any) -> bool:
 
 
 def inlined(schema: Schema) -> Schema | None:
-    """Put definitions where they are referred to.
-
-    Parameters
-    ----------
-    schema : dict
-        With ``$defs``, as pydantic writes them.
-
-    Returns
-    -------
-    dict or None
-        Without; None if a definition lies in itself.
-
-    Examples
-    --------
-    >>> inlined({"properties": {"a": {"$ref": "#/$defs/A"}}, "$defs": {"A": {"type": "string"}}})
-    {'properties': {'a': {'type': 'string'}}}
-    """
+    """Put definitions where they are referred to; None if one lies in itself."""
     definitions = schema.get("$defs") or {}
 
     def resolved(node: Any, inside: tuple[str, ...]) -> Any:
@@ -343,23 +219,7 @@ def inlined(schema: Schema) -> Schema | None:
 
 
 def is_json(value: Any) -> bool:
-    """Tell whether a value can stand in a schema, as a default.
-
-    Parameters
-    ----------
-    value : Any
-        Anything.
-
-    Returns
-    -------
-    bool
-        True for plain JSON values.
-
-    Examples
-    --------
-    >>> is_json([1, None]), is_json({1, 2})
-    (True, False)
-    """
+    """Return whether a value can stand in a schema, as a default."""
     try:
         return bool(json.loads(json.dumps(value, allow_nan=False)) == value)
     except (TypeError, ValueError, RecursionError):

@@ -37,27 +37,9 @@ one that overruns the interpreter's stack need not end in an error that can be c
 
 
 def validate(value: Any, schema: Mapping[str, Any], what: str = "The answer") -> None:
-    """Hold a JSON value against a JSON schema. Nothing is ever fetched.
+    """Check a JSON value against a JSON schema. Nothing is ever fetched.
 
-    Parameters
-    ----------
-    value : Any
-        As `json.loads` gives it.
-    schema : mapping
-        References inside it are followed, others are refused.
-    what : str
-        What the value is, for the message.
-
-    Raises
-    ------
-    SchemaMismatch
-        It does not match; the error has the most telling place.
-    ConfigError
-        The schema refers to something outside itself.
-
-    Examples
-    --------
-    >>> validate({"a": 1}, {"properties": {"a": {"type": "integer"}}})
+    References inside the schema are followed, others refused; the error has the most telling place.
     """
     from jsonschema.exceptions import best_match  # type: ignore[import-untyped, unused-ignore]
     from referencing import Registry
@@ -102,25 +84,7 @@ def _deeper(value: Any, levels: int) -> bool:
 
 
 def check_schema(schema: Mapping[str, Any]) -> None:
-    """Refuse what is no JSON schema.
-
-    Parameters
-    ----------
-    schema : mapping
-        From a person.
-
-    Raises
-    ------
-    ConfigError
-        It says where and why.
-
-    Examples
-    --------
-    >>> check_schema({"type": "text"})
-    Traceback (most recent call last):
-        ...
-    ornb.errors.ConfigError: This is no JSON schema: at type, 'text' is not valid ...
-    """
+    """Refuse what is no JSON schema."""
     from jsonschema.exceptions import SchemaError  # type: ignore[import-untyped, unused-ignore]
 
     try:
@@ -131,33 +95,9 @@ def check_schema(schema: Mapping[str, Any]) -> None:
 
 
 def build(hint: Any, value: Any, path: tuple[Any, ...] = (), what: str = "The answer") -> Any:
-    """Turn a JSON value into what a hint says.
+    """Turn a JSON value that matches a hint's schema into what the hint says.
 
-    Parameters
-    ----------
-    hint : Any
-        A hint, evaluated.
-    value : Any
-        A value that matches the hint's schema.
-    path : tuple
-        Where it lies in the whole.
-    what : str
-        What the whole is, for the message.
-
-    Returns
-    -------
-    Any
-        Instances of enums, dataclasses, pydantic models, dates; plain values for the rest.
-
-    Raises
-    ------
-    SchemaMismatch
-        It does not fit after all: a text that is not a date, a class that refuses it.
-
-    Examples
-    --------
-    >>> build(dict[str, dt.date], {"born": "1815-12-10"})
-    {'born': datetime.date(1815, 12, 10)}
+    It may not fit after all: a text that is not a date, a class that refuses it.
     """
     hint, _ = unwrapped(hint)
     origin, inside = typing.get_origin(hint), typing.get_args(hint)
@@ -229,29 +169,7 @@ def _validator(schema: Mapping[str, Any]) -> Any:
 
 
 def mismatch(what: str, path: Any, expected: str, got: Any) -> SchemaMismatch:
-    """Make the error for a value that does not match.
-
-    Parameters
-    ----------
-    what : str
-        What the whole is.
-    path : iterable
-        Names and positions that lead to the value.
-    expected : str
-        In words.
-    got : Any
-        The value.
-
-    Returns
-    -------
-    SchemaMismatch
-        To be raised.
-
-    Examples
-    --------
-    >>> print(mismatch("The answer", ["cities", 2], "a string", 7))
-    The answer does not match at cities[2]: expected a string, got 7.
-    """
+    """Make the error for a value, at a path in the whole, that does not match."""
     steps = list(path)
     at = f" at {where_in(steps)}" if steps else ""
     message = f"{what} does not match{at}: expected {expected}, got {shown(got)}."
@@ -279,45 +197,13 @@ def _expected(error: Any) -> str:
 
 
 def where_in(path: Any) -> str:
-    """Write the place of a value inside another.
-
-    Parameters
-    ----------
-    path : iterable
-        Names and positions, from the outside in.
-
-    Returns
-    -------
-    str
-        As one would write it in Python; empty for the whole.
-
-    Examples
-    --------
-    >>> where_in(["cities", 2, "name"])
-    'cities[2].name'
-    """
+    """Write the place of a value inside another, as in Python; empty for the whole."""
     steps = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path)
     return steps.removeprefix(".")
 
 
 def shown(value: Any) -> str:
-    """Write a value from outside into a message, shortened.
-
-    Parameters
-    ----------
-    value : Any
-        JSON.
-
-    Returns
-    -------
-    str
-        Its `repr`, at most 120 characters of it.
-
-    Examples
-    --------
-    >>> len(shown("x" * 1000))
-    120
-    """
+    """Write a value from outside into a message, shortened to 120 characters."""
     try:
         text = repr(value[: SHOWN + 2] if isinstance(value, str | list) else value)
     except RecursionError:

@@ -212,28 +212,7 @@ NEARNESS = 0.82
 
 
 def record_of(model: Any) -> Mapping[str, Any]:
-    """Give the record behind what a person hands over as a model.
-
-    Parameters
-    ----------
-    model : Series or mapping
-        A row of `ornb.models`, or a record as the API lists it.
-
-    Returns
-    -------
-    mapping
-        The record.
-
-    Raises
-    ------
-    ConfigError
-        It is neither.
-
-    Examples
-    --------
-    >>> record_of(ornb.models().loc["openai/gpt-4o-mini"])["context_length"]
-    128000
-    """
+    """Return the API's record of a model, or the one behind a row of `ornb.models`."""
     raw = model if isinstance(model, Mapping) else getattr(model, "get", lambda _: None)("raw")
     if not isinstance(raw, Mapping):
         raise ConfigError(
@@ -279,23 +258,7 @@ def parameter_table(model: Any) -> list[Parameter]:
 
 
 def to_request(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Turn values by name into the fields of a request.
-
-    Parameters
-    ----------
-    values : mapping
-        `Parameter.name` to value; None is left out.
-
-    Returns
-    -------
-    dict
-        To be passed on to `ornb.Client.stream` with ``**``.
-
-    Examples
-    --------
-    >>> to_request({"temperature": 0, "top_p": None, "reasoning.effort": "low"})
-    {'temperature': 0, 'reasoning': {'effort': 'low'}}
-    """
+    """Turn values by `Parameter.name` into the fields of a request; None is left out."""
     request: dict[str, Any] = {}
     for name, value in values.items():
         outer, _, inner = name.partition(".")
@@ -309,23 +272,9 @@ def to_request(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def misspelt(params: Mapping[str, Any]) -> dict[str, str]:
-    """Find the fields of a request whose names look like slips.
+    """Return the fields whose names look like slips, with what was probably meant.
 
-    Parameters
-    ----------
-    params : mapping
-        Fields of the request. A name that is like no documented one passes, since the API gains
-        fields.
-
-    Returns
-    -------
-    dict of str to str
-        The name given to the one that was probably meant.
-
-    Examples
-    --------
-    >>> misspelt({"max_token": 1, "temperature": 0, "a_new_field": True})
-    {'max_token': 'max_tokens'}
+    A name that is like no documented one passes, since the API gains fields.
     """
     known = DOCUMENTED.keys() | _DROPPED | _OTHERS
     found = {}
@@ -423,23 +372,7 @@ def _most_tokens(record: Mapping[str, Any]) -> int | None:
 
 
 def listed_count(value: Any) -> int | None:
-    """Read a number of tokens of a record, where 0 and null both say "unknown".
-
-    Parameters
-    ----------
-    value : Any
-        As listed.
-
-    Returns
-    -------
-    int or None
-        None for anything but a whole number above 0.
-
-    Examples
-    --------
-    >>> listed_count(8192), listed_count(0), listed_count("many")
-    (8192, None, None)
-    """
+    """Read a number of tokens of a record, where 0 and null both say "unknown"."""
     is_count = isinstance(value, int) and not isinstance(value, bool) and value > 0
     return value if is_count else None
 

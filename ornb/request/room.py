@@ -106,13 +106,7 @@ def suggest(
 
 @dataclass(frozen=True)
 class FitReport:
-    """Whether a prompt and its answer fit a model's context, and if not, what does.
-
-    Examples
-    --------
-    >>> print(FitReport("lab/a", 9_000, context_length=8_192))
-    About 9,000 tokens of prompt are 808 too many for lab/a, which takes 8,192 in all. Shorten it.
-    """
+    """Whether a prompt and its answer fit a model's context, and if not, what does."""
 
     model: str
     prompt_tokens: int
@@ -166,20 +160,6 @@ class FitReport:
 def in_words(names: Sequence[str], last: str = "or") -> str:
     """Put names into a sentence.
 
-    Parameters
-    ----------
-    names : sequence of str
-        Any number.
-    last : str
-        The word before the last of them.
-
-    Returns
-    -------
-    str
-        With commas.
-
-    Examples
-    --------
     >>> in_words(["a", "b", "c"]), in_words(["a"])
     ('a, b or c', 'a')
     """
@@ -254,28 +234,10 @@ def fits(
 
 
 def estimate_tokens(text: str) -> int:
-    """Estimate how many tokens a text is, for any model.
+    """Estimate how many tokens a text is, for any model, by the lengths of words.
 
-    A word of up to seven ASCII letters is taken for one token and every six further letters for
-    another, two digits for one, two signs of punctuation for one, each line end or indent for one,
-    and three bytes of anything else for one. Next to the tokenizer of SmolLM2 that is within 15 %
-    for English prose, Python and JSON. Long numbers and other languages may be off by half: there
-    tokenizers differ most.
-
-    Parameters
-    ----------
-    text : str
-        Any.
-
-    Returns
-    -------
-    int
-        Tokens.
-
-    Examples
-    --------
-    >>> estimate_tokens("The quick brown fox jumps over the lazy dog.")
-    10
+    Next to the tokenizer of SmolLM2 that is within 15 % for English prose, Python and JSON. Long
+    numbers and other languages may be off by half: there tokenizers differ most.
     """
     tokens = 0.0
     for piece in _KINDS.finditer(text):

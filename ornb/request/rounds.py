@@ -23,41 +23,10 @@ if TYPE_CHECKING:
 
 
 class Rounds:
-    """An answer with tools, as it is made.
+    """An answer with tools, as it is made; what came before an error stays in `replies`.
 
-    Parameters
-    ----------
-    client : Client
-        Who is asked.
-    messages : str or sequence of dict
-        A prompt, or messages with ``role`` and ``content``.
-    model : str, optional
-        Id; without it the account's default answers.
-    tools : iterable
-        Functions, `ornb.request.tools.Tool`, and dicts of tools that the service runs.
-    max_rounds : int
-        Times that tools are run at most. Then the model is asked once more, to answer without.
-    confirm : callable, optional
-        Asked before each call with the tool's name and arguments; True allows it. It holds up the
-        answer, so one that waits for a person should also come back when `close` is called.
-    auto : bool
-        True allows every call where there is no `confirm`; by default none is.
-    **params : Any
-        Further fields of each request, passed on untouched.
-
-    Raises
-    ------
-    ConfigError
-        The prompt is empty, a tool is not one, or `max_rounds` is below 1. While iterating, what
-        `ornb.Client.stream` raises; what came before stays in `replies` and `messages`.
-
-    Examples
-    --------
-    >>> client = ornb.connect(offline=True)
-    >>> with Rounds(client, "Hi", "ornb/canned") as rounds:
-    ...     kinds = {event.type for event in rounds}
-    >>> sorted(kinds), rounds.reply.source
-    (['finish', 'reply', 'text', 'usage'], 'canned')
+    After `max_rounds` the model is asked to answer without tools. `confirm` holds up the answer, so
+    it should return when `close` is called; `auto` allows every call where there is no `confirm`.
     """
 
     def __init__(
@@ -96,7 +65,7 @@ class Rounds:
         """One of each tool that was asked for."""
 
     def __iter__(self) -> Iterator[Event]:
-        """Give events: a `Stream`'s, and between them three more.
+        """Yield events: a `Stream`'s, and between them three more.
 
         "reply" ends each call (``data`` is its `Reply`), "tool_run" comes before a tool is tried
         (``text`` its name, ``data`` the model's request), "tool_result" after (`ToolResult`).
@@ -208,40 +177,7 @@ def loop(
     on_event: Callable[[Event], object] | None = None,
     **params: Any,
 ) -> Reply:
-    """Ask with tools, and wait for the answer.
-
-    Parameters
-    ----------
-    client : Client
-        Who is asked.
-    messages : str or sequence of dict
-        A prompt, or messages.
-    model : str, optional
-        Id; without it the account's default answers.
-    tools : iterable
-        Functions, tools, and dicts of tools that the service runs.
-    max_rounds, confirm, auto
-        As for `Rounds`.
-    on_event : callable, optional
-        Called with each event.
-    **params : Any
-        Further fields of each request.
-
-    Returns
-    -------
-    Reply
-        All calls as one, see `Rounds.reply`.
-
-    Raises
-    ------
-    OrnbError
-        What `ornb.Client.stream` raises.
-
-    Examples
-    --------
-    >>> loop(ornb.connect(offline=True), "Hi", "ornb/canned").status
-    'ok'
-    """
+    """Ask with tools, as `Rounds` does, and wait for the answer."""
     rounds = Rounds(
         client,
         messages,
@@ -260,23 +196,7 @@ def loop(
 
 
 def together(replies: Sequence[Reply]) -> Reply | None:
-    r"""Put the replies of several calls into one.
-
-    Parameters
-    ----------
-    replies : sequence of Reply
-        In their order.
-
-    Returns
-    -------
-    Reply or None
-        None of none. A count or a cost that one of them lacks is unknown for all.
-
-    Examples
-    --------
-    >>> together([Reply(text="Let me look."), Reply(text="It rains.")]).text
-    'Let me look.\n\nIt rains.'
-    """
+    """Merge the replies of several calls; what one of them lacks of counts and cost is unknown."""
     if len(replies) < 2:
         return replies[0] if replies else None
     first, last = replies[0], replies[-1]

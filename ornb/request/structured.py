@@ -203,30 +203,7 @@ def parse(reply: Reply | str, shape: Any) -> Any:
 
 
 def answered(reply: Reply, shape: Any) -> Reply:
-    """Give a reply with its value.
-
-    Parameters
-    ----------
-    reply : Reply
-        The answer; one that did not come to its end is not read.
-    shape : type, mapping or None
-        As it was asked for; None leaves the reply as it is.
-
-    Returns
-    -------
-    Reply
-        Where there is a shape, with the answer in it as ``value``.
-
-    Raises
-    ------
-    SchemaMismatch
-        As of `parse`; its ``reply`` has the answer.
-
-    Examples
-    --------
-    >>> answered(Reply(text="Hello."), None).text
-    'Hello.'
-    """
+    """Return a reply with its ``value``; one that did not come to its end is not read."""
     if shape is None or reply.status != "ok" or reply.value is not None:
         return reply
     return dataclasses.replace(reply, value=parse(reply, shape))

@@ -166,13 +166,7 @@ class Tool:
 
 @dataclass(frozen=True)
 class ToolResult:
-    """What came of one call that a model asked for.
-
-    Examples
-    --------
-    >>> run({"id": "1", "function": {"name": "now", "arguments": "{}"}}, [], auto=True)
-    ToolResult('now', unknown: There is no tool 'now', and no other either.)
-    """
+    """What came of one call that a model asked for."""
 
     id: str
     """Of the call, as the model named it."""
@@ -200,29 +194,9 @@ class ToolResult:
 
 
 def toolbox(tools: Iterable[Any]) -> tuple[dict[str, Tool], list[dict[str, Any]]]:
-    """Sort what a person hands over as tools.
+    """Sort what a person hands over as tools: those by name, and the request's ``tools``.
 
-    Parameters
-    ----------
-    tools : iterable
-        Functions, `Tool`, and dicts of server tools such as ``{"type": "openrouter:web_search"}``,
-        which the service runs.
-
-    Returns
-    -------
-    tuple
-        Tools by name, and the request's ``tools``.
-
-    Raises
-    ------
-    ConfigError
-        Two have one name; or see `Tool.from_function`.
-
-    Examples
-    --------
-    >>> named, definitions = toolbox([len, {"type": "openrouter:datetime"}])
-    >>> list(named), [definition["type"] for definition in definitions]
-    (['len'], ['function', 'openrouter:datetime'])
+    Dicts such as ``{"type": "openrouter:web_search"}`` are tools that the service runs.
     """
     named: dict[str, Tool] = {}
     definitions: list[dict[str, Any]] = []
@@ -320,23 +294,10 @@ def _words_of(error: BaseException) -> str:
 
 
 def as_text(value: Any) -> str:
-    """Write what a tool returned for a model.
+    """Write what a tool returned for a model, cut at `LONGEST_RESULT` characters.
 
-    Parameters
-    ----------
-    value : Any
-        Text stays; a DataFrame becomes CSV of its first rows, under a line with its shape; dicts,
-        lists, arrays and dataclasses become JSON; anything else its ``str``.
-
-    Returns
-    -------
-    str
-        At most `LONGEST_RESULT` characters and a note.
-
-    Examples
-    --------
-    >>> as_text({"a": [1, None]}), as_text(None)
-    ('{"a": [1, null]}', 'null')
+    A DataFrame becomes CSV of its first rows under its shape; dicts, lists, arrays and dataclasses
+    become JSON; anything else but text its ``str``.
     """
     text = value if isinstance(value, str) else _written(value)
     if len(text) <= LONGEST_RESULT:

@@ -44,13 +44,7 @@ _TO_WORD_END = 30
 
 @dataclass(frozen=True)
 class Footnote:
-    """One source.
-
-    Examples
-    --------
-    >>> Footnote(1, "A cat - Wikipedia", "https://en.wikipedia.org/wiki/Cat", "en.wikipedia.org")
-    Footnote([1] A cat - Wikipedia, en.wikipedia.org)
-    """
+    """One source."""
 
     number: int
     title: str
@@ -65,29 +59,10 @@ class Footnote:
 
 
 def footnotes(annotations: Iterable[Mapping[str, Any]], text: str) -> tuple[str, list[Footnote]]:
-    """Number the sources of an answer, and mark where it cites them.
+    """Number the sources of an answer, each address once, and mark where it cites them.
 
-    A mark such as ``[1]`` goes where the annotation ends, moved out of words, links, code and
-    math. One without a valid place goes to the end of the text, unless the text has that mark
-    already, as Perplexity's answers do. Sources are numbered as they come, each address once.
-
-    Parameters
-    ----------
-    annotations : iterable of dict
-        `Reply.annotations`; other kinds of them are passed over.
-    text : str
-        `Reply.text`, Markdown.
-
-    Returns
-    -------
-    tuple of (str, list of Footnote)
-        The text with its marks, for display (send the model its own), and the sources.
-
-    Examples
-    --------
-    >>> cited = {"url": "https://example.org/cat", "title": "Cats", "end_index": 4}
-    >>> footnotes([{"type": "url_citation", "url_citation": cited}], "Cats purr.")
-    ('Cats[1] purr.', [Footnote([1] Cats, example.org)])
+    A mark goes where the annotation ends, moved out of words, links, code and math; without a valid
+    place to the end, unless the text has that mark already, as Perplexity's answers do.
     """
     notes: dict[str, Footnote] = {}
     places: dict[int, set[int]] = {}

@@ -33,25 +33,7 @@ class Figure(NamedTuple):
 
 
 def figures(reply: Reply, estimate_usd: float | None) -> list[Figure]:
-    """Give the facts under an answer.
-
-    Parameters
-    ----------
-    reply : Reply
-        Whole, or as far as it came.
-    estimate_usd : float or None
-        USD by the listed prices; shown, and marked, where nothing was billed.
-
-    Returns
-    -------
-    list of Figure
-        Cost, time to first token, whole time, rate, tokens and ending; always all of them.
-
-    Examples
-    --------
-    >>> [figure.value for figure in figures(Reply(finish_reason="length"), 0.000145)][::5]
-    ['≈ $0.00015', 'cut at max_tokens']
-    """
+    """Return the facts under an answer, always all; an estimate only where nothing was billed."""
     used, timing = reply.usage, reply.timing
     first, whole = timing.time_to_first_token_s, timing.duration_s
     rate = timing.tokens_per_second(used.completion_tokens)

@@ -150,111 +150,40 @@ _UNSEEN = re.compile("[\x01-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u
 
 
 def render(text: str) -> str:
-    r"""Safe HTML of a whole answer.
+    r"""Safe HTML of a whole answer: it runs nothing and fetches nothing.
 
-    Parameters
-    ----------
-    text : str
-        Markdown: CommonMark with tables, strikethrough and task lists; formulas between ``$``,
-        ``$$``, ``\(`` or ``\[``. Any text is accepted.
-
-    Returns
-    -------
-    str
-        HTML that runs nothing and fetches nothing. Formulas are MathML, images are a line of text
-        with a link, links show their host; what cannot be parsed is shown as it is.
-
-    Examples
-    --------
-    >>> render("*Hi* <script>alert(1)</script>")
-    '<p><em>Hi</em> &lt;script&gt;alert(1)&lt;/script&gt;</p>\n'
+    CommonMark with tables, strikethrough and task lists; formulas between ``$``, ``$$``, ``\(`` or
+    ``\[`` become MathML. Images are links, links show their host; what cannot be parsed stays text.
     """
     return "".join(_render_all(_well_formed(text), {}))
 
 
 def parse(text: str) -> list[Token]:
-    """Parse an answer, for a writer other than HTML's.
+    """Parse an answer into markdown-it's tokens, for a writer other than HTML's.
 
-    Parameters
-    ----------
-    text : str
-        Markdown, as for `render`.
-
-    Returns
-    -------
-    list of Token
-        markdown-it's tokens. HTML is text in them, and only addresses that may be links are links.
-
-    Examples
-    --------
-    >>> [token.type for token in parse("Hi")]
-    ['paragraph_open', 'inline', 'paragraph_close']
+    HTML is text in them, and only addresses that may be links are links.
     """
     return _MARKDOWN.parse(_well_formed(text), {})
 
 
 def web_host(url: str) -> str:
-    """Give the host that a browser would go to.
-
-    Parameters
-    ----------
-    url : str
-        Any text.
-
-    Returns
-    -------
-    str
-        Empty for what is not, or is oddly written as, a web or mail address.
-
-    Examples
-    --------
-    >>> web_host("https://a.example/b"), web_host("http://2130706433/"), web_host("file:///etc")
-    ('a.example', '', '')
-    """
+    """Return the host of a web or mail address that a browser would go to; "" for odd ones."""
     return _host(url)
 
 
 def plain(text: str) -> str:
-    r"""Text that stands among ours, as a name does, or in a terminal: it commands neither.
+    """Text that stands among ours, as a name does, or in a terminal: it commands neither.
 
-    Parameters
-    ----------
-    text : str
-        A model's, a provider's or a service's. It is not HTML yet: escape it.
-
-    Returns
-    -------
-    str
-        With the characters spelt out that change the direction of what follows, and those that a
-        terminal obeys; lines end in ``\n``.
-
-    Examples
-    --------
-    >>> plain("acme\u202e$0")
-    'acme⟨U+202E⟩$0'
+    What changes the direction of text, or a terminal obeys, is spelt out. It is not HTML yet.
     """
     text = well_formed(text).replace("\r\n", "\n").replace("\r", "\n").replace("\0", "\ufffd")
     return _spelt_out(_UNSEEN, text)
 
 
 def web_page(url: str) -> tuple[str, str]:
-    """Give an address as a browser takes it, and the host that it would go to.
+    """Return a web page's address as a browser takes it, and its host; "" twice for odd ones.
 
-    Parameters
-    ----------
-    url : str
-        Any text.
-
-    Returns
-    -------
-    tuple of (str, str)
-        Host names of other alphabets are in their ``xn--`` form in both. Both are empty for what
-        is not, or is oddly written as, the address of a web page.
-
-    Examples
-    --------
-    >>> web_page("https://m\u00fcller.example/"), web_page("mailto:a@b.example")
-    (('https://xn--mller-kva.example/', 'xn--mller-kva.example'), ('', ''))
+    Host names of other alphabets are in their ``xn--`` form in both.
     """
     url = _MARKDOWN.normalizeLink(url)
     host = _host(url) if _ADDRESS.match(url) else ""
@@ -262,25 +191,7 @@ def web_page(url: str) -> tuple[str, str]:
 
 
 def web_link(url: str, text: str) -> str:
-    """Safe HTML of a link that shows its host.
-
-    Parameters
-    ----------
-    url : str
-        Any text; only a web or mail address is made a link.
-    text : str
-        What it says.
-
-    Returns
-    -------
-    str
-        The link with the host after it, or the text alone.
-
-    Examples
-    --------
-    >>> web_link("javascript:alert(1)", "A <b>")
-    'A &lt;b&gt;'
-    """
+    """Safe HTML of a link that shows its host; any but a web or mail address is text alone."""
     shown, host = html.escape(plain(text)), html.escape(_host(url))
     if not host:
         return shown
@@ -289,20 +200,10 @@ def web_link(url: str, text: str) -> str:
 
 
 class StreamRenderer:
-    r"""Safe HTML of an answer that is still arriving.
+    """Safe HTML of an answer that is still arriving.
 
-    The pieces of `feed` joined, and the last tail, are what a reader sees; `finish` gives exactly
-    what `render` gives for the whole text.
-
-    Examples
-    --------
-    >>> stream = StreamRenderer()
-    >>> stream.feed("# Tokens\n\nA tok")
-    ('', '<h3>Tokens</h3>\n<p>A tok</p>\n')
-    >>> stream.feed("en is\na *pie")
-    ('<h3>Tokens</h3>\n', '<p>A token is\na *pie</p>\n')
-    >>> stream.finish()
-    '<h3>Tokens</h3>\n<p>A token is\na *pie</p>\n'
+    The pieces of `feed` joined, and the last tail, are what a reader sees; `finish` returns exactly
+    what `render` returns for the whole text.
     """
 
     def __init__(self) -> None:
@@ -317,19 +218,9 @@ class StreamRenderer:
         self._broken = False
 
     def feed(self, text: str) -> tuple[str, str]:
-        """Take the next piece of the answer.
+        """Take the next piece; return HTML of what has become final, and of the open tail.
 
-        Parameters
-        ----------
-        text : str
-            What arrived, cut anywhere; may be empty.
-
-        Returns
-        -------
-        finished : str
-            HTML of the blocks that have become final with this piece; often empty.
-        tail : str
-            HTML of what is open, in place of the last tail. Code in it is not highlighted yet.
+        Code in the tail, which takes the place of the last one, is not highlighted yet.
         """
         began = perf_counter()
         text = self._held + text
@@ -346,12 +237,9 @@ class StreamRenderer:
         return finished, tail
 
     def finish(self) -> str:
-        """Give the HTML of the whole answer, as `render` does.
+        """Return the HTML of the whole answer, as `render` does.
 
-        Returns
-        -------
-        str
-            It begins with the finished pieces of `feed`, unless a link was defined after its use.
+        It begins with the finished pieces of `feed`, unless a link was defined after its use.
         """
         self._take(_well_formed(self._held))
         self._held = ""
@@ -582,7 +470,7 @@ def _fence(_: Any, tokens: Sequence[Token], i: int, options: Any, env: Any) -> s
 
 
 def _lexer(info: str) -> Lexer | None:
-    """Give the highlighter for what a fence names, if that is a language of ours."""
+    """Return the highlighter for what a fence names, if that is a language of ours."""
     name = info.split(maxsplit=1)[0].lower() if info.strip() else ""
     try:
         lexer = get_lexer_by_name(name, stripnl=False) if name else None
@@ -592,23 +480,7 @@ def _lexer(info: str) -> Lexer | None:
 
 
 def language(info: str) -> str:
-    """Give the language that a fence names.
-
-    Parameters
-    ----------
-    info : str
-        What stands after the fence.
-
-    Returns
-    -------
-    str
-        Of `LANGUAGES`, by its usual name; empty for any other.
-
-    Examples
-    --------
-    >>> language("py title=x"), language("mermaid")
-    ('python', '')
-    """
+    """Return the language that a fence names, of `LANGUAGES`, by its usual name, or ""."""
     lexer = _lexer(info)
     return str(lexer.aliases[0]) if lexer is not None else ""
 
@@ -664,7 +536,7 @@ def _link_close(renderer: Any, tokens: Sequence[Token], i: int, options: Any, en
 
 
 def _host(url: str) -> str:
-    """Give the host that a browser would go to; empty for an address that is not made a link.
+    """Return the host that a browser would go to; empty for an address that is not made a link.
 
     Browsers repair much that is odd in an address, Python does not, and a reader must not be shown
     another host than the one that a click leads to: odd ones stay text.

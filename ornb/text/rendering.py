@@ -87,95 +87,26 @@ To go on with it: <code>chat = ornb.Chat.reopen("the notebook's name.ipynb")</co
 def static_html(body: str, *, css_class: str = "") -> str:
     """Put safe HTML into the element that every output of ornb's that stays is in.
 
-    Parameters
-    ----------
-    body : str
-        Safe HTML.
-    css_class : str
-        One more class.
-
-    Returns
-    -------
-    str
-        Jupyter looks for no TeX in it; formulas are MathML already, and dollars are money.
-
-    Examples
-    --------
-    >>> static_html("<p>From $5 to $10</p>")
-    '<div class="ornb-static mathjax_ignore tex2jax_ignore"><p>From $5 to $10</p></div>'
+    Jupyter looks for no TeX in it; formulas are MathML already, and dollars are money.
     """
     names = f"ornb-static {_NO_TEX} {html.escape(css_class)}".strip()
     return f'<div class="{names}">{_LINKS if "<a " in body else ""}{body}</div>'
 
 
 def reply_html(reply: Reply) -> str:
-    """Safe HTML of an answer with its reasoning, its pictures and the line of facts under it.
-
-    Parameters
-    ----------
-    reply : Reply
-        Whole, or as far as it came.
-
-    Returns
-    -------
-    str
-        Readable without any style sheet.
-
-    Examples
-    --------
-    >>> from ornb.wire.reply import Reply
-    >>> "<p>A <em>cat</em>.</p>" in reply_html(Reply(text="A *cat*.", model="acme/orbit"))
-    True
-    """
+    """Safe HTML of an answer with its reasoning, pictures and facts, readable without styles."""
     return static_html(_answer(reply, _text_html(reply)))
 
 
 def reply_text(reply: Reply, *, name: str = "") -> str:
-    """Plain text of an answer with the line of facts under it.
-
-    Parameters
-    ----------
-    reply : Reply
-        Whole, or as far as it came.
-    name : str
-        Of the model, to stand before the text.
-
-    Returns
-    -------
-    str
-        For where not even HTML is drawn.
-
-    Examples
-    --------
-    >>> from ornb.wire.reply import Reply
-    >>> print(reply_text(Reply(text="A cat.", model="acme/orbit")))
-    A cat.
-    [acme/orbit · live · cost not reported]
-    """
+    """Plain text of an answer, after the model's name, with the line of facts under it."""
     line = " · ".join(_facts_line(reply, named=bool(name)))
     said = "\n".join(piece for piece in (reply.text, reply.error, f"[{line}]") if piece)
     return plain(f"{name}: {said}" if name else said)
 
 
 def pictures_html(reply: Reply) -> str:
-    """HTML of the pictures that the API returned in their own field.
-
-    Parameters
-    ----------
-    reply : Reply
-        Its ``images`` are data URLs; anything else is not shown.
-
-    Returns
-    -------
-    str
-        One ``<img>`` each, nothing remote.
-
-    Examples
-    --------
-    >>> from ornb.wire.reply import Reply
-    >>> pictures_html(Reply(images=("https://host.example/track.png",)))
-    ''
-    """
+    """HTML of the pictures that the API returned in their own field, data URLs only."""
     return "".join(
         f'<p><img src="{url}" alt="Image made by the model"></p>'
         for url in reply.images
@@ -184,29 +115,8 @@ def pictures_html(reply: Reply) -> str:
 
 
 def sources_html(reply: Reply) -> str:
-    """HTML of the web pages that an answer cites.
+    """HTML of the web pages that an answer cites, numbered as `ornb.text.citations.footnotes` does.
 
-    Parameters
-    ----------
-    reply : Reply
-        Its ``annotations`` of the type ``url_citation`` are listed, each address once, by the
-        numbers that `ornb.text.citations.footnotes` puts into the text.
-
-    Returns
-    -------
-    str
-        A numbered list of links that show their host; empty when nothing is cited.
-
-    Examples
-    --------
-    >>> from ornb.wire.reply import Reply
-    >>> page = {"url": "https://a.example/", "title": "A"}
-    >>> cited = {"type": "url_citation", "url_citation": page}
-    >>> "(a.example)" in sources_html(Reply(annotations=(cited,)))
-    True
-
-    References
-    ----------
     OpenRouter docs, "Web Search", the ``annotations`` field; 2026-08-22.
     """
     _, notes = footnotes(reply.annotations, reply.text)
@@ -221,24 +131,7 @@ def _text_html(reply: Reply) -> str:
 
 
 def content_html(content: Content) -> str:
-    """Safe HTML of what a person said, with what was attached.
-
-    Parameters
-    ----------
-    content : str or list of dict
-        Text, or the API's list of parts.
-
-    Returns
-    -------
-    str
-        Text as it was typed; pictures inside the message as pictures, all else by name. Nothing
-        is fetched.
-
-    Examples
-    --------
-    >>> content_html([{"type": "text", "text": "1 < 2"}, {"type": "file", "file": {}}])
-    '<p>1 &lt; 2</p><p>[file]</p>'
-    """
+    """Safe HTML of what a person said, with what was attached. Nothing is fetched."""
     parts = [{"type": "text", "text": content}] if isinstance(content, str) else content
     return "".join(_part_html(part) for part in parts)
 
@@ -261,24 +154,7 @@ def _part_html(part: Mapping[str, Any]) -> str:
 
 
 def steps_html(turn: Turn) -> str:
-    """Safe HTML of the tools that were called on the way to an answer, folded.
-
-    Parameters
-    ----------
-    turn : Turn
-        An answer.
-
-    Returns
-    -------
-    str
-        Each call with its arguments, and each result; empty when there were none.
-
-    Examples
-    --------
-    >>> from ornb.conversation import Turn
-    >>> steps_html(Turn("2", "1", "assistant", "Sunny."))
-    ''
-    """
+    """Safe HTML of the tools that were called on the way to an answer, folded."""
     shown = [line for step in turn.steps for line in _step_lines(step)]
     if not shown:
         return ""
@@ -312,24 +188,7 @@ class Facts(NamedTuple):
 
 
 def facts(reply: Reply) -> Facts:
-    """Give the line under an answer: what `Reply.facts` has, and the source.
-
-    Parameters
-    ----------
-    reply : Reply
-        Whole, or as far as it came.
-
-    Returns
-    -------
-    Facts
-        In its parts; as a ``str`` the whole line.
-
-    Examples
-    --------
-    >>> from ornb.wire.reply import Reply
-    >>> str(facts(Reply(model="ornb/canned", source="canned")))
-    'ornb/canned · canned answer · not billed'
-    """
+    """Return the line under an answer: what `Reply.facts` has, and the source."""
     who = [reply.model or reply.requested_model or "", reply.provider or ""]
     numbers = reply.facts[sum(map(bool, who)) :]
     served = [plain(one) for one in (who[0], provider_words(reply)) if one]
@@ -337,51 +196,13 @@ def facts(reply: Reply) -> Facts:
 
 
 def provider_words(reply: Reply) -> str:
-    """Name who ran the model, where the source does not tell that already.
-
-    Parameters
-    ----------
-    reply : Reply
-        Whole, or as far as it came.
-
-    Returns
-    -------
-    str
-        As the service named it; empty for an answer of this machine.
-
-    Examples
-    --------
-    >>> from ornb.wire.reply import Reply
-    >>> [provider_words(Reply(provider="Azure", source=one)) for one in ("live", "local")]
-    ['Azure', '']
-    """
+    """Name who ran the model, where the source does not tell that already."""
     here = (reply.recorded_from or reply.source) in ("local", "canned")
     return "" if here else reply.provider or ""
 
 
 def source_words(reply: Reply) -> str:
-    """Say where an answer comes from, and of a recorded one the day; or that there is none.
-
-    Parameters
-    ----------
-    reply : Reply
-        Whole, or as far as it came.
-
-    Returns
-    -------
-    str
-        Plain text, for a badge.
-
-    Examples
-    --------
-    >>> from datetime import datetime
-    >>> from ornb.wire.reply import Reply
-    >>> day = datetime(2026, 11, 22, tzinfo=UTC)
-    >>> source_words(Reply(source="recorded", recorded_at=day, recorded_from="local"))
-    'recorded (local demo model), 2026-11-22'
-    >>> source_words(Reply(status="error", http_status=404, source="canned"))
-    'refused offline'
-    """
+    """Return where an answer comes from, and of a recorded one the day; or that there is none."""
     words = SOURCES.get(reply.source, plain(reply.source))
     before = reply.recorded_from or "live"
     none = _no_answer(reply)
@@ -408,29 +229,10 @@ def _no_answer(reply: Reply) -> str:
 def transcript(
     conversation: Conversation, *, css_class: str = "", rendered: Mapping[str, str] | None = None
 ) -> dict[str, Any]:
-    """Make the output that keeps a conversation in the notebook.
+    """Make the output that keeps a conversation, its active path, in the notebook.
 
-    Parameters
-    ----------
-    conversation : Conversation
-        Its active path is shown.
-    css_class : str
-        One more class on the outer element, by which a live chat hides it. An output with one
-        also tells, where JupyterLab finds the chat gone, how to go on.
-    rendered : mapping of str to str, optional
-        HTML of answers by turn id, to spare rendering them again.
-
-    Returns
-    -------
-    dict
-        ``text/html`` (safe), ``text/plain`` and `MIME_TRANSCRIPT`. No ``text/markdown``: viewers
-        that prefer it run the HTML in it.
-
-    Examples
-    --------
-    >>> from ornb.conversation import Conversation
-    >>> transcript(Conversation())["text/plain"]
-    'No messages yet.'
+    With a `css_class` it says how to go on where JupyterLab finds the chat gone. It has no
+    ``text/markdown``: viewers that prefer it run the HTML in it.
     """
     path = conversation.path
     rendered = rendered or {}

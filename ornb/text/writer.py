@@ -35,25 +35,10 @@ _CODE = {ord(c): f"&#{ord(c)};" for c in "\\`*_{}[]()#+-.!|~$<>&:/@'\"^="}
 
 
 def rewritten(text: str, *, below: int = 0) -> str:
-    r"""Write an answer's Markdown anew.
+    """Write an answer's Markdown anew, its headings below a level.
 
-    Parameters
-    ----------
-    text : str
-        Markdown, as a model sent it.
-    below : int
-        Level of the heading that its headings stand below.
-
-    Returns
-    -------
-    str
-        Markdown of the same meaning: HTML in it is text, images are links, formulas stand between
-        dollars, and a link whose text is another address tells its host.
-
-    Examples
-    --------
-    >>> rewritten("# Cost\n\n- from $5 <b>\n- ![x](https://a.example/b.png)", below=3)
-    '#### Cost\n\n- from <span>&#36;</span>5 &lt;b>\n- (image “x”: <https://a.example/b.png>)'
+    HTML in it becomes text, images become links, and a link whose text is another address tells
+    its host.
     """
     try:
         return _Writer(below).blocks(parse(text), "\n\n")
@@ -62,47 +47,13 @@ def rewritten(text: str, *, below: int = 0) -> str:
 
 
 def literal(text: str) -> str:
-    r"""Text in one line, as it is.
-
-    Parameters
-    ----------
-    text : str
-        Anything.
-
-    Returns
-    -------
-    str
-        Markdown that shows it; line breaks are spaces.
-
-    Examples
-    --------
-    >>> literal("1 * <2>")
-    '1 \\* &lt;2>'
-    """
+    """Text in one line, as it is, written as Markdown; line breaks are spaces."""
     line = " ".join(plain(text).split())
     return _guarded(_escaped(line))
 
 
 def link(url: str, text: str) -> str:
-    """Write a link that tells its host.
-
-    Parameters
-    ----------
-    url : str
-        Any text; only a web or mail address is made a link.
-    text : str
-        What it says.
-
-    Returns
-    -------
-    str
-        Markdown.
-
-    Examples
-    --------
-    >>> link("https://a.example/b", "A"), link("javascript:x", "A")
-    ('[A](<https://a.example/b>) (a.example)', 'A')
-    """
+    """Write a link that tells its host; any but a web or mail address is text alone."""
     host = web_host(url)
     return f"[{_in_brackets(literal(text))}](<{_quoted(url)}>) ({host})" if host else literal(text)
 
@@ -112,25 +63,9 @@ def _in_brackets(text: str) -> str:
 
 
 def fenced(text: str, info: str = "") -> str:
-    r"""Text as a block of code, whatever fences are in it.
+    """Text as a block of code, whatever fences are in it.
 
-    Parameters
-    ----------
-    text : str
-        Anything.
-    info : str
-        Names the language; one not in `ornb.text.markdown.LANGUAGES` is "text", since some
-        languages are drawn and not shown (mermaid).
-
-    Returns
-    -------
-    str
-        Markdown.
-
-    Examples
-    --------
-    >>> fenced("x")
-    '```text\nx\n```'
+    A language not in `ornb.text.markdown.LANGUAGES` is "text": some are drawn (mermaid).
     """
     longest = max((len(run) for run in re.findall("`{3,}", text)), default=2)
     fence = "`" * (longest + 1)

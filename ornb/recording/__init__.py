@@ -111,93 +111,25 @@ def replay(
 
 
 def stand_in(path: str | os.PathLike[str], base_url: str) -> Replay:
-    """Answer the calls to one address out of a recording, as far as it has them.
-
-    Parameters
-    ----------
-    path : str or path-like
-        What `record` has written.
-    base_url : str
-        Others are not answered.
-
-    Returns
-    -------
-    Replay
-        Any other replay comes before it.
-
-    Raises
-    ------
-    ConfigError
-        There is no such file, or nothing in it can be used.
-
-    Examples
-    --------
-    >>> stand_in("no-such.jsonl", "http://127.0.0.1/v1")
-    Traceback (most recent call last):
-        ...
-    ornb.errors.ConfigError: There is no recording no-such.jsonl ...
-    """
+    """Answer the calls to one address out of a recording; any other replay comes before it."""
     return Replay(path, missing="ask", only=base_url).open(beneath=True)
 
 
 def answers(body: Mapping[str, Any], base_url: str) -> bool:
-    """Tell whether a chat is kept from the service by a recording.
-
-    Parameters
-    ----------
-    body : mapping
-        The request.
-    base_url : str
-        Where it would go.
-
-    Returns
-    -------
-    bool
-        True: it costs nothing and counts for no limit.
-
-    Examples
-    --------
-    >>> answers({"messages": []}, "https://openrouter.ai/api/v1")
-    False
-    """
+    """Return whether a recording answers a chat: it costs nothing then and counts for no limit."""
     question = Question("POST", "/chat/completions", {}, dict(body))
     tape = _answering(base_url)
     return tape is not None and (tape.missing == "error" or tape.has(question))
 
 
 def default_model(base_url: str) -> str | None:
-    """Name the model that answered where none was named, when the recording was made.
-
-    Parameters
-    ----------
-    base_url : str
-        Who would be asked else.
-
-    Returns
-    -------
-    str or None
-        None where nothing is replayed, or it is not known.
-
-    Examples
-    --------
-    >>> default_model("https://openrouter.ai/api/v1")
-    """
+    """Return the model that answered where none was named when the recording was made, if known."""
     tape = _answering(base_url)
     return None if tape is None else tape.default_model
 
 
 def note_default_model(model: str) -> None:
-    """Write down which model answers where none is named.
-
-    Parameters
-    ----------
-    model : str
-        Its id.
-
-    Examples
-    --------
-    >>> note_default_model("openai/gpt-4o-mini")
-    """
+    """Write down which model answers where none is named."""
     for tape in opened():
         if isinstance(tape, Recorder):
             tape.note_default_model(model)

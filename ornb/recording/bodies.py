@@ -33,26 +33,9 @@ LONGEST_S = 24 * 3600.0
 def written(
     headers: Mapping[str, str], pieces: Pieces, keys: Collection[str] = ()
 ) -> dict[str, Any]:
-    """Write down the headers and the body of an answer.
+    """Write down the headers and the body of an answer, without the keys that were sent.
 
-    Parameters
-    ----------
-    headers : mapping of str to str
-        All of them; `KEPT_HEADERS` are kept.
-    pieces : tuple of (float, bytes)
-        The body as it came: seconds after the first write, bytes.
-    keys : collection of str
-        Those that were sent, which are taken out.
-
-    Returns
-    -------
-    dict
-        ``headers``, and the body as ``stream``, ``json``, ``text`` or ``base64``.
-
-    Examples
-    --------
-    >>> written({"Content-Type": "application/json"}, ((0.5, b'{"data": []}'),))["json"]
-    {'data': []}
+    `pieces` are the body as it came: seconds after the first write, bytes.
     """
     written: dict[str, Any] = {}
     headers = {k: v for k, v in headers.items() if k.lower() in KEPT_HEADERS}
@@ -154,30 +137,7 @@ def _item(event: bytes) -> Any:
 
 
 def pieces_of(answer: Mapping[str, Any], ended_s: float) -> Pieces:
-    """Give the body of an answer again.
-
-    Parameters
-    ----------
-    answer : mapping
-        As `written` made it.
-    ended_s : float
-        When all of a body came that is no stream, in s after the first write.
-
-    Returns
-    -------
-    tuple of (float, bytes)
-        As for `written`.
-
-    Raises
-    ------
-    TypeError, ValueError
-        It is damaged.
-
-    Examples
-    --------
-    >>> pieces_of({"text": "Bad gateway"}, 0.5)
-    ((0.5, b'Bad gateway'),)
-    """
+    """Return the body that `written` wrote; what is no stream came whole at `ended_s`."""
     if "stream" in answer:
         return _stream_pieces(answer)
     if "json" in answer:
@@ -216,62 +176,14 @@ def _event(model: Mapping[str, Any], value: Any) -> bytes:
 
 
 def seconds(value: Any) -> float:
-    """Check a time.
-
-    Parameters
-    ----------
-    value : Any
-        JSON.
-
-    Returns
-    -------
-    float
-        In s.
-
-    Raises
-    ------
-    ValueError
-        It is not one.
-
-    Examples
-    --------
-    >>> seconds(1)
-    1.0
-    """
+    """Check a time, in s."""
     if type(value) not in (int, float) or not 0 <= value <= LONGEST_S:  # NaN is not either
         raise ValueError(f"{value!r:.40} is no time")
     return float(value)
 
 
 def of_kind(value: Any, kind: type[Any], name: str) -> Any:
-    """Check the type of a value.
-
-    Parameters
-    ----------
-    value : Any
-        JSON.
-    kind : type
-        What it should be.
-    name : str
-        What it is called in the file.
-
-    Returns
-    -------
-    Any
-        The value.
-
-    Raises
-    ------
-    TypeError
-        It is another type.
-
-    Examples
-    --------
-    >>> of_kind("x", int, "status")
-    Traceback (most recent call last):
-        ...
-    TypeError: status is 'x'
-    """
+    """Check the type of a value."""
     if not isinstance(value, kind) or isinstance(value, bool):
         raise TypeError(f"{name} is {value!r:.40}")
     return value

@@ -94,25 +94,7 @@ class Tape(NamedTuple):
 
 
 def head_line(source: str, default_model: str | None) -> bytes:
-    """Write the head of a recording, or of a further part of one.
-
-    Parameters
-    ----------
-    source : str
-        One of `SOURCES`.
-    default_model : str or None
-        The model that answers where none is named, if known.
-
-    Returns
-    -------
-    bytes
-        A line with its end.
-
-    Examples
-    --------
-    >>> head_line("live", None).startswith(b'{"ornb_recording": 1, "recorded_at": "20')
-    True
-    """
+    """Write the head of a recording, or of a further part of one."""
     head = {
         "ornb_recording": FORMAT,
         "recorded_at": _written(datetime.now(UTC)),
@@ -125,27 +107,7 @@ def head_line(source: str, default_model: str | None) -> bytes:
 
 
 def exchange_line(exchange: Exchange, keys: Collection[str] = ()) -> bytes:
-    """Write an exchange, without the key and without ids of the account.
-
-    Parameters
-    ----------
-    exchange : Exchange
-        As it went.
-    keys : collection of str
-        Those that were sent.
-
-    Returns
-    -------
-    bytes
-        A line with its end.
-
-    Examples
-    --------
-    >>> asked = Question("GET", "/models")
-    >>> line = exchange_line(Exchange(asked, datetime(2026, 11, 22, tzinfo=UTC), status=200))
-    >>> json.loads(line)["request"]
-    {'method': 'GET', 'path': '/models'}
-    """
+    """Write an exchange, without the keys that were sent and without ids of the account."""
     data: dict[str, Any] = {
         "at": _written(exchange.at),
         "source": exchange.source,
@@ -169,20 +131,7 @@ def exchange_line(exchange: Exchange, keys: Collection[str] = ()) -> bytes:
 
 
 def append(path: Path, *lines: bytes) -> None:
-    """Put lines at the end of a file in one write, so that nothing comes between.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        Made where there is none.
-    *lines : bytes
-        With their ends.
-
-    Raises
-    ------
-    ConfigError
-        It cannot be written.
-    """
+    """Write lines at the end of a file in one write, so that nothing comes between."""
     try:
         number = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666)
         with os.fdopen(number, "r+b", buffering=0) as file:
@@ -221,23 +170,7 @@ def _written(moment: datetime) -> str:
 
 
 def read(path: Path) -> Tape:
-    """Read a recording, and leave out what is damaged.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        The file.
-
-    Returns
-    -------
-    Tape
-        Its exchanges in order, and what was wrong with the others.
-
-    Raises
-    ------
-    ConfigError
-        There is no such file, or nothing in it can be used.
-    """
+    """Read a recording's exchanges in order, and what is wrong with those that are damaged."""
     try:
         lines = path.read_bytes().split(b"\n")
     except OSError as error:

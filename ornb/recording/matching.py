@@ -45,23 +45,9 @@ ABSENT = "(not there)"
 
 
 def normal(question: Question) -> Question:
-    """Give a request the form in which it is written down.
+    """Return a request as it is written down, without `IGNORED` fields, nulls and keys.
 
-    Parameters
-    ----------
-    question : Question
-        As it is asked.
-
-    Returns
-    -------
-    Question
-        Without `IGNORED` fields, fields that are null, and keys. Long encoded data, such as a
-        picture's, is replaced by its digest.
-
-    Examples
-    --------
-    >>> normal(Question("POST", "/chat/completions", {}, {"seed": 1, "user": "me"})).body
-    {'seed': 1}
+    Long encoded data, such as a picture's, is replaced by its digest.
     """
     body = question.body
     if isinstance(body, dict):
@@ -84,25 +70,10 @@ def _written(value: Any) -> Any:
 
 
 def same_as(question: Question) -> str:
-    """Give what two requests have in common when one answer will do for both.
+    """Return what two requests have in common when one answer will do for both.
 
-    Parameters
-    ----------
-    question : Question
-        As it is asked, or as it was written down.
-
-    Returns
-    -------
-    str
-        The order of fields, the blanks of JSON, ``1`` or ``1.0``, line ends and blanks around
-        lines of a message make no difference to it.
-
-    Examples
-    --------
-    >>> def asked(body):
-    ...     return same_as(Question("POST", "/chat/completions", {}, body))
-    >>> asked({"seed": 1, "top_p": 0.5}) == asked({"top_p": 0.5, "seed": 1.0})
-    True
+    The order of fields, the blanks of JSON, ``1`` or ``1.0``, line ends and blanks around lines of
+    a message make no difference to it.
     """
     return json.dumps(_compared(question), sort_keys=True)
 
@@ -129,25 +100,7 @@ def _plain(value: Any, *, is_prompt: bool) -> Any:
 def nearest(
     question: Question, recorded: Sequence[Exchange]
 ) -> tuple[Exchange, list[Difference]] | None:
-    """Find the recorded request that differs least.
-
-    Parameters
-    ----------
-    question : Question
-        As it is asked.
-    recorded : sequence of Exchange
-        To choose from.
-
-    Returns
-    -------
-    tuple of Exchange and list of Difference, or None
-        None where nothing of that kind was recorded.
-
-    Examples
-    --------
-    >>> nearest(Question("GET", "/models"), []) is None
-    True
-    """
+    """Find the recorded request that differs least; None where none of its kind was recorded."""
     asked = _compared(question)
     alike = [each for each in recorded if each.question[:2] == question[:2]]
     if not alike:
@@ -157,25 +110,7 @@ def nearest(
 
 
 def differences(recorded: Any, asked: Any, path: str = "") -> Iterator[Difference]:
-    """Go through the places where two requests differ.
-
-    Parameters
-    ----------
-    recorded, asked : Any
-        JSON.
-    path : str
-        Where in the request they stand.
-
-    Yields
-    ------
-    Difference
-        One a value.
-
-    Examples
-    --------
-    >>> [str(each) for each in differences({"seed": 1}, {"seed": 2, "stop": "."})]
-    ['seed: recorded 1, asked 2', "stop: recorded (not there), asked '.'"]
-    """
+    """Yield the places where two requests differ."""
     if isinstance(recorded, Mapping) and isinstance(asked, Mapping):
         for name in dict.fromkeys((*recorded, *asked)):
             inner = f"{path}.{name}" if path else str(name)

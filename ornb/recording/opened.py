@@ -39,45 +39,17 @@ class Opened:
         self._of_block = False
 
     def takes(self, url: str, question: Question) -> bool:
-        """Tell whether a request is its business.
-
-        Parameters
-        ----------
-        url : str
-            Where it goes.
-        question : Question
-            What it asks.
-
-        Returns
-        -------
-        bool
-            False: it passes by.
-        """
+        """Return whether a request is its business; others pass by."""
         raise NotImplementedError
 
     def between(
         self, request: requests.PreparedRequest, question: Question, onward: Onward
     ) -> requests.Response:
-        """Stand between a request and the service.
-
-        Parameters
-        ----------
-        request : requests.PreparedRequest
-            About to leave.
-        question : Question
-            What it asks.
-        onward : callable
-            Lets it go, and gives the answer.
-
-        Returns
-        -------
-        requests.Response
-            Its body unread.
-        """
+        """Pass a request on to the service, or answer it."""
         raise NotImplementedError
 
     def excludes(self, other: Opened) -> bool:
-        """Tell whether another one must not be open at the same time.
+        """Return whether another one must not be open at the same time.
 
         Parameters
         ----------
@@ -138,18 +110,7 @@ class Opened:
 
 
 def opened() -> tuple[Opened, ...]:
-    """Give the recordings that are open.
-
-    Returns
-    -------
-    tuple of Opened
-        The innermost last.
-
-    Examples
-    --------
-    >>> opened()
-    ()
-    """
+    """Return the recordings that are open, the innermost last."""
     return _open
 
 
@@ -160,7 +121,7 @@ def _set(tapes: tuple[Opened, ...]) -> None:
 
 
 def _pass(request: requests.PreparedRequest, onward: Onward) -> requests.Response:
-    """Let a request through those that listen, then to the innermost that answers."""
+    """Pass a request through those that listen, then to the innermost that answers."""
     question = question_of(request)
     if question is None:
         return onward()
@@ -180,23 +141,8 @@ def _through(
 def question_of(request: requests.PreparedRequest) -> Question | None:
     """Read a request, if it is of the kinds that are recorded.
 
-    Parameters
-    ----------
-    request : requests.PreparedRequest
-        About to leave.
-
-    Returns
-    -------
-    Question or None
-        Chats, bills of single calls and the catalogue. None for all else: what an account is and
-        has is not for a recording.
-
-    Examples
-    --------
-    >>> asked = requests.Request("GET", "https://openrouter.ai/api/v1/models?limit=5").prepare()
-    >>> question_of(asked)
-    Question(method='GET', path='/models', query={'limit': '5'}, body=None)
-    >>> question_of(requests.Request("GET", "https://openrouter.ai/api/v1/key").prepare())
+    They are chats, bills of single calls and the catalogue: what an account is and has is not for a
+    recording.
     """
     url = urlsplit(str(request.url))
     path = _API.search(url.path)

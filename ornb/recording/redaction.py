@@ -50,23 +50,7 @@ SHORTEST_KEY = 8
 
 
 def without_ids(value: Any) -> Any:
-    """Take the account's ids out of an answer.
-
-    Parameters
-    ----------
-    value : Any
-        JSON, or the text of a body that is none.
-
-    Returns
-    -------
-    Any
-        The same, with `ID` in the place of what a field of `PERSONAL` held.
-
-    Examples
-    --------
-    >>> without_ids({"error": {"code": 401}, "user_id": "user_2abc"})
-    {'error': {'code': 401}, 'user_id': '[removed]'}
-    """
+    """Take the account's ids out of an answer: what the fields in `PERSONAL` hold."""
     if isinstance(value, dict):
         return {name: _field(name, inner) for name, inner in value.items()}
     if isinstance(value, list):
@@ -78,23 +62,7 @@ _NAMED = re.compile(rf"(?i:{_NAMES})|\\u".encode())
 
 
 def may_have_ids(text: bytes) -> bool:
-    """Tell whether an answer is worth going through for ids.
-
-    Parameters
-    ----------
-    text : bytes
-        JSON.
-
-    Returns
-    -------
-    bool
-        False where no name of `PERSONAL` is in it, not even as an escape.
-
-    Examples
-    --------
-    >>> may_have_ids(b'{"user_id": 1}'), may_have_ids(b'{"choices": []}')
-    (True, False)
-    """
+    """Return whether an answer has a name of `PERSONAL` in it, also as an escape."""
     return _NAMED.search(text) is not None
 
 
@@ -106,22 +74,7 @@ def _field(name: str, value: Any) -> Any:
 def without_keys(text: str, keys: Collection[str] = ()) -> str:
     """Take keys out of a text, as well as the ids that a service gives to persons.
 
-    Parameters
-    ----------
-    text : str
-        Any; JSON stays JSON.
-    keys : collection of str
-        Those that were sent. Whatever else looks like a key is taken out too.
-
-    Returns
-    -------
-    str
-        With `KEY` and `ID` in their place.
-
-    Examples
-    --------
-    >>> without_keys("No such key: sk-or-v1-1a2...9f0")
-    'No such key: [key]'
+    Whatever else looks like a key is taken out too; JSON stays JSON.
     """
     for key in _secret(keys):
         text = text.replace(key, KEY)
@@ -135,22 +88,7 @@ def _secret(keys: Collection[str]) -> list[str]:
 
 
 def without_split_keys(chunks: list[Any], keys: Collection[str] = ()) -> None:
-    """Take out, in place, the keys that a stream spells over several of its pieces.
-
-    Parameters
-    ----------
-    chunks : list
-        The JSON of a stream's events, in order.
-    keys : collection of str
-        Those that were sent.
-
-    Examples
-    --------
-    >>> chunks = [{"text": "It is sk-or-v1-0123456789"}, {"text": "0123456789abcdef."}]
-    >>> without_split_keys(chunks)
-    >>> chunks
-    [{'text': 'It is [key]'}, {'text': '.'}]
-    """
+    """Take out, in place, the keys that a stream spells over several of its pieces."""
     places: dict[tuple[Any, ...], list[tuple[Any, Any]]] = {}
     for chunk in chunks:
         _find_texts(chunk, (), places)

@@ -27,49 +27,11 @@ START_TIMEOUT_S = 60.0
 
 
 class OfflineServer:
-    """A running offline server.
+    """A running offline server, for callers with its `token` only.
 
-    Parameters
-    ----------
-    model : {"auto", "off"}
-        "auto": the local model answers where it is installed. "off": answers are canned, as with
-        ``ORNB_OFFLINE_MODEL=off`` in the environment.
-    tokens_per_s, first_token_s : float
-        Pace of canned answers.
-    generation_delay_s : float
-        Seconds that ``GET /generation`` says 404 after an answer.
-    patience_s : float
-        Seconds that a chat answer may stay silent before keep-alive bytes are sent.
-    port : int
-        0 picks a free one.
-    token : str, optional
-        By default a random one.
-
-    Attributes
-    ----------
-    base_url : str
-        ``http://127.0.0.1:PORT/api/v1``.
-    token : str
-        The bearer token, good for this server only.
-    model : str
-        The parameter, after the environment was looked at.
-    snapshot_date : str
-        Day of the catalogue it serves, ``YYYY-MM-DD``.
-    why_canned : str
-        Why answers are canned; empty when the local model will answer.
-
-    Raises
-    ------
-    ConfigError
-        `model` is not one of the two.
-    OfflineError
-        The server did not start; the message has its last words.
-
-    Examples
-    --------
-    >>> with OfflineServer(model="off") as server:
-    ...     server.alive
-    True
+    With `model` "auto" the local model answers where it is installed; with "off", or
+    ``ORNB_OFFLINE_MODEL=off``, answers are canned. After `patience_s` a silent one sends
+    keep-alives.
     """
 
     def __init__(
@@ -136,30 +98,10 @@ _inherited: list[OfflineServer] = []
 
 
 def start(*, model: Model = "auto") -> OfflineServer:
-    """Give this process its offline server, starting it where there is none.
+    """Return this process's offline server, starting it where there is none.
 
-    Parameters
-    ----------
-    model : {"auto", "off"}
-        As for `OfflineServer`.
-
-    Returns
-    -------
-    OfflineServer
-        The same one at every call while it lives. One that died, or that was started with another
-        `model`, is replaced under the same address and token, so that clients made before go on.
-
-    Raises
-    ------
-    ConfigError
-        `model` is not one of the two.
-    OfflineError
-        The server did not start; the message has its last words.
-
-    Examples
-    --------
-    >>> start() is start()
-    True
+    One that died, or was started with another `model`, is replaced under the same address and
+    token, so that clients made before go on.
     """
     global _current  # noqa: PLW0603 - one server per process is the point
     wanted = _effective(model)

@@ -20,18 +20,7 @@ from .server import OfflineApi, Settings, listen
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the command.
-
-    Parameters
-    ----------
-    argv : list of str, optional
-        Arguments; by default those of the command line.
-
-    Returns
-    -------
-    int
-        0, or 1 with one message on stderr.
-    """
+    """Run the command; 1 with one message on stderr if it fails."""
     options = _parser().parse_args(argv)
     if options.child:
         return _run_child()

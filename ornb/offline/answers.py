@@ -74,20 +74,14 @@ class Responder(Protocol):
     """Anything that may answer."""
 
     def answer(self, question: Question) -> Answer | None:
-        """Give an answer, or None when this question is not for this responder."""
+        """Return an answer, or None when this question is not for this responder."""
 
     def close(self) -> None:
-        """Let go of what it holds."""
+        """Release what it holds."""
 
 
 class LocalModel:
-    """Answers with SmolLM2 on this machine, where it is installed.
-
-    Parameters
-    ----------
-    enabled : bool
-        False: never answers.
-    """
+    """Answers with SmolLM2 on this machine, where it is installed."""
 
     origin = Origin("local", LOCAL_ID, LOCAL_PROVIDER, LOCAL_NOTE)
 
@@ -142,16 +136,8 @@ class LocalModel:
 class Canned:
     """Answers every question with a text that says that it is no answer.
 
-    Its tokens are words, and it counts a prompt token for every four characters.
-
-    Parameters
-    ----------
-    tokens_per_s : float
-        Pace.
-    first_token_s : float
-        Seconds before the first token.
-    why : callable
-        Gives the reason why no better responder is there, for the note.
+    Its tokens are words, and it counts a prompt token for every four characters. `why` returns the
+    reason why no better responder is there.
     """
 
     def __init__(
@@ -205,22 +191,8 @@ class Canned:
 def local_request(question: Question) -> Json:
     """Put a request into llama.cpp's words.
 
-    Parameters
-    ----------
-    question : Question
-        What was asked.
-
-    Returns
-    -------
-    dict
-        With a system message, greedy decoding and a repetition penalty unless the caller says
-        otherwise: what this small model needs to make sense.
-
-    Examples
-    --------
-    >>> request = local_request(Question({}, [{"role": "user", "content": "Hi"}], "lab/a"))
-    >>> request["temperature"], [message["role"] for message in request["messages"]]
-    (0, ['system', 'user'])
+    A system message, greedy decoding and a repetition penalty are what this small model needs to
+    make sense, unless the caller says otherwise.
     """
     messages = question.messages
     if not any(message["role"] in ("system", "developer") for message in messages):
@@ -233,19 +205,7 @@ def local_request(question: Question) -> Json:
 
 
 def canned_words(question: Question, *, has_local: bool = False) -> list[str]:
-    """Give the words of a canned answer, blanks kept, so that they join to the text.
-
-    Parameters
-    ----------
-    question : Question
-        Only its length is told back. The same question gets the same words.
-    has_local : bool
-        Whether the local model is there, so that there is none to install.
-
-    Returns
-    -------
-    list of str
-    """
+    """Return the words of a canned answer, the same to the same question; blanks are kept."""
     if (question.body.get("response_format") or {}).get("type") in ("json_object", "json_schema"):
         text = json.dumps({"canned": True, "message": "ornb is offline: this is no model's answer"})
     else:
@@ -259,20 +219,7 @@ def canned_words(question: Question, *, has_local: bool = False) -> list[str]:
 
 
 def too_long(tokens: int, about: str = "") -> Fault:
-    """Give the error for a prompt that does not fit.
-
-    Parameters
-    ----------
-    tokens : int
-        Tokens of the prompt.
-    about : str
-        Put before the number when it is an estimate.
-
-    Returns
-    -------
-    Fault
-        400, ``context_length_exceeded``.
-    """
+    """Return the error for a prompt that does not fit."""
     return Fault(
         400,
         f"This endpoint's maximum context length is {CONTEXT_TOKENS} tokens. However, your "

@@ -38,32 +38,9 @@ def _environ() -> dict[str, str]:
 
 
 class Child:
-    """A running child process.
+    """A running child process, ``python -m module --child``; `ready` is what it reported.
 
-    Parameters
-    ----------
-    module : str
-        Run as ``python -m module --child``.
-    config : dict
-        What the child reads with `read_config`; JSON values.
-    what : str
-        What it is, for messages: "The offline server".
-    timeout_s : float
-        Seconds it has to report that it is ready.
-    env : dict of str to str, optional
-        Environment variables to add.
-
-    Attributes
-    ----------
-    ready : dict
-        What the child reported.
-    pid : int
-        Its process id.
-
-    Raises
-    ------
-    OfflineError
-        It did not start, or not in time; the end of what it wrote to stderr is in the message.
+    `what` is what it is, for messages: "The offline server".
     """
 
     def __init__(
@@ -166,18 +143,7 @@ class Child:
 
 
 def read_config() -> dict[str, Any]:
-    """Take the parent's JSON line from stdin, in the child.
-
-    Returns
-    -------
-    dict
-        The parent's `config`.
-
-    Raises
-    ------
-    OfflineError
-        The line is not a JSON object.
-    """
+    """Read the parent's JSON line from stdin, in the child."""
     # Unbuffered: a buffered reader would be left holding its lock by the thread that follows.
     line = b""
     while not line.endswith(b"\n"):
@@ -201,13 +167,7 @@ def follow_parent() -> None:
 
 
 def announce(info: dict[str, Any]) -> None:
-    """Tell the parent, once, that this child is ready (or, with "error", that it cannot be).
-
-    Parameters
-    ----------
-    info : dict
-        JSON values; the parent's `Child.ready`.
-    """
+    """Tell the parent, once, that this child is ready (or, with "error", that it cannot be)."""
     sys.stdout.write(json.dumps(info) + "\n")
     sys.stdout.flush()
     # Nobody reads stdout after this line; a library's chatter must not fill the pipe.

@@ -38,14 +38,7 @@ START_TIMEOUT_S = 60.0
 
 
 class EngineError(Exception):
-    """The engine refused a request, or broke off.
-
-    Attributes
-    ----------
-    error : dict
-        llama.cpp's error object: code, message, type, and for an over-long prompt
-        n_prompt_tokens and n_ctx.
-    """
+    """The engine refused a request, or broke off; `error` is llama.cpp's error object."""
 
     def __init__(self, error: dict[str, Any]) -> None:
         super().__init__(str(error.get("message", error)))
@@ -61,37 +54,13 @@ class Engine:
         self._key = secrets.token_urlsafe(24)
 
     async def start(self) -> None:
-        """Make sure that the model is loaded and listening.
-
-        Raises
-        ------
-        OfflineError
-            It cannot be loaded; says why.
-        """
+        """Make sure that the model is loaded and listening."""
         async with self._lock:
             if self._child is None or not self._child.alive:
                 self._child = await asyncio.to_thread(self._spawn)
 
     async def chat(self, request: dict[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
-        """Stream one completion; closing the generator frees the model at once.
-
-        Parameters
-        ----------
-        request : dict
-            Body for llama.cpp's ``/v1/chat/completions``.
-
-        Yields
-        ------
-        dict
-            Its chunks.
-
-        Raises
-        ------
-        OfflineError
-            The model cannot be loaded.
-        EngineError
-            It refused the request, or stopped in the middle.
-        """
+        """Stream one completion; closing the generator frees the model at once."""
         await self.start()
         if self._child is None:  # pragma: no cover - start() sets it or raises
             raise AssertionError
@@ -193,13 +162,7 @@ class _Events(HTTPMessageDelegate):
 
 
 def main() -> int:
-    """Load the model and serve it until the parent is gone: the child process.
-
-    Returns
-    -------
-    int
-        1 when it could not be loaded.
-    """
+    """Load the model and serve it until the parent is gone: the child process."""
     config = read_config()
     follow_parent()
     # Read once, when libgomp is loaded: has to be there before the import.

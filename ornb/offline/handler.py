@@ -25,7 +25,7 @@ class ApiHandler(tornado.web.RequestHandler):
     """Whether the path is for callers without a token, too."""
 
     def set_default_headers(self) -> None:
-        """Say on every answer, errors too, that it does not come from the live API."""
+        """Write on every answer, errors too, that it does not come from the live API."""
         self.set_header("Server", "ornb-offline")
         self.set_header("Content-Type", "application/json")
         self.set_header("X-Ornb-Source", "canned")
@@ -36,7 +36,7 @@ class ApiHandler(tornado.web.RequestHandler):
             raise refusal
 
     def refusal(self) -> Fault | None:
-        """Give the reason to refuse this caller, None when there is none."""
+        """Return the reason to refuse this caller, None when there is none."""
         try:
             name = urlsplit("//" + self.request.host).hostname
         except ValueError:
@@ -55,7 +55,7 @@ class ApiHandler(tornado.web.RequestHandler):
         return None
 
     def compute_etag(self) -> None:
-        """Give no ETag: the API has none, and hashing a catalogue for each call costs."""
+        """Return no ETag: the API has none, and hashing a catalogue for each call costs."""
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """Put whatever was raised into the envelope; a `Fault` is an answer like any other."""
@@ -88,5 +88,5 @@ class Unknown(ApiHandler):
     """Every path that is not served."""
 
     def prepare(self) -> None:
-        """Say so, to callers who may know."""
+        """Refuse, in these words only to callers who may know."""
         raise self.refusal() or Fault(404, f"{self.request.path} is not served offline.")

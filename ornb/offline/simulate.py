@@ -102,7 +102,7 @@ class Simulation:
     raw: tuple[Step, ...] | None = None
 
     def fault(self, default: int = 502) -> Fault:
-        """Give the error that was asked for."""
+        """Return the error that was asked for."""
         status = self.status or default
         message, error_type = USUAL.get(status, ("Provider returned error", None))
         headers: dict[str, str] = {}
@@ -126,23 +126,7 @@ class Simulation:
 
 
 def parse(body: dict[str, Any]) -> Simulation | None:
-    """Read ``ornb.simulate`` of a request body.
-
-    Parameters
-    ----------
-    body : dict
-        The request.
-
-    Returns
-    -------
-    Simulation or None
-        None when the request asks for none.
-
-    Raises
-    ------
-    Fault
-        400: an unknown name, or a value of the wrong kind.
-    """
+    """Read ``ornb.simulate`` of a request body."""
     ours = body.get("ornb") or {}
     asked = ours.get("simulate") if isinstance(ours, dict) else ours
     if asked is None:

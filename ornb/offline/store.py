@@ -31,13 +31,7 @@ _MILLION = Decimal(1_000_000)
 
 
 class Store:
-    """The snapshot, and ornb's own two models, which are served but not listed.
-
-    Parameters
-    ----------
-    snapshot : Snapshot
-        What to serve.
-    """
+    """The snapshot, and ornb's own two models, which are served but not listed."""
 
     def __init__(self, snapshot: Snapshot) -> None:
         self.date = snapshot.date
@@ -56,18 +50,7 @@ class Store:
             self._endpoints[model["id"]] = _own_listing(model, provider)
 
     def find(self, model_id: str) -> Json | None:
-        """Give the record an id stands for, virtual suffixes and preset tails put aside.
-
-        Parameters
-        ----------
-        model_id : str
-            As a request names it.
-
-        Returns
-        -------
-        dict or None
-            None when nothing of that name is known.
-        """
+        """Return the record an id stands for, virtual suffixes and preset tails put aside."""
         name = model_id.partition("@preset/")[0] or model_id
         while True:
             if found := self._by_id.get(name) or self._by_slug.get(name):
@@ -80,36 +63,18 @@ class Store:
             name = base
 
     def describe(self, model_id: str) -> Json | None:
-        """Give the record behind ``GET /model/{id}``: aliases are followed."""
+        """Return the record behind ``GET /model/{id}``: aliases are followed."""
         found = self.find(model_id)
         target = (found or {}).get("alias_target") or {}
         return self._by_id.get(target.get("slug", ""), found)
 
     def endpoints(self, model_id: str) -> Json | None:
-        """Give the endpoints listing of a model, None when there is none."""
+        """Return the endpoints listing of a model, None when there is none."""
         found = self.find(model_id)
         return None if found is None else self._endpoints.get(found["id"])
 
     def query(self, given: dict[str, str], path: str) -> Json:
-        """Answer ``GET /models``.
-
-        Parameters
-        ----------
-        given : dict of str to str
-            The query parameters.
-        path : str
-            The request's path, for ``links.next``.
-
-        Returns
-        -------
-        dict
-            data, total_count, links.
-
-        Raises
-        ------
-        Fault
-            400: a number that is not one.
-        """
+        """Answer ``GET /models``; the path is for ``links.next``."""
         rows = _sorted(_filtered(self.models, given), given.get("sort", ""))
         total = len(rows)
         following = None

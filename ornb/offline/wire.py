@@ -23,21 +23,7 @@ Json = dict[str, Any]
 
 
 class Fault(Exception):
-    """A request that is answered with the API's error envelope.
-
-    Parameters
-    ----------
-    status : int
-        HTTP status, also the envelope's `code`.
-    message : str
-        For a person.
-    error_type : str, optional
-        ``metadata.error_type``.
-    reply_headers : dict of str to str, optional
-        Response headers to add.
-    **metadata
-        More metadata.
-    """
+    """A request that is answered with the API's error envelope."""
 
     def __init__(
         self,
@@ -55,7 +41,7 @@ class Fault(Exception):
         self.metadata = {**({"error_type": error_type} if error_type else {}), **metadata}
 
     def error(self) -> Json:
-        """Give the envelope's `error` object."""
+        """Return the envelope's `error` object."""
         body: Json = {"code": self.status, "message": self.message}
         return {**body, "metadata": self.metadata} if self.metadata else body
 
@@ -64,14 +50,8 @@ class Fault(Exception):
 class Origin:
     """Who really answers.
 
-    Attributes
-    ----------
-    source : str
-        "local", "canned" or "recorded": the header ``X-Ornb-Source``.
-    model, provider : str
-        The answer's own fields of these names.
-    note : str
-        One ASCII line for the person: the header ``X-Ornb-Note``.
+    `source` ("local", "canned" or "recorded") is the header ``X-Ornb-Source``, and `note`, one
+    ASCII line for the person, ``X-Ornb-Note``.
     """
 
     source: str
@@ -100,7 +80,7 @@ class Finish:
     cached_tokens: int = 0
 
     def usage(self) -> Json:
-        """Give the `usage` object: real counts, and a cost of 0, for nothing is billed."""
+        """Return the `usage` object: real counts, and a cost of 0, for nothing is billed."""
         return {
             "prompt_tokens": self.prompt_tokens,
             "completion_tokens": self.completion_tokens,
@@ -156,7 +136,7 @@ class Completion:
         self.logprobs += (delta.logprobs or {}).get("content") or []
 
     def chunk(self, delta: Delta, *, reason: str | None = None, usage: Json | None = None) -> Json:
-        """Give one event of a streamed answer."""
+        """Return one event of a streamed answer."""
         said: Json = {"role": "assistant", "content": delta.content}
         if delta.reasoning:
             said["reasoning"] = delta.reasoning
@@ -180,7 +160,7 @@ class Completion:
             self.clock.setdefault("first_token_s", now)
 
     def error_chunk(self, fault: Fault) -> Json:
-        """Give the event that ends a stream which had begun and then failed."""
+        """Return the event that ends a stream which had begun and then failed."""
         choice = {
             "index": 0,
             "delta": {"role": "assistant", "content": ""},
@@ -191,17 +171,17 @@ class Completion:
         return {**self._head("chat.completion.chunk", choice), "error": fault.error()}
 
     def plain(self, finish: Finish) -> Json:
-        """Give the whole answer of a request that does not stream."""
+        """Return the whole answer of a request that does not stream."""
         choice = self._plain_choice(finish.reason)
         return {**self._head("chat.completion", choice), "usage": finish.usage()}
 
     def plain_error(self, fault: Fault) -> Json:
-        """Give the answer of a request that failed after generation had begun (HTTP 200)."""
+        """Return the answer of a request that failed after generation had begun (HTTP 200)."""
         choice = {**self._plain_choice("error"), "error": fault.error()}
         return self._head("chat.completion", choice)
 
     def generation(self, finish: Finish | None, *, streamed: bool) -> Json:
-        """Give the record that ``GET /generation`` serves; `finish` is None when cut short."""
+        """Return the record that ``GET /generation`` serves; `finish` is None when cut short."""
         created = datetime.datetime.fromtimestamp(self.created, datetime.UTC)
         prompt = finish.prompt_tokens if finish else None
         completion = finish.completion_tokens if finish else self.pieces

@@ -35,18 +35,9 @@ Record = dict[str, Any]
 
 @dataclass(frozen=True)
 class Snapshot:
-    """One day's catalogue.
+    """One day's catalogue: the `data` of the API's answers, endpoints by model id.
 
-    Attributes
-    ----------
-    date : str
-        Day of the models list, ``YYYY-MM-DD`` (UTC).
-    models : list of dict
-        The `data` of ``GET /models``, in the order it was sent.
-    endpoints : dict of str to dict
-        Model id to the `data` of its endpoints listing.
-    providers : list of dict
-        The `data` of ``GET /providers``.
+    `date` is the day of the models list, ``YYYY-MM-DD`` (UTC).
     """
 
     date: str
@@ -56,28 +47,7 @@ class Snapshot:
 
 
 def load(path: Path | None = None) -> Snapshot:
-    """Read a snapshot.
-
-    Parameters
-    ----------
-    path : pathlib.Path, optional
-        A file made by ``python -m ornb.offline.snapshot``; by default the bundled one.
-
-    Returns
-    -------
-    Snapshot
-        About 420 models in the bundled file.
-
-    Raises
-    ------
-    OfflineError
-        The file is missing, damaged or of another format.
-
-    Examples
-    --------
-    >>> load().date
-    '2026-08-22'
-    """
+    """Read a snapshot file, by default the bundled one."""
     path = BUNDLED if path is None else path
     try:
         stored = json.loads(gzip.decompress(path.read_bytes()))

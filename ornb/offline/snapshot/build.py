@@ -34,29 +34,7 @@ PAUSE_S = 0.05
 
 
 def distil(models: Any, endpoints: dict[str, Any], providers: Any, *, date: str) -> Snapshot:
-    """Keep the facts of the three kinds of answers.
-
-    Parameters
-    ----------
-    models, providers : dict or list
-        Whole answers, or the list inside.
-    endpoints : dict of str to dict
-        Model id to whole endpoints answer, or to its `data`. Those of models that are not in
-        `models` are left out.
-    date : str
-        ``YYYY-MM-DD``, the day of `models` (UTC).
-
-    Returns
-    -------
-    Snapshot
-        With every description emptied; the arguments are not changed.
-
-    Examples
-    --------
-    >>> day = distil([{"id": "lab/a", "description": "prose"}], {}, [], date="2026-01-02")
-    >>> day.models
-    [{'id': 'lab/a', 'description': ''}]
-    """
+    """Keep the facts of the three kinds of answers, with every description emptied."""
     kept = [_without_prose(model) for model in _data(models)]
     ids = [model["id"] for model in kept]
     listings = {
@@ -68,20 +46,7 @@ def distil(models: Any, endpoints: dict[str, Any], providers: Any, *, date: str)
 
 
 def write(snapshot: Snapshot, path: Path) -> int:
-    """Write a snapshot file.
-
-    Parameters
-    ----------
-    snapshot : Snapshot
-        What to write.
-    path : pathlib.Path
-        Where to; replaced in one step, so that a reader never sees half a file.
-
-    Returns
-    -------
-    int
-        Size of the file in bytes.
-    """
+    """Write a snapshot file in one step, so that a reader never sees half; returns its bytes."""
     stored = {
         "format": FORMAT,
         "date": snapshot.date,
@@ -99,25 +64,7 @@ def write(snapshot: Snapshot, path: Path) -> int:
 
 
 def fetch(base_url: str = PUBLIC_API, *, token: str | None = None) -> Snapshot:
-    """Ask a live API for everything a snapshot holds: one call a model, and two more.
-
-    Parameters
-    ----------
-    base_url : str
-        Where the API lives, ending in ``/api/v1``.
-    token : str, optional
-        Bearer token, where the server wants one; the public catalogue does not.
-
-    Returns
-    -------
-    Snapshot
-        Dated today (UTC).
-
-    Raises
-    ------
-    OfflineError
-        A call failed; the message has its address.
-    """
+    """Ask a live API for everything a snapshot holds: one call a model, and two more."""
     import requests  # only this maintainer's tool needs it here
 
     web = requests.Session()
@@ -145,18 +92,7 @@ def fetch(base_url: str = PUBLIC_API, *, token: str | None = None) -> Snapshot:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run ``python -m ornb.offline.snapshot``.
-
-    Parameters
-    ----------
-    argv : list of str, optional
-        Arguments; by default those of the command line.
-
-    Returns
-    -------
-    int
-        0, or 1 with one message on stderr.
-    """
+    """Run ``python -m ornb.offline.snapshot``."""
     parser = argparse.ArgumentParser(
         prog="python -m ornb.offline.snapshot",
         description="Make the catalogue snapshot that ornb carries.",

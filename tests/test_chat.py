@@ -134,6 +134,29 @@ def test_the_whole_conversation_and_the_parameters_are_sent(server: Any) -> None
     assert (body["model"], body["temperature"], body["max_tokens"]) == ("acme/orbit", 0, 5)
 
 
+def test_what_is_sent_is_the_path_whatever_was_done_to_it(server: Any) -> None:
+    wire = server(answer("A"), answer("B"), [STREAM, FINISH], answer("C"), answer("D"), answer("E"))
+    chat = Heard("acme/orbit", client=Client(None, wire.url), system="Be brief.")
+    chat.ask("a")
+    chat.ask("b")
+    chat.ask("nothing comes of this")
+    chat.ask("c")
+    chat.system = "Be long."
+    chat.edit(chat.conversation.path[2], "d \u00e9 \U0001f600")
+    chat.conversation.go_to(chat.conversation.path[1])
+    chat.ask("e")
+    begin = ["Be brief.", "a", "A"]
+    assert [told(wire, number) for number in range(6)] == [
+        begin[:2],
+        [*begin, "b"],
+        [*begin, "b", "B", "nothing comes of this"],
+        [*begin, "b", "B", "c"],
+        ["Be long.", "a", "A", "d \u00e9 \U0001f600"],
+        ["Be long.", "a", "A", "e"],
+    ]
+    assert [*told(wire, 5), "E"] == [each["content"] for each in chat.conversation.messages()]
+
+
 def test_fallbacks_and_routing_are_sent_and_who_served_is_kept(server: Any) -> None:
     wire = server(answer("A"))
     routing = {"models": ["acme/comet"], "provider": {"order": ["NorthCloud"]}}

@@ -10,6 +10,7 @@ from types import EllipsisType
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigError
+from ..wire.body import Written
 from ..wire.reply import Reply
 from .transcript import (
     FORMAT,
@@ -57,7 +58,10 @@ class Conversation:
             raise ConfigError(f"system is {system!r}; give a text, or None.")
         self.system = system
         self._turns: dict[str, Turn] = {}
+        self._siblings: dict[tuple[str | None, str], list[Turn]] = {}
         self._head: str | None = None
+        self._path: list[Turn] | None = []
+        self._answered: tuple[str | None, list[Turn], Written] = system, [], Written()
         self._unknown: dict[str, Any] = {}
         self._listeners: list[Callable[[], object]] = []
         self._lock = threading.RLock()
@@ -87,11 +91,13 @@ class Conversation:
     def path(self) -> list[Turn]:
         """The active path, oldest turn first."""
         with self._lock:
-            path, at = [], self._head
-            while at is not None:
-                path.append(self._turns[at])
-                at = path[-1].parent_id
-        return path[::-1]
+            if self._path is None:
+                path, at = [], self._head
+                while at is not None:
+                    path.append(self._turns[at])
+                    at = path[-1].parent_id
+                self._path = path[::-1]
+            return list(self._path)
 
     def go_to(self, turn: Turn | str | None) -> None:
         """Make a turn the end of the active path: what is added next follows it.
@@ -116,6 +122,7 @@ class Conversation:
         """
         with self._lock:
             self._head = None if turn is None else self._find(turn).id
+            self._path = None
         self._changed()
 
     def branches(self, turn: Turn | str) -> list[Turn]:
@@ -146,11 +153,7 @@ class Conversation:
         """
         with self._lock:
             here = self._find(turn)
-            return [
-                other
-                for other in self._turns.values()
-                if (other.parent_id, other.role) == (here.parent_id, here.role)
-            ]
+            return list(self._siblings[here.parent_id, here.role])
 
     def tip(self, turn: Turn | str) -> Turn:
         """Give the end of the newest branch that goes through a turn.
@@ -299,10 +302,18 @@ class Conversation:
             if parent_id is not None:
                 self._find(parent_id)
             turn = Turn(self._new_id(), parent_id, role, content, reply, steps=tuple(steps))
-            self._turns[turn.id] = turn
+            self._put(turn)
+            if self._path is not None and parent_id == self._head:
+                self._path.append(turn)
+            else:
+                self._path = None
             self._head = turn.id
         self._changed()
         return turn
+
+    def _put(self, turn: Turn) -> None:
+        self._turns[turn.id] = turn
+        self._siblings.setdefault((turn.parent_id, turn.role), []).append(turn)
 
     def _new_id(self) -> str:
         number = len(self._turns) + 1
@@ -328,17 +339,27 @@ class Conversation:
         >>> talk.messages()
         [{'role': 'user', 'content': 'Hello'}]
         """
-        messages: list[dict[str, Any]] = []
-        for turn in self.path:
-            messages.extend(map(dict, turn.steps))
-            content = _after_steps(turn) if turn.role == "assistant" else turn.content
-            if content:
-                messages.append({"role": turn.role, "content": content, **_parsed_files(turn)})
-            elif messages and messages[-1]["role"] == "user":
-                messages.pop()
-        if self.system:
-            messages.insert(0, {"role": "system", "content": self.system})
-        return messages
+        with self._lock:
+            return _first(self.system) + _sent(self.path)
+
+    def _written(self) -> list[dict[str, Any]]:
+        """Give `messages` to be sent, not to be changed; only what is new is written as JSON."""
+        with self._lock:
+            path, (system, turns, told) = self.path, self._answered
+            end = len(path)
+            while end and path[end - 1].role == "user":
+                end -= 1
+            begin = len(turns)
+            new = path[begin:end]
+            goes_on = turns and turns == path[:begin] and system == self.system
+            if not goes_on or (new and new[0].role != "user"):
+                new, told = path[:end], Written().with_more(_first(self.system))
+            try:
+                told = told.with_more(_sent(new))
+                self._answered = self.system, path[:end], told
+                return told.with_more(_sent(path[end:]))
+            except (TypeError, ValueError, RecursionError):
+                return self.messages()  # whoever sends them says what it is that JSON cannot hold
 
     def light(self) -> Conversation:
         """Give a copy for where size counts, such as a notebook: what is huge is cut or named.
@@ -360,8 +381,9 @@ class Conversation:
         """
         copy = Conversation(self.system)
         with self._lock:
-            copy._turns = {key: light(turn) for key, turn in self._turns.items()}
-            copy._head, copy._unknown = self._head, dict(self._unknown)
+            for turn in self._turns.values():
+                copy._put(light(turn))
+            copy._head, copy._path, copy._unknown = self._head, None, dict(self._unknown)
         return copy
 
     @property
@@ -438,13 +460,14 @@ class Conversation:
         talk._unknown = {key: value for key, value in data.items() if key not in known}
         for position, item in enumerate(data["turns"], 1):
             turn = turn_from_json(item, f"turn number {position}")
-            if turn.id in talk._turns or turn.parent_id not in (None, *talk._turns):
+            orphan = turn.parent_id is not None and turn.parent_id not in talk._turns
+            if turn.id in talk._turns or orphan:
                 raise ConfigError(
                     f"The transcript is damaged: turn number {position} has the id "
                     f"{turn.id!r:.40} and the parent {turn.parent_id!r:.40}; ids are unique and "
                     "parents come first."
                 )
-            talk._turns[turn.id] = turn
+            talk._put(turn)
         talk.go_to(Reader(data, "its head").text("head"))
         return talk
 
@@ -506,6 +529,23 @@ class Conversation:
         'Be brief.'
         """
         return cls.from_json(kept_in(Path(path), MIME_TRANSCRIPT, which))
+
+
+def _first(system: str | None) -> list[dict[str, Any]]:
+    return [{"role": "system", "content": system}] if system else []
+
+
+def _sent(turns: Sequence[Turn]) -> list[dict[str, Any]]:
+    """The messages of some turns in a row."""
+    messages: list[dict[str, Any]] = []
+    for turn in turns:
+        messages.extend(map(dict, turn.steps))
+        content = _after_steps(turn) if turn.role == "assistant" else turn.content
+        if content:
+            messages.append({"role": turn.role, "content": content, **_parsed_files(turn)})
+        elif messages and messages[-1]["role"] == "user":
+            messages.pop()
+    return messages
 
 
 def _after_steps(turn: Turn) -> str:

@@ -262,7 +262,7 @@ class ChatCalls(ChatPage):
             )
             with self._own_change():
                 call.question, after, turns = put()
-            messages = self._conversation.messages()
+            messages = self._conversation._written()
             long = self._kept_wait > KEPT_EVERY_S
             self._kept_due = monotonic() + self._kept_wait * long  # a short one is kept at once
             self._call = call

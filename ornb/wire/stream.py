@@ -22,7 +22,15 @@ from ..errors import (
     UnexpectedAnswer,
 )
 from .assembly import Assembly
-from .body import ASKED, Messages, asked_headers, check_fields, encoded, messages_from
+from .body import (
+    ASKED,
+    Messages,
+    Written,
+    asked_headers,
+    check_fields,
+    encoded,
+    messages_from,
+)
 from .reply import ONE_PIECE, Event, Reply, ResponseCache, Timing, Usage
 from .service import BLOCK, Service, is_openrouter, unsay
 from .sse import BOM, Decoder
@@ -448,7 +456,9 @@ class Stream:
         return pause if pause <= LONGEST_WAIT_S else None
 
     def _request(self) -> dict[str, Any]:
-        messages = messages_from(self._messages)
+        messages = self._messages
+        if not isinstance(messages, Written):
+            messages = messages_from(messages)
         verb = "Client.stream" if self._streamed else "Client.chat"
         check_fields({"label": self._label, **self._asks, **self._params}, verb)
         body = {"messages": messages, **self._params}

@@ -54,36 +54,16 @@ Line = list[Any]
 
 
 def distil(answer: Any) -> Catalogue:
-    """Keep the dated facts of a catalogue.
+    """Keep the dated facts of a ``GET /models`` answer, by id; one that is not listed is left out.
 
-    Parameters
-    ----------
-    answer : list of dict, or dict
-        What ``GET /models`` answered, or the list in it.
-
-    Returns
-    -------
-    dict of str to dict
-        By id, in their order: ``name``, ``prompt`` and ``completion`` (USD per token, decimal
-        text), ``context`` (tokens), ``created`` (Unix seconds), ``input`` and ``output``
-        (modalities), ``family``, ``slug`` (the permanent name), ``alias`` (the id that an alias
-        stands for). A fact that is not listed is left out.
-
-    Raises
-    ------
-    CatalogError
-        It is no list of models.
-
-    Examples
-    --------
-    >>> distil([{"id": "lab/a", "pricing": {"prompt": "0.0000010", "completion": "0"}}])
-    {'lab/a': {'prompt': '0.000001', 'completion': '0'}}
+    ``prompt`` and ``completion`` are USD per token as decimal text, ``created`` Unix seconds;
+    ``slug`` is the permanent name, ``alias`` the id that an alias stands for.
     """
     return {str(listed["id"]): _facts(listed) for listed in _rows(answer)}
 
 
 def _rows(answer: Any) -> Iterable[dict[Any, Any]]:
-    """Let the models frame read the records: it survives whatever they hold."""
+    """Read the records by way of the models frame: it survives whatever they hold."""
     frame = to_frame(answer)
     frame["created"] = frame["created"].map(lambda at: int(at.timestamp()), na_action="ignore")
     return frame.astype(object).where(frame.notna(), None).reset_index().to_dict("records")
@@ -120,25 +100,7 @@ def _plain(price: Decimal) -> str:
 
 
 def record(model_id: str, facts: Mapping[str, Any]) -> dict[str, Any]:
-    """Lay facts out as the API does, for everything that reads model records.
-
-    Parameters
-    ----------
-    model_id : str
-        Id.
-    facts : mapping
-        As `distil` gives them.
-
-    Returns
-    -------
-    dict
-        A model record; keys that are not known are left out.
-
-    Examples
-    --------
-    >>> record("lab/a", {"prompt": "0.000001", "context": 8192})
-    {'id': 'lab/a', 'context_length': 8192, 'pricing': {'prompt': '0.000001'}}
-    """
+    """Lay facts out as the API does, for everything that reads model records."""
     plain = {"name": "name", "context": "context_length", "created": "created"}
     architecture = {"input": "input_modalities", "output": "output_modalities"}
     nested = {
@@ -161,23 +123,7 @@ def _renamed(facts: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, An
 
 
 def differences(before: Catalogue, after: Catalogue) -> list[Line]:
-    """Tell what turns one catalogue into another.
-
-    Parameters
-    ----------
-    before, after : dict of str to dict
-        Facts by id.
-
-    Returns
-    -------
-    list of list
-        One line a model that differs, in the order of the ids.
-
-    Examples
-    --------
-    >>> differences({"a": {"prompt": "1"}, "b": {}}, {"a": {"prompt": "2"}})
-    [['~', 'a', {'prompt': '2'}], ['-', 'b']]
-    """
+    """Return what turns one catalogue into another, one line a model, in the order of the ids."""
     lines: list[Line] = []
     for model_id in sorted(before.keys() | after.keys()):
         if model_id not in after:
@@ -195,30 +141,7 @@ def _changed(before: Facts, after: Facts) -> Facts:
 
 
 def apply(before: Catalogue, lines: Iterable[Line]) -> Catalogue:
-    """Turn one catalogue into the next.
-
-    Parameters
-    ----------
-    before : dict of str to dict
-        Facts by id; left as they are.
-    lines : iterable of list
-        As `differences` gives them.
-
-    Returns
-    -------
-    dict of str to dict
-        The next catalogue.
-
-    Raises
-    ------
-    CatalogError
-        A line does not fit what stands before it.
-
-    Examples
-    --------
-    >>> apply({"a": {"prompt": "1"}, "b": {}}, [["~", "a", {"prompt": "2"}], ["-", "b"]])
-    {'a': {'prompt': '2'}}
-    """
+    """Turn one catalogue into the next; a line that does not fit it is an error."""
     after = dict(before)
     for line in lines:
         kind, model_id, changed = (*line, None)[:3]
@@ -236,28 +159,7 @@ def apply(before: Catalogue, lines: Iterable[Line]) -> Catalogue:
 
 
 def read(path: Path | None = None) -> dict[str, Catalogue]:
-    """Read a journal.
-
-    Parameters
-    ----------
-    path : pathlib.Path, optional
-        By default the bundled one, which is read once.
-
-    Returns
-    -------
-    dict of str to dict
-        Day (``YYYY-MM-DD``, UTC) to catalogue, oldest first.
-
-    Raises
-    ------
-    CatalogError
-        The file is missing or damaged; the message names the line.
-
-    Examples
-    --------
-    >>> len(read()["2025-04-09"])
-    292
-    """
+    """Read a journal, by default the bundled one: days (UTC), oldest first, to catalogues."""
     return _bundled() if path is None else _read(path)
 
 
@@ -299,20 +201,7 @@ def _damaged(path: Path, why: str) -> str:
 
 
 def write(days: Mapping[str, Catalogue], path: Path) -> int:
-    """Write a journal; the same days give the same bytes.
-
-    Parameters
-    ----------
-    days : mapping of str to dict
-        Day (``YYYY-MM-DD``) to catalogue, in any order.
-    path : pathlib.Path
-        Where to; replaced in one step, so that a reader never sees half a file.
-
-    Returns
-    -------
-    int
-        Size of the file in bytes.
-    """
+    """Write a journal in one step, and return its bytes; the same days give the same bytes."""
     lines: list[Line] = [[_TITLE, FORMAT]]
     before: Catalogue = {}
     for day in sorted(days):

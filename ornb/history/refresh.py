@@ -40,18 +40,7 @@ _DAY = re.compile(r"(?<!\d)\d{4}-\d{2}-\d{2}(?!\d)")
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run ``python -m ornb.history``.
-
-    Parameters
-    ----------
-    argv : list of str, optional
-        Arguments; by default those of the command line.
-
-    Returns
-    -------
-    int
-        0, or 1 with one message on stderr; nothing is written then.
-    """
+    """Run ``python -m ornb.history``; where it fails nothing is written."""
     options = _parser().parse_args(argv)
     try:
         known = {} if options.new else journal.read(options.journal)
@@ -95,31 +84,7 @@ def _parser() -> argparse.ArgumentParser:
 def add(
     known: dict[str, journal.Catalogue], answers: dict[str, Any]
 ) -> dict[str, journal.Catalogue]:
-    """Add observations to a history.
-
-    Parameters
-    ----------
-    known : dict of str to dict
-        Day to catalogue, as `ornb.history.journal.read` gives it; not changed.
-    answers : dict of str to list or dict
-        Day (``YYYY-MM-DD``, UTC) to what ``GET /models`` answered. A day that is known is replaced.
-
-    Returns
-    -------
-    dict of str to dict
-        Day to catalogue, oldest first.
-
-    Raises
-    ------
-    CatalogError
-        An answer lists no models.
-
-    Examples
-    --------
-    >>> days = add({}, {"2026-01-02": [{"id": "lab/a", "context_length": 8192}]})
-    >>> days["2026-01-02"]
-    {'lab/a': {'context': 8192}}
-    """
+    """Add the ``GET /models`` answers of some days (UTC) to a history; a known day is replaced."""
     days = dict(known)
     for day, answer in answers.items():
         days[day] = journal.distil(answer)
@@ -129,23 +94,7 @@ def add(
 
 
 def from_folder(folder: Path) -> dict[str, Any]:
-    """Read the saved answers of a folder.
-
-    Parameters
-    ----------
-    folder : pathlib.Path
-        With files such as ``catalog-2025-04-09.json`` or ``.json.gz``.
-
-    Returns
-    -------
-    dict of str to list or dict
-        Day to answer, oldest first.
-
-    Raises
-    ------
-    CatalogError
-        There is none, one is not JSON, or two are of one day.
-    """
+    """Read the saved answers of a folder by day, such as ``catalog-2025-04-09.json.gz``."""
     found: dict[str, Any] = {}
     for day, path in _dated(folder):
         if day in found:
@@ -188,29 +137,7 @@ def _from_api(
 
 
 def renew_snapshot(client: Client, models: list[dict[str, Any]], day: str, path: Path) -> int:
-    """Make the offline snapshot from a live API.
-
-    Parameters
-    ----------
-    client : Client
-        Whom to ask for providers and, model by model, for endpoints.
-    models : list of dict
-        What it listed.
-    day : str
-        When, ``YYYY-MM-DD`` (UTC).
-    path : pathlib.Path
-        The snapshot file; replaced only once everything was answered.
-
-    Returns
-    -------
-    int
-        Size of the file in bytes.
-
-    Raises
-    ------
-    OrnbError
-        The service cannot be reached, or refuses.
-    """
+    """Make the offline snapshot from a live API, and replace it once everything was answered."""
     providers = client.providers()
     endpoints: dict[str, Any] = {}
     for model in models:

@@ -100,31 +100,9 @@ def catalog_at(date: Any, **filters: Any) -> pd.DataFrame:
 
 
 def observations(live: bool | pd.DataFrame = True) -> tuple[list[Observation], list[str]]:
-    """Give every look at the catalogue, oldest first, today's among them.
+    """Return every look at the catalogue, oldest first, and words should today's be missing.
 
-    Parameters
-    ----------
-    live : bool or pandas.DataFrame
-        True takes `ornb.models` as the newest; False only what was recorded; a models frame, whole,
-        is taken for today's.
-
-    Returns
-    -------
-    tuple of (list of Observation, list of str)
-        And words for people, should today's catalogue be missing.
-
-    Raises
-    ------
-    ConfigError
-        `live` is neither.
-    CatalogError
-        The history's file is damaged.
-
-    Examples
-    --------
-    >>> looks, notes = observations()
-    >>> looks[-1].source, notes
-    ('snapshot', [])
+    `live` is True for today's `ornb.models`, False for none, or a whole models frame in its place.
     """
     recorded = {
         (at := pd.Timestamp(day, tz="UTC")): Observation(at, "recorded", _recorded(day))
@@ -216,30 +194,7 @@ def _taken(date: Any, day: str) -> list[str]:
 
 
 def moment(value: Any, *, end_of_day: bool = False) -> pd.Timestamp:
-    """Read a date or time as UTC.
-
-    Parameters
-    ----------
-    value : str, datetime.date or datetime.datetime
-        Without a time zone it is UTC.
-    end_of_day : bool
-        A plain day means its last microsecond, not its first.
-
-    Returns
-    -------
-    pandas.Timestamp
-        With time zone UTC.
-
-    Raises
-    ------
-    ConfigError
-        It is no date.
-
-    Examples
-    --------
-    >>> moment("2025-06-11").isoformat()
-    '2025-06-11T00:00:00+00:00'
-    """
+    """Read a date or time as UTC; `end_of_day` takes a plain day for its last microsecond."""
     try:
         if isinstance(value, bool | int | float):
             raise TypeError("a number is no date")  # noqa: TRY301 - pandas would take it for ns
@@ -256,31 +211,9 @@ def moment(value: Any, *, end_of_day: bool = False) -> pd.Timestamp:
 
 
 def ids_of(ids: Any, looks: Sequence[Observation]) -> tuple[list[str], dict[str, str]]:
-    """Turn what a person asks about into ids, and tell those that were never listed.
+    """Turn what a person asks about into ids, and find those that were never listed.
 
-    Parameters
-    ----------
-    ids : str, iterable of str, ModelPicker or None
-        None is every model.
-    looks : sequence of Observation
-        Where to look.
-
-    Returns
-    -------
-    list of str
-        Each once, in the order asked; by name for None.
-    dict of str to str
-        Of them those that were never listed, and a sentence that proposes the nearest.
-
-    Raises
-    ------
-    ConfigError
-        The only one was never listed. Of several, the others can be shown.
-
-    Examples
-    --------
-    >>> ids_of("openai/gpt-4o", observations()[0])
-    (['openai/gpt-4o'], {})
+    Those have a sentence that proposes the nearest. Only where none was listed is it an error.
     """
     known = set().union(*(look.models.index for look in looks))
     if ids is None:

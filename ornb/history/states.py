@@ -34,23 +34,7 @@ GONE = State()
 
 
 def states(models: pd.DataFrame) -> dict[str, State]:
-    """Give the state of each model of a frame.
-
-    Parameters
-    ----------
-    models : pandas.DataFrame
-        With ids in its index and two prices at least.
-
-    Returns
-    -------
-    dict of str to State
-        By id. Without `is_free`, two prices of 0 are free.
-
-    Examples
-    --------
-    >>> states(ornb.models())["openai/gpt-4o-mini"].prompt
-    0.15
-    """
+    """Return the state of each model of a frame; without `is_free`, two prices of 0 are free."""
     prompt = _values(models, "prompt_usd_per_million")
     completion = _values(models, "completion_usd_per_million")
     free = [p == 0 and c == 0 for p, c in zip(prompt, completion, strict=True)]
@@ -65,46 +49,14 @@ def _values(models: pd.DataFrame, name: str) -> list[Any]:
 
 
 def plain(column: pd.Series[Any]) -> list[Any]:
-    """Give a column as plain Python values, None where there is none.
-
-    Parameters
-    ----------
-    column : pandas.Series
-        Of any dtype.
-
-    Returns
-    -------
-    list
-        As long as the column.
-
-    Examples
-    --------
-    >>> plain(pd.Series([1.0, float("nan")]))
-    [1.0, None]
-    """
+    """Return a column as plain Python values, None where there is none."""
     return [
         None if missing else v for v, missing in zip(column.tolist(), column.isna(), strict=True)
     ]
 
 
 def price_ratio(before: State, after: State) -> float | None:
-    """Divide two prices, each blended three prompt tokens to one completion token.
-
-    Parameters
-    ----------
-    before, after : State
-        Of a model.
-
-    Returns
-    -------
-    float or None
-        After / before; None where one is unknown, or the former 0.
-
-    Examples
-    --------
-    >>> price_ratio(State(1.0, 5.0), State(0.5, 2.5))
-    0.5
-    """
+    """Divide the later by the earlier price, each blended 3 prompt tokens to 1 completion token."""
     prices = (before.prompt, before.completion, after.prompt, after.completion)
     if None in prices or not (before.prompt or before.completion):
         return None
@@ -128,25 +80,7 @@ _MAKERS: dict[str, Any] = {
 
 
 def typed(rows: Sequence[tuple[Any, ...]], columns: dict[str, Column]) -> pd.DataFrame:
-    """Make a frame of rows, each column with its dtype.
-
-    Parameters
-    ----------
-    rows : sequence of tuple
-        One value for each of `columns`; None is missing.
-    columns : dict of str to Column
-        Names and dtypes.
-
-    Returns
-    -------
-    pandas.DataFrame
-        The same dtypes also without a row.
-
-    Examples
-    --------
-    >>> typed([], {"id": Column("str", "the model")}).shape
-    (0, 1)
-    """
+    """Make a frame of rows, each column with its dtype, also without a row."""
     listed = zip(*rows, strict=True) if rows else [()] * len(columns)
     made = {
         name: _column(list(values), column.dtype)

@@ -21,6 +21,7 @@ import ornb
 from ornb import plots
 from ornb.errors import ConfigError
 from ornb.plots import style, words
+from ornb.plots.answer import visible
 from ornb.plots.catalogue import front
 from tests.figures import ALL, CALLS, TOLD, history, models
 
@@ -648,3 +649,11 @@ def test_code_of_the_gallery_runs() -> None:
         exec(compile(block, "docs/plots.md", "exec"), names)
     for name in plots.__all__:
         assert f"`{name}" in page or f"plots.{name}" in page, f"docs/plots.md does not name {name}"
+
+
+def test_white_space_of_a_token_is_to_be_seen() -> None:
+    assert visible(" cat\n") == "·cat↵"
+
+
+def test_a_long_name_keeps_both_its_ends() -> None:
+    assert words.cut("deepseek-v4-pro-preview", 15) == "deepsee…preview"

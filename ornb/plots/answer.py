@@ -143,22 +143,7 @@ def _others(entry: dict[str, Any]) -> list[tuple[str, float]]:
 
 
 def visible(token: str) -> str:
-    r"""A token with its white space to be seen.
-
-    Parameters
-    ----------
-    token : str
-        As the service gives it.
-
-    Returns
-    -------
-    str
-
-    Examples
-    --------
-    >>> visible(" cat\n")
-    '·cat↵'
-    """
+    """A token with its white space to be seen: ``·cat↵``."""
     return token.replace(" ", "·").replace("\n", "↵").replace("\t", "→") or "(empty)"
 
 

@@ -47,28 +47,9 @@ def sheet(
     below: int = 54,
     legend_rows: int = 1,
 ) -> go.Figure:
-    """Empty figure with title, subtitle and caption in their places.
+    """Empty figure with title, subtitle and caption in their places; sizes are in pixels.
 
-    Parameters
-    ----------
-    title, subtitle : str
-        The question; how to read it.
-    caption : str
-        As `Rows.caption` gives it; it is made plain and wrapped here.
-    theme : str, optional
-        See `style.use_theme`.
-    height : int
-        Pixels.
-    left, right : int
-        Margins in pixels.
-    below : int
-        Pixels that the ticks and the title of the x axis need.
-    legend_rows : int
-        Rows that the legend needs above the plot; 0 for no legend.
-
-    Returns
-    -------
-    plotly.graph_objects.Figure
+    `legend_rows` is what the legend needs above the plot; 0 for no legend.
     """
     import plotly.graph_objects as go  # type: ignore[import-untyped, unused-ignore]
 
@@ -135,20 +116,7 @@ def _corner(left: int) -> dict[str, Any]:
 
 
 def say_empty(figure: go.Figure, rows: Rows) -> go.Figure:
-    """Say in the middle of a figure why it is empty.
-
-    Parameters
-    ----------
-    figure : plotly.graph_objects.Figure
-        A figure without marks.
-    rows : Rows
-        Whose frame has no rows left.
-
-    Returns
-    -------
-    plotly.graph_objects.Figure
-        The same figure.
-    """
+    """Write in the middle of a figure why it is empty."""
     left_out = f"Left out: {', '.join(rows.aside)}." if rows.aside else f"There are no {rows.noun}."
     text = words.plain(f"Nothing to draw. {left_out}")
     figure.update_xaxes(showticklabels=False, ticks="", showgrid=False, minor={"ticks": ""})
@@ -173,21 +141,7 @@ def named(
 ) -> dict[str, Any]:
     """What every trace is given so that its marks say who they are.
 
-    Parameters
-    ----------
-    texts : iterable
-        Name of each mark.
-    x, y : str
-        Columns that the positions are, for `table`.
-    hover : mapping of str to sequence
-        Line of the hover text to its values, as they are to be read.
-    head : str
-        Further text under the name.
-
-    Returns
-    -------
-    dict
-        ``text``, ``customdata``, ``hovertemplate`` and ``meta`` of a trace.
+    `x` and `y` are the columns of the positions, for `table`; `head` is text under the name.
     """
     columns = {name: [words.plain(value) for value in values] for name, values in hover.items()}
     lines = [f"{words.plain(name)}: %{{customdata[{n}]}}" for n, name in enumerate(columns)]
@@ -204,23 +158,9 @@ def named(
 
 
 def log_axis(values: Any, title: str, *, prefix: str = "", free: bool = False) -> dict[str, Any]:
-    """Logarithmic axis with a plain number at each decade.
+    """Logarithmic axis with a plain number at each decade; missing values and 0 are ignored.
 
-    Parameters
-    ----------
-    values : array_like of float
-        What will stand on it; missing and 0 are ignored.
-    title : str
-        With the unit.
-    prefix : str
-        Before each number: ``"$"`` for money.
-    free : bool
-        Leave room for a place below the numbers, named "free"; see `free_place`.
-
-    Returns
-    -------
-    dict
-        For ``figure.update_xaxes(**...)``.
+    `free` leaves room for a place below the numbers, see `free_place`.
     """
     low, high = _bounds(values)
     first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
@@ -251,17 +191,7 @@ def log_axis(values: Any, title: str, *, prefix: str = "", free: bool = False) -
 
 
 def free_place(values: Any) -> float:
-    """Where on a logarithmic axis that which costs nothing stands: apart, below the cheapest.
-
-    Parameters
-    ----------
-    values : array_like of float
-        As for `log_axis`.
-
-    Returns
-    -------
-    float
-    """
+    """Where on a logarithmic axis that which costs nothing stands: apart, below the cheapest."""
     low, _ = _bounds(values)
     return float(low * 10**-0.45)
 
@@ -272,39 +202,14 @@ def _bounds(values: Any) -> tuple[float, float]:
 
 
 def padded(values: Any, share: float = 0.08) -> list[float]:
-    """Range of a linear axis, with room for names at both ends.
-
-    Parameters
-    ----------
-    values : array_like of float
-        What will stand on it.
-    share : float
-        Room at each end, as a share of the whole.
-
-    Returns
-    -------
-    list of float
-    """
+    """Range of a linear axis, with room for names at both ends."""
     known = [v for v in words.numbers(values) if v is not None] or [0.0]
     room = share * (max(known) - min(known)) or 1.0
     return [min(known) - room, max(known) + room]
 
 
 def seconds_axis(values: Any, title: str) -> dict[str, Any]:
-    """Axis of times or rates: logarithmic where they span more than a factor of 30.
-
-    Parameters
-    ----------
-    values : array_like of float
-        What will stand on it.
-    title : str
-        With the unit.
-
-    Returns
-    -------
-    dict
-        For ``figure.update_xaxes(**...)``.
-    """
+    """Axis of times or rates: logarithmic where they span more than a factor of 30."""
     known = [v for v in words.numbers(values) if v is not None]
     if known and min(known) > 0 and max(known) / min(known) > 30:
         return log_axis(known, title)
@@ -313,16 +218,5 @@ def seconds_axis(values: Any, title: str) -> dict[str, Any]:
 
 
 def room_for(names: Iterable[str]) -> int:
-    """Left margin in which the names of rows have room.
-
-    Parameters
-    ----------
-    names : iterable of str
-        Tick labels at 12 px.
-
-    Returns
-    -------
-    int
-        Pixels.
-    """
+    """Left margin, in pixels, in which the names of rows have room."""
     return max(96, round(7.3 * max(map(len, names), default=0)) + 22)

@@ -188,23 +188,7 @@ def price_quality(
 def front(frame: pd.DataFrame, cost: str, score: str) -> list[Any]:
     """Pareto front: the rows that no other row beats by costing less or scoring more.
 
-    Parameters
-    ----------
-    frame : pandas.DataFrame
-        Without missing values in both columns.
-    cost, score : str
-        Columns; less is better in the first, more in the second.
-
-    Returns
-    -------
-    list
-        Index labels, cheapest first. Of rows that are alike in both the first counts.
-
-    Examples
-    --------
-    >>> frame = pd.DataFrame({"usd": [1.0, 2.0, 3.0], "points": [10, 9, 20]})
-    >>> front(frame, "usd", "points")
-    [0, 2]
+    Cheapest first. Of rows that are alike in both the first counts.
     """
     ordered = frame.sort_values([cost, score], ascending=[True, False], kind="stable")
     points = ordered[score].astype("float64")

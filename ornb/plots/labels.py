@@ -63,23 +63,10 @@ def place(
     marks: Iterable[tuple[float, float]] = (),
     far: bool = False,
 ) -> int:
-    """Write labels next to their marks; one without a free place is left out.
+    """Write labels, the important first, next to their marks, if there is a free place.
 
-    Parameters
-    ----------
-    figure : plotly.graph_objects.Figure
-        With both axes' ``range`` set, and their ``type`` where it is "log".
-    labels : iterable of Label
-        In the order of their importance.
-    marks : iterable of (float, float)
-        Further marks that labels should not cover.
-    far : bool
-        Where there is no room beside the mark, look further away, and draw a line to it.
-
-    Returns
-    -------
-    int
-        How many were written.
+    The figure has both axes' ``range`` set. `far` draws a line from further away. How many were
+    written is returned.
     """
     asked = list(labels)
     on_page = _Page(figure)
@@ -109,15 +96,7 @@ def place(
 
 
 def at_right(figure: go.Figure, ends: Iterable[Label]) -> None:
-    """Write the name of each line at its end, in the right margin, one below the other.
-
-    Parameters
-    ----------
-    figure : plotly.graph_objects.Figure
-        With the y axis's ``range`` set, and a margin wide enough.
-    ends : iterable of Label
-        The last mark of each line.
-    """
+    """Write the name of each line at its end, in the right margin, one below the other."""
     page = _Page(figure)
     ordered = sorted(ends, key=lambda label: -page.position("y", label.y))
     wanted = [page.down(label.y) for label in ordered]

@@ -34,31 +34,10 @@ OTHERS = "others"
 def model_rows(
     models: pd.DataFrame, needs: Iterable[str], *, highlight: Iterable[str] = ()
 ) -> tuple[Rows, list[str]]:
-    """Rows of models that a person can chat with, each once.
+    """Rows of models that a person can chat with, each once, and the ids of `highlight` in them.
 
     Aliases stand for models that are there anyway, and ``:batch`` rows are for another API at half
     the price: both are set aside, unless they are asked for by name.
-
-    Parameters
-    ----------
-    models : pandas.DataFrame
-        The models table.
-    needs : iterable of str
-        Columns that are needed.
-    highlight : iterable of str
-        Ids asked for by name; those that are not there are named in the caption.
-
-    Returns
-    -------
-    Rows
-        The rows.
-    list of str
-        The ids asked for that are there, each once.
-
-    Raises
-    ------
-    ConfigError
-        A column is missing.
     """
     rows = Rows.of(models, "models", ["id", *needs], unique="id")
     wanted = [highlight] if isinstance(highlight, str) else list(dict.fromkeys(highlight))
@@ -72,13 +51,7 @@ def model_rows(
 
 
 def without_price(rows: Rows) -> None:
-    """Set aside what has no price per token, by the reason.
-
-    Parameters
-    ----------
-    rows : Rows
-        Of models.
-    """
+    """Set aside what has no price per token, by the reason."""
     if "is_router" in rows.frame:
         missing = rows.frame[[PROMPT, COMPLETION]].isna().any(axis=1)
         rows.leave_out(
@@ -92,52 +65,20 @@ def without_price(rows: Rows) -> None:
 
 
 def blended_axis(figure: go.Figure, frame: pd.DataFrame) -> None:
-    """Give a figure a price axis, with a place for what is free.
-
-    Parameters
-    ----------
-    figure : plotly.graph_objects.Figure
-        The figure.
-    frame : pandas.DataFrame
-        With the blended price.
-    """
+    """Add a price axis, with a place for what is free."""
     has_free = bool((frame[BLENDED] == 0).any())
     title = f"price (USD per million tokens, {MIX})"
     figure.update_xaxes(**canvas.log_axis(frame[BLENDED], title, prefix="$", free=has_free))
 
 
 def free_aside(figure: go.Figure, values: Any) -> list[float | None]:
-    """Positions of prices: those of 0 at the place that the axis keeps for them.
-
-    Parameters
-    ----------
-    figure : plotly.graph_objects.Figure
-        With its x axis set.
-    values : array_like of float
-        Prices.
-
-    Returns
-    -------
-    list of float or None
-    """
+    """Positions of prices: those of 0 at the place that the axis keeps for them."""
     free = figure.layout.xaxis.tickvals[0] if figure.layout.xaxis.tickvals else 0.0
     return [free if value == 0 else value for value in words.numbers(values)]
 
 
 def dots(figure: go.Figure, frame: pd.DataFrame, x: str, y: str, wanted: list[str]) -> None:
-    """Draw a trace a maker; or the models asked for, over all others in grey.
-
-    Parameters
-    ----------
-    figure : plotly.graph_objects.Figure
-        With its axes set.
-    frame : pandas.DataFrame
-        Models.
-    x, y : str
-        Columns.
-    wanted : list of str
-        Ids asked for.
-    """
+    """Draw a trace a maker; or the models asked for, over all others in grey."""
     if wanted:
         _trace(figure, frame[~frame["id"].isin(wanted)], x, y, "other models")
         for model in wanted:
@@ -199,18 +140,7 @@ def name_some(
 ) -> None:
     """Write the names of some models beside their dots, as far as there is room.
 
-    Parameters
-    ----------
-    figure : plotly.graph_objects.Figure
-        With its axes set.
-    frame : pandas.DataFrame
-        Models.
-    x, y : str
-        Columns.
-    wanted : list of str
-        Ids asked for; they are named from afar where it is crowded.
-    notable : list of str
-        Ids to name where none is asked for, the most important first.
+    Those asked for are named from afar where it is crowded, else the notable ones beside the dots.
     """
     present = frame.set_index("id")
     rows = present.loc[[name for name in wanted or notable if name in present.index]]

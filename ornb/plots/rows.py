@@ -28,20 +28,7 @@ _MAKERS = {
 class Rows:
     """The rows of one figure, counted while some are set aside.
 
-    Attributes
-    ----------
-    frame : pandas.DataFrame
-        Rows still to be shown.
-    noun : str
-        What a row is, in the plural, such as ``"models"``.
-    source : str
-        Where they come from, in words.
-    total : int
-        Rows that were given.
-    aside : list of str
-        What was set aside, such as ``"5 without a price"``.
-    notes : list of str
-        Further sentences for the caption.
+    `aside` says what was set aside, such as ``"5 without a price"``.
     """
 
     frame: pd.DataFrame
@@ -53,27 +40,9 @@ class Rows:
 
     @classmethod
     def of(cls, frame: Any, noun: str, needs: Iterable[str], *, unique: str | None = None) -> Rows:
-        """Check a frame and count its rows.
+        """Check a frame and count its rows; an index with a name becomes a column.
 
-        Parameters
-        ----------
-        frame : pandas.DataFrame
-            The rows; an index with a name becomes a column.
-        noun : str
-            What a row is, in the plural.
-        needs : iterable of str
-            Columns the figure cannot do without.
-        unique : str, optional
-            Column whose repeats are set aside.
-
-        Returns
-        -------
-        Rows
-
-        Raises
-        ------
-        ConfigError
-            It is no DataFrame, or lacks a column.
+        Repeats in the column `unique` are set aside.
         """
         if not isinstance(frame, pd.DataFrame):
             raise ConfigError(f"a DataFrame of {noun} is needed, not {type(frame).__name__}")
@@ -92,20 +61,7 @@ class Rows:
         return rows
 
     def leave_out(self, mask: Any, why: str) -> pd.DataFrame:
-        """Set rows aside, and remember how many and why.
-
-        Parameters
-        ----------
-        mask : array_like of bool
-            True for rows that are not shown; missing counts as False.
-        why : str
-            The reason, after the number: ``"without a price"``.
-
-        Returns
-        -------
-        pandas.DataFrame
-            The rows that were set aside.
-        """
+        """Set rows aside, and remember how many and why: ``"without a price"``."""
         out = np.asarray(pd.array(mask, dtype="boolean").fillna(False), dtype=bool)
         gone = self.frame[out]
         if len(gone):
@@ -114,27 +70,14 @@ class Rows:
         return gone
 
     def note_unknown(self, ids: Iterable[str], known: Iterable[str]) -> None:
-        """Say which of the ids asked for are not there: models come and go.
-
-        Parameters
-        ----------
-        ids : iterable of str
-            Those asked for.
-        known : iterable of str
-            Those that are there.
-        """
+        """Note which of the ids asked for are not there: models come and go."""
         there = set(known)
         unknown = [str(name) for name in ids if name not in there]
         if unknown:
             self.notes.append(f"Not among the {self.noun} given: {', '.join(unknown)}.")
 
     def caption(self) -> str:
-        """Source, how many rows are shown, and what is missing.
-
-        Returns
-        -------
-        str
-        """
+        """Source, how many rows are shown, and what is missing."""
         shown = len(self.frame)
         if self.total == 0:
             said = f"No {self.noun} were given."
@@ -146,18 +89,7 @@ class Rows:
 
 
 def source_of(frame: pd.DataFrame) -> str:
-    """Where rows come from: by the frame's ``attrs``, or by its column ``source``.
-
-    Parameters
-    ----------
-    frame : pandas.DataFrame
-        Any of ornb's tables.
-
-    Returns
-    -------
-    str
-        Such as ``"snapshot of 2026-08-22"`` or ``"12 live, 3 canned"``.
-    """
+    """Where rows come from: by the frame's ``attrs``, or by its column ``source``."""
     kind, day = frame.attrs.get("source"), frame.attrs.get("snapshot")
     fetched = str(frame.attrs.get("fetched_at") or "")[:16].replace("T", " ")
     if kind == "snapshot" or (kind and day):

@@ -65,17 +65,7 @@ MAKERS: dict[str, int] = {
 
 
 class Theme(NamedTuple):
-    """Colours around the data.
-
-    Attributes
-    ----------
-    text, quiet : str
-        Title and axes; captions.
-    grid, line : str
-        Grid lines; lines of axes and marks of reference.
-    paper : str
-        Background.
-    """
+    """Colours around the data."""
 
     text: str
     quiet: str
@@ -128,17 +118,7 @@ def _theme_name(name: str | None) -> str:
 
 
 def theme_of(name: str | None) -> Theme:
-    """Colours of a theme.
-
-    Parameters
-    ----------
-    name : str or None
-        ``"auto"``, ``"light"``, ``"dark"``; None for what `use_theme` chose.
-
-    Returns
-    -------
-    Theme
-    """
+    """Colours of a theme; None is what `use_theme` chose."""
     return THEMES[_theme_name(name)]
 
 
@@ -227,23 +207,7 @@ _places: dict[str, int] = {}
 
 
 def maker_color(author: str | None) -> str:
-    """Colour of a maker's models where hundreds are shown.
-
-    Parameters
-    ----------
-    author : str or None
-        As in the models table, such as ``"openai"``.
-
-    Returns
-    -------
-    str
-        One of `PALETTE`, or `OTHER` for makers without a colour of their own.
-
-    Examples
-    --------
-    >>> maker_color("openai"), maker_color("a-newcomer")
-    ('#009E73', '#797979')
-    """
+    """Colour of a maker's models where hundreds are shown; `OTHER` for most makers."""
     place = MAKERS.get(author or "")
     return OTHER if place is None else PALETTE[place]
 
@@ -251,9 +215,8 @@ def maker_color(author: str | None) -> str:
 def _place(model: str) -> int:
     """Where a model stands: colour by the remainder of 8, symbol and dash by the quotient.
 
-    The first of a maker's models gets the maker's colour. Where that is taken, the next free one is
-    given: the models that are compared in one notebook have eight colours before any repeats, then
-    the same eight with another symbol.
+    The first of a maker's models gets the maker's colour, further ones the next that is free: eight
+    colours before any repeats, then the same eight with another symbol.
     """
     with _lock:
         if model in _places:
@@ -292,57 +255,17 @@ def color_of(model: str) -> str:
 
 
 def symbol_of(model: str) -> str:
-    """Plotly's name of the symbol that goes with `color_of`.
-
-    Parameters
-    ----------
-    model : str
-        Its id.
-
-    Returns
-    -------
-    str
-    """
+    """Plotly's name of the symbol that goes with `color_of`."""
     return SYMBOLS[_place(str(model)) // len(PALETTE) % len(SYMBOLS)]
 
 
 def dash_of(model: str) -> str:
-    """Plotly's name of the dash that goes with `color_of`.
-
-    Parameters
-    ----------
-    model : str
-        Its id.
-
-    Returns
-    -------
-    str
-    """
+    """Plotly's name of the dash that goes with `color_of`."""
     return DASHES[_place(str(model)) // len(PALETTE) % len(DASHES)]
 
 
 def contrast(first: str, second: str) -> float:
-    """Contrast of two colours.
-
-    Parameters
-    ----------
-    first, second : str
-        Such as ``"#0072B2"``.
-
-    Returns
-    -------
-    float
-        1 (the same) to 21 (black and white).
-
-    Examples
-    --------
-    >>> round(contrast("#000000", "#FFFFFF"), 1)
-    21.0
-
-    References
-    ----------
-    WCAG 2.2, contrast ratio and relative luminance.
-    """
+    """Contrast of two colours, from 1 to 21. WCAG 2.2, contrast ratio and relative luminance."""
     low, high = sorted((_luminance(first), _luminance(second)))
     return (high + 0.05) / (low + 0.05)
 

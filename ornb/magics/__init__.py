@@ -76,21 +76,7 @@ class OrnbMagics(Magics):
     def ask(self, line: str, cell: str) -> None:
         """Send the cell to a model; see ``%%ornb --help``.
 
-        Parameters
-        ----------
-        line : str
-            The options.
-        cell : str
-            The prompt. ``{{name}}`` is replaced by that variable; single braces stay.
-
-        Raises
-        ------
-        ConfigError
-            An option or a variable that does not exist, or an empty prompt.
-        OrnbError
-            Whatever went wrong; its ``reply`` has what arrived.
-        Stopped
-            It was interrupted.
+        ``{{name}}`` is replaced by that variable; single braces stay.
         """
         options = read(line)
         if options.help:
@@ -116,25 +102,7 @@ class OrnbMagics(Magics):
     @no_var_expand
     @line_magic("ornb")  # type: ignore[arg-type]
     def tell(self, line: str) -> Any:
-        """Tell the state, or list models, usage, the key; see ``%ornb help``.
-
-        Parameters
-        ----------
-        line : str
-            Nothing, or ``models``, ``usage``, ``key``, ``help`` and what these take.
-
-        Returns
-        -------
-        Any
-            A table, the usage, facts of a key; None where text was printed.
-
-        Raises
-        ------
-        ConfigError
-            There is no such command.
-        OrnbError
-            The service cannot be reached, or refuses.
-        """
+        """Show the state, or list models, usage, the key; see ``%ornb help``."""
         from . import commands
 
         return commands.run(fill_in(line, self.shell.user_ns, whole=True).text, self.model)
@@ -387,13 +355,7 @@ class OrnbMagics(Magics):
 
 
 def register(shell: InteractiveShell) -> None:
-    """Make ``%ornb`` and ``%%ornb`` known to an IPython; a second time changes nothing.
-
-    Parameters
-    ----------
-    shell : IPython.core.interactiveshell.InteractiveShell
-        The running one.
-    """
+    """Make ``%ornb`` and ``%%ornb`` known to an IPython; a second time changes nothing."""
     there = shell.magics_manager.registry.get(OrnbMagics.__name__)
     # A new one would not have the settings made so far.
     shell.register_magics(OrnbMagics if there is None else there)

@@ -30,33 +30,7 @@ _THOUSANDS = {"": 1, "k": 1_000, "m": 1_000_000}
 
 
 def run(line: str, chosen_model: str | None) -> Any:
-    """Do what a line says.
-
-    Parameters
-    ----------
-    line : str
-        What stands behind ``%ornb``.
-    chosen_model : str or None
-        The one set for all cells.
-
-    Returns
-    -------
-    Any
-        What the cell shows: a table, the usage, facts of a key; None where text was printed.
-
-    Raises
-    ------
-    ConfigError
-        There is no such command, or it does not take what it was given.
-    OrnbError
-        The service cannot be reached, or refuses.
-
-    Examples
-    --------
-    >>> run("models gpt-4o-mini --no-batch", None).index.tolist()[:1]  # doctest: +ELLIPSIS
-    ornb.models(search='gpt-4o-mini', batch=False): ... of 421 models, snapshot of 2026-08-22
-    ['openai/gpt-4o-mini']
-    """
+    """Do what stands behind ``%ornb``, and return what the cell shows."""
     command, *rest = words(line, "%ornb") or [""]
     if command.lower() in ("help", "--help", "-h", "?"):
         return print(overview())
@@ -72,33 +46,7 @@ def run(line: str, chosen_model: str | None) -> Any:
 
 
 def models(rest: list[str]) -> pd.DataFrame:
-    """List models.
-
-    Parameters
-    ----------
-    rest : list of str
-        Words to search for, and filters: ``--free``, ``--no-batch``, ``--accepts=image``,
-        ``--min-context 128k``; ``--sort column``, from the greatest down.
-
-    Returns
-    -------
-    pandas.DataFrame, shape (n_models, 4)
-        `SHOWN_COLUMNS` of the rows that `ornb.models` gives.
-
-    Raises
-    ------
-    ConfigError
-        No such filter or column; the message names near ones.
-    OrnbError
-        The service cannot be reached, or refuses.
-
-    Examples
-    --------
-    >>> frame = models(["--free", "--sort", "context_length"])  # doctest: +ELLIPSIS
-    ornb.models(free=True)...
-    >>> bool(frame["context_length"].is_monotonic_decreasing)
-    True
-    """
+    """List models by words to search for and filters, sorted from the greatest down."""
     asked, sort = _filters(rest)
     found = session.models(**asked)
     if sort is not None:
@@ -116,24 +64,7 @@ def models(rest: list[str]) -> pd.DataFrame:
 
 
 def key() -> Any:
-    """Tell what the service says of the key in use, or how to give one.
-
-    Returns
-    -------
-    KeyInfo or None
-        Nothing of the key itself; None where text was printed.
-
-    Raises
-    ------
-    OrnbError
-        The service cannot be reached, or does not know the key.
-
-    Examples
-    --------
-    >>> key()
-    No key: ornb is offline, and nothing is billed.
-    Give one with ornb.sign_in(), ...
-    """
+    """Return what the service says of the key in use, or print how to add one."""
     from .. import keys
 
     client = session.client()
@@ -149,28 +80,7 @@ def key() -> Any:
 
 
 def status(chosen_model: str | None) -> list[str]:
-    """Give the state in lines.
-
-    Parameters
-    ----------
-    chosen_model : str or None
-        The one set for all cells.
-
-    Returns
-    -------
-    list of str
-        Service, model, calls, cost.
-
-    Raises
-    ------
-    OrnbError
-        The service cannot be reached.
-
-    Examples
-    --------
-    >>> status(None)[1]
-    'Default model  ornb/canned'
-    """
+    """Return service, model, calls and cost in lines."""
     client, used = session.client(), session.usage
     if client.source == "offline":
         where = "offline, on this machine (ornb.sign_in() goes live)"

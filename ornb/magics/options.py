@@ -65,28 +65,7 @@ class Options:
 
 
 def read(line: str) -> Options:
-    """Read the first line of a cell.
-
-    Parameters
-    ----------
-    line : str
-        What stands behind ``%%ornb``.
-
-    Returns
-    -------
-    Options
-        What was given.
-
-    Raises
-    ------
-    ConfigError
-        An option that is not there (the message names near ones) or is not as it must be.
-
-    Examples
-    --------
-    >>> read("openai/gpt-4o-mini --temperature 0 --param seed=7").params
-    {'temperature': 0.0, 'seed': 7}
-    """
+    """Read what stands behind ``%%ornb``."""
     given, left = PARSER.parse_known_args(words(line, "%%ornb"))
     if left:
         _refuse(left[0], given.model)
@@ -126,30 +105,7 @@ def read(line: str) -> Options:
 
 
 def words(line: str, magic: str) -> list[str]:
-    """Cut a line into words, as a shell does.
-
-    Parameters
-    ----------
-    line : str
-        Words of several parts stand in quotation marks.
-    magic : str
-        For the message.
-
-    Returns
-    -------
-    list of str
-        Without the quotation marks.
-
-    Raises
-    ------
-    ConfigError
-        A quotation is not closed.
-
-    Examples
-    --------
-    >>> words("--system 'Be brief.'", "%%ornb")
-    ['--system', 'Be brief.']
-    """
+    """Cut a line into words, as a shell does; `magic` is for the message."""
     try:
         return shlex.split(line)
     except ValueError as error:
@@ -160,60 +116,17 @@ def words(line: str, magic: str) -> list[str]:
 
 
 def shown(text: str) -> str:
-    """Give a text as a message may repeat it, which stays in the notebook: without a key.
-
-    Parameters
-    ----------
-    text : str
-        What somebody typed.
-
-    Returns
-    -------
-    str
-        With a key in it cut down to ``sk-…``.
-
-    Examples
-    --------
-    >>> shown("--key sk-or-v1-0123")
-    '--key sk-…'
-    """
+    """Return a text as a message may repeat it, which stays in the notebook: without a key."""
     return _KEY.sub("sk-…", text)
 
 
 def holds_key(text: str) -> bool:
-    """Tell whether there is a key in a text.
-
-    Parameters
-    ----------
-    text : str
-        What would be sent, or was typed.
-
-    Returns
-    -------
-    bool
-        True for what only a key looks like.
-
-    Examples
-    --------
-    >>> holds_key("sk-or-v1-" + 64 * "0"), holds_key("keys begin with sk-or-v1-")
-    (True, False)
-    """
+    """Return whether something in a text is what only a key looks like."""
     return re.search(r"sk-or-v1-[0-9a-f]{32}", text) is not None
 
 
 def overview() -> str:
-    """Write the page that ``%ornb help`` shows.
-
-    Returns
-    -------
-    str
-        All commands and options, one a line.
-
-    Examples
-    --------
-    >>> overview().splitlines()[0]
-    '%ornb           which service answers, with which model, and what it has cost so far'
-    """
+    """Write the page that ``%ornb help`` shows."""
     state = "which service answers, with which model, and what it has cost so far"
     commands = {"": state, **COMMANDS}
     lines = [f"{f'%ornb {name}'.rstrip():<16}{text}" for name, text in commands.items()]
@@ -330,7 +243,7 @@ def _params(given: argparse.Namespace) -> dict[str, Any]:
 
 
 def _refuse(word: str, model: str | None) -> NoReturn:
-    """Say what is wrong with the first word that no option took."""
+    """Raise what is wrong with the first word that no option took."""
     if not word.startswith("-"):
         raise ConfigError(
             f"%%ornb takes one model, and {shown(word)!r} came after {shown(str(model))!r}. The "

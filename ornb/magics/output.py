@@ -19,26 +19,9 @@ BYTES_PER_SECOND = 12_000
 
 
 def audit(reply: Reply, params: dict[str, Any]) -> dict[str, Any]:
-    """Give the facts of a call, to be kept beside its answer.
+    """Return the facts of a call, to be kept beside its answer.
 
-    Parameters
-    ----------
-    reply : Reply
-        As it ended.
-    params : dict
-        What was sent besides model and messages.
-
-    Returns
-    -------
-    dict
-        Named like the columns of `ornb.usage`, with `params` and ``ornb_version``; what is not
-        known is left out. A key is not among the facts of a reply.
-
-    Examples
-    --------
-    >>> facts = audit(Reply(requested_model="lab/a", status="stopped"), {"seed": 7})
-    >>> {name: facts[name] for name in ("model", "status", "params")}
-    {'model': 'lab/a', 'status': 'stopped', 'params': {'seed': 7}}
+    They are named like the columns of `ornb.usage`; a key is not among the facts of a reply.
     """
     began = reply.timing.started_at
     known = reply.row() | {
@@ -55,11 +38,6 @@ class CellOutput:
 
     Each update carries the whole so far, so updates become rarer as it grows: what they cost stays
     in proportion to the time they take.
-
-    Parameters
-    ----------
-    hz : float
-        Updates a second at most.
     """
 
     def __init__(self, hz: float = 12.0) -> None:
@@ -72,42 +50,19 @@ class CellOutput:
         self._begun = self._over = False
 
     def wait(self, words: str) -> None:
-        """Say, while nothing has come, what is going on.
-
-        Parameters
-        ----------
-        words : str
-            Plain text.
-        """
+        """Show, while nothing has come, what is going on."""
         with self._lock:
             self._put({"text/html": f"<p><em>{html.escape(words)}</em></p>", "text/plain": words})
 
     def add(self, event: Event) -> bool:
-        """Take a piece.
-
-        Parameters
-        ----------
-        event : Event
-            Of any type.
-
-        Returns
-        -------
-        bool
-            Whether there is something to show.
-        """
+        """Take a piece; whether there is something to show."""
         if event.type == "text":
             with self._lock:
                 self._new.append(event.text)
         return event.type == "text" or (event.type == "reasoning" and not self._begun)
 
     def show(self) -> float:
-        """Update the output.
-
-        Returns
-        -------
-        float
-            Seconds to wait before the next time.
-        """
+        """Update the output, and return the seconds to wait before the next time."""
         with self._lock:
             if self._over:
                 return 0.0
@@ -122,14 +77,7 @@ class CellOutput:
     def end(self, reply: Reply, talk: Conversation, params: dict[str, Any]) -> None:
         """Leave the output that stays; nothing, if nothing came and an error tells why.
 
-        Parameters
-        ----------
-        reply : Reply
-            The answer, as far as it came.
-        talk : Conversation
-            What it belongs to, kept whole, so that a chat can go on from this output.
-        params : dict
-            What was sent besides model and messages.
+        The conversation is kept whole, so that a chat can go on from this output.
         """
         with self._lock:
             self._over = True
@@ -155,10 +103,7 @@ class CellOutput:
 class TerminalOutput:
     """Plain text, for where IPython runs in a terminal. The same methods as `CellOutput`.
 
-    Parameters
-    ----------
-    is_blind : bool
-        Whether the line of facts, which names the model, is left to the caller.
+    `is_blind` leaves the line of facts, which names the model, to the caller.
     """
 
     def __init__(self, *, is_blind: bool = False) -> None:
@@ -166,28 +111,11 @@ class TerminalOutput:
         self._is_blind = is_blind
 
     def wait(self, words: str) -> None:
-        """Say, while nothing has come, what is going on.
-
-        Parameters
-        ----------
-        words : str
-            Plain text.
-        """
+        """Show, while nothing has come, what is going on."""
         print(plain(words))
 
     def add(self, event: Event) -> bool:
-        """Write a piece at once.
-
-        Parameters
-        ----------
-        event : Event
-            Of any type.
-
-        Returns
-        -------
-        bool
-            False: nothing is left to show.
-        """
+        """Write a piece at once; nothing is left to show."""
         if event.type == "text":
             sys.stdout.write(plain(event.text))
             sys.stdout.flush()
@@ -197,25 +125,11 @@ class TerminalOutput:
         return False
 
     def show(self) -> float:
-        """Nothing is left to show.
-
-        Returns
-        -------
-        float
-            0.
-        """
+        """Nothing is left to show."""
         return 0.0
 
     def end(self, reply: Reply, _talk: Conversation, _params: dict[str, Any]) -> None:
-        """Write the line of facts; the whole answer where it did not come in pieces.
-
-        Parameters
-        ----------
-        reply : Reply
-            The answer, as far as it came.
-        _talk, _params
-            Are not shown.
-        """
+        """Write the line of facts; the whole answer where it did not come in pieces."""
         if not self._begun and reply.status != "ok" and not reply.text:
             return  # the error tells
         if not self._begun and reply.text:

@@ -137,6 +137,7 @@ def test_the_light_copy_cuts_what_is_huge_and_nothing_else() -> None:
     question, answer = conversation.light().path
     text, kept, named = question.content
     assert len(text["text"]) < 3_000
+    assert "… 297,500 characters …" in text["text"]
     assert kept == small
     assert named["text"] == "[paper.pdf, 2.3 MB: was sent, and is not kept here]"
     assert answer.text == "w" * 300_000

@@ -26,26 +26,7 @@ MIME_TRANSCRIPT = "application/vnd.ornb.transcript+json"
 def kept_in(path: Path, media_type: str, which: int, noun: str = "conversation") -> Any:
     """Read what a person's file keeps; byte order marks, UTF-16 and capitals are put up with.
 
-    Parameters
-    ----------
-    path : Path
-        A notebook, or a file with the JSON alone.
-    media_type : str
-        Of the notebook's outputs, such as `MIME_TRANSCRIPT`.
-    which : int
-        Of several the place, counted from 0, or from the end if negative.
-    noun : str
-        What it is.
-
-    Returns
-    -------
-    Any
-        The JSON value, which may be anything.
-
-    Raises
-    ------
-    ConfigError
-        It cannot be read, is no notebook, or has none at that place.
+    It is a notebook, whose output `which` (of several, counted from 0) is read, or the JSON alone.
     """
     try:
         data = json.loads(path.read_bytes())  # bytes tell their encoding, text does not
@@ -68,25 +49,7 @@ def kept_in(path: Path, media_type: str, which: int, noun: str = "conversation")
 def write_whole(path: Path, text: str) -> None:
     """Write a file, or leave the one that is there: a full disk must not cost the older text.
 
-    Parameters
-    ----------
-    path : Path
-        One that is there is replaced.
-    text : str
-        Lone halves of letters, which a model may send, become question marks.
-
-    Raises
-    ------
-    ConfigError
-        It cannot be written there.
-
-    Examples
-    --------
-    >>> from tempfile import mkdtemp
-    >>> path = Path(mkdtemp()) / "talk.md"
-    >>> write_whole(path, "Hi")
-    >>> path.read_text()
-    'Hi'
+    Lone halves of letters, which a model may send, become question marks.
     """
     part = path.with_name(path.name + ".part")
     try:
@@ -112,23 +75,7 @@ def _chosen(found: Sequence[Any], which: int, path: Path, noun: str) -> Any:
 
 
 def turn_to_json(turn: Turn) -> dict[str, Any]:
-    """Give a turn as a JSON value; what arrived on the wire is not in it.
-
-    Parameters
-    ----------
-    turn : Turn
-        Any.
-
-    Returns
-    -------
-    dict
-        For `turn_from_json`. Only what is known is written.
-
-    Examples
-    --------
-    >>> turn_to_json(Turn("1", None, "user", "Hi"))["content"]
-    'Hi'
-    """
+    """Return what is known of a turn as a JSON value; what arrived on the wire is not in it."""
     data = {
         **turn.unknown,
         "id": turn.id,
@@ -167,28 +114,7 @@ def _said(value: Any, *, without: tuple[str, ...]) -> dict[str, Any]:
 
 
 def checked_head(data: Any) -> Mapping[str, Any]:
-    """Refuse what is no transcript, or one of a later version.
-
-    Parameters
-    ----------
-    data : Any
-        A JSON value.
-
-    Returns
-    -------
-    mapping
-        The same; its ``turns`` are a list.
-
-    Raises
-    ------
-    ConfigError
-        It is another thing, or damaged.
-
-    Examples
-    --------
-    >>> checked_head({"format": "ornb.transcript", "version": 1, "turns": []})["turns"]
-    []
-    """
+    """Refuse what is no transcript, or one of a later version."""
     if not isinstance(data, Mapping) or data.get("format") != FORMAT:
         named = isinstance(data, Mapping) and "format" in data
         found = f"is {data['format']!r:.40}" if named else "is missing"
@@ -206,25 +132,7 @@ def checked_head(data: Any) -> Mapping[str, Any]:
 
 
 class Reader:
-    """Takes values out of a JSON object, each of the type it must have.
-
-    Parameters
-    ----------
-    data : Any
-        The object.
-    where : str
-        What to call it in a message.
-
-    Raises
-    ------
-    ConfigError
-        It is no object.
-
-    Examples
-    --------
-    >>> Reader({"head": "2"}, "its head").text("head")
-    '2'
-    """
+    """Takes values out of a JSON object, each of the type it must have."""
 
     def __init__(self, data: Any, where: str) -> None:
         self.where = where
@@ -233,43 +141,12 @@ class Reader:
         self.data = data
 
     def damaged(self, name: str, value: Any) -> ConfigError:
-        """Say that a value is not what it must be.
-
-        Parameters
-        ----------
-        name : str
-            Its name.
-        value : Any
-            The value.
-
-        Returns
-        -------
-        ConfigError
-            To be raised.
-        """
+        """Return the error that a value is not what it must be."""
         shown = repr(value)[:40]
         return ConfigError(f"The transcript is damaged: in {self.where}, {name} is {shown}.")
 
     def take(self, name: str, *kinds: type) -> Any:
-        """Take a value.
-
-        Parameters
-        ----------
-        name : str
-            Its name.
-        *kinds : type
-            What it may be.
-
-        Returns
-        -------
-        Any
-            None if it is not there.
-
-        Raises
-        ------
-        ConfigError
-            It is of another type, or no finite number.
-        """
+        """Take a value of some kinds; None if it is not there."""
         value = self.data.get(name)
         good = value is None or isinstance(value, kinds)
         if not good or (isinstance(value, bool) and bool not in kinds):
@@ -279,100 +156,25 @@ class Reader:
         return value
 
     def text(self, name: str) -> str | None:
-        """Take a text.
-
-        Parameters
-        ----------
-        name : str
-            Its name.
-
-        Returns
-        -------
-        str or None
-            None if it is not there.
-
-        Raises
-        ------
-        ConfigError
-            It is not one.
-        """
+        """Take a text; None if it is not there."""
         found: str | None = self.take(name, str)
         return found
 
     def objects(self, name: str, kind: type = dict) -> tuple[Any, ...]:
-        """Take a list.
-
-        Parameters
-        ----------
-        name : str
-            Its name.
-        kind : type
-            What is in it.
-
-        Returns
-        -------
-        tuple
-            Empty if it is not there.
-
-        Raises
-        ------
-        ConfigError
-            It is no list of those.
-        """
+        """Take a list; empty if it is not there."""
         found = self.take(name, list) or []
         if not all(isinstance(item, kind) for item in found):
             raise self.damaged(name, found)
         return tuple(found)
 
     def fill(self, names: str, *kinds: type) -> dict[str, Any]:
-        """Take those of several values that are there.
-
-        Parameters
-        ----------
-        names : str
-            Their names, with blanks between.
-        *kinds : type
-            What they may be.
-
-        Returns
-        -------
-        dict
-            Name to value.
-
-        Raises
-        ------
-        ConfigError
-            One is of another type.
-        """
+        """Take those of several values, their names with blanks between, that are there."""
         found = {name: self.take(name, *kinds) for name in names.split()}
         return {name: value for name, value in found.items() if value is not None}
 
 
 def turn_from_json(item: Any, where: str) -> Turn:
-    """Read what `turn_to_json` gave. Nothing in it is executed or fetched.
-
-    Parameters
-    ----------
-    item : Any
-        The JSON value.
-    where : str
-        What to call it in a message.
-
-    Returns
-    -------
-    Turn
-        Equal in all that was written.
-
-    Raises
-    ------
-    ConfigError
-        It is damaged.
-
-    Examples
-    --------
-    >>> turn_from_json({"id": "1", "role": "user", "content": "Hi"}, "turn number 1").text
-    'Hi'
-    """
+    """Read what `turn_to_json` made. Nothing in it is executed or fetched."""
     reader = Reader(item, where)
     turn_id, role, content = (reader.take(n, str, list) for n in ("id", "role", "content"))
     if not isinstance(turn_id, str) or not turn_id:

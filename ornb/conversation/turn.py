@@ -79,46 +79,16 @@ class Turn:
 
 
 def well_formed(text: str) -> str:
-    r"""Make text that can be written as UTF-8: halves of surrogate pairs joined, or replaced.
-
-    Parameters
-    ----------
-    text : str
-        A model's or a person's; JSON can hold such halves.
-
-    Returns
-    -------
-    str
-        The same text, but for what is no text.
-
-    Examples
-    --------
-    >>> well_formed("\ud83d\ude00 \ud83d") == "\U0001f600 \ufffd"
-    True
-    """
+    """Make text that can be written as UTF-8: halves of surrogate pairs joined, or replaced."""
     if not _SURROGATE.search(text):
         return text
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def thought_s(reply: Reply) -> float | None:
-    """Tell how long a model thought before it answered.
+    """Return the seconds that a model thought aloud, to the first token of the answer itself.
 
-    Parameters
-    ----------
-    reply : Reply
-        An answer.
-
-    Returns
-    -------
-    float or None
-        Seconds from the first token to the first of the answer itself, or to the end where none
-        came; None where it did not think aloud, or the times are not known.
-
-    Examples
-    --------
-    >>> thought_s(Reply()) is None
-    True
+    To the end where none came; None where it did not think aloud, or the times are not known.
     """
     timing = reply.timing
     began = timing.time_to_first_token_s
@@ -131,48 +101,14 @@ def thought_s(reply: Reply) -> float | None:
 
 
 def shortened(text: str, longest: int = LONGEST_KEPT) -> str:
-    r"""Cut the middle out of a text that is too long to show or to keep.
-
-    Parameters
-    ----------
-    text : str
-        Any text.
-    longest : int
-        Characters that are left alone.
-
-    Returns
-    -------
-    str
-        The text, or its first 2,000 and last 500 characters with the number of those between.
-
-    Examples
-    --------
-    >>> shortened("a" * 5_000, 4_000)[1_998:2_030]
-    'aa\n\n… 2,500 characters …\n\naaaaaa'
-    """
+    """Cut the middle out of a text that is too long to show or to keep."""
     if len(text) <= longest:
         return text
     return f"{text[:2_000]}\n\n… {len(text) - 2_500:,} characters …\n\n{text[-500:]}"
 
 
 def light(turn: Turn) -> Turn:
-    """Give a turn for where size counts: what is huge is cut or named.
-
-    Parameters
-    ----------
-    turn : Turn
-        Any.
-
-    Returns
-    -------
-    Turn
-        The same one if nothing in it is huge.
-
-    Examples
-    --------
-    >>> len(light(Turn("1", None, "user", "word " * 100_000)).text)
-    2526
-    """
+    """Return a turn for where size counts: what is huge is cut or named."""
     if isinstance(turn.content, str):
         content: Content = turn.content
         if turn.role == "user":
@@ -208,23 +144,7 @@ def _counted(count: int, noun: str) -> str:
 
 
 def row(turn: Turn) -> dict[str, Any]:
-    """Give a turn as a row of `Conversation.df`.
-
-    Parameters
-    ----------
-    turn : Turn
-        Any.
-
-    Returns
-    -------
-    dict
-        Values of `COLUMNS`, as far as they are known.
-
-    Examples
-    --------
-    >>> row(Turn("1", None, "user", "Hi"))["content"]
-    'Hi'
-    """
+    """Return a turn as a row of `Conversation.df`."""
     found: dict[str, Any] = {
         "turn_id": turn.id,
         "parent_id": turn.parent_id,

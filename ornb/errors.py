@@ -37,13 +37,13 @@ KeyboardInterrupt with ``reply``.
 
 from __future__ import annotations
 
+import difflib
 import re
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from decimal import Decimal
-
-    from .client import Reply
 
 
 _KEY = re.compile(r"sk-or-v\d-\w{16,}")
@@ -55,6 +55,19 @@ def _told(message: str) -> str:
     """Messages repeat what was given: a key in a wrong place, a text without end."""
     message = _KEY.sub("[key]", message)
     return message if len(message) <= _LONGEST else f"{message[:600]} ... {message[-200:]}"
+
+
+def near(name: str, known: Iterable[str]) -> str:
+    """Propose the names that look like a wrong one, as the end of a message; else nothing."""
+    close = difflib.get_close_matches(name, list(known), n=3, cutoff=0.6)
+    return f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
+
+
+def did_you_mean(name: str, known: Iterable[str], what: str) -> str:
+    """Write the message for a name that is no `what`, with the near ones or else all."""
+    names = sorted(known)
+    hint = near(name, names).strip().replace("Did", "did") or f"known: {', '.join(names)}"
+    return f"{name!r} is no {what}; {hint}"
 
 
 class OrnbError(Exception):
@@ -74,7 +87,7 @@ class OrnbError(Exception):
     temperature is 3; the API takes 0 to 2
     """
 
-    reply: Reply | None = None
+    reply: Any = None  # a Reply, which stands above this module
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*(_told(a) if isinstance(a, str) else a for a in args))
@@ -98,7 +111,7 @@ class Interrupted(KeyboardInterrupt):
         The same; in a notebook afterwards ``sys.last_value.reply``.
     """
 
-    def __init__(self, reply: Reply) -> None:
+    def __init__(self, reply: Any) -> None:
         super().__init__(
             f"the answer was stopped after {len(reply.text):,} characters. They are in the `reply` "
             "of this exception (sys.last_value.reply)."

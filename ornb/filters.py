@@ -12,12 +12,12 @@ import numpy as np
 import pandas as pd
 
 from . import columns as c
-from .errors import ConfigError
+from .errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-__all__ = ["check_makers", "closest", "did_you_mean", "filter_models"]
+__all__ = ["check_makers", "closest", "filter_models"]
 
 Mask = np.ndarray[Any, Any]
 
@@ -257,34 +257,6 @@ def check_makers(models: pd.DataFrame, filters: Mapping[str, Any]) -> None:
         for name in _names(filters.get(column) or ()):
             if str(name).casefold() not in folded:
                 raise ConfigError(did_you_mean(str(name), known, column))
-
-
-def did_you_mean(name: str, known: Iterable[str], what: str) -> str:
-    """Write the message for a name that does not exist.
-
-    Parameters
-    ----------
-    name : str
-        What was given.
-    known : iterable of str
-        What there is.
-    what : str
-        What kind of thing it is, for people.
-
-    Returns
-    -------
-    str
-        With the nearest known names, or all of them if none is near.
-
-    Examples
-    --------
-    >>> did_you_mean("imagge", ["text", "image"], "modality")
-    "'imagge' is no modality; did you mean 'image'?"
-    """
-    names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
-    hint = f"did you mean {' or '.join(map(repr, near))}?" if near else f"known: {', '.join(names)}"
-    return f"{name!r} is no {what}; {hint}"
 
 
 def closest(model_id: str, models: pd.DataFrame | Sequence[str], n: int = 3) -> list[str]:

@@ -17,8 +17,7 @@ import pandas as pd
 from . import columns as c
 from .bootstrap import ends, generator_of, needed, resampled
 from .columns import Column
-from .errors import ConfigError
-from .filters import did_you_mean
+from .errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
     from .bootstrap import Counts, Floats

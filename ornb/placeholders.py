@@ -8,7 +8,6 @@ notes, to the person; in a batch nothing is.
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import json
 import math
@@ -20,10 +19,10 @@ from decimal import Decimal
 from numbers import Integral, Rational, Real
 from typing import Any, NamedTuple
 
-from .errors import ConfigError
+from .errors import ConfigError, near
 from .wire.reply import Reply
 
-__all__ = ["Filled", "as_text", "cells", "fill_in", "near", "only_value"]
+__all__ = ["Filled", "as_text", "cells", "fill_in", "only_value"]
 
 MOST_ROWS = 20
 MOST_COLUMNS = 12
@@ -153,30 +152,6 @@ def only_value(text: str, variables: Mapping[str, Any]) -> Any:
     if found is None or not _is_meant(found, variables):
         return fill_in(text, variables, whole=True).text
     return _value(found, variables)
-
-
-def near(name: str, known: Iterable[str]) -> str:
-    """Propose the names that look like one that is wrong.
-
-    Parameters
-    ----------
-    name : str
-        The wrong one.
-    known : iterable of str
-        The right ones.
-
-    Returns
-    -------
-    str
-        A sentence that begins with a blank; empty when nothing is near.
-
-    Examples
-    --------
-    >>> near("promt", ["prompt", "reply"])
-    " Did you mean 'prompt'?"
-    """
-    close = difflib.get_close_matches(name, list(known), n=3, cutoff=0.6)
-    return f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
 
 
 # ------------------------------------------------------------------ from a name to its value

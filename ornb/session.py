@@ -26,8 +26,9 @@ from .errors import (
     OrnbError,
     ServerError,
     UnexpectedAnswer,
+    did_you_mean,
 )
-from .filters import check_makers, closest, did_you_mean
+from .filters import check_makers, closest
 from .ledger.bills import activity_to_frame, estimate_reply
 from .ledger.budget import settle_bill
 from .ledger.gate import Gate
@@ -235,7 +236,7 @@ def connect(
         server = _offline_server()
         api_key, base_url, source = server.token, server.base_url, "offline"
         answers = "canned" if server.why_canned else "local"
-    client = Client(
+    made = Client(
         api_key,
         base_url,
         source=source,
@@ -244,17 +245,21 @@ def connect(
         timeouts=timeouts,
         retries=retries,
         headers=headers,
-        before_call=None,  # below: it asks this client for prices
+        before_call=_Door(
+            _record_of,
+            lambda model: made.endpoints(model),  # noqa: PLW0108 - it is being made
+            _free_quota,
+            lambda body: offline or tapes.answers(body, made.base_url),
+        ),
         **more,
     )
-    client.before_call = _Door(client, _record_of, _free_quota)
     with _default.lock:
-        _default.client = client
+        _default.client = made
         _default.catalogue = _default.fetched_at = _default.looked = None
         if _default.recording is not None:
             _default.recording.close()
-        _default.recording = None if recording is None else _with_recording(client, recording)
-    return client
+        _default.recording = None if recording is None else _with_recording(made, recording)
+    return made
 
 
 def client() -> Client:

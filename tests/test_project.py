@@ -321,7 +321,9 @@ def published_names() -> set[str]:
             listed = [it]
             if isinstance(it, ModuleType):
                 members = (
-                    options.partition(":members:")[2].split(",") if "," in options else dir(it)
+                    options.partition(":members:")[2].split(",")
+                    if ":members: " in options
+                    else {*dir(it)} - {*re.split(r"\W+", options.partition("exclude-")[2])}
                 )
                 listed = [getattr(it, member.strip()) for member in members]
             names = {f"{one.__module__}.{one.__qualname__}" for one in listed if callable(one)}

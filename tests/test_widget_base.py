@@ -9,8 +9,8 @@ import pytest
 import traitlets as t
 
 import ornb.widgets
-from ornb.errors import ConfigError
-from ornb.widgets.base import BadValue, Widget, describe, module, sheet, suggest
+from ornb.errors import ConfigError, near
+from ornb.widgets.base import BadValue, Widget, describe, module, sheet
 
 
 class Counter(Widget):
@@ -119,7 +119,7 @@ def test_an_exception_never_raised_is_described_without_a_place():
 
 
 def test_nothing_is_suggested_when_nothing_is_near():
-    assert suggest("zzzzz", ["count", "limit"]) == ""
+    assert near("zzzzz", ["count", "limit"]) == ""
 
 
 def test_the_bundle_has_a_text_that_a_reader_understands():

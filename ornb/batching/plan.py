@@ -105,7 +105,11 @@ class Prices:
 
     def __init__(self, client: Client, record: Callable[[str], Any]) -> None:
         before = client.before_call
-        self.gate = before if isinstance(before, Gate) else Gate(client, record, FreeQuota())
+        self.gate = (
+            before
+            if isinstance(before, Gate)
+            else Gate(record, client.endpoints, FreeQuota(), lambda _: client.source == "offline")
+        )
         self._record = record
         self._by_size: dict[tuple[Any, ...], Quote] = {}
 

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from .. import columns as c
-from ..errors import ConfigError
-from ..placeholders import cells, fill_in, near, only_value
+from ..errors import ConfigError, near
+from ..placeholders import cells, fill_in, only_value
 from ..request.asked import files_of, one_or_many
 from ..request.attachments import Attachment, check
 from ..wire.body import messages_from, text_of

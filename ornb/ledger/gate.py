@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .. import recording
 from .budget import admit
 from .price_book import PriceBook
 from .worst_case import Quote, quote
@@ -12,7 +11,6 @@ from .worst_case import Quote, quote
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from ..client import Client
     from ..errors import OrnbError
     from ..wire.reply import Reply
     from ..wire.stream import Settle
@@ -24,18 +22,25 @@ __all__ = ["Gate"]
 class Gate:
     """The ``before_call`` of a client (`ornb.wire.stream.BeforeCall`).
 
-    The client is also asked for the endpoints of a model while a budget is open.
+    `record` and `endpoints` look a model up, the second while a budget is open; `is_answered_here`
+    says of a request that it will not leave this machine.
     """
 
-    def __init__(self, client: Client, record: Callable[[str], Any], quota: FreeQuota) -> None:
-        self._client = client
-        self._book = PriceBook(record, lambda model: client.endpoints(model).get("endpoints") or [])
+    def __init__(
+        self,
+        record: Callable[[str], Any],
+        endpoints: Callable[[str], Mapping[str, Any]],
+        quota: FreeQuota,
+        is_answered_here: Callable[[Mapping[str, Any]], bool],
+    ) -> None:
+        self._book = PriceBook(record, lambda model: endpoints(model).get("endpoints") or [])
         self._at_hand = PriceBook(record)
         self._quota = quota
+        self._is_answered_here = is_answered_here
 
     def __call__(self, body: Mapping[str, Any], pause: Callable[[float], bool]) -> Settle | None:
         """Pass a call, or raise; `pause` waits so many seconds, True if the call is given up."""
-        if self._client.source == "offline" or recording.answers(body, self._client.base_url):
+        if self._is_answered_here(body):
             reservation = admit(body, self._book, offline=True)
             return None if reservation is None else reservation.settle
         reservation = admit(body, self._book)

@@ -24,8 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from ..errors import ConfigError
-from ..filters import did_you_mean
+from ..errors import ConfigError, did_you_mean
 from ..wire.reply import values_of
 from .bills import bills
 from .display import html_table, text_table

@@ -15,8 +15,8 @@ import traitlets as t
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.core.magic import Magics, cell_magic, line_magic, magics_class, no_var_expand
 
-from ..errors import ConfigError, OrnbError
-from ..placeholders import Filled, fill_in, near, only_value
+from ..errors import ConfigError, OrnbError, near
+from ..placeholders import Filled, fill_in, only_value
 from ..request.parameters import to_request
 from ..wire.body import EMPTY, check_fields
 from .options import COMMANDS, OPTIONS, PARSER, Options, holds_key, read

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from .. import session
-from ..errors import ConfigError, NotFound, OrnbError, UnexpectedAnswer
+from ..errors import ConfigError, NotFound, OrnbError, UnexpectedAnswer, near
 from ..filters import filter_models
-from ..placeholders import near
 from ..wire.reply import format_usd
 from .options import COMMANDS, holds_key, overview, shown, words
 

@@ -10,8 +10,7 @@ import shlex
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
-from ..errors import ConfigError
-from ..placeholders import near
+from ..errors import ConfigError, near
 
 COMMANDS = {
     "models": "list the models: %ornb models claude --tools --min-context 200k",

@@ -8,17 +8,16 @@ bundle carries a plain HTML and a text twin for places where no kernel runs.
 from __future__ import annotations
 
 import contextlib
-import difflib
 import re
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import anywidget
 import traitlets as t
 
-from ..errors import ConfigError, OrnbError
+from ..errors import ConfigError, OrnbError, near
 
 _CSS_PART = re.compile(r'^@import "\./([\w-]+\.css)";\n', re.MULTILINE)
 _JS_PART = re.compile(r'^import \{[^}]*\} from "\./([\w-]+\.js)";\n', re.MULTILINE)
@@ -58,12 +57,6 @@ class BadValue(ConfigError, t.TraitError):
     """
 
 
-def suggest(name: str, known: Iterable[str]) -> str:
-    """Return what a misspelt name may have meant, as the end of a message, or nothing."""
-    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
-    return f" Did you mean {near[0]!r}?" if near else ""
-
-
 def describe(error: BaseException) -> str:
     """Put an exception into the one line that a person sees in the widget.
 
@@ -101,7 +94,7 @@ class Widget(anywidget.AnyWidget):
 
     def _unknown(self, name: str) -> str:
         own = [n for n in dir(type(self)) if not n.startswith("_")]
-        return f"{type(self).__name__} has no {name!r}.{suggest(name, own)}"
+        return f"{type(self).__name__} has no {name!r}.{near(name, own)}"
 
     @contextlib.contextmanager
     def guard(self) -> Iterator[None]:

@@ -18,8 +18,8 @@ import pandas as pd
 import traitlets as t
 
 from .. import catalog
-from ..errors import ConfigError
-from .base import BadValue, Widget, module, sheet, suggest
+from ..errors import ConfigError, near
+from .base import BadValue, Widget, module, sheet
 
 __all__ = ["COLUMNS", "FILTERS", "ModelPicker"]
 
@@ -466,7 +466,7 @@ def _start(name: str) -> Any:
 
 
 def _or_known(name: str, known: Iterable[str]) -> str:
-    return suggest(name, known) or f" Known: {', '.join(known)}."
+    return near(name, known) or f" Known: {', '.join(known)}."
 
 
 def _filter_traits(filters: Mapping[str, Any]) -> dict[str, Any]:

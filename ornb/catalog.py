@@ -541,7 +541,7 @@ def _records(answer: Any, what: str) -> list[Any]:
 
 
 def _usable(listed: list[Any], key: str, what: str) -> tuple[list[Record], list[int], list[str]]:
-    """Give the records with a key of their own, positions of the others, and words for people."""
+    """Return the records with a key of their own, positions of the others, and words for people."""
     kept: dict[str, Record] = {}
     nameless: list[int] = []
     doubled: list[int] = []

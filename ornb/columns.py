@@ -59,33 +59,30 @@ class Column(NamedTuple):
 
 
 def values(records: list[Record], key: str) -> list[Any]:
-    """Give one field of each record, None where it has none."""
+    """Return one field of each record, None where it has none."""
     return [record.get(key) for record in records]
 
 
 def nested(records: list[Record], key: str) -> list[Record]:
-    """Give the object under a key of each record, an empty one where there is none."""
+    """Return the object under a key of each record, an empty one where there is none."""
     nothing: Record = {}
     return [v if type(v := record.get(key)) is dict else nothing for record in records]
 
 
 def field(records: list[Record], key: str) -> list[str | None]:
-    """Give one text of each record; None for anything but text, and for empty text."""
+    """Return one text of each record; None for anything but text, and for empty text."""
     return [v if type(v := record.get(key)) is str and v else None for record in records]
 
 
 def text(value: Any) -> str | None:
-    """Give a text that is not empty, or None."""
+    """Return a text that is not empty, or None."""
     return value if isinstance(value, str) and value else None
 
 
 class TextLists:
     """Lists of text, one tuple a record: most models share theirs, so each is looked at once.
 
-    Parameters
-    ----------
-    listed : list
-        What the records hold: lists of text, but a single text or anything else is survived.
+    A single text or anything else in their place is survived.
     """
 
     def __init__(self, listed: list[Any]) -> None:
@@ -108,7 +105,7 @@ class TextLists:
         return [self._distinct[code] for code in self._codes.tolist()]
 
     def has(self, name: str) -> Array:
-        """Tell which records list a name (bool)."""
+        """Return which records list a name (bool)."""
         listed: Array = np.array([name in row for row in self._distinct], dtype=bool)
         rows: Array = listed[self._codes]
         return rows

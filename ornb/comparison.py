@@ -84,13 +84,7 @@ _TOLD_BEFORE_THE_VOTE = frozenset({"text", "source", "status", "position", "vote
 
 @dataclass
 class Answer:
-    r"""One model's part of a comparison.
-
-    Examples
-    --------
-    >>> Answer("lab/small", "A", Reply(text="A *cat*.")).html
-    '<p>A <em>cat</em>.</p>\n'
-    """
+    """One model's part of a comparison."""
 
     model: str
     letter: str
@@ -133,31 +127,8 @@ class Answer:
 class Answers:
     """What the models of one comparison said, and what became of it.
 
-    Parameters
-    ----------
-    question : Conversation
-        Ends with the prompt.
-    models : sequence of str
-        In the order they were given.
-    order : sequence of str
-        The same, in the order of their places.
-    blind : bool
-        Whether names, costs and times are hidden until the vote.
-    shuffle_seed : int, optional
-        What the order was drawn with.
-
-    Examples
-    --------
-    >>> talk = Conversation()
-    >>> _ = talk.add_user("Hi")
-    >>> both = Answers(talk, ["a/b", "c/d"], ["c/d", "a/b"], blind=True)
-    >>> both.names
-    ['Answer A', 'Answer B']
-    >>> for answer in both.places:
-    ...     answer.reply = Reply(text="Hello.")
-    >>> both.vote = "B"
-    >>> both.winner, both.names
-    ('a/b', ['c/d', 'a/b'])
+    `models` are as given, `order` is that of their places. Blind, names, costs and times are hidden
+    until the vote.
     """
 
     def __init__(
@@ -206,32 +177,7 @@ class Answers:
         self.sealed = False
 
     def checked_vote(self, choice: Any) -> str:
-        """Bring a vote into its form.
-
-        Parameters
-        ----------
-        choice : Any
-            A letter of a place, or "tie", in any case.
-
-        Returns
-        -------
-        str
-            The letter, or "tie".
-
-        Raises
-        ------
-        ConfigError
-            There can be no vote, or not this one.
-
-        Examples
-        --------
-        >>> talk = Conversation()
-        >>> _ = talk.add_user("Hi")
-        >>> Answers(talk, ["a/b"], ["a/b"]).checked_vote("A")
-        Traceback (most recent call last):
-            ...
-        ornb.errors.ConfigError: Only a blind comparison takes a vote: compare(..., blind=True).
-        """
+        """Return a vote in its form: the letter of a place, or "tie"."""
         if not self.blind:
             raise ConfigError("Only a blind comparison takes a vote: compare(..., blind=True).")
         if not self.sealed:
@@ -251,18 +197,7 @@ class Answers:
         return next((a.model for a in self.places if a.letter == self._vote), None)
 
     def verdict(self, answer: Answer) -> str | None:
-        """Tell how an answer fared.
-
-        Parameters
-        ----------
-        answer : Answer
-            One of `places`.
-
-        Returns
-        -------
-        str or None
-            "won", "lost" or "tie"; None without a vote.
-        """
+        """Return how an answer fared: "won", "lost" or "tie"; None without a vote."""
         if self._vote is None or self._vote == TIE:
             return self._vote
         return "won" if self._vote == answer.letter else "lost"
@@ -291,20 +226,7 @@ class Answers:
     # ------------------------------------------------------------------ to and from JSON
 
     def conversation(self) -> Conversation:
-        """Give the question with each answer as a branch of its own.
-
-        Returns
-        -------
-        Conversation
-            It ends at the winner's answer, else at the first.
-
-        Examples
-        --------
-        >>> talk = Conversation()
-        >>> _ = talk.add_user("Hi")
-        >>> Answers(talk, ["a/b"], ["a/b"]).conversation().head.role
-        'user'
-        """
+        """Return the question with each answer as a branch of its own; it ends at the winner's."""
         talk = Conversation.from_json(self.question.to_json())
         question = talk.path[-1].id
         turns = {
@@ -316,22 +238,7 @@ class Answers:
         return talk
 
     def to_json(self) -> dict[str, Any]:
-        """Give everything as a JSON value; also who is who, before the vote too.
-
-        Returns
-        -------
-        dict
-            ``format``, ``version``, ``conversation`` (a transcript in which each answer is a
-            branch), ``models`` as given, ``order`` of the places, ``estimates_usd`` by place,
-            ``blind``, ``sealed``, ``shuffle_seed`` and ``vote``.
-
-        Examples
-        --------
-        >>> talk = Conversation()
-        >>> _ = talk.add_user("Hi")
-        >>> Answers(talk, ["a/b"], ["a/b"]).to_json()["order"]
-        ['a/b']
-        """
+        """Return everything as a JSON value; also who is who, before the vote too."""
         return {
             "format": FORMAT,
             "version": VERSION,
@@ -347,30 +254,7 @@ class Answers:
 
     @classmethod
     def from_json(cls, data: Any) -> Answers:
-        """Read what `to_json` gave.
-
-        Parameters
-        ----------
-        data : mapping
-            The JSON value.
-
-        Returns
-        -------
-        Answers
-            An answer that was still being written counts as stopped.
-
-        Raises
-        ------
-        ConfigError
-            It is no comparison, is of a later version, or is damaged.
-
-        Examples
-        --------
-        >>> Answers.from_json({})
-        Traceback (most recent call last):
-            ...
-        ornb.errors.ConfigError: This JSON is no comparison of ornb: its "format" is None.
-        """
+        """Read what `to_json` made; an answer that was still being written counts as stopped."""
         data = _checked(data)
         talk = Conversation.from_json(data["conversation"])
         head = talk.head
@@ -407,25 +291,7 @@ class Answers:
     def bundle(self, css_class: str = "") -> dict[str, Any]:
         """Make the output that keeps a comparison in the notebook.
 
-        Parameters
-        ----------
-        css_class : str
-            One more class on the outer element, by which the page finds it.
-
-        Returns
-        -------
-        dict
-            ``text/html`` (safe), ``text/plain`` and `MIME_COMPARISON`. No ``text/markdown``:
-            viewers that prefer it run the HTML in it.
-
-        Examples
-        --------
-        >>> talk = Conversation()
-        >>> _ = talk.add_user("Hi")
-        >>> print(Answers(talk, ["a/b"], ["a/b"]).bundle()["text/plain"])
-        Prompt: Hi
-        <BLANKLINE>
-        a/b: being written …
+        It has no ``text/markdown``: viewers that prefer it run the HTML in it.
         """
         return {
             "text/html": well_formed(self._html(css_class)),
@@ -521,30 +387,7 @@ def _lines(text: str) -> str:
 
 
 def find(source: Any, which: int = -1) -> Answers:
-    """Find the comparison in whatever a person has at hand.
-
-    Parameters
-    ----------
-    source : str, Path or mapping
-        A notebook or a JSON file; what `Answers.to_json` gave, or an output that holds it.
-    which : int
-        Of a notebook with several comparisons the place of the one to take, from 0; by default the
-        last.
-
-    Returns
-    -------
-    Answers
-        As they were.
-
-    Raises
-    ------
-    ConfigError
-        There is none in it, or it is damaged.
-
-    Examples
-    --------
-    >>> find("lesson.ipynb").df  # doctest: +SKIP
-    """
+    """Find the comparison (of several, number `which`) in a notebook, file, JSON or output."""
     if isinstance(source, Mapping):
         data = source.get("data", source)
         kept = data.get(MIME_COMPARISON, data) if isinstance(data, Mapping) else data

@@ -34,38 +34,10 @@ _WIDTH = 88
 
 
 def to_markdown(conversation: Conversation) -> str:
-    r"""Write a conversation as Markdown for any renderer, also one that lets HTML through.
+    """Write a conversation's path as Markdown for any renderer, also one that lets HTML through.
 
-    Parameters
-    ----------
-    conversation : Conversation
-        Its active path is written.
-
-    Returns
-    -------
-    str
-        Headings with who speaks, the answers' own Markdown, a line of facts under each. An
-        answer's HTML is shown as text, its images are links, its links lead to web and mail
-        addresses only, and its headings stand below ours.
-
-    Examples
-    --------
-    >>> from ornb.wire.reply import Reply
-    >>> talk = Conversation(system="Be brief.")
-    >>> _ = talk.add_user("Hi"), talk.add_reply(Reply(text="*Hello* <b>", model="acme/orbit"))
-    >>> print(to_markdown(talk))
-    > System: Be brief.
-    <BLANKLINE>
-    ### You
-    <BLANKLINE>
-    > Hi
-    <BLANKLINE>
-    ### acme/orbit
-    <BLANKLINE>
-    *Hello* &lt;b>
-    <BLANKLINE>
-    <sub>live · cost not reported</sub>
-    <BLANKLINE>
+    An answer's HTML is shown as text, its images are links, its links lead to web and mail
+    addresses only, and its headings stand below ours.
     """
     blocks = [block for turn in conversation.path for block in _turn(turn)]
     if conversation.system:
@@ -74,30 +46,7 @@ def to_markdown(conversation: Conversation) -> str:
 
 
 def to_json(conversation: Conversation, path: str | Path | None = None) -> str:
-    """Write a conversation, all branches, as the JSON that `Conversation.load` reads.
-
-    Parameters
-    ----------
-    conversation : Conversation
-        All of it.
-    path : str or Path, optional
-        A file to write as well; one that is there is replaced.
-
-    Returns
-    -------
-    str
-        The JSON text.
-
-    Raises
-    ------
-    ConfigError
-        The file cannot be written.
-
-    Examples
-    --------
-    >>> Conversation.from_json(to_json(Conversation(system="Be brief."))).system
-    'Be brief.'
-    """
+    """Write a conversation, all branches, as the JSON that `Conversation.load` reads."""
     text = json.dumps(conversation.to_json(), ensure_ascii=False, indent=1) + "\n"
     text = well_formed(text)
     if path is not None:
@@ -106,26 +55,10 @@ def to_json(conversation: Conversation, path: str | Path | None = None) -> str:
 
 
 def to_notebook(conversation: Conversation) -> dict[str, Any]:
-    """Make a notebook that shows a conversation and, when it is run, goes on with it.
+    """Make a notebook (format 4.5) that shows a conversation and, when it is run, goes on with it.
 
-    Parameters
-    ----------
-    conversation : Conversation
-        Its active path is shown; all branches are in the code that brings it back.
-
-    Returns
-    -------
-    dict
-        A notebook of format 4.5: ``json.dumps`` of it is a file that Jupyter opens. It needs ornb
-        and no other file. Running it asks nothing. What is huge is cut, as `Conversation.light`
-        tells.
-
-    Examples
-    --------
-    >>> talk = Conversation()
-    >>> _ = talk.add_user("Hi")
-    >>> [cell["cell_type"] for cell in to_notebook(talk)["cells"]]
-    ['markdown', 'code', 'markdown', 'code']
+    All branches are in it, and it needs no other file. Running it asks nothing. What is huge is
+    cut, see `Conversation.light`.
     """
     path = conversation.path
     shown = ["\n\n".join(_turn(turn)) for turn in path]
@@ -148,31 +81,7 @@ def to_notebook(conversation: Conversation) -> dict[str, Any]:
 
 
 def save(conversation: Conversation, path: str | Path) -> Path:
-    """Write a conversation to a file, in the form that its suffix says.
-
-    Parameters
-    ----------
-    conversation : Conversation
-        What to write.
-    path : str or Path
-        Ends in ``.md``, ``.json`` or ``.ipynb``; a file that is there is replaced.
-
-    Returns
-    -------
-    Path
-        Where it is.
-
-    Raises
-    ------
-    ConfigError
-        The suffix is another one, or the file cannot be written.
-
-    Examples
-    --------
-    >>> from tempfile import mkdtemp
-    >>> save(Conversation(), Path(mkdtemp()) / "talk.ipynb").name
-    'talk.ipynb'
-    """
+    """Write a conversation to a file, in the form that its suffix says."""
     path = Path(path)
     kind = path.suffix.lower()
     if kind == ".json":

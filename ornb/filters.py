@@ -185,7 +185,7 @@ def _lists_all(
     names: str | Iterable[str] | None,
     documented: tuple[str, list[str]],
 ) -> Mask | None:
-    """Tell which rows list every name. A name nobody knows is a slip, not a filter."""
+    """Return which rows list every name. A name nobody knows is a slip, not a filter."""
     if names is None:
         return None
     listed = models[column].tolist()
@@ -232,24 +232,7 @@ def _limit(name: str, value: Any) -> float:
 def check_makers(models: pd.DataFrame, filters: Mapping[str, Any]) -> None:
     """Refuse an author or a family that the whole catalogue does not have: it is a slip.
 
-    Parameters
-    ----------
-    models : pandas.DataFrame
-        All models. A part of them may well lack an author, which is no slip there.
-    filters : mapping
-        As of `filter_models`; ``author`` and ``family`` are looked at.
-
-    Raises
-    ------
-    ConfigError
-        With the nearest names there are.
-
-    Examples
-    --------
-    >>> check_makers(ornb.models(), {"author": "openia"})
-    Traceback (most recent call last):
-        ...
-    ornb.errors.ConfigError: 'openia' is no author; did you mean 'openai'...
+    A part of the models may well lack an author, which is no slip there.
     """
     for column in [name for name in ("author", "family") if name in filters]:
         known = {each for each in models[column] if isinstance(each, str)}
@@ -260,27 +243,7 @@ def check_makers(models: pd.DataFrame, filters: Mapping[str, Any]) -> None:
 
 
 def closest(model_id: str, models: pd.DataFrame | Sequence[str], n: int = 3) -> list[str]:
-    """Find the ids nearest to one that does not exist, for "did you mean".
-
-    Parameters
-    ----------
-    model_id : str
-        What was asked for.
-    models : pandas.DataFrame or sequence of str
-        A models frame, or ids.
-    n : int
-        How many at most.
-
-    Returns
-    -------
-    list of str
-        Nearest first; empty if nothing is near.
-
-    Examples
-    --------
-    >>> closest("openai/gpt4o", ["openai/gpt-4o", "openai/gpt-4o-mini", "meta/llama-3"], n=1)
-    ['openai/gpt-4o']
-    """
+    """Find the ids nearest to one that does not exist, for "did you mean"."""
     ids = [str(i) for i in (models.index if isinstance(models, pd.DataFrame) else models)]
     wanted = model_id.strip().casefold()
     folded: dict[str, str] = {}

@@ -224,7 +224,7 @@ def _form(code: Secret, pkce: Pkce) -> bytes:
 
 
 def _no_key(error: ApiError, host: str) -> ApiError:
-    """Say of a refused code what to do; the service says only that it is invalid."""
+    """Add to a refused code what to do; the service says only that it is invalid."""
     words = {
         400: "the code's S256 challenge. Open the sign-in page again and copy the new code, whole",
         403: (
@@ -517,33 +517,9 @@ def check(key: Secret, base_url: str | None = None) -> KeyInfo | None:
 
 
 def tidy(text: str, base_url: str | None = None) -> str:
-    """Take off what a copy brings along, and refuse what cannot be a key.
+    """Take off what a copy brings along, and refuse what cannot be a key, without repeating it.
 
-    Parameters
-    ----------
-    text : str
-        As pasted.
-    base_url : str, optional
-        Where it is for. OpenRouter's own keys are known by their beginning.
-
-    Returns
-    -------
-    str
-        Without blanks and quotes around it.
-
-    Raises
-    ------
-    ConfigError
-        It cannot be a key. What was given is not repeated: it may be a password.
-
-    Examples
-    --------
-    >>> tidy(' "abc-123" ')
-    'abc-123'
-    >>> tidy("my password", OPENROUTER)
-    Traceback (most recent call last):
-        ...
-    ornb.errors.ConfigError: That is not a key: there are blanks in it. ...
+    OpenRouter's own keys are known by their beginning.
     """
     key = text.strip().strip("\"'`").strip() if isinstance(text, str) else ""
     if not key:

@@ -231,9 +231,8 @@ def measure(
 class _Start:
     """Holds requests back until all of them are ready to be written, then lets them go in turn.
 
-    Making a request takes a millisecond of one core. If each left as soon as it is made, the first
-    answers would be read while the last requests are made, and both would wait for the core. And
-    if all threads woke at once, each would be stamped as leaving and then wait for the others.
+    Making a request takes a millisecond of one core. Else the first answers would be read while the
+    last requests are made; and threads that wake at once would be stamped before they can write.
     """
 
     def __init__(self, runners: int) -> None:
@@ -253,7 +252,7 @@ class _Start:
             self.go()
 
     def go(self) -> None:
-        """Let all go that are waiting, and all that come later."""
+        """Release all that are waiting, and all that come later."""
         with self._lock:
             if self.at is None:
                 self.at = perf_counter()
@@ -412,7 +411,7 @@ class _Run:
 
 
 def _raise_first(futures: Iterable[Future[None]]) -> None:
-    """Let a mistake of ours be seen; the service's are rows."""
+    """Raise a mistake of ours; the service's are rows."""
     for each in futures:
         each.result()
 

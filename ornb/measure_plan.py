@@ -80,18 +80,9 @@ class Plan:
         return self.calls_each * len(self.models) * len(self.prompts)
 
     def bursts(self) -> Iterator[Burst]:
-        """Give the warm-ups, then every kind once in each repeat, each time in another order.
+        """Yield the warm-ups, then every kind once in each repeat, each time in another order.
 
-        Yields
-        ------
-        Burst
-            In the order to be made; the same for the same seed.
-
-        Examples
-        --------
-        >>> plan = plan_of(ornb.client(), ["lab/a", "lab/b"], "Hi", repeats=2, warmup=0, seed=1)
-        >>> [(burst.repeat, burst.model) for burst in plan.bursts()]
-        [(0, 'lab/a'), (0, 'lab/b'), (1, 'lab/b'), (1, 'lab/a')]
+        The order is the same for the same seed.
         """
         mixed = random.Random(self.seed)  # noqa: S311 - an order, not a secret
         asked = [(model, label) for model in self.models for label in self.prompts]
@@ -104,41 +95,15 @@ class Plan:
                 yield Burst(next(number), model, label, level, connection, repeat)
 
     def messages(self, label: str, mark: str) -> list[dict[str, Any]]:
-        r"""Give a prompt, made unlike any other where caches are to be avoided.
+        """Return a prompt, made unlike any other where caches are to be avoided.
 
-        Parameters
-        ----------
-        label : str
-            Of the prompt.
-        mark : str
-            Put before it, since caches know a prompt by its beginning.
-
-        Returns
-        -------
-        list of dict
-            Messages.
-
-        Examples
-        --------
-        >>> plan_of(ornb.client(), "lab/a", "Hi").messages("Hi", "9c41")
-        [{'role': 'user', 'content': '[request 9c41]\nHi'}]
+        They know a prompt by its beginning, so `mark` stands before it.
         """
         messages = self.prompts[label]
         return messages if self.prompt_cache else _marked(messages, mark)
 
     def describe(self) -> str:
-        """Put the run into a line, for people.
-
-        Returns
-        -------
-        str
-            How many calls, of what.
-
-        Examples
-        --------
-        >>> plan_of(ornb.client(), "lab/a", "Hi", repeats=5, concurrency=[1, 4]).describe()
-        '26 calls: 1 model x 1 prompt x 1 + 4 at once x 5 repeats, 1 to warm up.'
-        """
+        """Return the run in a line, for people."""
         parts = [_counted(len(self.models), "model"), _counted(len(self.prompts), "prompt")]
         if len(self.connections) > 1:
             parts.append(" and ".join(self.connections))
@@ -180,25 +145,7 @@ class Price:
     """Further lines for people."""
 
     def describe(self, service: Client, cap: Decimal | None) -> str:
-        """Say what the run costs, in a line or a few.
-
-        Parameters
-        ----------
-        service : Client
-            That is asked.
-        cap : decimal.Decimal or None
-            The most that the run may cost, in USD.
-
-        Returns
-        -------
-        str
-            For people.
-
-        Examples
-        --------
-        >>> print(Price(Decimal("0.02"), Decimal("0.3")).describe(ornb.client(), None))
-        Offline nothing is billed; live it would cost about $0.020, $0.30 at most.
-        """
+        """Return what the run costs, in a line or a few, for people."""
         offline = service.source == "offline"
         about = f"about {format_usd(float(self.likely_usd))}"
         most = f"{format_usd(float(self.worst_usd))} at most"
@@ -216,28 +163,7 @@ class Price:
         return "\n".join((*lines, *self.hints))
 
     def check(self, plan: Plan, cap: Decimal) -> None:
-        """Refuse a run that could cost too much.
-
-        Parameters
-        ----------
-        plan : Plan
-            The run.
-        cap : decimal.Decimal
-            The most that it may cost, in USD.
-
-        Raises
-        ------
-        BudgetExceeded
-            It could.
-
-        Examples
-        --------
-        >>> plan = plan_of(ornb.client(), "lab/a", "Hi", repeats=5)
-        >>> Price(Decimal("0.02"), Decimal("0.3")).check(plan, Decimal("0.1"))
-        Traceback (most recent call last):
-            ...
-        ornb.errors.BudgetExceeded: Nothing was sent: 6 calls could cost $0.30, and max_usd is ...
-        """
+        """Refuse a run that could cost more than `cap`, in USD."""
         if self.worst_usd > cap:
             raise BudgetExceeded(
                 f"Nothing was sent: {_counted(plan.calls, 'call')} could cost "
@@ -250,26 +176,7 @@ class Price:
 
 
 def price_of(plan: Plan, service: Client) -> Price:
-    """Quote every model and prompt once, for all its calls.
-
-    Parameters
-    ----------
-    plan : Plan
-        The run.
-    service : Client
-        That is asked.
-
-    Returns
-    -------
-    Price
-        Offline: what the real service would charge.
-
-    Examples
-    --------
-    >>> price = price_of(plan_of(ornb.client(), "openai/gpt-4o-mini", "Hi"), ornb.client())
-    >>> 0 < price.likely_usd < price.worst_usd
-    True
-    """
+    """Quote every model and prompt once, for all its calls; offline, at the real service."""
     price, calls = Price(), plan.calls_each
     asked = {name: value for name, value in plan.params.items() if name not in ("label", "ornb")}
     for model, label in product(plan.models, plan.prompts):
@@ -319,33 +226,9 @@ def plan_of(
     label: str | None = None,
     params: Mapping[str, Any] | None = None,
 ) -> Plan:
-    """Check what `ornb.measure` was given, and make a plan of it.
+    """Check what `ornb.measure` was given, and make a plan of it; nothing is sent yet.
 
-    Parameters
-    ----------
-    service : Client
-        That is asked. The offline one is asked for its clock too.
-    models, prompt, system, attach, schema, repeats, concurrency, warmup, connection : Any
-        As for `ornb.measure`.
-    prompt_cache, provider, max_tokens, seed, label : Any
-        Likewise.
-    params : mapping, optional
-        Further fields of each request.
-
-    Returns
-    -------
-    Plan
-        Nothing of it is sent yet.
-
-    Raises
-    ------
-    ConfigError
-        An argument makes no sense.
-
-    Examples
-    --------
-    >>> plan_of(ornb.client(), ["lab/a", "lab/b"], {"short": "Hi"}, repeats=3).calls
-    8
+    The offline server is asked for its clock too.
     """
     ids, fields = _ids(models), _request(service, provider, max_tokens, label, params or {}, schema)
     files, asked = files_of(attach), dict.fromkeys(ids, fields)
@@ -369,28 +252,7 @@ def plan_of(
 
 
 def checked_cap(max_usd: Any) -> Decimal | None:
-    """Read the most that a run may cost.
-
-    Parameters
-    ----------
-    max_usd : float, str, decimal.Decimal or None
-        USD; None for no limit.
-
-    Returns
-    -------
-    decimal.Decimal or None
-        USD.
-
-    Raises
-    ------
-    ConfigError
-        No amount.
-
-    Examples
-    --------
-    >>> checked_cap("0.50")
-    Decimal('0.50')
-    """
+    """Read the most that a run may cost, in USD; None for no limit."""
     if max_usd is None:
         return None
     with contextlib.suppress(InvalidOperation):

@@ -56,40 +56,10 @@ def fill_in(
     whole: bool = False,
     missing: dict[str, ConfigError | None] | None = None,
 ) -> Filled:
-    r"""Put values in the place of their names in double braces.
+    """Replace names in double braces by values, which are not searched for names again.
 
-    Parameters
-    ----------
-    text : str
-        Single braces, as in LaTeX and JSON, are left alone; so are double ones around anything
-        that does not begin with a name.
-    variables : mapping
-        Name to value.
-    whole : bool
-        Whether values go in all their length.
-    missing : dict, optional
-        Takes the paths that lead to a missing value; with why, where they lead to none at all,
-        which is refused otherwise.
-
-    Returns
-    -------
-    Filled
-        Values are not searched for names again. A `Reply` gives its text, a pandas table its first
-        `MOST_ROWS` rows and `MOST_COLUMNS` columns as Markdown, lists, dicts and arrays JSON of at
-        most `LONGEST_JSON` characters, anything else what ``str`` gives.
-
-    Raises
-    ------
-    ConfigError
-        A name is not there (the message names near ones), or is of a function, or what follows it
-        is more than ``.name`` and ``[index]``; or a value has no text.
-
-    Examples
-    --------
-    >>> fill_in("Say {{ word }}, not {word} or \\frac{1}{2}.", {"word": "cat"}).text
-    'Say cat, not {word} or \\frac{1}{2}.'
-    >>> fill_in("{{pets[0].name}}", {"pets": [{"name": "Tom"}]}).text
-    'Tom'
+    Single braces, as in LaTeX and JSON, are left alone; so are double ones around what does not
+    begin with a name. `missing` takes paths to missing values, with why where they lead to none.
     """
     notes: list[str] = []
 
@@ -124,30 +94,7 @@ def fill_in(
 
 
 def only_value(text: str, variables: Mapping[str, Any]) -> Any:
-    """Give the value itself where a text is one placeholder and nothing else.
-
-    Parameters
-    ----------
-    text : str
-        Such as ``{{picker}}``.
-    variables : mapping
-        Name to value.
-
-    Returns
-    -------
-    Any
-        The value; the text with its variables in place where it is more than that.
-
-    Raises
-    ------
-    ConfigError
-        As for `fill_in`.
-
-    Examples
-    --------
-    >>> only_value("{{n}}", {"n": 7}), only_value("{{n}}b", {"n": 7})
-    (7, '7b')
-    """
+    """Return the value itself where a text is one placeholder and nothing else."""
     found = _PLACE.fullmatch(text.strip())
     if found is None or not _is_meant(found, variables):
         return fill_in(text, variables, whole=True).text
@@ -231,18 +178,7 @@ def _follow(value: Any, step: re.Match[str], shown: str) -> Any:
 
 
 def as_text(value: Any) -> str:
-    """Write a value for a model, in all its length.
-
-    Parameters
-    ----------
-    value : Any
-        Of the notebook.
-
-    Returns
-    -------
-    str
-        As `fill_in` writes it.
-    """
+    """Write a value for a model, in all its length."""
     return _Writer(whole=True).text(value)
 
 
@@ -364,18 +300,7 @@ _quoted = json.JSONEncoder(ensure_ascii=False).encode
 
 
 def cells(column: Any) -> list[Any]:
-    """Give the values of a pandas column; of ``tolist``, a float32 0.1 is 0.10000000149011612.
-
-    Parameters
-    ----------
-    column : pandas.Series, pandas.Index or an array of pandas
-        Of any dtype.
-
-    Returns
-    -------
-    list
-        As precise as they are there.
-    """
+    """Return the values of a pandas column; of ``tolist``, a float32 0.1 is 0.10000000149011612."""
     dtype = str(getattr(column.dtype, "numpy_dtype", column.dtype))
     if dtype in ("float16", "float32"):
         return list(column.to_numpy(dtype, na_value=math.nan))

@@ -69,26 +69,10 @@ _WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday",
 
 
 def to_decimal(value: Any) -> Decimal | None:
-    """Read a price exactly as it was listed.
+    """Read a price exactly as it was listed, in its own unit; None where there is none.
 
-    Parameters
-    ----------
-    value : Any
-        A decimal string as the API sends it, or an int, float or Decimal.
-
-    Returns
-    -------
-    decimal.Decimal or None
-        The price in its own unit. None where there is no price to speak of: ``"-1"`` and every
-        other negative (it means "depends on the model that will be chosen"), null, text that is no
-        number, infinities, and sizes no price can have (1e12 and up, or more than 30 decimals).
-
-    Examples
-    --------
-    >>> to_decimal("0.0000025")
-    Decimal('0.0000025')
-    >>> to_decimal("-1") is None, to_decimal(None) is None, to_decimal("soon") is None
-    (True, True, True)
+    That is every negative ("-1": "depends on the model that will be chosen"), no number, infinity,
+    and a size no price can have (1e12 and up, or more than 30 decimals).
     """
     number = _number(value)
     return None if number is None or number < 0 else number
@@ -124,20 +108,8 @@ def _number(value: Any) -> Decimal | None:
 
 
 def usd_per_million(value: Any) -> float | None:
-    """Turn USD per token, as listed, into USD per million tokens, as read.
+    """Return USD per million tokens, as read, of USD per token, as listed.
 
-    Parameters
-    ----------
-    value : Any
-        A price in USD per token; see `to_decimal` for what is understood.
-
-    Returns
-    -------
-    float or None
-        The float nearest to the exact product; None where there is no price.
-
-    Examples
-    --------
     >>> usd_per_million("0.0000025"), usd_per_million("0.0000000574"), usd_per_million("-1")
     (2.5, 0.0574, None)
     """
@@ -154,23 +126,7 @@ def _million_from_text(text: str) -> float | None:
 
 
 def depends_on_model(pricing: Any) -> bool:
-    """Tell whether a price is set only once a router has chosen the model.
-
-    Parameters
-    ----------
-    pricing : Any
-        The ``pricing`` object of a model record.
-
-    Returns
-    -------
-    bool
-        True if its ``prompt`` or ``completion`` is negative (the API writes ``"-1"``).
-
-    Examples
-    --------
-    >>> depends_on_model({"prompt": "-1", "completion": "-1"})
-    True
-    """
+    """Return whether a price, then negative, is set only once a router has chosen the model."""
     if not isinstance(pricing, dict):
         return False
     numbers = (_number(pricing.get("prompt")), _number(pricing.get("completion")))
@@ -193,49 +149,13 @@ def estimate(
     searches: int = 0,
     at: datetime | None = None,
 ) -> Decimal | None:
-    """Price one call from a model's listed prices.
+    """Price one call from a model's listed prices, in exact USD; None when it cannot be known.
 
-    An estimate, not a bill: the provider that serves may have other prices, and server tools are
-    billed apart. Reasoning tokens are part of the completion tokens, cached and cache-written
-    tokens part of the prompt tokens; none is counted twice, and a detail larger than its whole
-    (recorded for reasoning) is cut to it. ``discount`` is ignored: listed prices already have it
-    taken off.
-
-    Parameters
-    ----------
-    pricing : dict
-        The ``pricing`` object of a model or endpoint record, USD per single unit.
-    prompt_tokens, completion_tokens : int or None
-        Tokens in and out. None (not known) gives None.
-    reasoning_tokens, cached_tokens, cache_write_tokens : int or None
-        Details of the two counts above; None counts as 0.
-    images : int
-        Input images, priced at ``image`` each. The listings of 2025 had a price per image; those of
-        2026 look like a price per image token, and images are in ``prompt_tokens`` anyway.
-    requests, searches : int
-        Requests and web searches, priced at ``request`` and ``web_search``.
-    at : datetime, optional
-        When the call is made, with a time zone; now by default. Matters for prices by time of day.
-
-    Returns
-    -------
-    decimal.Decimal or None
-        USD, exact. None when it cannot be known: a router, a price missing for something used, a
-        token count missing or negative.
-
-    Raises
-    ------
-    ConfigError
-        `at` has no time zone.
-
-    Examples
-    --------
-    >>> prices = {"prompt": "0.0000025", "completion": "0.00001", "input_cache_read": "0.00000025"}
-    >>> print(estimate(prices, prompt_tokens=1000, completion_tokens=100).normalize())
-    0.0035
-    >>> cached = estimate(prices, prompt_tokens=1000, completion_tokens=100, cached_tokens=800)
-    >>> print(cached.normalize())
-    0.0017
+    Reasoning tokens are part of the completion, cached and cache-written ones of the prompt; none
+    counts twice, and a detail larger than its whole (recorded for reasoning) is cut to it.
+    ``discount`` is ignored: listed prices already have it taken off. `images` are priced each, as
+    in the listings of 2025; those of 2026 look like a price per image token, within
+    ``prompt_tokens``.
     """
     if at is not None and at.utcoffset() is None:
         raise ConfigError(f"at={at!r} has no time zone; give datetime(..., tzinfo=timezone.utc)")
@@ -278,7 +198,7 @@ def _apart(prices: dict[str, Any], key: str) -> Decimal | None:
 def _cache_write(prices: dict[str, Any], prompt: Decimal | None) -> Decimal | None:
     """USD per prompt token that is written to a cache.
 
-    Most listings give the whole price (1.25 x prompt). Some Gemini rows of 2026 give less than the
+    Most listings have the whole price (1.25 x prompt). Some Gemini rows of 2026 have less than the
     prompt price, which matches the storage fee alone, so there it comes on top.
     """
     write = _apart(prices, "input_cache_write")
@@ -395,23 +315,7 @@ Scheme = Literal["per_token", "blended"]
 
 
 def blended_usd_per_million(prompt: Any, completion: Any) -> Any:
-    """Blend two prices at a stated mix: three prompt tokens for each completion token.
-
-    Parameters
-    ----------
-    prompt, completion : float, numpy.ndarray or pandas.Series
-        USD per million tokens.
-
-    Returns
-    -------
-    float, numpy.ndarray or pandas.Series
-        USD per million tokens of the mix, of the same kind as what was given.
-
-    Examples
-    --------
-    >>> blended_usd_per_million(2.5, 10.0)
-    4.375
-    """
+    """Blend two prices at a stated mix: three prompt tokens for each completion token."""
     return (3 * prompt + completion) / 4
 
 
@@ -423,33 +327,10 @@ def price_tier(
     is_free: Any = None,
     scheme: Scheme = "blended",
 ) -> pd.Categorical[Any]:
-    """Sort models into price tiers.
+    """Sort models into the price tiers of a scheme, an ordered Categorical, cheapest first.
 
-    Parameters
-    ----------
-    prompt_usd_per_million, completion_usd_per_million : array_like of float
-        Prices; NaN where none is listed.
-    is_router : array_like of bool
-        Whether a missing price means "set by the model that is chosen".
-    is_free : array_like of bool, optional
-        For ``blended``: which of the models priced 0 are really free. By default all of them.
-    scheme : {"blended", "per_token"}
-        Which of the tables in `TIERS`.
-
-    Returns
-    -------
-    pandas.Categorical
-        Ordered, with every tier of the scheme as a category, cheapest first.
-
-    Raises
-    ------
-    ConfigError
-        There is no such scheme.
-
-    Examples
-    --------
-    >>> list(price_tier([0.0, 2.5], [0.0, 10.0], is_router=[False, False]))
-    ['free', '1 to 10']
+    `is_router` is where a missing price means "set by the model that is chosen"; `is_free` which of
+    the models priced 0 are really free, by default all.
     """
     import numpy as np
     import pandas as pd

@@ -125,7 +125,7 @@ class _Door(Gate):
 
 
 def _warn_of_slips(body: Mapping[str, Any]) -> None:
-    """Say once of a field that it looks misspelt; it is sent, since the API gains fields."""
+    """Warn once of a field that it looks misspelt; it is sent, since the API gains fields."""
     for name, meant in misspelt(body).items():
         if name not in _default.warned:
             _default.warned.add(name)
@@ -509,26 +509,7 @@ def _messages(
 
 @contextlib.contextmanager
 def refusals_noted(service: Client | None, model: str | None, label: Any) -> Iterator[None]:
-    """Have a call that is refused before it is made in the ledger: sent, it would be a row too.
-
-    Parameters
-    ----------
-    service : Client or None
-        Who would be asked; None is the kernel's own.
-    model : str or None
-        Its model.
-    label : Any
-        The caller's word.
-
-    Yields
-    ------
-    None
-
-    Examples
-    --------
-    >>> with refusals_noted(None, "lab/a", None):
-    ...     pass
-    """
+    """Record in the ledger a call that is refused before it is made: sent, it would be there."""
     began = Timing(started_at=datetime.now(UTC), duration_s=0.0)
     try:
         yield
@@ -548,23 +529,7 @@ def refusals_noted(service: Client | None, model: str | None, label: Any) -> Ite
 
 
 def catalogue_of(service: Client) -> pd.DataFrame | None:
-    """Give the models of a client; None where it does not say.
-
-    Parameters
-    ----------
-    service : Client
-        The kernel's own, whose catalogue is kept, or another.
-
-    Returns
-    -------
-    pandas.DataFrame or None
-        As `models` gives it.
-
-    Examples
-    --------
-    >>> catalogue_of(ornb.client()).attrs["source"]
-    'snapshot'
-    """
+    """Return the models of a client; None where it does not list them."""
     with contextlib.suppress(OrnbError):
         if service is _default.client:
             return models()
@@ -574,27 +539,7 @@ def catalogue_of(service: Client) -> pd.DataFrame | None:
 
 
 def with_near_models(error: OrnbError, model: str | None) -> OrnbError:
-    """Where a model is refused that is not listed, propose some that are.
-
-    Parameters
-    ----------
-    error : OrnbError
-        How the call failed.
-    model : str or None
-        Who was asked.
-
-    Returns
-    -------
-    OrnbError
-        The same error. Where the service refused the model's id, and not something else of the
-        request, its message ends in the nearest ids, if there are any.
-
-    Examples
-    --------
-    >>> from ornb.errors import NotFound
-    >>> print(with_near_models(NotFound("No model openai/gpt4o-mini."), "openai/gpt4o-mini"))
-    No model openai/gpt4o-mini. Did you mean openai/gpt-4o-mini...
-    """
+    """Add near ids to the service's refusal of a model's id, and not of something else."""
     near = _near(model) if refuses_model(error, model) else ""
     if near and near not in str(error):
         error.args = (f"{error} Did you mean {near}?",)
@@ -602,29 +547,9 @@ def with_near_models(error: OrnbError, model: str | None) -> OrnbError:
 
 
 def refuses_model(error: OrnbError | None, model: str | None) -> bool:
-    """Tell whether a call failed because there is no such model.
+    """Return whether a call failed because there is no such model: the service names its id then.
 
-    Parameters
-    ----------
-    error : OrnbError or None
-        How it failed.
-    model : str or None
-        Who was asked.
-
-    Returns
-    -------
-    bool
-        True if the service's own words name the id: they do so for an id that it does not know
-        ("... is not a valid model ID", "No endpoints found for ..."). False for ornb's own models.
-
-    Examples
-    --------
-    >>> from ornb.errors import BadRequest
-    >>> said = {"message": "nobody/nothing is not a valid model ID"}
-    >>> refuses_model(BadRequest("...", raw=said), "nobody/nothing")
-    True
-    >>> refuses_model(BadRequest("...", raw={"message": "temperature is 9"}), "nobody/nothing")
-    False
+    For instance "... is not a valid model ID", "No endpoints found for ...".
     """
     if not isinstance(error, BadRequest | NotFound) or not model or model.startswith("ornb/"):
         return False
@@ -789,27 +714,9 @@ def activity(**query: str) -> pd.DataFrame:
 
 
 def model_id(choice: Any = None) -> str | None:
-    """Turn what a person hands over as a model into its id.
+    """Return the id of what a person hands over as a model, or of the default.
 
-    Parameters
-    ----------
-    choice : str, ModelPicker or None
-        An id, something with a ``value`` that is one, or None for the default.
-
-    Returns
-    -------
-    str or None
-        None only when the service has no default.
-
-    Raises
-    ------
-    ConfigError
-        Neither; or a picker in which several models are chosen.
-
-    Examples
-    --------
-    >>> model_id("openai/gpt-4o-mini")
-    'openai/gpt-4o-mini'
+    None only when the service has no default.
     """
     value = getattr(choice, "value", choice)
     if value is None or value == ():
@@ -827,19 +734,10 @@ def model_id(choice: Any = None) -> str | None:
 
 
 def default_model() -> str | None:
-    """Name the model that answers when none is chosen.
+    """Return the model that answers when none is chosen.
 
-    Returns
-    -------
-    str or None
-        Of a recording that is replayed, the one that was the default when it was made. Else
-        ``ORNB_MODEL`` if set; else a free one at OpenRouter, this machine's offline, and the first
-        listed of any other server.
-
-    Examples
-    --------
-    >>> default_model()
-    'ornb/canned'
+    Of a recording that is replayed, the one that was the default then. Else ``ORNB_MODEL`` if set;
+    else a free one at OpenRouter, this machine's offline, the first listed of any other server.
     """
     recorded = tapes.default_model(client().base_url) if tapes.opened() else None
     if recorded:
@@ -869,29 +767,10 @@ def _record(reply: Reply) -> None:
 
 
 def estimate(reply: Reply) -> float | None:
-    """Tell what the listed prices make of a call's tokens.
+    """Return what the listed prices make of a call's tokens, in USD; None where that is not known.
 
-    The prices are those of the catalogue at hand: what `models` fetched last, of whatever age. The
-    first call of a connection that finds none has it fetched, by one request beside the calls. Its
-    answer waits up to `ESTIMATE_PATIENCE_S` for that; when the catalogue takes longer, calls are
-    estimated from its arrival on. When it cannot be had, it is not asked for again until somebody
-    calls `models`.
-
-    Parameters
-    ----------
-    reply : Reply
-        An answer, of any source. Offline it is as if the chosen model had given it, by the small
-        model's count of tokens; a recorded one is priced by the service beneath the recording.
-
-    Returns
-    -------
-    float or None
-        USD; None where the tokens or the prices are not known.
-
-    Examples
-    --------
-    >>> estimate(Reply(requested_model="openai/gpt-4o-mini")) is None
-    True
+    The first call of a connection that finds no catalogue fetches one, and waits for it up to
+    `ESTIMATE_PATIENCE_S`; later ones never wait, and only `models` asks again if it failed.
     """
     used = reply.usage
     if used.prompt_tokens is None or used.completion_tokens is None:
@@ -922,7 +801,7 @@ def _prices_at_hand() -> pd.DataFrame | None:
 
 
 def _begin_look(state: _Default, patience_s: float) -> tuple[threading.Event, bool]:
-    """Give the event that ends the first look at the catalogue, and whether it is to begin."""
+    """Return the event that ends the first look at the catalogue, and whether it is to begin."""
     with state.looking:
         is_first = state.looked is None
         if state.looked is None:
@@ -937,23 +816,7 @@ def _look(state: _Default, service: Client, ended: threading.Event) -> None:
 
 
 def likely_cost(messages: Messages, model: Any = None, **params: Any) -> str:
-    """Tell what a call is likely to cost, from what is at hand: no request is made for it.
-
-    Parameters
-    ----------
-    messages, model, **params
-        As for `quote`.
-
-    Returns
-    -------
-    str
-        Such as "about $0.00006", at the model's listed price; empty where none is at hand.
-
-    Examples
-    --------
-    >>> likely_cost("Hi", "openai/gpt-4o-mini", max_tokens=100)
-    'about $0.0000... if it were live'
-    """
+    """Return what a call is likely to cost, from what is at hand: no request is made for it."""
     gate, offline = client().before_call, client().source == "offline"
     if offline:
         models()  # no further than this machine
@@ -980,7 +843,7 @@ def _offline_server() -> OfflineServer:
 
 
 def _announce() -> None:
-    """Say once, where it can be seen, that nothing here is the real service."""
+    """Print once, where it can be seen, that nothing here is the real service."""
     if not _default.announced:
         _default.announced = True
         print(_offline_words())

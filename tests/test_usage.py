@@ -402,6 +402,58 @@ def test_a_summary_groups_by_several_columns_and_loses_no_call(tracker):
     assert summary.index.names == ["source", "provider"]
 
 
+@pytest.fixture
+def week(tracker):
+    """A call yesterday, and two today, of which one is by another model."""
+    today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    yesterday = today - timedelta(hours=1)
+    for model, at, usd in (("a/b", yesterday, 0.1), ("a/b", today, 0.2), ("c/d", today, 0.4)):
+        timing = Timing(at, duration_s=1.0)
+        tracker.record(replace(requested_model=model, timing=timing, cost_usd=usd))
+    return tracker
+
+
+def test_what_was_spent_today_is_one_line(week):
+    assert week.summary(since="today")["cost_usd"].to_dict() == {"c/d": 0.4, "a/b": 0.2}
+    assert week.summary(until="today")["cost_usd"].to_dict() == {"a/b": 0.1}
+    assert week.summary(since="3 days")["calls"].sum() == 3
+    assert week.summary(since="yesterday", until="today")["calls"].sum() == 1
+    assert week.summary(since=timedelta(days=3))["calls"].sum() == 3
+
+
+def test_a_summary_by_day_and_model(week):
+    summary = week.summary(by=["day", "model"])
+    today = pd.Timestamp.now("UTC").normalize()
+    assert summary["cost_usd"].to_dict() == {
+        (today, "c/d"): 0.4,
+        (today, "a/b"): 0.2,
+        (today - timedelta(days=1), "a/b"): 0.1,
+    }
+    assert str(summary.index.levels[0].dtype) == "datetime64[us, UTC]"
+
+
+@pytest.mark.parametrize(
+    ("by", "start"),
+    [
+        ("hour", "2026-08-22 12:00"),
+        ("day", "2026-08-22"),
+        ("week", "2026-08-17"),
+        ("month", "2026-08-01"),
+    ],
+)
+def test_a_period_is_named_by_its_beginning(tracker, by, start):
+    tracker.record(replace(requested_model="a/b"))
+    summary = tracker.summary(by=by)
+    assert summary.index.tolist() == [pd.Timestamp(start, tz="UTC")]
+    assert dtypes(tracker.summary(by, until="2020-01-01")) == documented(SUMMARY_COLUMNS)
+
+
+@pytest.mark.parametrize("when", ["soon", "7 of them", [], "", 10**30, "NaT", "1e400 days"])
+def test_a_time_that_is_none_is_refused(week, when):
+    with pytest.raises(ConfigError, match="is no moment"):
+        week.summary(since=when)
+
+
 def test_a_summary_tells_where_the_answers_of_each_group_came_from(tracker):
     for model, source in (
         ("a/b", "live"),

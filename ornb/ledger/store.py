@@ -20,7 +20,7 @@ import weakref
 from collections import deque
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from sqlalchemy.engine import Connection, Engine
 
 from ..errors import ConfigError
 from .database import data_path, first_line, opened, url_of
+from .table import moment
 
 __all__ = ["TABLE", "Store", "default_path"]
 
@@ -173,9 +174,9 @@ class Store:
         columns = self._table.c
         query = sa.select(*(columns[name] for name in self.columns), columns.kernel)
         if since is not None:
-            query = query.where(columns.started_at >= _moment(since))
+            query = query.where(columns.started_at >= moment(since))
         if until is not None:
-            query = query.where(columns.started_at < _moment(until))
+            query = query.where(columns.started_at < moment(until))
         for name, value in only.items():
             if value is not None:
                 query = query.where(self._is_one_of(name, value))
@@ -269,17 +270,3 @@ def _clean(value: Any, dtype: str) -> Any:
         whole = isinstance(value, int) or value.is_integer()
         return int(value) if whole and abs(value) < _LARGEST else None
     return float(value) if abs(value) <= sys.float_info.max else None  # nor is NaN so small
-
-
-def _moment(value: Any) -> datetime:
-    import pandas as pd
-
-    try:
-        ago = isinstance(value, timedelta)
-        moment = pd.to_datetime(datetime.now(UTC) - value if ago else value, utc=True)
-    except (TypeError, ValueError):
-        moment = None
-    if not isinstance(moment, pd.Timestamp):  # nor is NaT one, or a list of them
-        raise ConfigError(f"{value!r} is no moment such as '2026-11-01'.")
-    when: datetime = moment.to_pydatetime()
-    return when

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from decimal import Context, Decimal, localcontext
 from typing import Any
 
@@ -11,6 +13,7 @@ import pandas as pd
 
 from .. import columns as c
 from ..columns import Column
+from ..errors import ConfigError
 from ..wire.reply import CALL, ONE_PIECE
 
 __all__ = [
@@ -23,6 +26,7 @@ __all__ = [
     "USAGE_COLUMNS",
     "exact_sum",
     "frame_of",
+    "moment",
     "rows_of",
     "with_books",
 ]
@@ -164,6 +168,25 @@ def exact_sum(amounts: Iterable[float]) -> float:
     listed = [Decimal(repr(amount)) for amount in map(float, amounts) if not np.isnan(amount)]
     with localcontext(_WIDE):
         return float(sum(listed, Decimal(0))) if listed else float("nan")
+
+
+def moment(value: Any) -> datetime:
+    """Read a moment or day (UTC unless it has a zone), "today", "yesterday", or how long ago."""
+    now = pd.Timestamp.now(UTC)
+    word = value.strip().lower() if isinstance(value, str) else ""
+    if word in {"today", "yesterday"}:
+        value = now.normalize() - timedelta(days=word == "yesterday")
+    elif word[-1:].isalpha():
+        with suppress(ValueError):
+            value = pd.Timedelta(word.removesuffix("ago"))
+    try:
+        found = pd.to_datetime(now - value if isinstance(value, timedelta) else value, utc=True)
+    except (TypeError, ValueError, OverflowError):
+        found = None
+    if not isinstance(found, pd.Timestamp):  # nor is NaT one, or a list of them
+        raise ConfigError(f"{value!r} is no moment such as '2026-11-01', 'today' or '7 days'.")
+    when: datetime = found.to_pydatetime()
+    return when
 
 
 def _plain(column: pd.Series[Any]) -> list[Any]:

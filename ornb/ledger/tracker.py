@@ -36,6 +36,7 @@ from .table import (
     USAGE_COLUMNS,
     exact_sum,
     frame_of,
+    moment,
     rows_of,
     with_books,
 )
@@ -52,6 +53,9 @@ if TYPE_CHECKING:
     from .totals import Totals
 
 __all__ = ["HISTORY_COLUMNS", "SUMMARY_COLUMNS", "USAGE_COLUMNS", "UsageTracker", "exact_sum"]
+
+PERIODS = {"hour": "h", "day": "D", "week": "W-SUN", "month": "M"}
+"""Parts of the time that a summary groups by, and pandas' names of them."""
 
 
 class UsageTracker:
@@ -147,14 +151,23 @@ class UsageTracker:
         return kept
 
     def summary(
-        self, by: str | Sequence[str] = "model", *, calls: pd.DataFrame | None = None
+        self,
+        by: str | Sequence[str] = "model",
+        *,
+        since: Any = None,
+        until: Any = None,
+        calls: pd.DataFrame | None = None,
     ) -> pd.DataFrame:
         """Sum the calls up by model, or by anything else.
 
         Parameters
         ----------
         by : str or sequence of str
-            Columns of `df` to group by: ``"model"``, ``["source", "provider"]``.
+            Columns of `df` to group by, or parts of the time (UTC) when a call was made: ``"day"``,
+            ``"hour"``, ``"week"`` (begins on Monday), ``"month"``. So ``["day", "model"]``.
+        since, until : str, datetime, date or timedelta, optional
+            From then on, and before then, as for `history`: ``"today"``, ``"2026-11-01"``,
+            ``"7 days"`` (ago).
         calls : pandas.DataFrame, optional
             Rows of `df` or of `history`; by default all of `df`.
 
@@ -168,7 +181,7 @@ class UsageTracker:
         Raises
         ------
         ConfigError
-            There is no such column.
+            There is no such column, or a time is not one.
 
         Examples
         --------
@@ -181,7 +194,15 @@ class UsageTracker:
         """
         names: list[Any] = list(by) if isinstance(by, list | tuple) else [by]
         frame = self.df if calls is None else calls.copy(deep=not SHALLOW)
+        for name in PERIODS.keys() & names:
+            days = frame["started_at"].dt.tz_localize(None).dt.to_period(PERIODS[name])
+            frame[name] = days.dt.start_time.dt.tz_localize("UTC").dt.as_unit("us")
         _check_columns(names, frame)
+        if since is not None:
+            frame = frame[frame["started_at"] >= moment(since)]
+        if until is not None:
+            frame = frame[frame["started_at"] < moment(until)]
+        frame = frame.copy(deep=not SHALLOW)
         frame["errors"] = frame["status"] == "error"
         frame["stopped"] = frame["status"] == "stopped"
         frame["cost_unknown"] = frame["cost_usd"].isna()
@@ -412,7 +433,8 @@ class UsageTracker:
         ----------
         since, until : str, datetime, date or timedelta, optional
             From then on, and before then: ``"2026-11-01"``, a moment (UTC unless it has a zone),
-            or how long ago.
+            ``"today"`` or ``"yesterday"`` (days of UTC, as the service counts them), or how long
+            ago: ``"7 days"``.
         model, provider, label : str or sequence of str, optional
             Only these; a model is looked for among those asked for and those that served.
 
@@ -598,7 +620,8 @@ def _check_columns(names: list[Any], frame: pd.DataFrame) -> None:
         raise ConfigError("by is empty; name a column, such as by='model'")
     for name in names:
         if name not in frame.columns:
-            raise ConfigError(did_you_mean(str(name), USAGE_COLUMNS, "column of the usage table"))
+            known = [*USAGE_COLUMNS, *PERIODS]
+            raise ConfigError(did_you_mean(str(name), known, "column of the usage table"))
 
 
 def _commonest_first(sources: pd.Series[str]) -> str:

@@ -202,7 +202,7 @@ class Client:
         return records
 
     def endpoints(self, model: str) -> Facts:
-        """Give the providers that serve a model.
+        """Return the providers that serve a model.
 
         Parameters
         ----------
@@ -251,7 +251,7 @@ class Client:
         return self._pages("/providers", {})
 
     def key(self) -> dict[str, Any]:
-        """Give what the service knows of the key: label, limit, usage.
+        """Return what the service knows of the key: label, limit, usage.
 
         Returns
         -------
@@ -278,7 +278,7 @@ class Client:
             return self._data("/auth/key")
 
     def credits(self) -> dict[str, Any]:
-        """Give the account's credits.
+        """Return the account's credits.
 
         Returns
         -------
@@ -300,7 +300,7 @@ class Client:
         return self._data("/credits")
 
     def generation(self, generation_id: str) -> dict[str, Any]:
-        """Give the bill of one call.
+        """Return the bill of one call.
 
         Parameters
         ----------

@@ -116,7 +116,7 @@ class Pkce:
         return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
 
     def url(self, *, key_label: str = "ornb", auth_url: str = AUTH_URL) -> str:
-        """Give the link to open.
+        """Return the link to open.
 
         Without a ``callback_url`` the page shows the code, for the person to copy. A limit and an
         expiry are set there by the person; the link cannot propose them.
@@ -373,7 +373,7 @@ class KeyInfo:
         return facts
 
     def advice(self) -> str:
-        """Say what would make the key safer to use.
+        """Return what would make the key safer to use.
 
         Returns
         -------
@@ -539,7 +539,7 @@ def tidy(text: str, base_url: str | None = None) -> str:
 
 
 def service_url(base_url: str | None = None) -> str:
-    """Give the address that a key is for.
+    """Return the address that a key is for.
 
     Parameters
     ----------
@@ -559,7 +559,7 @@ def service_url(base_url: str | None = None) -> str:
 
 
 def on_binder() -> bool:
-    """Tell whether this runs on Binder, whose FAQ advises against using keys there.
+    """Return whether this runs on Binder, whose FAQ advises against using keys there.
 
     Returns
     -------
@@ -603,7 +603,7 @@ def remember(key: Secret, base_url: str | None = None) -> None:
 
 
 def recall(base_url: str | None = None) -> Secret | None:
-    """Give the key that `remember` kept.
+    """Return the key that `remember` kept.
 
     Parameters
     ----------

@@ -256,7 +256,7 @@ def latency_differences(
     resamples: int = 2000,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Tell which of several is faster, and whether the difference is real: every pair, once.
+    """Compare every pair of several, once: which is faster, and whether the difference is real.
 
     The intervals hold together: with three models, and so three pairs, each has a confidence of
     1 - (1 - `confidence`) / 3 (Bonferroni), so that "the fastest" is not found by looking often.

@@ -263,7 +263,7 @@ def connect(
 
 
 def client() -> Client:
-    """Give this kernel's client, made on first use.
+    """Return this kernel's client, made on first use.
 
     Returns
     -------
@@ -577,7 +577,7 @@ def quote(
     label: str | None = None,
     **params: Any,
 ) -> Quote:
-    """Tell what a call can cost, and is likely to, without making it.
+    """Return what a call can cost, and is likely to, without making it.
 
     Parameters
     ----------
@@ -620,7 +620,7 @@ def quote(
 
 
 def quota(*, wait: bool | None = None, ask: bool = True) -> Quota:
-    """Tell how many calls of free models are left, for the minute and the day.
+    """Return how many calls of free models are left, for the minute and the day.
 
     Parameters
     ----------

@@ -156,7 +156,7 @@ class Conversation:
             return list(self._siblings[here.parent_id, here.role])
 
     def tip(self, turn: Turn | str) -> Turn:
-        """Give the end of the newest branch that goes through a turn.
+        """Return the end of the newest branch that goes through a turn.
 
         Parameters
         ----------
@@ -322,7 +322,7 @@ class Conversation:
         return str(number)
 
     def messages(self) -> list[dict[str, Any]]:
-        """Give the active path as the API takes it.
+        """Return the active path as the API takes it.
 
         A question that got no answer at all (stopped at once, refused) is left out: most models
         refuse two questions in a row. One at the very end is the question to be answered now.
@@ -343,7 +343,7 @@ class Conversation:
             return _first(self.system) + _sent(self.path)
 
     def _written(self) -> list[dict[str, Any]]:
-        """Give `messages` to be sent, not to be changed; only what is new is written as JSON."""
+        """Return `messages` to be sent, not changed; only what is new is written as JSON."""
         with self._lock:
             path, (system, turns, told) = self.path, self._answered
             end = len(path)
@@ -362,7 +362,7 @@ class Conversation:
                 return self.messages()  # whoever sends them says what it is that JSON cannot hold
 
     def light(self) -> Conversation:
-        """Give a copy for where size counts, such as a notebook: what is huge is cut or named.
+        """Return a copy for where size counts, such as a notebook: what is huge is cut or named.
 
         Prompts beyond 200,000 characters keep their beginning and end; files and pictures beyond
         2.25 MB are named in a line of text. All else is the same.
@@ -398,7 +398,7 @@ class Conversation:
     # ------------------------------------------------------------------ to and from JSON
 
     def to_json(self) -> dict[str, Any]:
-        """Give the whole tree as a JSON value.
+        """Return the whole tree as a JSON value.
 
         Returns
         -------

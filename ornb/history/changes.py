@@ -72,7 +72,7 @@ class _Catalogue(NamedTuple):
 
 
 def catalog_changes(a: Any, b: Any = None) -> pd.DataFrame:
-    """Tell what changed in the catalogue, one row a change.
+    """List what changed in the catalogue, one row a change.
 
     Parameters
     ----------
@@ -85,9 +85,9 @@ def catalog_changes(a: Any, b: Any = None) -> pd.DataFrame:
     -------
     pandas.DataFrame, one row a change
         Columns as in docs/tables.md, by kind of change (`CHANGES`), the largest first. A model
-        can have several rows: one that is dearer, say, and has a longer context. The columns
-        `not_before` and `date` say which observations were taken, ``.attrs["source"]`` whose they
-        are (recorded, snapshot, live), ``.attrs["notes"]`` what a person should know.
+        can have several rows: one that is more expensive, say, and has a longer context. The
+        columns `not_before` and `date` say which observations were taken, ``.attrs["source"]``
+        whose they are (recorded, snapshot, live), ``.attrs["notes"]`` what a person should know.
 
     Raises
     ------

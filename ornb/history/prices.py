@@ -66,7 +66,7 @@ def price_history(
     until: Any = None,
     live: bool | pd.DataFrame = True,
 ) -> pd.DataFrame:
-    """Tell what models cost over time, one row a model and change.
+    """List what models cost over time, one row a model and change.
 
     Parameters
     ----------
@@ -185,7 +185,7 @@ def _overlaps(row: tuple[Any, ...], first: pd.Timestamp, last: pd.Timestamp) -> 
 
 
 def price_at(ids: Any, date: Any, *, live: bool | pd.DataFrame = True) -> pd.DataFrame:
-    """Tell what models cost on a day, beside what they cost today.
+    """Return what models cost on a day, beside what they cost today.
 
     Parameters
     ----------

@@ -7,8 +7,8 @@ has ended, what was billed takes the place of what was set aside. What ended wit
 
 A budget counts the calls of the whole process, from every thread, since a `with` block that knew
 only its own thread would not see what its executor spends. Answers that are not billed (offline,
-recorded, refused) cost it nothing, unless it practises: then an offline call counts as if the
-dearest provider allowed had been paid for its tokens, and the budget says so where it is shown.
+recorded, refused) cost it nothing, unless it practises: then an offline call counts as if the most
+expensive provider allowed had been paid for its tokens, and the budget says so where it is shown.
 """
 
 from __future__ import annotations
@@ -251,9 +251,9 @@ def budget(
         True lets calls through whose cost nothing bounds (routers, web searches, servers that list
         no prices). They are counted once they are billed, so the ceiling may be passed by them.
     practice : bool
-        True counts offline calls too, as if the dearest provider allowed had been paid for their
-        tokens: to learn, or to rehearse a lesson, before any money is spent. Live calls count as
-        ever.
+        True counts offline calls too, as if the most expensive provider allowed had been paid for
+        their tokens: to learn, or to rehearse a lesson, before any money is spent. Live calls count
+        as ever.
 
     Returns
     -------

@@ -174,9 +174,9 @@ class UsageTracker:
         Returns
         -------
         pandas.DataFrame, one row a group
-            Columns as in docs/tables.md, dearest first. What was charged and what was estimated
-            stay apart. Recorded calls carry what they had cost when they were recorded: where
-            ``sources`` has several, group by ``"source"`` too.
+            Columns as in docs/tables.md, most expensive first. What was charged and what was
+            estimated stay apart. Recorded calls carry what they had cost when they were recorded:
+            where ``sources`` has several, group by ``"source"`` too.
 
         Raises
         ------
@@ -220,7 +220,7 @@ class UsageTracker:
         return table[list(SUMMARY_COLUMNS)]
 
     def totals(self) -> Totals:
-        """Give the sums of all calls, at the price of reading those that are new.
+        """Return the sums of all calls, at the price of reading those that are new.
 
         Returns
         -------
@@ -509,7 +509,7 @@ class UsageTracker:
         return f"{self._name}-{os.getpid()}"
 
     def free_calls_elsewhere(self, since: float) -> list[float]:
-        """Give when other kernels called free models, as far as the database knows.
+        """Return when other kernels called free models, as far as the database knows.
 
         Parameters
         ----------

@@ -17,8 +17,8 @@ price
 
 No bound is known for what is billed by what happens: routers whose model is chosen later, presets,
 searches, server tools, plugins, parsed files, images made; nor for a field that is not known here.
-On 2026-08-22 the dearest endpoint was above the model's own listed price for 140 of 403 models, up
-to 12 times, so the listed price is used only where no endpoint is listed.
+On 2026-08-22 the most expensive endpoint was above the model's own listed price for 140 of 403
+models, up to 12 times, so the listed price is used only where no endpoint is listed.
 
 References
 ----------
@@ -95,7 +95,7 @@ _BEYOND_TEXT = ("internal_reasoning", "image_output", "audio_output")
 
 @dataclass(frozen=True)
 class Rate:
-    """The dearest prices that one endpoint may charge, in USD, and the most it can answer."""
+    """The highest prices that one endpoint may charge, in USD, and the most it can answer."""
 
     prompt_usd: Decimal
     """For one prompt token."""
@@ -165,7 +165,7 @@ class Quote:
         return self.worst_usd == 0
 
     def cost(self, prompt_tokens: int, completion_tokens: int) -> Decimal | None:
-        """Price a number of tokens at the dearest of the rates.
+        """Price a number of tokens at the highest of the rates.
 
         Parameters
         ----------
@@ -187,7 +187,7 @@ class Quote:
         return max(rate.cost(prompt_tokens, completion_tokens) for rate in self.rates)
 
     def max_tokens_for(self, usd: Decimal) -> int | None:
-        """Give the largest ``max_tokens`` with which the call cannot cost more than this.
+        """Return the largest ``max_tokens`` with which the call cannot cost more than this.
 
         Parameters
         ----------
@@ -197,8 +197,8 @@ class Quote:
         Returns
         -------
         int or None
-            None when no ``max_tokens`` would do: the prompt alone is too dear, or an endpoint that
-            may serve does not honour it.
+            None when no ``max_tokens`` would do: the prompt alone costs too much, or an endpoint
+            that may serve does not honour it.
 
         Examples
         --------

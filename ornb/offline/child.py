@@ -167,7 +167,7 @@ def follow_parent() -> None:
 
 
 def announce(info: dict[str, Any]) -> None:
-    """Tell the parent, once, that this child is ready (or, with "error", that it cannot be)."""
+    """Report to the parent, once, that this child is ready (or, with "error", cannot be)."""
     sys.stdout.write(json.dumps(info) + "\n")
     sys.stdout.flush()
     # Nobody reads stdout after this line; a library's chatter must not fill the pipe.

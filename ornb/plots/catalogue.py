@@ -109,7 +109,7 @@ def _line_of_equals(figure: go.Figure, theme: str | None) -> None:
 
 
 def _extremes(frame: pd.DataFrame) -> list[str]:
-    """The cheapest and the dearest: the few that a reader looks for first."""
+    """The cheapest and the most expensive: the few that a reader looks for first."""
     cost = blended_usd_per_million(frame[PROMPT], frame[COMPLETION])
     order = cost.sort_values(kind="stable").index
     return list(dict.fromkeys(frame["id"].loc[[*order[:2], *order[::-1][:3]]]))

@@ -117,7 +117,7 @@ class WithTable:
 
 
 def with_table(figure: go.Figure, rows: int = 10) -> WithTable:
-    """Let a figure bring its rows along, for readers of a page that does not draw it.
+    """Add its rows to a figure, for readers of a page that does not draw it.
 
     JupyterLab draws the figure. Where plotly is not at hand (an export to HTML that a headless run
     made, a file viewer) the first rows stand there as a table, with the caption.

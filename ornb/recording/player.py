@@ -101,7 +101,7 @@ class Replay(Opened):
         return len(self._exchanges)
 
     def has(self, question: Question) -> bool:
-        """Tell whether a request was recorded.
+        """Return whether a request was recorded.
 
         Parameters
         ----------
@@ -116,7 +116,7 @@ class Replay(Opened):
         return same_as(question) in self._by_question
 
     def takes(self, url: str, question: Question) -> bool:
-        """Tell whether a request may be answered here.
+        """Return whether a request may be answered here.
 
         Parameters
         ----------

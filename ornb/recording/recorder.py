@@ -70,7 +70,7 @@ class Recorder(Opened):
         lines.append(self.path)
 
     def takes(self, url: str, question: Question) -> bool:
-        """Tell whether an exchange is to be written.
+        """Return whether an exchange is to be written.
 
         Parameters
         ----------
@@ -88,7 +88,7 @@ class Recorder(Opened):
         return self.catalogue or not question.path.startswith(CATALOGUE)
 
     def excludes(self, other: Opened) -> bool:
-        """Tell whether another one must not be open at the same time.
+        """Return whether another one must not be open at the same time.
 
         Parameters
         ----------
@@ -105,7 +105,7 @@ class Recorder(Opened):
     def between(
         self, request: requests.PreparedRequest, question: Question, onward: Onward
     ) -> requests.Response:
-        """Let a request go, and write down what comes of it.
+        """Send a request on, and write down what comes of it.
 
         Parameters
         ----------

@@ -68,7 +68,7 @@ class Parameter:
         return f"{_figure(self.minimum)} to {_figure(self.maximum)}"
 
     def problem(self, value: Any) -> str | None:
-        """Say what is wrong with a value.
+        """Return what is wrong with a value.
 
         Parameters
         ----------

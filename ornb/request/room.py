@@ -174,7 +174,7 @@ def fits(
     models: pd.DataFrame | None = None,
     refusal: OrnbError | None = None,
 ) -> FitReport:
-    """Say whether messages fit a model's context, by how much not, and what they would fit.
+    """Check whether messages fit a model's context, by how much not, and what they would fit.
 
     Tokens are estimated (`estimate_tokens`), since each model counts its own way; hence the
     verdict "may not fit". Images, files and sound are named but not counted.

@@ -37,7 +37,7 @@ _TRIES = 20
 
 
 def schema_of(shape: Any) -> dict[str, Any]:
-    """Give the JSON schema of a shape.
+    """Return the JSON schema of a shape.
 
     Parameters
     ----------
@@ -97,7 +97,7 @@ def _schema_of_class(shape: type) -> dict[str, Any]:
 def response_format(
     shape: Any, *, name: str | None = None, strict: bool | None = None
 ) -> dict[str, Any]:
-    """Give the ``response_format`` that asks for a shape.
+    """Return the ``response_format`` that asks for a shape.
 
     Strict means that the model can write nothing else: every object is closed and each of its
     properties required, which is what providers ask of a strict schema. An answer to it matches

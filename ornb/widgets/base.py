@@ -100,21 +100,7 @@ class Widget(anywidget.AnyWidget):
     def guard(self) -> Iterator[None]:
         """Show what goes wrong inside the block in the widget, instead of raising it.
 
-        For code that a front end's message starts: Jupyter drops its exceptions unseen. Works as a
-        decorator-free ``with`` block; `error` is cleared at its start.
-
-        Yields
-        ------
-        None
-            Nothing: the block is what counts.
-
-        Examples
-        --------
-        >>> widget = Widget()
-        >>> with widget.guard():
-        ...     raise ConfigError("no such model")
-        >>> widget.error
-        'no such model'
+        For code that a front end's message starts: Jupyter drops its exceptions unseen.
         """
         self.error = ""
         try:
@@ -125,11 +111,7 @@ class Widget(anywidget.AnyWidget):
     def set_state(self, sync_data: dict[str, Any]) -> None:
         """Take what the front end sends; an observer's exception is shown, not lost.
 
-        Parameters
-        ----------
-        sync_data : dict
-            Trait name to value, as the page sent them. After an error the page is told what the
-            values are now, since it may show one that was refused.
+        After an error the page is told what the values are now: it may show one that was refused.
         """
         with self.guard():
             super().set_state(sync_data)

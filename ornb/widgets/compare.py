@@ -203,7 +203,7 @@ class Comparison(Widget):
             return self._answers.conversation()
 
     def to_json(self) -> dict[str, Any]:
-        """Give everything as a JSON value, for `reopen`; also who is who, before the vote too.
+        """Return everything as a JSON value, for `reopen`; also who is who, before the vote too.
 
         Returns
         -------

@@ -186,7 +186,7 @@ class KeyForm(Widget):
                 self._start("Signing out …", self._drop)
 
     def _start(self, status: str, job: Callable[..., None], *secret: Secret) -> None:
-        """Let a thread do it, one thing at a time."""
+        """Have a thread do it, one thing at a time."""
         with self._lock:
             if not self._ended.is_set():
                 return

@@ -94,7 +94,7 @@ class UsagePanel(Widget):
     are not counted."""
 
     models = t.Dict(read_only=True).tag(sync=True)
-    """``rows`` of models and sources, dearest first, and how many ``more`` there are."""
+    """``rows`` of models and sources, most expensive first, and how many ``more`` there are."""
 
     updated_at = t.Unicode("", read_only=True).tag(sync=True)
     """When something changed last, as an ISO time in UTC."""
@@ -124,7 +124,7 @@ class UsagePanel(Widget):
 
     @classmethod
     def of(cls, tracker: UsageTracker) -> UsagePanel:
-        """Give the panel of a tracker: one, however often it is shown.
+        """Return the panel of a tracker: one, however often it is shown.
 
         Parameters
         ----------

@@ -99,7 +99,7 @@ class Written(list[dict[str, Any]]):
     _text = ""
 
     def with_more(self, messages: Sequence[dict[str, Any]]) -> Written:
-        """Give these and others after them."""
+        """Return these and others after them."""
         longer = Written([*self, *messages])
         text = json.dumps(messages, allow_nan=False)[1:-1]
         longer._text = ", ".join(filter(None, (self._text, text)))

@@ -87,7 +87,7 @@ def _in_our_words(infos: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _prices(infos: list[dict[str, Any]]) -> dict[str, Any]:
-    """USD per token, by OpenRouter's names: the dearest, so that a budget holds."""
+    """USD per token, by OpenRouter's names: the highest, so that a budget holds."""
     prices: dict[str, Any] = {}
     for theirs, ours in _PRICES.items():
         found = [info.get(theirs) for info in infos]

@@ -177,7 +177,7 @@ class Timing:
     arrival: str | None = None
 
     def tokens_per_second(self, completion_tokens: int | None) -> float | None:
-        """Give the rate over the whole duration, the wait for the first token included.
+        """Return the rate over the whole duration, the wait for the first token included.
 
         Parameters
         ----------
@@ -416,7 +416,7 @@ class Reply:
         return f"{paid} paid by your own key" + ("" if cost == 0 else f" + {fee}")
 
     def row(self, estimate_usd: float | None = None) -> dict[str, Any]:
-        """Give the call as a row of a table.
+        """Return the call as a row of a table.
 
         Parameters
         ----------

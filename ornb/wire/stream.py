@@ -230,7 +230,7 @@ class Stream:
         )
 
     def _arrival(self, sent: float, last: float) -> str | None:
-        """Say how the text came: by the reads that held it, and what came after it."""
+        """Return how the text came: by the reads that held it, and what came after it."""
         first = self._assembly.first_token_at
         if first is None:
             return None
@@ -344,7 +344,7 @@ class Stream:
         return self._refused is not None or self._assembly.gave_up is not None
 
     def _given_up(self, response: requests.Response, word: str) -> OrnbError:
-        """Say that the provider failed, in the one word that it gave for it."""
+        """Make the error of a provider that failed, with the one word that it gave for it."""
         why = "without saying why" if word == "error" else f"with {word}"
         return ProviderUnavailable(
             f"The provider ended the answer {why} [{self._model}]. What had arrived is kept; ask "

@@ -43,6 +43,22 @@ def fresh_colors(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(style, "_places", {})
 
 
+def test_the_tab_key_shows_figures_and_no_modules() -> None:
+    assert [name for name in dir(plots) if not callable(getattr(plots, name))] == []
+    with pytest.raises(AttributeError, match="latency_ecdf"):
+        plots.latency(ornb.usage)
+    assert not hasattr(plots, "_repr_html_")
+
+
+@pytest.mark.parametrize("figure", [plots.spend, plots.latency_ecdf, plots.first_token_and_rate])
+def test_a_tracker_is_drawn_as_its_table(figure: Callable[..., go.Figure]) -> None:
+    tracker = ornb.UsageTracker()
+    for seconds in (0.2, 0.3, 0.4):
+        timing = ornb.Timing(None, 0.01, seconds, seconds, 1.0, 2.0)
+        tracker.record(ornb.Reply(requested_model="a/b", timing=timing, usage=ornb.Usage(1, 9)))
+    assert figure(tracker).to_json() == figure(tracker.df).to_json()
+
+
 # ---- every figure --------------------------------------------------------------------------------
 
 

@@ -7,6 +7,10 @@ missing. `table` gives a figure's marks as rows again.
 
 from __future__ import annotations
 
+from types import ModuleType
+from typing import Any
+
+from ..errors import did_you_mean
 from .answer import token_probabilities
 from .catalogue import context_price, families, price_map, price_quality, price_tiers
 from .history import catalog_changes, price_history
@@ -39,3 +43,15 @@ __all__ = [
     "use_theme",
     "with_table",
 ]
+
+# A module that was imported from is an attribute as well: whoever presses Tab looks for figures.
+for _name in [name for name, it in globals().items() if isinstance(it, ModuleType)]:
+    del globals()[_name]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+def __getattr__(name: str) -> Any:
+    raise AttributeError(did_you_mean(name, __all__, "figure of ornb.plots"))

@@ -8,7 +8,7 @@ import pandas as pd
 
 from ..errors import ConfigError
 from . import canvas, style, words
-from .rows import Rows
+from .rows import HasFrame, Rows
 from .words import short
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def _said(metric: str) -> tuple[str, str]:
     return f"How do models compare in {name}?", name + unit
 
 
-def _timed(calls: pd.DataFrame, needs: list[str]) -> Rows:
+def _timed(calls: pd.DataFrame | HasFrame, needs: list[str]) -> Rows:
     """Calls that have all the times needed; warm-up, failed and stopped ones are counted."""
     rows = Rows.of(calls, "calls", ["model", *needs])
     if "warmup" in rows.frame:
@@ -59,7 +59,7 @@ def _timed(calls: pd.DataFrame, needs: list[str]) -> Rows:
 
 
 def latency_ecdf(
-    calls: pd.DataFrame, metric: str = FIRST_TOKEN, *, theme: str | None = None
+    calls: pd.DataFrame | HasFrame, metric: str = FIRST_TOKEN, *, theme: str | None = None
 ) -> go.Figure:
     """Share of the calls that took no longer than a time, for each model.
 
@@ -67,8 +67,8 @@ def latency_ecdf(
 
     Parameters
     ----------
-    calls : pandas.DataFrame
-        As `ornb.measure` gives it, or `ornb.usage.df`: ``model`` and the metric's column.
+    calls : pandas.DataFrame, or UsageTracker
+        As `ornb.measure` gives it, or `ornb.usage`: ``model`` and the metric's column.
         Calls to warm up, failed and stopped ones are counted, not drawn.
     metric : str
         Column with seconds, or with a rate.
@@ -294,7 +294,7 @@ def _medians(
 # ---- wait and rate -------------------------------------------------------------------------------
 
 
-def first_token_and_rate(calls: pd.DataFrame, *, theme: str | None = None) -> go.Figure:
+def first_token_and_rate(calls: pd.DataFrame | HasFrame, *, theme: str | None = None) -> go.Figure:
     """Wait for the first token against the rate of the whole answer: who is quick at what.
 
     The rate is completion tokens over the whole duration, the wait included: of short answers it
@@ -302,8 +302,8 @@ def first_token_and_rate(calls: pd.DataFrame, *, theme: str | None = None) -> go
 
     Parameters
     ----------
-    calls : pandas.DataFrame
-        As `ornb.measure` gives it, or `ornb.usage.df`.
+    calls : pandas.DataFrame, or UsageTracker
+        As `ornb.measure` gives it, or `ornb.usage`.
     theme : {"auto", "light", "dark"}, optional
         See `use_theme`.
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
 
 from ..errors import ConfigError
 
-__all__ = ["Rows", "source_of"]
+__all__ = ["HasFrame", "Rows", "source_of"]
 
 _MAKERS = {
     "calls": "ornb.measure(...) and ornb.usage.df",
@@ -22,6 +22,14 @@ _MAKERS = {
     "observed prices": "ornb.price_history(ids)",
 }
 """What makes a frame of such rows."""
+
+
+class HasFrame(Protocol):
+    """What has a frame of calls, as `ornb.usage` and a comparison do."""
+
+    @property
+    def df(self) -> pd.DataFrame:
+        """Its calls, one row each."""
 
 
 @dataclass
@@ -42,8 +50,11 @@ class Rows:
     def of(cls, frame: Any, noun: str, needs: Iterable[str], *, unique: str | None = None) -> Rows:
         """Check a frame and count its rows; an index with a name becomes a column.
 
-        Repeats in the column `unique` are set aside.
+        What has a frame, such as `ornb.usage`, stands for it. Repeats in the column `unique` are
+        set aside.
         """
+        if not isinstance(frame, pd.DataFrame):
+            frame = getattr(frame, "df", frame)
         if not isinstance(frame, pd.DataFrame):
             raise ConfigError(f"a DataFrame of {noun} is needed, not {type(frame).__name__}")
         flat = frame.reset_index() if frame.index.name not in (None, *frame.columns) else frame

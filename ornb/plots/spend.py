@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from . import canvas, style, words
-from .rows import Rows
+from .rows import HasFrame, Rows
 from .words import usd
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ _ENDS = {
 }
 
 
-def spend(usage: pd.DataFrame, *, theme: str | None = None) -> go.Figure:
+def spend(usage: pd.DataFrame | HasFrame, *, theme: str | None = None) -> go.Figure:
     """What calls cost, added up over time: what was billed apart from what was estimated.
 
     The two lines are not two parts of one sum: the estimate is that of the listed prices for every
@@ -31,9 +31,9 @@ def spend(usage: pd.DataFrame, *, theme: str | None = None) -> go.Figure:
 
     Parameters
     ----------
-    usage : pandas.DataFrame
-        As `ornb.usage.df` gives it: ``started_at``, ``model``, ``cost_usd``, ``estimate_usd``,
-        ``status``.
+    usage : pandas.DataFrame, or UsageTracker
+        `ornb.usage`, or rows of its table: ``started_at``, ``model``, ``cost_usd``,
+        ``estimate_usd``, ``status``.
     theme : {"auto", "light", "dark"}, optional
         See `use_theme`.
 

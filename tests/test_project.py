@@ -4,22 +4,29 @@ from __future__ import annotations
 
 import ast
 import json
-import pkgutil
 import re
 import subprocess
 import sys
 import tomllib
-from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 from lab import notebook_of, run_headless
 from packaging.requirements import Requirement
 
-ROOT = Path(__file__).parents[1]
-PACKAGE = ROOT / "ornb"
+from tools.house import (
+    IMPORTS,
+    MODULES,
+    ROOT,
+    SELF_DISPLAY,
+    TREES,
+    Function,
+    place_of,
+    public_names,
+    published_names,
+    stacked,
+)
+
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -63,133 +70,29 @@ def test_the_models_package_is_never_a_dependency() -> None:
 
 # ---- layers ------------------------------------------------------------------------------------
 
-ORDER = (
-    "errors",
-    "columns",
-    "wire",
-    "client",
-    "keys",
-    "recording",
-    "pricing",
-    "filters",
-    "catalog",
-    "placeholders",
-    "request",
-    "ledger",
-    "conversation",
-    "offline",
-    "session",
-    "history",
-    "batching",
-    "batch",
-    "bootstrap",
-    "latency",
-    "measure_plan",
-    "measure",
-    "text",
-    "export",
-    "comparison",
-    "plots",
-    "widgets",
-    "magics",
-    "__init__",
-)
-"""From the ground up: a module imports only what stands before it. New modules are added here."""
-
-SELF_DISPLAY = {
-    ("wire.reply", "text.rendering"),
-    ("conversation", "text.rendering"),
-    ("ledger.tracker", "widgets.panel"),
-}
-"""The exception: a value that shows itself asks, at that moment, how to be shown."""
-
 WIDGET_STACK = {"IPython", "anywidget", "ipywidgets", "plotly"}
 HEAVY = WIDGET_STACK | {"numpy", "pandas", "requests"}
 
 
-@dataclass(frozen=True)
-class Import:
-    importer: str
-    """Dotted name below `ornb`, such as `widgets.base`; `__init__` is the package's own."""
-    imported: str
-    """The same for our modules, the plain name for others."""
-    is_ours: bool
-    at_load: bool
-    """False inside a function."""
-    line: int
-
-    def __str__(self) -> str:
-        return f"ornb.{self.importer} line {self.line} imports {self.imported}"
-
-
-MODULES = {
-    ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__"): path
-    for path in sorted(PACKAGE.rglob("*.py"))
-}
-TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in MODULES.items()}
-
-
-def runtime_imports(module: str) -> list[Import]:
-    """Every import of a module but those for the type checker alone."""
-    found: list[Import] = []
-
-    def visit(node: ast.AST, *, at_load: bool) -> None:
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
-            for child in node.orelse:
-                visit(child, at_load=at_load)
-            return
-        if isinstance(node, ast.Import | ast.ImportFrom):
-            for name, is_ours in imported_names(module, node):
-                found.append(Import(module, name, is_ours, at_load, node.lineno))
-        inside = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
-        for child in ast.iter_child_nodes(node):
-            visit(child, at_load=at_load and not inside)
-
-    visit(TREES[module], at_load=True)
-    return found
-
-
-def imported_names(module: str, node: ast.Import | ast.ImportFrom) -> list[tuple[str, bool]]:
-    if isinstance(node, ast.Import):
-        targets = [alias.name for alias in node.names]
-    elif node.level:
-        is_package = MODULES[module].name == "__init__.py"
-        parts = [] if module == "__init__" else module.split(".")
-        parents = parts[: len(parts) - node.level + is_package] if parts else []
-        base = ".".join(["ornb", *parents, *([node.module] if node.module else [])])
-        targets = [f"{base}.{alias.name}" for alias in node.names]
-    else:
-        targets = [f"{node.module}.{alias.name}" for alias in node.names]
-    return [resolved(target) for target in targets]
-
-
-def resolved(target: str) -> tuple[str, bool]:
-    """The module behind a dotted name, which may end in a name inside that module."""
-    top, _, rest = target.partition(".")
-    if top != "ornb":
-        return top, False
-    while rest and rest not in MODULES:
-        rest = rest.rpartition(".")[0]
-    return rest or "__init__", True
-
-
-IMPORTS = [found for module in MODULES for found in runtime_imports(module)]
+RUNTIME = [each for each in IMPORTS if not each.for_types]
 
 
 def layer(module: str) -> str:
     return module.partition(".")[0]
 
 
-def test_every_module_has_its_place_in_the_order() -> None:
-    assert {layer(module) for module in MODULES} <= set(ORDER)
+def test_every_module_has_its_room() -> None:
+    assert [module for module in MODULES if not place_of(module)] == []
 
 
-def test_modules_import_only_what_stands_below_them() -> None:
+def test_rooms_import_only_what_stands_below_them() -> None:
+    """Those of a floor know nothing of each other; inside a function and for types alone too."""
     upwards = [
         str(found)
         for found in IMPORTS
         if found.is_ours
-        and ORDER.index(layer(found.imported)) > ORDER.index(layer(found.importer))
+        and (here := place_of(found.importer)) != (there := place_of(found.imported))
+        and here[0] <= there[0]
         and (found.at_load or (found.importer, found.imported) not in SELF_DISPLAY)
     ]
     assert upwards == []
@@ -223,17 +126,11 @@ def test_core_modules_never_import_the_widget_stack() -> None:
 
 
 def test_no_import_cycles() -> None:
-    graph = {
-        module: {each.imported for each in IMPORTS if each.importer == module and each.is_ours}
-        - {module}
-        for module in MODULES
-    }
-    for module, lazily in SELF_DISPLAY:
-        graph.get(module, set()).discard(lazily)
-    while leaves := {module for module, needs in graph.items() if not needs & set(graph)}:
-        for leaf in leaves:
-            del graph[leaf]
-    assert graph == {}, "what remains imports itself in circles"
+    graph: dict[str, set[str]] = {module: set() for module in MODULES}
+    for each in RUNTIME:
+        if each.is_ours and (each.importer, each.imported) not in SELF_DISPLAY:
+            graph[each.importer].add(each.imported)
+    assert stacked(graph)[1] == set(), "what remains imports itself in circles"
 
 
 def loaded_after(statement: str) -> set[str]:
@@ -263,72 +160,9 @@ OUR_ERRORS = {
     for node in TREES["errors"].body
     if isinstance(node, ast.ClassDef)
 }
-Function = ast.FunctionDef | ast.AsyncFunctionDef
-
-
-@dataclass(frozen=True)
-class Public:
-    name: str
-    node: Function | ast.ClassDef
-
-    @property
-    def docstring(self) -> str:
-        return ast.get_docstring(self.node) or ""
-
-    @property
-    def sections(self) -> set[str]:
-        return {
-            title
-            for title, underline in pairwise(self.docstring.splitlines())
-            if underline and set(underline) == {"-"}
-        }
-
-    @property
-    def decorators(self) -> set[str]:
-        return {ast.unparse(decorator) for decorator in self.node.decorator_list}
-
-
-def public_names() -> list[Public]:
-    found: list[Public] = []
-
-    def visit(body: list[ast.stmt], prefix: str) -> None:
-        for node in body:
-            if isinstance(node, Function | ast.ClassDef) and not node.name.startswith("_"):
-                found.append(Public(f"{prefix}.{node.name}", node))
-                if isinstance(node, ast.ClassDef):
-                    visit(node.body, f"{prefix}.{node.name}")
-
-    for module, tree in TREES.items():
-        if not any(part.startswith("_") for part in module.split(".")):
-            visit(tree.body, f"ornb.{module}")
-    # Overloads and setters are documented where the name itself is.
-    again = re.compile(r"(typing\.)?overload|.*\.setter")
-    return [each for each in found if not any(map(again.fullmatch, each.decorators))]
-
 
 INHERITED = {"validate"}
 """Methods that another library calls and documents."""
-
-DIRECTIVE = re.compile(r"^\.\. auto(?:function|class|module):: (\S+)((?:\n   :.*)*)", re.MULTILINE)
-
-
-def published_names() -> set[str]:
-    """What the reference lists, by the modules that define it; "a.B." stands for all in a B."""
-    found = set()
-    for page in (ROOT / "docs" / "api").glob("*.md"):
-        for name, options in DIRECTIVE.findall(page.read_text(encoding="utf-8")):
-            it = pkgutil.resolve_name(name if name.startswith("ornb.") else f"ornb:{name}")
-            listed = [it]
-            if isinstance(it, ModuleType):
-                members = (
-                    options.partition(":members:")[2].split(",")
-                    if ":members: " in options
-                    else {*dir(it)} - {*re.split(r"\W+", options.partition("exclude-")[2])}
-                )
-                listed = [getattr(it, member.strip()) for member in members]
-            names = {f"{one.__module__}.{one.__qualname__}" for one in listed if callable(one)}
-            found |= names | {f"{name}." for name in names}
-    return found
 
 
 PUBLIC = public_names()

@@ -567,8 +567,8 @@ def test_a_refusal_says_what_was_asked_what_is_left_and_what_would_fit():
     error = caught.value
     assert str(error) == (
         "acme/orbit was not sent: it can cost up to $0.00422 (at most 305 prompt and 100 "
-        "completion tokens, at the dearest provider allowed), and $0.001 of the budget of $0.001 "
-        "is left. "
+        "completion tokens, at the most expensive provider allowed), and $0.001 of the budget of "
+        "$0.001 is left. "
         "Not even a short answer would fit; ornb.budget(...) sets another ceiling."
     )
     assert (error.asked_usd, error.left_usd) == (Decimal("0.00422"), Decimal("0.001"))

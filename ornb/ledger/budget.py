@@ -415,7 +415,8 @@ def _check(quoted: Quote, tightest: Budget, limited: list[Budget]) -> None:
 def _asked(quoted: Quote) -> str:
     if quoted.worst_usd is None:
         return "what it can cost is not known"
-    where = "the dearest provider allowed" if quoted.basis == "endpoints" else "the listed price"
+    endpoints = quoted.basis == "endpoints"
+    where = "the most expensive provider allowed" if endpoints else "the listed price"
     return (
         f"it can cost up to {_usd(quoted.worst_usd, ROUND_UP)} (at most {quoted.prompt_tokens:,} "
         f"prompt and {quoted.completion_tokens:,} completion tokens, at {where})"

@@ -6,6 +6,7 @@ The picker's search box follows the same rules in the browser; a change here is 
 from __future__ import annotations
 
 import difflib
+import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from .errors import ConfigError, did_you_mean
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-__all__ = ["check_makers", "closest", "filter_models"]
+__all__ = ["check_makers", "closest", "filter_models", "number", "sort_models"]
 
 Mask = np.ndarray[Any, Any]
 
@@ -34,6 +35,18 @@ _PARAMETERS = [
     *["response_format", "structured_outputs", "tools", "tool_choice", "parallel_tool_calls"],
     *["include_reasoning", "reasoning", "reasoning_effort", "web_search_options"],
 ]
+_ALSO_CALLED = {"vision": "image", "images": "image", "pdf": "file", "files": "file"}
+"""Words of people for modalities."""
+_SORTED_BY = {
+    "price": "prompt_usd_per_million",
+    "context": "context_length",
+    "new": "created",
+    "newest": "created",
+    "intelligence": "intelligence_index",
+    "coding": "coding_index",
+}
+"""Words of people for columns to sort by."""
+_TIMES = {"k": 1_000, "m": 1_000_000}
 
 
 def filter_models(
@@ -41,7 +54,7 @@ def filter_models(
     *,
     search: str | None = None,
     free: bool | None = None,
-    min_context: int | None = None,
+    min_context: int | str | None = None,
     accepts: str | Iterable[str] | None = None,
     returns: str | Iterable[str] | None = None,
     parameters: str | Iterable[str] | None = None,
@@ -67,10 +80,11 @@ def filter_models(
         Words, in any case and order; each must occur in the id or in the name.
     free, tools, reasoning, structured_outputs : bool, optional
         True keeps those that are (or can), False those that are not; None does not ask.
-    min_context : int, optional
-        Least context length in tokens. Models with an unknown one are left out.
+    min_context : int or str, optional
+        Least context length in tokens, also as ``"128k"`` or ``"1M"``. Models with an unknown one
+        are left out.
     accepts, returns : str or iterable of str, optional
-        Modalities that must all be among the inputs, or the outputs: ``"image"``.
+        Modalities that must all be among the inputs, or the outputs: ``"image"`` (or ``"vision"``).
     parameters : str or iterable of str, optional
         Request parameters that must all be supported: ``["tools", "seed"]``.
     max_prompt_usd_per_million, max_completion_usd_per_million : float, optional
@@ -143,6 +157,26 @@ def filter_models(
     return kept
 
 
+def sort_models(models: pd.DataFrame, by: str) -> pd.DataFrame:
+    """Sort by a column: cheapest, newest, longest or best first, text from A; "-" turns it round.
+
+    What is missing comes last. "price", "context", "newest", "intelligence", "coding" will do.
+    """
+    name = by.removeprefix("-") if isinstance(by, str) else by
+    column = _SORTED_BY.get(name, name)
+    if column not in models.columns or isinstance(models[column].iloc[:1].squeeze(), tuple | dict):
+        known = [*_SORTED_BY, *map(str, models.columns)]
+        raise ConfigError(f"sort: {did_you_mean(str(name), known, 'column to sort by')}")
+    is_text = pd.api.types.is_string_dtype(models[column].dtype)
+    upwards = is_text or "_usd" in column
+    return models.sort_values(
+        column,
+        ascending=upwards != str(by).startswith("-"),
+        kind="stable",
+        key=(lambda values: values.str.casefold()) if is_text else None,
+    )
+
+
 def _untold(models: pd.DataFrame, **asked: Any) -> list[str]:
     """Words for people where a filter hides every model because nothing is known of any."""
     silent = [
@@ -189,7 +223,7 @@ def _lists_all(
     if names is None:
         return None
     listed = models[column].tolist()
-    wanted = set(_names(names))
+    wanted = {_ALSO_CALLED.get(name, name) for name in _names(names)}
     what, known = documented[0], set(documented[1]).union(*listed)
     for name in wanted - known:
         raise ConfigError(did_you_mean(str(name), known, what))
@@ -203,11 +237,23 @@ def _is_one_of(models: pd.DataFrame, column: str, names: str | Iterable[str] | N
     return c.flags(isinstance(v, str) and v.casefold() in wanted for v in models[column])
 
 
+def number(text: str) -> float | None:
+    """Read a number as people write it: ``128k``, ``1.5M``, ``1_000``; None if it is none.
+
+    >>> number("128k"), number("1,000"), number("many")
+    (128000.0, 1000.0, None)
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([km]?)", re.sub(r"[,_\s]", "", text.lower()))
+    return float(found[1]) * _TIMES.get(found[2], 1) if found else None
+
+
 def _names(names: str | Iterable[str]) -> list[str]:
     return [names] if isinstance(names, str) else list(names)
 
 
-def _at_least(models: pd.DataFrame, column: str, name: str, least: float | None) -> Mask | None:
+def _at_least(
+    models: pd.DataFrame, column: str, name: str, least: float | str | None
+) -> Mask | None:
     if least is None:
         return None
     values = models[column].to_numpy(dtype="float64", na_value=np.nan)
@@ -223,6 +269,8 @@ def _at_most(models: pd.DataFrame, column: str, most: float | None) -> Mask | No
 
 
 def _limit(name: str, value: Any) -> float:
+    if isinstance(value, str):
+        value = value if (read := number(value)) is None else read
     if isinstance(value, bool) or not isinstance(value, int | float | np.number):
         such = "128_000 (tokens)" if name == "min_context" else "1 (USD per million tokens)"
         raise ConfigError(f"{name}={value!r} is not a number; give one, such as {name}={such}")

@@ -28,7 +28,7 @@ from .errors import (
     UnexpectedAnswer,
     did_you_mean,
 )
-from .filters import check_makers, closest
+from .filters import check_makers, closest, sort_models
 from .ledger.bills import activity_to_frame, estimate_reply
 from .ledger.budget import settle_bill
 from .ledger.gate import Gate
@@ -291,18 +291,22 @@ def client() -> Client:
         return current
 
 
-def models(*, refresh: bool = False, **filters: Any) -> pd.DataFrame:
+def models(*, refresh: bool = False, sort: str | None = None, **filters: Any) -> pd.DataFrame:
     """List the models that can be asked, one row each.
 
     Parameters
     ----------
     refresh : bool
         Fetch the catalogue again; else a copy of up to five minutes serves.
+    sort : str, optional
+        A column: cheapest, newest, longest or best first, text from A, what is missing last; ``-``
+        before it turns that round. ``"price"`` (of the prompt), ``"context"``, ``"newest"``,
+        ``"intelligence"`` and ``"coding"`` will do. By default the order of the service.
     **filters : Any
         As in `ornb.catalog.filter_models`, all to be met: ``search`` (words of the id or name);
         ``author``, ``family`` (one or several); ``free``, ``tools``, ``reasoning``,
-        ``structured_outputs`` (True or False); ``min_context`` (tokens); ``accepts``, ``returns``
-        (modalities such as ``"image"``); ``parameters`` (of a request);
+        ``structured_outputs`` (True or False); ``min_context`` (tokens, ``"128k"``); ``accepts``,
+        ``returns`` (modalities such as ``"image"``); ``parameters`` (of a request);
         ``max_prompt_usd_per_million``, ``max_completion_usd_per_million`` (USD per million tokens);
         ``routers``, ``aliases``, ``batch`` (False leaves them out).
 
@@ -328,12 +332,10 @@ def models(*, refresh: bool = False, **filters: Any) -> pd.DataFrame:
     """
     frame = _catalogue(_default, client(), refresh=refresh)
     check_makers(frame, filters)
-    if not filters:
-        return frame.copy()
-    kept = catalog.filter_models(frame, **filters)
+    kept = catalog.filter_models(frame, **filters) if filters else frame.copy()
     for note in kept.attrs["notes"][len(frame.attrs["notes"]) :]:
         warnings.warn(note, stacklevel=_out_of_ornb())
-    return kept
+    return kept if sort is None else sort_models(kept, sort)
 
 
 def _catalogue(state: _Default, service: Client, *, refresh: bool = False) -> pd.DataFrame:

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import ornb
 from ornb.catalog import (
     ENDPOINT_COLUMNS,
     MODEL_COLUMNS,
@@ -493,7 +494,7 @@ def test_an_unpriced_model_is_under_no_limit():
         ({"accepts": "imgae"}, "'imgae' is no input modality; did you mean 'image'?"),
         ({"returns": ["text", "smell"]}, "'smell' is no output modality"),
         ({"parameters": "tool"}, "did you mean 'tools'"),
-        ({"min_context": "128k"}, "min_context='128k' is not a number"),
+        ({"min_context": "much"}, "min_context='much' is not a number"),
         ({"max_prompt_usd_per_million": True}, "is not a number"),
         ({"free": "yes"}, "free='yes' is not True, False or None"),
         ({"search": 5}, "search=5 is not text"),
@@ -502,6 +503,53 @@ def test_an_unpriced_model_is_under_no_limit():
 def test_a_slip_is_told_and_not_a_filter(models, condition, words):
     with pytest.raises(ConfigError, match=re.escape(words)):
         filter_models(models, **condition)
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [
+        ({"min_context": "128k"}, {"min_context": 128_000}),
+        ({"min_context": "1 M"}, {"min_context": 1_000_000}),
+        ({"accepts": "vision"}, {"accepts": "image"}),
+        ({"accepts": ["pdf", "images"]}, {"accepts": ["file", "image"]}),
+        ({"max_prompt_usd_per_million": "0.5"}, {"max_prompt_usd_per_million": 0.5}),
+    ],
+)
+def test_filters_take_what_people_write(models, said, meant):
+    found = filter_models(models, **said)
+    assert len(found) < len(models)
+    pd.testing.assert_frame_equal(found, filter_models(models, **meant))
+
+
+@pytest.mark.parametrize(
+    ("by", "column", "upwards"),
+    [
+        ("price", "prompt_usd_per_million", True),
+        ("-price", "prompt_usd_per_million", False),
+        ("completion_usd_per_million", "completion_usd_per_million", True),
+        ("context", "context_length", False),
+        ("newest", "created", False),
+        ("intelligence", "intelligence_index", False),
+    ],
+)
+def test_models_are_sorted_by_what_is_best(by, column, upwards):
+    values = ornb.models(sort=by)[column]
+    told = values.dropna()
+    assert told.is_monotonic_increasing if upwards else told.is_monotonic_decreasing
+    assert values.iloc[len(told) :].isna().all()
+    assert len(values) == len(ornb.models())
+    assert ornb.models(sort=by).attrs == ornb.models().attrs
+
+
+def test_names_are_sorted_whatever_their_case():
+    names = ornb.models(sort="name")["name"].str.casefold()
+    assert names.is_monotonic_increasing
+
+
+@pytest.mark.parametrize("by", ["prise", "raw", "input_modalities", 5, ""])
+def test_what_cannot_be_sorted_by_is_told(by):
+    with pytest.raises(ConfigError, match="is no column to sort by"):
+        ornb.models(sort=by)
 
 
 def test_a_filter_of_few_models_knows_what_others_can():

@@ -111,9 +111,12 @@ def test_models_takes_words_and_filters(capsys: pytest.CaptureFixture[str]) -> N
     found = commands.run(line, None)
     assert len(found) > 0
     assert all("gpt-4o" in name for name in found.index)
-    assert found["prompt_usd_per_million"].is_monotonic_decreasing
+    assert found["prompt_usd_per_million"].is_monotonic_increasing
     said = capsys.readouterr().out
-    code = "ornb.models(search='gpt-4o', tools=True, batch=False, min_context=128000)"
+    code = (
+        "ornb.models(search='gpt-4o', tools=True, batch=False, min_context=128000, "
+        "sort='prompt_usd_per_million')"
+    )
     assert said.startswith(f"{code}: {len(found)} of 421 models, snapshot of ")
 
 
@@ -126,7 +129,7 @@ def test_models_takes_words_and_filters(capsys: pytest.CaptureFixture[str]) -> N
         ("models --min-context many", "give a number, such as 128k"),
         ("models --accepts", "--accepts needs a value"),
         ("models --accepts imagge", "did you mean 'image'"),
-        ("models --sort prise", "there is no column 'prise'"),
+        ("models --sort prise", "'prise' is no column to sort by; did you mean 'price'"),
         ("usage by model", "takes nothing, or --by"),
         ("usage --by", "takes nothing, or --by"),
         ("key now", "%ornb key takes nothing"),

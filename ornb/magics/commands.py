@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from .. import session
 from ..errors import ConfigError, NotFound, OrnbError, UnexpectedAnswer, near
-from ..filters import filter_models
+from ..filters import filter_models, number
 from ..wire.reply import format_usd
 from .options import COMMANDS, holds_key, overview, shown, words
 
@@ -25,7 +24,6 @@ HOW_TO_GIVE_A_KEY = (
     "Give one with ornb.sign_in(), or set OPENROUTER_API_KEY before Jupyter starts.\n"
     "Never type it into a cell: it would be saved with the notebook."
 )
-_THOUSANDS = {"": 1, "k": 1_000, "m": 1_000_000}
 
 
 def run(line: str, chosen_model: str | None) -> Any:
@@ -45,15 +43,9 @@ def run(line: str, chosen_model: str | None) -> Any:
 
 
 def models(rest: list[str]) -> pd.DataFrame:
-    """List models by words to search for and filters, sorted from the greatest down."""
-    asked, sort = _filters(rest)
+    """List models by words to search for and filters."""
+    asked = _filters(rest)
     found = session.models(**asked)
-    if sort is not None:
-        if sort not in found.columns:
-            raise ConfigError(
-                f"%ornb models: there is no column {sort!r}.{near(sort, map(str, found.columns))}"
-            )
-        found = found.sort_values(sort, ascending=False)
     code = ", ".join(f"{name}={value!r}" for name, value in asked.items())
     day = found.attrs.get("snapshot")
     source = f"snapshot of {day}" if day else str(found.attrs.get("source"))
@@ -135,18 +127,17 @@ def _refuse(command: str, rest: list[str]) -> None:
 # ------------------------------------------------------------------ filters, as options
 
 _KINDS: dict[str, str] = {
-    name: str((filter_models.__annotations__ or {})[name])
-    for name in (filter_models.__kwdefaults__ or {})
-    if name != "search"
-}
+    name: str(kind)
+    for name, kind in filter_models.__annotations__.items()
+    if name in (filter_models.__kwdefaults__ or {}) and name != "search"
+} | {"sort": "str | None"}
 """Filter to its annotation, which says how to read it."""
 
 
-def _filters(rest: list[str]) -> tuple[dict[str, Any], str | None]:
-    """Words and options as arguments of `ornb.models`, and the column to sort by."""
+def _filters(rest: list[str]) -> dict[str, Any]:
+    """Words and options as arguments of `ornb.models`."""
     asked: dict[str, Any] = {}
     search: list[str] = []
-    sort = None
     queue = list(rest)
     while queue:
         word = queue.pop(0)
@@ -159,17 +150,14 @@ def _filters(rest: list[str]) -> tuple[dict[str, Any], str | None]:
         if is_off or _is_flag(name):
             asked[name[3:] if is_off else name] = not is_off
             continue
-        if name not in (*_KINDS, "sort"):
+        if name not in _KINDS:
             _refuse_filter(option)
         if not equals:
             if not queue or queue[0].startswith("--"):
                 raise ConfigError(f"%ornb models: --{option} needs a value.")
             value = queue.pop(0)
-        if name == "sort":
-            sort = value
-        else:
-            asked[name] = _read(option, value, _KINDS[name])
-    return ({"search": " ".join(search), **asked} if search else asked), sort
+        asked[name] = _read(option, value, _KINDS[name])
+    return {"search": " ".join(search), **asked} if search else asked
 
 
 def _is_flag(name: str) -> bool:
@@ -177,7 +165,7 @@ def _is_flag(name: str) -> bool:
 
 
 def _refuse_filter(option: str) -> None:
-    known = [name.replace("_", "-") for name in _KINDS] + ["sort"]
+    known = [name.replace("_", "-") for name in _KINDS]
     hint = near(option, known) or f" It knows {', '.join(known)}."
     raise ConfigError(f"%ornb models has no filter {option!r}.{hint}")
 
@@ -186,8 +174,7 @@ def _read(option: str, value: str, kind: str) -> Any:
     if kind.startswith("str"):
         parts = value.split(",")
         return parts if len(parts) > 1 else value
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)([km]?)", value.lower().replace(",", "").replace("_", ""))
+    found = number(value)
     if found is None:
         raise ConfigError(f"%ornb models: --{option} is {value!r}; give a number, such as 128k.")
-    number = float(found[1]) * _THOUSANDS[found[2]]
-    return int(number) if kind.startswith("int") else number
+    return int(found) if kind.startswith("int") else found

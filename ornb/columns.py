@@ -8,15 +8,14 @@ for a whole column at once), the slow one for everything else.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from types import NoneType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
 
 __all__ = [
     "Column",
@@ -28,13 +27,16 @@ __all__ = [
     "field",
     "flags",
     "floats",
+    "frame",
     "integers",
     "mapped",
     "nested",
     "objects",
+    "plain",
     "strings",
     "text",
     "times",
+    "typed",
     "values",
 ]
 
@@ -244,6 +246,45 @@ def _date(value: Any) -> int:
         return _MISSING
 
 
+def _moments(listed: list[Any]) -> Any:
+    moments = pd.to_datetime(pd.Series(listed, dtype=object), utc=True)
+    return moments.dt.as_unit("us").array
+
+
 def _timestamps(seconds: Array) -> Any:
     column = seconds.view("datetime64[s]").astype("datetime64[us]")  # `_MISSING` reads as NaT
     return pd.DatetimeIndex(column).tz_localize("UTC").array
+
+
+_ARRAYS: dict[str, Callable[[list[Any]], Any]] = {
+    "str": strings,
+    "float64": floats,
+    "Int64": integers,
+    "int64": partial(np.array, dtype="int64"),
+    "boolean": booleans,
+    "bool": flags,
+    "object": objects,
+    "datetime64[us, UTC]": _moments,
+}
+
+
+def typed(values: Iterable[Any], dtype: str) -> Any:
+    """Make a column of a dtype, None where missing."""
+    return _ARRAYS[dtype](list(values))
+
+
+def frame(rows: Sequence[Any], columns: Mapping[str, Column]) -> pd.DataFrame:
+    """Make a frame of rows in the order of `columns`; of the same dtypes also without a row."""
+    listed = zip(*rows, strict=True) if rows else [()] * len(columns)
+    made = {
+        name: typed(values, column.dtype)
+        for (name, column), values in zip(columns.items(), listed, strict=True)
+    }
+    return pd.DataFrame(made, copy=False)
+
+
+def plain(column: pd.Series[Any]) -> list[Any]:
+    """Return a column as Python's own values, None where missing."""
+    return [
+        None if missing else v for v, missing in zip(column.tolist(), column.isna(), strict=True)
+    ]

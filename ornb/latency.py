@@ -509,7 +509,4 @@ def _index(names: list[tuple[Any, ...]], keys: list[str]) -> pd.Index[Any]:
 
 
 def _frame(described: Mapping[str, Column], rows: list[dict[str, Any]]) -> pd.DataFrame:
-    typed: dict[str, Any] = {"float64": c.floats, "str": c.strings, "boolean": c.booleans}
-    typed["int64"] = np.int64
-    listed = {name: [row.get(name) for row in rows] for name in described}
-    return pd.DataFrame({name: typed[described[name].dtype](listed[name]) for name in listed})
+    return c.frame([[row.get(name) for name in described] for row in rows], described)

@@ -339,7 +339,7 @@ class _Run:
         usage = self._tracker.df
         own = {name: [row[name] for row in self._rows] for name in _OWN}
         columns = {
-            name: _typed(MEASURE_COLUMNS[name].dtype, own[name]) if name in own else usage[name]
+            name: c.typed(own[name], MEASURE_COLUMNS[name].dtype) if name in own else usage[name]
             for name in MEASURE_COLUMNS
         }
         frame = pd.DataFrame(columns)
@@ -460,21 +460,6 @@ def _by_the_server(reply: Reply) -> float | None:
         return float(clock["first_token_s"]) - float(clock["received_s"]) if clock else None
     except (KeyError, TypeError, ValueError):
         return None
-
-
-def _typed(dtype: str, values: list[Any]) -> Any:
-    if dtype == "int64":
-        return np.array(values, dtype="int64")
-    if dtype == "bool":
-        return c.flags(values)
-    make = {
-        "float64": c.floats,
-        "Int64": c.integers,
-        "str": c.strings,
-        "boolean": c.booleans,
-        "object": c.objects,
-    }
-    return make[dtype](values)
 
 
 # --- connections ----------------------------------------------------------------------------------

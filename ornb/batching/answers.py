@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -169,7 +169,7 @@ class Shape:
             column = (
                 pd.Categorical(values, categories=_choices(node))
                 if dtype == "category"
-                else _ARRAYS[dtype](values)
+                else c.typed(values, dtype)
             )
             made[name] = column if dtype == "str" or _holds(column, values) else c.objects(values)
         return made
@@ -181,13 +181,6 @@ def _holds(column: Any, values: list[Any]) -> bool:
     return all(value is None or (kept is not pd.NA and kept == value) for kept, value in pairs)
 
 
-_ARRAYS: dict[str, Callable[[list[Any]], Any]] = {
-    "str": c.strings,
-    "Int64": c.integers,
-    "float64": c.floats,
-    "boolean": c.booleans,
-    "object": c.objects,
-}
 _BY_TYPE = {"string": "str", "integer": "Int64", "number": "float64", "boolean": "boolean"}
 
 
@@ -251,7 +244,7 @@ def with_answers(
     made: dict[str, Any] = {}
     for name, (dtype, _) in BATCH_COLUMNS.items():
         if name in known:
-            made[name] = _ARRAYS[dtype]([getattr(each, name) for each in answers])
+            made[name] = c.typed([getattr(each, name) for each in answers], dtype)
         if name == "answer":
             made[name] = c.strings([each.text or None for each in answers])
             made.update({} if shape is None else shape.columns(answers))

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pandas as pd
 
+from .. import columns as c
 from ..columns import Column
 from ..errors import ConfigError
 from .seen import catalog_at, moment, observations
-from .states import GONE, State, plain, price_ratio, states, typed
+from .states import GONE, State, price_ratio, states
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -114,7 +115,7 @@ def catalog_changes(a: Any, b: Any = None) -> pd.DataFrame:
     if dated and before.at is not None and before.at == after.at:
         notes.append(f"Both are the observation of {after.at.date()}: nothing was seen in between.")
     rows = [(*row, before.at, after.at) for row in _rows(before, after)]
-    frame = typed(sorted(rows, key=_rank), CHANGE_COLUMNS)
+    frame = c.frame(sorted(rows, key=_rank), CHANGE_COLUMNS)
     frame.attrs = {"source": f"{before}, {after}", "notes": notes}
     return frame
 
@@ -149,7 +150,7 @@ def _from_frame(
         said.append(f"{frame.index[twice][0]!r} is listed twice; its first row counts.")
         frame = frame[~twice]
     listed = states(frame)
-    slugs = plain(frame["canonical_slug"]) if "canonical_slug" in frame.columns else repeat(None)
+    slugs = c.plain(frame["canonical_slug"]) if "canonical_slug" in frame.columns else repeat(None)
     names = {each: _names(each, slug) for each, slug in zip(listed, slugs, strict=False)}
     source = str(frame.attrs.get("source") or "not stated")
     return _Catalogue(at or _date(frame), listed, names, source, said)

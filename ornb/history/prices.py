@@ -10,7 +10,7 @@ from .. import columns as c
 from ..columns import Column
 from ..errors import ConfigError
 from .seen import catalog_at, ids_of, moment, observations
-from .states import GONE, State, price_ratio, states, typed
+from .states import GONE, State, price_ratio, states
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -119,7 +119,7 @@ def price_history(
     ]
     if first > looks[-1].at:
         notes.append(f"The newest observation is of {looks[-1].at.date()}, before {since}.")
-    frame = typed(rows, HISTORY_COLUMNS)
+    frame = c.frame(rows, HISTORY_COLUMNS)
     frame.attrs = {
         "source": looks[-1].source,
         "observed": [look.at.isoformat() for look in looks],
@@ -224,7 +224,7 @@ def price_at(ids: Any, date: Any, *, live: bool | pd.DataFrame = True) -> pd.Dat
         _compared(observed, then.get(each, GONE), now.get(each, GONE), _seen_on(each, looks))
         for each in wanted
     ]
-    frame = typed(rows, PRICE_AT_COLUMNS)
+    frame = c.frame(rows, PRICE_AT_COLUMNS)
     frame.index = pd.Index(c.strings(wanted), name="id")
     frame.attrs = {
         "source": looks[-1].source,

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 
-from .. import columns as c
-from ..columns import Column
+from .. import columns
 from ..pricing import blended_usd_per_million
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-__all__ = ["GONE", "State", "plain", "price_ratio", "states", "typed"]
+__all__ = ["GONE", "State", "price_ratio", "states"]
 
 
 class State(NamedTuple):
@@ -45,14 +41,7 @@ def states(models: pd.DataFrame) -> dict[str, State]:
 
 
 def _values(models: pd.DataFrame, name: str) -> list[Any]:
-    return plain(models[name]) if name in models.columns else [None] * len(models)
-
-
-def plain(column: pd.Series[Any]) -> list[Any]:
-    """Return a column as plain Python values, None where there is none."""
-    return [
-        None if missing else v for v, missing in zip(column.tolist(), column.isna(), strict=True)
-    ]
+    return columns.plain(models[name]) if name in models.columns else [None] * len(models)
 
 
 def price_ratio(before: State, after: State) -> float | None:
@@ -68,28 +57,3 @@ def price_ratio(before: State, after: State) -> float | None:
         )
     ]
     return float(blended[1] / blended[0])
-
-
-_MAKERS: dict[str, Any] = {
-    "str": c.strings,
-    "float64": c.floats,
-    "Int64": c.integers,
-    "boolean": c.booleans,
-    "bool": c.flags,
-}
-
-
-def typed(rows: Sequence[tuple[Any, ...]], columns: dict[str, Column]) -> pd.DataFrame:
-    """Make a frame of rows, each column with its dtype, also without a row."""
-    listed = zip(*rows, strict=True) if rows else [()] * len(columns)
-    made = {
-        name: _column(list(values), column.dtype)
-        for (name, column), values in zip(columns.items(), listed, strict=True)
-    }
-    return pd.DataFrame(made, copy=False)
-
-
-def _column(values: list[Any], dtype: str) -> Any:
-    if dtype == "datetime64[us, UTC]":
-        return pd.DatetimeIndex(values, dtype=dtype)
-    return _MAKERS[dtype](values)

@@ -229,14 +229,8 @@ def activity_to_frame(records: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     data: dict[str, Any] = {}
     for name, (dtype, _) in ACTIVITY_COLUMNS.items():
         key = _ACTIVITY_KEYS.get(name, name)
-        if dtype == "str":
-            data[name] = c.strings(c.field(listed, key))
-        elif dtype == "Int64":
-            data[name] = c.integers(c.values(listed, key))
-        elif dtype == "float64":
-            data[name] = c.floats(c.values(listed, key))
-        else:
-            data[name] = c.dates(c.values(listed, key))
+        values = c.field(listed, key) if dtype == "str" else c.values(listed, key)
+        data[name] = c.dates(values) if name == "date" else c.typed(values, dtype)
     frame = pd.DataFrame(data, copy=False)
     return frame.sort_values("date", ascending=False, kind="stable", ignore_index=True)
 

@@ -199,15 +199,10 @@ def _plain(column: pd.Series[Any]) -> list[Any]:
 
 
 def _column(name: str, dtype: str, values: list[Any], words: dict[Any, Any]) -> Any:
-    if dtype == "Int64":
-        return c.integers(values)
-    if dtype == "float64":
-        return c.floats(values)
     if dtype == "str":
-        texts = [v if v is None else str(v) for v in values]
-        return c.strings([*map(words.setdefault, texts, texts)] if name in _SHARED_WORDS else texts)
-    moments = pd.to_datetime(pd.Series(values, dtype=object), utc=True)
-    return moments.dt.as_unit("us").array
+        values = [v if v is None else str(v) for v in values]
+        values = [*map(words.setdefault, values, values)] if name in _SHARED_WORDS else values
+    return c.typed(values, dtype)
 
 
 def _derived(columns: dict[str, Any]) -> dict[str, Any]:

@@ -18,6 +18,7 @@ import pandas as pd
 import traitlets as t
 
 from .. import catalog
+from ..columns import plain
 from ..errors import ConfigError, near
 from .base import BadValue, Widget, module, sheet
 
@@ -511,18 +512,13 @@ def _table(models: pd.DataFrame) -> dict[str, Any]:
         "id": [str(i) for i in models.index],
         "name": [str(n) for n in models["name"]],
         "numbers": {
-            **{c: _plain(models[c]) for c in _NUMBERS},
-            **{c: _plain(_unix(models[c])) for c in _DATES},
+            **{c: plain(models[c]) for c in _NUMBERS},
+            **{c: plain(_unix(models[c])) for c in _DATES},
         },
         "ranks": {c: _ranks(models[c]) for c in _TEXTS},
         "flags": {c: [int(f) for f in models[c].fillna(False)] for c in _FLAGS},
         "words": {c: _coded(models[c]) for c in _WORDS},
     }
-
-
-def _plain(column: pd.Series[Any]) -> list[Any]:
-    values: list[Any] = column.astype(object).where(column.notna(), None).tolist()
-    return values
 
 
 def _unix(column: pd.Series[Any]) -> pd.Series[Any]:

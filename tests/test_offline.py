@@ -27,7 +27,7 @@ from ornb.errors import ConfigError, OfflineError
 from ornb.offline import OfflineServer
 from ornb.offline import raw as raw_steps
 from ornb.offline.__main__ import main
-from ornb.offline.answers import canned_words
+from ornb.offline.answers import canned_words, local_request
 from ornb.offline.child import Child
 from ornb.offline.question import Question
 from ornb.offline.raw import Step
@@ -290,6 +290,16 @@ def test_a_canned_answer_offers_no_model_that_is_there_already():
     assert "pip install" not in there
     assert "the small local model answers, which is installed" in there
     assert "pip install" in "".join(canned_words(asked))
+
+
+def test_the_small_model_is_told_who_it_is_and_drawn_greedily_unless_the_caller_says_so():
+    hi = {"role": "user", "content": "Hi"}
+    plain = local_request(Question({}, [hi], "lab/a"))
+    assert plain["temperature"] == 0
+    assert [message["role"] for message in plain["messages"]] == ["system", "user"]
+    own = [{"role": "system", "content": "Be brief."}, hi]
+    asked = local_request(Question({"temperature": 0.7}, own, "lab/a"))
+    assert (asked["temperature"], asked["messages"]) == (0.7, own)
 
 
 def test_a_canned_answer_repeats_nothing_of_the_prompt_but_its_length(chat):

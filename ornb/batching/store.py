@@ -65,7 +65,7 @@ class Memory:
             self._answers.pop(one, None)
 
     def close(self) -> None:
-        """Nothing to let go of."""
+        """Nothing to release."""
 
 
 class AnswerStore:

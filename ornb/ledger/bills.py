@@ -1,13 +1,6 @@
 """What the service itself says was charged: ``GET /generation`` and ``GET /activity``.
 
-The three figures of a call's cost are kept apart everywhere: what the answer said (billed), what
-the listed prices make of its tokens (`estimate_reply`), and what the service's books say later
-(`Bill`).
-
-References
-----------
-OpenRouter API, ``GET /generation`` and ``GET /activity``, 2026-08-22. Recorded: right after an
-answer ``/generation`` is 404 for some seconds.
+OpenRouter API, 2026-08-22. Recorded: right after an answer ``/generation`` is 404 for some seconds.
 """
 
 from __future__ import annotations

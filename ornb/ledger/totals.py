@@ -1,9 +1,8 @@
 """Sums of the calls that grow with each call, so that a live display never reads a row twice.
 
-`ornb.ledger.tracker.UsageTracker.summary` adds all rows up anew; that is right for a question asked
-now and then. Here a new row is added to the sums of its model and its source, and a row that a bill
-changed is taken out and put in again, so that the millionth call costs what the first did. The sums
-of money are exact decimals, and those of live, recorded and offline calls are never one sum.
+A new row is added to the sums of its model and its source, and a row that a bill changed is taken
+out and put in again, so that the millionth call costs what the first did. The sums of money are
+exact decimals, and those of live, recorded and offline calls are never one sum.
 """
 
 from __future__ import annotations

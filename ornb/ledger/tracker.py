@@ -5,10 +5,8 @@ A call is recorded as one tuple at the end of a list, which costs the same at ro
 of the memory of dicts) and joins them to the frame made before, so that a table of 100,000 calls
 and one more is not built anew.
 
-Money is kept honest: `cost_usd` is only what the service said it charged (0 for a call that
-it refused), `estimate_usd` is what the listed prices make of the tokens, and they are never added
-up together. 0 is free, missing is unknown. Sums are those of the decimals, in whatever order the
-calls ended. docs/costs.md says which figure is which.
+What was billed and what was estimated are never added up together (docs/costs.md). Sums of money
+are those of the decimals, in whatever order the calls ended.
 """
 
 from __future__ import annotations

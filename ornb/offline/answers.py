@@ -159,7 +159,7 @@ class Canned:
         return Answer(origin, self._parts(question))
 
     def close(self) -> None:
-        """Nothing to let go of."""
+        """Nothing to release."""
 
     async def _parts(self, question: Question) -> AsyncGenerator[Delta | Finish, None]:
         wish = question.simulate or Simulation()

@@ -102,7 +102,7 @@ class ChatCalls(ChatPage):
         late.start()
 
     def close(self) -> None:
-        """End the widget: stop the answer, let go of the picker.
+        """End the widget: stop the answer, and release the picker.
 
         Examples
         --------

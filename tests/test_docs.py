@@ -20,8 +20,8 @@ from lab import notebook_of, run_headless
 from markdown_it import MarkdownIt
 
 import ornb
-from ornb.plots.style import PALETTE, contrast
-from tests.test_plots import DEUTERANOPIA, PROTANOPIA, oklab
+from ornb.plots.style import PALETTE
+from tests.test_plots import DEUTERANOPIA, PROTANOPIA, contrast, oklab
 from tools import docs
 
 ROOT = Path(__file__).parents[1]

@@ -14,7 +14,7 @@ import ornb
 from ornb.client import Client, Reply, Timing, Usage
 from ornb.errors import ConfigError, NotFound, OrnbError, StreamBroken
 from ornb.ledger.tracker import UsageTracker
-from ornb.request.rounds import Rounds, loop, together
+from ornb.request.rounds import Rounds, together
 
 COST = event(choices=[], usage=USAGE)
 
@@ -340,24 +340,18 @@ def test_an_error_inside_the_first_stream_is_one_row(rounds, tracker):
 
 
 def test_the_offline_service_has_no_tools_and_says_so():
+    one = Rounds(ornb.client(), "Weather?", "ornb/canned", [temperature], auto=True)
     with pytest.raises(NotFound, match="support tool use") as caught:
-        loop(ornb.client(), "Weather?", "ornb/canned", [temperature], auto=True)
+        list(one)
     assert caught.value.reply.status == "error"
 
 
-def test_loop_calls_back_and_gives_the_answer():
-    seen = []
-    reply = loop(
-        ornb.client(),
-        "Weather?",
-        "ornb/canned",
-        [temperature],
-        on_event=seen.append,
-        label="lesson",
-        ornb={"simulate": {"tokens": 5, "chunk_s": 0}},
-    )
-    assert (reply.source, reply.status) == ("canned", "ok")
-    assert seen[-1].type == "reply"
+def test_without_tools_it_is_one_call_with_its_fields():
+    fields = {"label": "lesson", "ornb": {"simulate": {"tokens": 5, "chunk_s": 0}}}
+    one = Rounds(ornb.client(), "Weather?", "ornb/canned", **fields)
+    *_, last = one
+    assert (one.reply.source, one.reply.status) == ("canned", "ok")
+    assert last.type == "reply"
     assert ornb.usage.df["label"].iloc[-1] == "lesson"
 
 

@@ -262,15 +262,3 @@ def symbol_of(model: str) -> str:
 def dash_of(model: str) -> str:
     """Plotly's name of the dash that goes with `color_of`."""
     return DASHES[_place(str(model)) // len(PALETTE) % len(DASHES)]
-
-
-def contrast(first: str, second: str) -> float:
-    """Contrast of two colours, from 1 to 21. WCAG 2.2, contrast ratio and relative luminance."""
-    low, high = sorted((_luminance(first), _luminance(second)))
-    return (high + 0.05) / (low + 0.05)
-
-
-def _luminance(color: str) -> float:
-    parts = [int(color[n : n + 2], 16) / 255 for n in (1, 3, 5)]
-    linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
-    return sum(w * p for w, p in zip((0.2126, 0.7152, 0.0722), linear, strict=True))

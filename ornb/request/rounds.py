@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import threading
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigError, OrnbError
@@ -163,36 +163,6 @@ class Rounds:
     def _add(self, message: dict[str, Any]) -> None:
         self.messages.append(message)
         self.added.append(message)
-
-
-def loop(
-    client: Client,
-    messages: Messages,
-    model: str | None = None,
-    tools: Iterable[Any] = (),
-    *,
-    max_rounds: int = 5,
-    confirm: Confirm | None = None,
-    auto: bool = False,
-    on_event: Callable[[Event], object] | None = None,
-    **params: Any,
-) -> Reply:
-    """Ask with tools, as `Rounds` does, and wait for the answer."""
-    rounds = Rounds(
-        client,
-        messages,
-        model,
-        tools,
-        max_rounds=max_rounds,
-        confirm=confirm,
-        auto=auto,
-        **params,
-    )
-    with rounds:
-        for event in rounds:
-            if on_event is not None:
-                on_event(event)
-    return rounds.reply
 
 
 def together(replies: Sequence[Reply]) -> Reply | None:

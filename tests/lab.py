@@ -22,6 +22,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -37,6 +38,7 @@ from playwright.sync_api import Error as PlaywrightError
 from playwright.sync_api import expect, sync_playwright
 from traitlets.config import Config
 
+from tests import kernels
 from tools.system import NO_BROWSER, find_browser
 
 if TYPE_CHECKING:
@@ -165,6 +167,16 @@ window.ornbTest = {
     panel.context.model.dirty = false;
     panel.dispose();
     if (shutdown && session) await jupyterapp.serviceManager.sessions.shutdown(session);
+  },
+  async closeAll() {
+    for (const widget of [...jupyterapp.shell.widgets("main")]) {
+      if (widget.context) widget.context.model.dirty = false;
+      widget.dispose();
+    }
+    const {sessions} = jupyterapp.serviceManager;
+    await sessions.refreshRunning();
+    // A kernel takes a second to go. What comes next has one of its own, and need not wait.
+    for (const {id} of sessions.running()) sessions.shutdown(id).catch(() => {});
   },
 };
 """
@@ -449,13 +461,7 @@ class Lab:
     def close_all(self) -> None:
         """Close all notebooks without saving, with their kernels."""
         self._ran = None
-        self.page.evaluate("""async () => {
-            for (const widget of [...jupyterapp.shell.widgets("main")]) {
-              if (widget.context) widget.context.model.dirty = false;
-              widget.dispose();
-            }
-            await jupyterapp.serviceManager.sessions.shutdownAll();
-        }""")
+        self.page.evaluate("ornbTest.closeAll()")
 
 
 BUSY = "import os, time\nwhile not os.path.exists('free'): time.sleep(0.02)"
@@ -532,6 +538,38 @@ def run_headless(
 
 
 @contextlib.contextmanager
+def _forked_kernels(folder: Path, short: Path) -> Iterator[None]:
+    """Have the kernels of a JupyterLab in `folder` forked, where that works: tests/kernels.py."""
+    if sys.platform != "linux":
+        yield
+        return
+    place = str(short / "kernels")
+    spec = folder / "forked/kernels/python3/kernel.json"
+    spec.parent.mkdir(parents=True)
+    argv = [sys.executable, "-IS", kernels.__file__, place, "-f", "{connection_file}"]
+    described = {"display_name": "Python 3 (ipykernel)", "language": "python"}
+    spec.write_text(
+        json.dumps(described | {"argv": argv, "metadata": {"debugger": True}}), encoding="utf-8"
+    )
+    with socket.socket(socket.AF_UNIX) as door:
+        door.bind(place)
+        door.listen()
+        number = str(door.fileno())
+        process = subprocess.Popen(
+            [sys.executable, "-P", kernels.__file__, number],
+            env=private_environment(folder),
+            stdin=subprocess.DEVNULL,
+            pass_fds=[door.fileno()],
+            start_new_session=True,
+        )
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
+@contextlib.contextmanager
 def lab_server(folder: Path) -> Iterator[Callable[[], str]]:
     """Start JupyterLab on `folder/root`; the given function waits for it and returns its URL."""
     for name, settings in SETTINGS.items():
@@ -553,14 +591,16 @@ def lab_server(folder: Path) -> Iterator[Callable[[], str]]:
         f"--KernelManager.transport={TRANSPORT}",
     ]
     (folder / "runtime").mkdir()
-    with _short_folder() as short, log.open("wb") as output:
+    with _short_folder() as short, log.open("wb") as output, _forked_kernels(folder, short):
         runtime = folder / "runtime"
         if os.name == "posix":
             (runtime := short / "r").symlink_to(folder / "runtime")
         process = subprocess.Popen(
             command,
             cwd=folder / "root",
-            env=private_environment(folder, JUPYTER_RUNTIME_DIR=str(runtime)),
+            env=private_environment(
+                folder, JUPYTER_RUNTIME_DIR=str(runtime), JUPYTER_PATH=str(folder / "forked")
+            ),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,

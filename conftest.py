@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import ipaddress
 import os
 import signal
@@ -33,6 +34,21 @@ settings.load_profile("here")
 def pytest_configure(config: pytest.Config) -> None:
     """Name the marker by which `make test` leaves tests to `make test-all`."""
     config.addinivalue_line("markers", "long: slow by nature; make test-all runs it")
+
+
+# Whatever imports jsonschema (ornb, nbformat) would have it build grammars of IRIs with this: two
+# seconds for a check of formats that no one makes here. It came with JupyterLab, not with ornb.
+sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]
+
+# What is made until the first test stays to the end. Looked through for garbage again and again, it
+# would take a third of the time until then, and a part of each test's.
+gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """Leave out what is there for good, and look for garbage from now on."""
+    gc.freeze()
+    gc.enable()
 
 
 RECORDED = Path(__file__).parents[1] / "shared" / "data"

@@ -15,10 +15,11 @@ from tools.outputs import FIGURE
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
 
 QUICK = """
-import ornb.offline
+import ornb.offline, ornb.recording
 ornb.offline.OfflineServer.__init__.__kwdefaults__.update(tokens_per_s=2000.0, first_token_s=0.02)
+ornb.recording.Replay.__init__.__kwdefaults__.update(pace="instant")
 """
-"""Canned answers at a tenth of the time: a reader's patience is not what is tried here."""
+"""Answers at once, canned and recorded: a reader's patience is not what is tried here."""
 
 pytestmark = pytest.mark.browser
 

@@ -109,9 +109,10 @@ def _imports_of(module: str) -> list[Import]:
         if isinstance(node, ast.Import | ast.ImportFrom):
             for name, is_ours in _imported(module, node):
                 found.append(Import(module, name, is_ours, at_load, for_types, node.lineno))
-        inside = isinstance(node, Function | ast.Lambda)
+        inside = isinstance(node, Function)
         for child in ast.iter_child_nodes(node):
-            visit(child, at_load=at_load and not inside, for_types=for_types)
+            if not isinstance(child, ast.expr):  # most of a tree, and no import is in one
+                visit(child, at_load=at_load and not inside, for_types=for_types)
 
     visit(TREES[module], at_load=True, for_types=False)
     return found

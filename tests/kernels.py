@@ -14,6 +14,7 @@ import os
 import signal
 import socket
 import sys
+from pathlib import Path
 
 LIBRARIES = ("ipykernel.kernelapp", "pandas", "requests", "sqlalchemy", "pygments", "markdown_it")
 """None that looks for its kernel, or at the environment, while it is imported: ipywidgets and
@@ -68,7 +69,7 @@ def call(place: str, words: list[str]) -> None:
     with socket.socket(socket.AF_UNIX) as line:
         line.connect(place)
         socket.send_fds(line, [b"."], [0, 1, 2])
-        line.sendall(json.dumps([os.getcwd(), dict(os.environ), words]).encode() + b"\n")
+        line.sendall(json.dumps([str(Path.cwd()), dict(os.environ), words]).encode() + b"\n")
         kernel = int(line.recv(20))
         for each in (signal.SIGINT, signal.SIGTERM):
             signal.signal(each, lambda number, _: os.killpg(kernel, number))

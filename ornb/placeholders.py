@@ -8,6 +8,7 @@ notes, to the person; in a batch nothing is.
 
 from __future__ import annotations
 
+import functools
 import inspect
 import json
 import math
@@ -62,43 +63,77 @@ def fill_in(
     begin with a name. `missing` takes paths to missing values, with why where they lead to none.
     """
     notes: list[str] = []
+    pieces = [
+        part if isinstance(part, str) else _put(part, variables, notes, whole, missing)
+        for part in _parsed(text)
+    ]
+    return Filled("".join(pieces), tuple(notes))
 
-    def place(found: re.Match[str]) -> str:
-        if not _is_meant(found, variables):
-            return found[0]
-        path = f"{found[1]}{found[2]}"
-        try:
-            value = _value(found, variables, may_miss=missing is not None)
-        except _NoValue as error:
-            if missing is None:
-                raise
-            missing[path] = error
-            return ""
-        if missing is not None and _is_missing(value):
-            missing[path] = None
-            return ""
-        writer = _Writer(whole=whole)
-        try:
-            written = writer.text(value)
-        except Exception as error:
-            what = f"a {type(value).__name__} cannot be written ({type(error).__name__}: {error})"
-            raise ConfigError(
-                f"{{{{{path}}}}}: {what}, so nothing was sent. Take a part of it, or "
-                "make a text of it in a cell before: texts go as they are."
-            ) from error
-        if writer.left_out:
-            notes.append(f"{{{{{path}}}}}: {'; '.join(writer.left_out)}.")
-        return written
 
-    return Filled(_PLACE.sub(place, text), tuple(notes))
+class _Place(NamedTuple):
+    """What stands between double braces."""
+
+    whole: str
+    name: str
+    rest: str
+    steps: list[re.Match[str]] | None
+    """What follows the name, step by step; None if it is more than attributes and indices."""
+
+
+@functools.lru_cache(maxsize=8)  # a template is read once, not for each row of a table
+def _parsed(text: str) -> tuple[str | _Place, ...]:
+    parts: list[str | _Place] = []
+    at = 0
+    for found in _PLACE.finditer(text):
+        parts += (text[at : found.start()], _Place(found[0], found[1], found[2], _steps(found[2])))
+        at = found.end()
+    return (*parts, text[at:])
+
+
+def _put(
+    place: _Place,
+    variables: Mapping[str, Any],
+    notes: list[str],
+    whole: bool,
+    missing: dict[str, ConfigError | None] | None,
+) -> str:
+    """Write the value of a placeholder, or what stands there where it is none."""
+    if not _is_meant(place, variables):
+        return place.whole
+    path = f"{place.name}{place.rest}"
+    try:
+        value = _value(place, variables, may_miss=missing is not None)
+    except _NoValue as error:
+        if missing is None:
+            raise
+        missing[path] = error
+        return ""
+    if isinstance(value, str):
+        return value
+    if missing is not None and _is_missing(value):
+        missing[path] = None
+        return ""
+    writer = _Writer(whole=whole)
+    try:
+        written = writer.text(value)
+    except Exception as error:
+        what = f"a {type(value).__name__} cannot be written ({type(error).__name__}: {error})"
+        raise ConfigError(
+            f"{{{{{path}}}}}: {what}, so nothing was sent. Take a part of it, or "
+            "make a text of it in a cell before: texts go as they are."
+        ) from error
+    if writer.left_out:
+        notes.append(f"{{{{{path}}}}}: {'; '.join(writer.left_out)}.")
+    return written
 
 
 def only_value(text: str, variables: Mapping[str, Any]) -> Any:
     """Return the value itself where a text is one placeholder and nothing else."""
-    found = _PLACE.fullmatch(text.strip())
-    if found is None or not _is_meant(found, variables):
+    before, *place = _parsed(text.strip())
+    only = place[0] if place and not before and place[1:] == [""] else None
+    if not isinstance(only, _Place) or not _is_meant(only, variables):
         return fill_in(text, variables, whole=True).text
-    return _value(found, variables)
+    return _value(only, variables)
 
 
 # ------------------------------------------------------------------ from a name to its value
@@ -116,19 +151,18 @@ def _steps(rest: str) -> list[re.Match[str]] | None:
     return steps
 
 
-def _is_meant(found: re.Match[str], variables: Mapping[str, Any]) -> bool:
+def _is_meant(place: _Place, variables: Mapping[str, Any]) -> bool:
     """Whether it is a placeholder: a path, or something about a variable that there is."""
-    return _steps(found[2]) is not None or found[1] in variables
+    return place.steps is not None or place.name in variables
 
 
 class _NoValue(ConfigError):
     """What a path begins with has no such part."""
 
 
-def _value(found: re.Match[str], variables: Mapping[str, Any], *, may_miss: bool = False) -> Any:
-    name, rest = found[1], found[2]
+def _value(place: _Place, variables: Mapping[str, Any], *, may_miss: bool = False) -> Any:
+    _, name, rest, steps = place
     shown = f"{{{{{name}{rest}}}}}"
-    steps = _steps(rest)
     if steps is None:
         raise ConfigError(
             f"{shown}: only names, .attributes and [indices] go between double braces, so nothing "
@@ -145,7 +179,7 @@ def _value(found: re.Match[str], variables: Mapping[str, Any], *, may_miss: bool
         if may_miss and _is_missing(value):
             return value
         value = _follow(value, step, shown)
-    if inspect.isroutine(value) or inspect.isclass(value):
+    if not isinstance(value, str) and (inspect.isroutine(value) or inspect.isclass(value)):
         raise _NoValue(
             f"{shown} is a function, and none is called here, so nothing was sent. Give its result "
             "a name in a cell before."

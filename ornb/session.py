@@ -241,7 +241,7 @@ def connect(
         base_url,
         source=source,
         answers=answers,
-        on_call=_record,
+        on_call=record,
         timeouts=timeouts,
         retries=retries,
         headers=headers,
@@ -760,24 +760,26 @@ def _own_default() -> str | None:
     return str(listed[0]) if len(listed) else None
 
 
-def _record(reply: Reply) -> None:
+def record(reply: Reply, *estimate_usd: float | None) -> None:
+    """Keep a call of the default client in `usage`, with the estimate if it was made already."""
     amount = None
     try:
-        amount = estimate(reply)
+        amount = estimate_usd[0] if estimate_usd else estimate(reply)
     finally:  # whatever becomes of its estimate, an interrupt in it too, the row is kept
         usage.record(reply, estimate_usd=amount)
 
 
-def estimate(reply: Reply) -> float | None:
+def estimate(reply: Reply, listed: pd.DataFrame | None = None) -> float | None:
     """Return what the listed prices make of a call's tokens, in USD; None where that is not known.
 
     The first call of a connection that finds no catalogue fetches one, and waits for it up to
-    `ESTIMATE_PATIENCE_S`; later ones never wait, and only `models` asks again if it failed.
+    `ESTIMATE_PATIENCE_S`; later ones never wait, and only `models` asks again if it failed. `listed`
+    is the catalogue of another client.
     """
     used = reply.usage
     if used.prompt_tokens is None or used.completion_tokens is None:
         return None
-    frame = _prices_at_hand()
+    frame = _prices_at_hand() if listed is None else listed
     if frame is None or reply.requested_model not in frame.index:
         return None
     record = frame.at[reply.requested_model, "raw"]

@@ -191,7 +191,7 @@ def test_a_series_and_a_list_are_tables_too(serve):
     assert batch(["a"]).columns[0] == "text"
 
 
-@pytest.mark.parametrize("data", ["a text", b"bytes", 7, None, [1, 2], {"a": 1}, [{"a": 1}]])
+@pytest.mark.parametrize("data", ["a text", b"bytes", 7, None, [1, 2], {"a": 1}, [{"a": 1}, "b"]])
 def test_what_is_no_table_is_refused(data):
     with pytest.raises(ConfigError, match="give a DataFrame"):
         batch(data)

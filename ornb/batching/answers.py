@@ -58,13 +58,12 @@ PARSED = "parsed"
 """The one column of a schema without properties at its top: a dict a row."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Answer:
     """What came of one request, as far as a row needs it."""
 
     text: str = ""
     status: str = "ok"
-    error: str | None = None
     finish_reason: str | None = None
     source: str | None = None
     served_model: str | None = None
@@ -82,6 +81,7 @@ class Answer:
     refusal: str | None = None
     beside: str | None = None
     """What came that a row does not hold, or kept the text back."""
+    error: str | None = None
     fields: Mapping[str, Any] | None = None
     """The answer read by the schema."""
 
@@ -95,6 +95,11 @@ class Answer:
             beside=_beside(reply),
             **{name: call[name] for name in cls.__slots__ if name in call},
         )
+
+    def from_before(self) -> Answer:
+        """Return the same for a row that was answered in an earlier run."""
+        self.status, self.attempts = "cached", 0
+        return self
 
     def as_repeat(self) -> Answer:
         """Return the same for a further row that asks the same: that row used nothing more."""

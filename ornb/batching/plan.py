@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from ..errors import OrnbError
-from ..ledger.bills import estimate_reply
-from ..ledger.gate import Gate
 from ..ledger.price_book import EXACT
-from ..ledger.quota import FreeQuota
 from ..placeholders import LONGEST_JSON
 from ..wire.reply import format_usd
 
 if TYPE_CHECKING:
-    from ..client import Client
     from ..ledger.worst_case import Quote
-    from ..wire.reply import Reply
 
-__all__ = ["Plan", "Prices", "total"]
+__all__ = ["Plan", "total"]
 
 
 @dataclass(frozen=True, repr=False)
@@ -95,41 +89,6 @@ class Plan:
         if self.cap_usd is not None:
             text += f"; stops before {format_usd(float(self.cap_usd))}"
         return text + ("; offline nothing is billed" if self.source == "offline" else "")
-
-
-class Prices:
-    """What the requests of one batch can cost, and did.
-
-    Requests of the same length cost the same, so each length is looked at once.
-    """
-
-    def __init__(self, client: Client, record: Callable[[str], Any]) -> None:
-        before = client.before_call
-        self.gate = (
-            before
-            if isinstance(before, Gate)
-            else Gate(record, client.endpoints, FreeQuota(), lambda _: client.source == "offline")
-        )
-        self._record = record
-        self._by_size: dict[tuple[Any, ...], Quote] = {}
-
-    def quote(self, body: Callable[[], Mapping[str, Any]], size: tuple[Any, ...]) -> Quote:
-        """Return what a request can cost; `body` is called once for each size."""
-        known = self._by_size.get(size)
-        if known is None:
-            known = self._by_size[size] = self.gate.quote(body())
-        return known
-
-    def estimate(self, reply: Reply) -> float | None:
-        """Return the USD of an answer's tokens by the listed prices of the model asked for."""
-        if reply.usage.prompt_tokens is None or reply.requested_model is None:
-            return None
-        try:
-            record = self._record(reply.requested_model)
-        except OrnbError:
-            return None
-        amount = estimate_reply(record.get("pricing"), reply) if isinstance(record, dict) else None
-        return None if amount is None else float(amount)
 
 
 def total(quotes: Iterable[Quote]) -> tuple[Decimal | None, Decimal | None, str | None]:

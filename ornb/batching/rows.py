@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import pandas as pd
 
-from .. import columns as c
 from ..errors import ConfigError, near
 from ..placeholders import cells, fill_in, only_value
 from ..request.asked import files_of, one_or_many
 from ..request.attachments import Attachment, check
 from ..wire.body import messages_from, text_of
 
-__all__ = ["Row", "Rows", "table_of"]
+__all__ = ["Row", "Rows"]
 
-TEXT = "text"
-"""Name of the column that a list, or a Series without a name, becomes."""
+_written = json.JSONEncoder(sort_keys=True, allow_nan=False).encode
 _PLACE = re.compile(r"\{\{\s*([^{}]+?)\s*\}\}")
 _PATH = re.compile(r"([^\W\d]\w*)\s*(?:[.\[].*)?")
 _MOST_NAMES = 12  # columns named in an error
@@ -61,7 +60,6 @@ class Rows:
         self._frame = frame
         self._labels = _labels(frame)
         self._request = dict(request)
-        self._service = service
         self._used: dict[str, Any] = {}
         self._listed = listed
         self._prompt = self._checked(template or self._only_column(template))
@@ -72,7 +70,32 @@ class Rows:
                 f"braces, such as {{{{{next(iter(self._labels), 'column')}}}}}."
             )
         self._system = None if system is None else self._checked(system)
-        self._values = {name: cells(frame[label]) for name, label in self._used.items()}
+        self._values = self._cells()
+        self._is_first = True
+        # What all requests share is written and hashed once.
+        before, after = (
+            _written(
+                {name: value for name, value in request.items() if (name > "messages") == last}
+            )
+            for last in (False, True)
+        )
+        head = f'{before[:-1]}{", " if len(before) > 2 else ""}"messages": '
+        self._tail = f"{', ' if len(after) > 2 else ''}{after[1:]}"
+        self._begun = hashlib.sha256(f"{service}\n{head}".encode())
+        self._length = len(head) + len(self._tail)
+
+    def on(self, frame: pd.DataFrame) -> Rows:
+        """Return the same for a later part of the data; what is wrong with a row skips that row."""
+        gone = [label for label in self._used.values() if label not in frame.columns]
+        if gone:
+            raise ConfigError(f"A later part of data has no column {str(gone[0])!r}.")
+        other = copy.copy(self)
+        other._frame, other._is_first = frame, False
+        other._values = other._cells()
+        return other
+
+    def _cells(self) -> dict[str, list[Any]]:
+        return {name: cells(self._frame[label]) for name, label in self._used.items()}
 
     def __len__(self) -> int:
         return len(self._frame)
@@ -83,22 +106,20 @@ class Rows:
             row, error = self._row(position)
             asked, refused = asked or row.digest is not None, refused or error
             yield row
-        if refused is not None and not asked:
+        if refused is not None and self._is_first and not asked:
             raise refused
 
     def body(self, position: int) -> dict[str, Any]:
         """Make the request of a row, counted from 0."""
-        return self._body(position, {})
+        return {"messages": self._messages(position, {}), **self._request}
 
-    def _body(self, position: int, missing: dict[str, ConfigError | None]) -> dict[str, Any]:
+    def _messages(
+        self, position: int, missing: dict[str, ConfigError | None]
+    ) -> list[dict[str, Any]]:
         prompt = self._filled(self._prompt, position, missing)
         system = None if self._system is None else self._filled(self._system, position, missing)
         files = [file for each in self._files for file in self._attached(each, position, missing)]
-        parts = (file.part for file in files)
-        return {
-            "messages": messages_from(prompt, system, parts, may_be_empty=True),
-            **self._request,
-        }
+        return messages_from(prompt, system, (file.part for file in files), may_be_empty=True)
 
     def _file(self, source: Any) -> str | list[Attachment]:
         """A text that names columns, or what is the same in every row, read and checked."""
@@ -130,30 +151,33 @@ class Rows:
         """What a row asks for, and the error of a template that asks of it what it has not."""
         missing: dict[str, ConfigError | None] = {}
         try:
-            body = self._body(position, missing)
+            messages = self._messages(position, missing)
         except _NotAttachedError as unread:
             return Row(None, str(unread), (0, 0)), self._of_row(position, unread)
+        except ConfigError as refusal:
+            if self._is_first:
+                raise
+            return Row(None, str(refusal), (0, 0)), None
         if missing:
             named = ", ".join(str(self._used.get(path, path)) for path in missing)
             why_not = f"{named} {'is' if len(missing) == 1 else 'are'} missing"
             error = next(filter(None, missing.values()), None)
             refused = None if error is None else self._of_row(position, error)
             return Row(None, why_not, (0, 0)), refused
-        content = body["messages"][-1]["content"]
+        content = messages[-1]["content"]
         if isinstance(content, str) and not content.strip():
             return Row(None, "the prompt is empty", (0, 0)), None
-        try:
-            text = json.dumps(body, sort_keys=True, allow_nan=False)
-        except (TypeError, ValueError) as error:
-            raise ConfigError(f"The request cannot be written as JSON: {error}.") from error
-        digest = hashlib.sha256(f"{self._service}\n{text}".encode()).hexdigest()
-        size = len(text)
-        said = "".join(text_of(message["content"]) for message in body["messages"])
+        text = _written(messages)
+        digest = self._begun.copy()
+        digest.update(f"{text}{self._tail}".encode())
+        length = size = self._length + len(text)
+        said = "".join([text_of(message["content"]) for message in messages])
         if not said.isascii() or "\x7f" in said:  # both are escaped above, and not when sent
-            size = len(json.dumps(body, ensure_ascii=False).encode("utf-8", "surrogatepass"))
+            sent = json.dumps(messages, ensure_ascii=False).encode("utf-8", "surrogatepass")
+            size = self._length + len(sent)
         parts = () if isinstance(content, str) else content
         attached = ((part["type"], len(json.dumps(part))) for part in parts if "text" not in part)
-        return Row(digest, None, (len(text), size, *attached)), None
+        return Row(digest.hexdigest(), None, (length, size, *attached)), None
 
     def _filled(self, text: str, position: int, missing: dict[str, ConfigError | None]) -> str:
         values = {name: column[position] for name, column in self._values.items()}
@@ -204,29 +228,6 @@ class Rows:
         names = list(self._labels)
         rest = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
         return f"Its columns: {', '.join(names[:_MOST_NAMES])}{rest}."
-
-
-def table_of(data: Any) -> pd.DataFrame:
-    """Return what a person hands over as a table; a list becomes a column ``text``."""
-    if isinstance(data, pd.DataFrame):
-        if data.columns.nlevels > 1:
-            raise ConfigError(
-                "data has columns of several levels, which a template cannot name. Flatten them, "
-                'such as with data.columns = ["_".join(names) for names in data.columns].'
-            )
-        return data
-    if isinstance(data, pd.Series):
-        return data.to_frame(TEXT if data.name is None else data.name)
-    listed = None if isinstance(data, str | bytes | Mapping) else _listed(data)
-    if listed is None or not all(text is None or isinstance(text, str) for text in listed):
-        raise ConfigError(
-            f"data is of type {type(data).__name__}; give a DataFrame, a Series or a list of texts."
-        )
-    return pd.DataFrame({TEXT: c.strings(listed)})
-
-
-def _listed(data: Any) -> list[Any] | None:
-    return list(data) if isinstance(data, Iterable) else None
 
 
 def _labels(frame: pd.DataFrame) -> dict[str, list[Any]]:

@@ -5,23 +5,30 @@ The calling thread hands out work and waits; what comes back is booked in the ex
 come between, and also when it comes after the batch was given up. In the calling thread Ctrl-C only
 wakes the wait for the next answer: it never falls between two steps of handing a call out, where
 the call, or what a budget had set aside for it, would be lost.
+
+A piece of work is one request. Where the way to a worker is long (another process, a cluster) and
+answers are quick, it is several, as many as a worker gets done in a moment: no answer that is paid
+for waits longer than that for its way back.
 """
 
 from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 import queue
 import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+from .. import session
 from ..errors import (
     AuthenticationError,
     BudgetExceeded,
@@ -36,19 +43,18 @@ from ..errors import (
 )
 from ..ledger.budget import active
 from ..wire.reply import Reply, Timing
-from .answers import Answer
-from .work import Calls, InTurn, Task, address_of, ask, own_executor
+from .answers import Answer, Shape
+from .store import AnswerStore, Memory
+from .tally import Tally
+from .work import TURN_S, Outcomes, Task, Work, own_executor
 
 if TYPE_CHECKING:
-    from decimal import Decimal
-
     import pandas as pd
 
     from ..client import Client
     from ..wire.stream import BeforeCall, Settle
-    from .work import Outcome
 
-__all__ = ["BatchInterrupted", "Run"]
+__all__ = ["Ask", "BatchInterrupted", "Run"]
 
 LONGEST_PAUSE_S = 120.0
 """A service that asks for a longer pause than this gets none: the row is an error."""
@@ -56,6 +62,8 @@ ROUNDS = 4
 """Times a row is handed out at most, when each refusal names a pause."""
 STOP_S = 3.0
 """Seconds that calls under way get to end after an interrupt."""
+MOST_AT_ONCE = 64
+"""Requests in one piece of work."""
 HOPELESS = (AuthenticationError, OutOfCredits, NotFound)
 """What is refused for a reason that every other row shares."""
 
@@ -65,13 +73,13 @@ class BatchInterrupted(KeyboardInterrupt):
 
     Parameters
     ----------
-    frame : pandas.DataFrame
+    frame : pandas.DataFrame or Batched
         As the batch would have returned it; rows without an answer are ``stopped`` or ``skipped``.
     message : str
         For the person.
     """
 
-    def __init__(self, frame: pd.DataFrame, message: str) -> None:
+    def __init__(self, frame: pd.DataFrame | Any, message: str) -> None:
         super().__init__(message)
         self.frame = frame
 
@@ -80,22 +88,35 @@ class BatchInterrupted(KeyboardInterrupt):
         return [f"KeyboardInterrupt: {self}"]
 
 
-@dataclass(eq=False)
-class _Call:
-    """A request under way."""
+@dataclass(eq=False, slots=True)
+class Ask:
+    """A request of a batch, from when it is due until its answer is final."""
 
     digest: str
-    settle: Settle | None
+    body: dict[str, Any]
+    worst_usd: Decimal | None
+    answers: list[Answer | None]
+    """Where the answer goes, at `position`."""
+    position: int
+    rows: int = 1
+    """Rows that ask this."""
+    rounds: int = 0
+    attempts: int = 0
+    admitted: bool = False
+    settle: Settle | None = None
     answer: Answer | None = None
     error: OrnbError | None = None
 
 
-class Run:
-    """Asks for answers.
+@dataclass(eq=False, slots=True)
+class _Load:
+    """What is handed out as one piece of work."""
 
-    An error of `keep` is told at the end. `told` gets final answers, in the calling thread.
-    `explain` may add to an error's message; it returns True if every other row would fail so too.
-    """
+    asks: list[Ask]
+
+
+class Run:
+    """Asks for answers, and keeps them."""
 
     def __init__(
         self,
@@ -104,46 +125,41 @@ class Run:
         at_once: int,
         *,
         before_call: BeforeCall | None,
-        worst_usd: Callable[[str], Decimal | None],
-        body: Callable[[str], dict[str, Any]],
-        answer_of: Callable[[Reply], Answer],
-        keep: Callable[[str, Answer], object],
-        told: Callable[[str, Answer], object],
-        explain: Callable[[OrnbError], bool] = lambda _: False,
+        kept: AnswerStore | Memory,
+        shape: Shape | None,
+        tally: Tally,
+        listed: pd.DataFrame | None = None,
         label: str | None = None,
+        needs_store: bool = False,
     ) -> None:
         self.why_stopped: str | None = None
-        self.complaint: str | None = None
         self._client = client
+        self._is_default = client.on_call is session.record
         self._at_once = at_once
         self._before_call = before_call
-        self._worst_usd = worst_usd
-        self._body = body
-        self._answer_of = answer_of
-        self._keep = keep
-        self._told = told
-        self._explain = explain
-        self._label = label
+        self._kept, self._shape, self._tally = kept, shape, tally
+        self._listed, self._label = listed, label
+        self._needs_store = needs_store
         self._is_own = executor is None
         self._executor = own_executor(at_once) if executor is None else executor
-        is_here = isinstance(self._executor, ThreadPoolExecutor | InTurn)
-        self._calls = Calls(client) if is_here else None
-        self._work: Callable[[Task], Outcome] = self._calls or functools.partial(
-            ask, address_of(client, self._executor)
-        )
+        self._work = Work(client, self._executor)
         self._name = uuid4().hex[:12]
         self._sent = 0
-        self._waiting: deque[str] = deque()
-        self._under_way: dict[_Call, Future[Outcome]] = {}
-        self._ended: queue.SimpleQueue[_Call | None] = queue.SimpleQueue()
-        self._pressed = False
-        self._rounds: dict[str, int] = {}
-        self._attempts: dict[str, int] = {}
+        self._asks: Iterator[Ask] = iter(())
+        self._waiting: deque[Ask] = deque()
+        self._load: list[Ask] = []
+        self._most = 1  # asks of a load
+        self._under_way: dict[_Load, Future[Any]] = {}
+        self._ended: queue.SimpleQueue[_Load | None] = queue.SimpleQueue()
+        self._pressed = self._pulls = self._over = False
         self._not_before = 0.0
 
-    def __call__(self, digests: Iterable[str]) -> None:
-        """Ask for all of these; returns when each is answered, or it is no use to go on."""
-        self._waiting.extend(digests)
+    def __call__(self, asks: Iterable[Ask]) -> None:
+        """Ask for all of these; returns when each is answered, or it is no use to go on.
+
+        After Ctrl-C the calls under way are stopped first.
+        """
+        self._asks = iter(asks)
         with self._listening():
             try:
                 self._ask_all()
@@ -151,6 +167,8 @@ class Run:
                 self._abandon()
                 raise
             finally:
+                self._over = True
+                self._release((*self._waiting, *self._load))
                 if self._is_own:
                     self._executor.shutdown(wait=False, cancel_futures=True)
 
@@ -170,8 +188,14 @@ class Run:
         finally:
             signal.signal(signal.SIGINT, before)
 
+    def _press(self, *_: object) -> None:
+        if self._pressed or self._pulls:  # data that does not come cannot be woken
+            raise KeyboardInterrupt
+        self._pressed = True
+        self._ended.put(None)
+
     def _ask_all(self) -> None:
-        while self._under_way or (self._waiting and self.why_stopped is None):
+        while self._under_way or (self.why_stopped is None and self._is_more()):
             self._hand_out()
             if self._pressed:
                 break
@@ -183,95 +207,138 @@ class Run:
         if self._pressed:
             raise KeyboardInterrupt
 
-    def _press(self, *_: object) -> None:
-        if self._pressed:
-            raise KeyboardInterrupt
-        self._pressed = True
-        self._ended.put(None)
+    def _is_more(self) -> bool:
+        """Whether there is somebody to ask, who then waits in front."""
+        if not self._waiting:
+            self._pulls = True
+            try:
+                self._waiting.extend(itertools.islice(self._asks, 1))
+            finally:
+                self._pulls = False
+        return bool(self._waiting)
 
     def _hand_out(self) -> None:
-        while self._waiting and self.why_stopped is None and len(self._under_way) < self._at_once:
-            if self._pressed:
-                return
-            if time.monotonic() < self._not_before or not self._start(self._waiting[0]):
+        while self.why_stopped is None and len(self._under_way) < self._at_once:
+            while len(self._load) < self._most and self._admit():
+                pass
+            if not self._send():
                 return
 
-    def _start(self, digest: str) -> bool:
-        """Hand out one call; False when it has to wait for one that is under way."""
-        if self._under_way and not self._fits(digest):
+    def _admit(self) -> bool:
+        """Put the next one into the load; False when it has to wait, or there is none."""
+        if self._pressed or time.monotonic() < self._not_before or not self._is_more():
             return False
-        body, settle = self._body(digest), None
-        try:
-            if self._before_call is not None:
-                settle = self._before_call(body, self._wait)
-        except (BudgetExceeded, FreeQuotaReached) as error:
-            if self._under_way and not isinstance(error, PriceUnknown | FreeQuotaReached):
-                return False  # what the others have set aside may come back
-            self.why_stopped = str(error)
+        ask, is_alone = self._waiting[0], not self._under_way and not self._load
+        if not ask.admitted and not is_alone and not self._fits(ask.worst_usd):
             return False
         self._waiting.popleft()
-        self._sent += 1
-        call, task = _Call(digest, settle), Task(body, f"{self._name}-{self._sent}", self._label)
         try:
-            future = self._executor.submit(self._work, task)
-        except RuntimeError as error:  # broken, or shut down
-            if settle is not None:
-                settle(self._never_left(error), None)
-            self.why_stopped = f"the executor takes no work: {error}"
-            self._waiting.appendleft(digest)
-            return False
-        self._under_way[call] = future
-        future.add_done_callback(functools.partial(self._come_back, call))
+            if self._before_call is not None and not ask.admitted:
+                ask.settle = self._before_call(ask.body, self._wait)
+        except (BudgetExceeded, FreeQuotaReached) as error:
+            self._waiting.appendleft(ask)
+            if is_alone or isinstance(error, PriceUnknown | FreeQuotaReached):
+                self.why_stopped = str(error)
+            return False  # else what the others have set aside may come back
+        ask.admitted = True
+        self._load.append(ask)
         return True
 
-    def _fits(self, digest: str) -> bool:
+    def _send(self) -> bool:
+        """Hand the load out; False if it is empty, or nobody takes it."""
+        load, self._load = _Load(self._load), []
+        if not load.asks:
+            return False
+        tasks = []
+        for ask in load.asks:
+            self._sent += 1
+            tasks.append(Task(ask.body, f"{self._name}-{self._sent}", self._label))
+        try:
+            future = self._executor.submit(self._work, tasks)
+        except Exception as error:  # noqa: BLE001 - broken, shut down: each says it in its own way
+            self.why_stopped = f"the executor takes no work: {error}"
+            self._waiting.extendleft(reversed(load.asks))
+            return False
+        self._under_way[load] = future
+        future.add_done_callback(functools.partial(self._come_back, load))
+        return True
+
+    def _fits(self, worst_usd: Decimal | None) -> bool:
         """Whether no budget would refuse it; asked first, so that waiting counts as no refusal."""
-        worst, offline = self._worst_usd(digest), self._client.source == "offline"
-        if worst is None or self._before_call is None:
+        if worst_usd is None or self._before_call is None:
             return True
+        offline = self._client.source == "offline"
         left = [each.left_usd for each in active() if each.practice or not offline]
-        return all(amount is None or worst <= amount for amount in left)
+        return all(amount is None or worst_usd <= amount for amount in left)
 
     def _wait(self, seconds: float) -> bool:
         """Wait for the turn of a free call, and take what comes back meanwhile."""
+        self._send()
         until = time.monotonic() + seconds
-        while (left := until - time.monotonic()) > 0:
-            self._take(left)
+        while (left := until - time.monotonic()) > 0 or len(self._under_way) >= self._at_once:
+            self._take(left if left > 0 else None)
             if self._pressed:
                 raise KeyboardInterrupt  # what was set aside for this call is given back
         return False
 
     def _take(self, patience_s: float | None) -> None:
-        """Wait for a call to end, and decide what is next for its row."""
+        """Wait for a piece of work to end, and decide what is next for its rows."""
         try:
-            call = self._ended.get(timeout=patience_s)
+            load = self._ended.get(timeout=patience_s)
         except queue.Empty:
             return
-        if call is None:
+        if load is None:
             return  # woken by Ctrl-C
-        del self._under_way[call]
-        answer = call.answer or Answer(status="error", error="it was lost")
-        tried = self._attempts.get(call.digest, 0) + answer.attempts
-        self._attempts[call.digest] = tried
-        if self._comes_again(call):
-            self._waiting.appendleft(call.digest)
-            return
-        hopeless = isinstance(call.error, HOPELESS) or type(call.error) is ConfigError
-        if call.error is not None and self._explain(call.error):
-            hopeless, answer = True, replace(answer, error=str(call.error))
-        if hopeless:
-            self.why_stopped = self.why_stopped or str(call.error)
-        if tried != answer.attempts:
-            answer = replace(answer, attempts=tried)
-        self._told(call.digest, answer)
+        del self._under_way[load]
+        begun = [ask for ask in load.asks if ask.answer is not None]
+        self._waiting.extendleft(reversed(load.asks[len(begun) :]))
+        self._fit_loads(load, begun)
+        for ask in begun:
+            self._end(ask)
+        if self._needs_store and self._kept.trouble is not None:
+            self.why_stopped = self.why_stopped or self._kept.trouble
 
-    def _comes_again(self, call: _Call) -> bool:
+    def _fit_loads(self, load: _Load, begun: list[Ask]) -> None:
+        """Hand out more at once where the way is long and answers are quick, else less."""
+        seconds = sum(ask.answer.duration_s or 0.0 for ask in begun if ask.answer is not None)
+        if self._work.is_here or len(begun) < len(load.asks) or seconds > TURN_S:
+            self._most = max(1, min(self._most, len(begun) // (1 + (seconds > TURN_S))))
+        elif seconds < TURN_S / 2 and len(begun) == self._most:
+            self._most = min(2 * self._most, MOST_AT_ONCE)
+
+    def _end(self, ask: Ask) -> None:
+        """Note what came of it, or have it asked again."""
+        answer, error = ask.answer or Answer(), ask.error
+        ask.attempts += answer.attempts
+        if self._comes_again(ask):
+            ask.answer = ask.error = ask.settle = None
+            ask.admitted = False
+            self._waiting.appendleft(ask)
+            return
+        hopeless = isinstance(error, HOPELESS) or type(error) is ConfigError
+        if error is not None:
+            model = ask.body.get("model")
+            if self._is_default:
+                session.with_near_models(error, model)
+            if session.refuses_model(error, model):
+                hopeless, answer = True, replace(answer, error=str(error))
+        if hopeless:
+            self.why_stopped = self.why_stopped or str(error)
+        if ask.attempts != answer.attempts:
+            answer = replace(answer, attempts=ask.attempts)
+        self._note(ask, answer)
+
+    def _note(self, ask: Ask, answer: Answer) -> None:
+        ask.answers[ask.position] = ask.answer = answer
+        self._tally.add(answer, ask.rows)
+
+    def _comes_again(self, ask: Ask) -> bool:
         """Whether a refusal named a time at which the same may be asked again."""
-        error = call.error
+        error = ask.error
         if not isinstance(error, RateLimited | ProviderUnavailable) or error.retry_after is None:
             return False
-        rounds = self._rounds[call.digest] = self._rounds.get(call.digest, 0) + 1
-        if rounds >= ROUNDS or error.retry_after > LONGEST_PAUSE_S or self.why_stopped:
+        ask.rounds += 1
+        if ask.rounds >= ROUNDS or error.retry_after > LONGEST_PAUSE_S or self.why_stopped:
             return False
         self._not_before = max(self._not_before, time.monotonic() + error.retry_after)
         return True
@@ -279,56 +346,105 @@ class Run:
     def _abandon(self) -> None:
         """End what is under way; what cannot be ended is booked when it comes back."""
         for future in list(self._under_way.values()):
-            future.cancel()
-        if self._calls is not None:
-            self._calls.stop()
-        until = time.monotonic() + (STOP_S if self._calls is not None else STOP_S / 10)
-        self._waiting.clear()
+            with contextlib.suppress(Exception):  # some executors cannot, and raise
+                future.cancel()
+        self._work.stop()
+        until = time.monotonic() + (STOP_S if self._work.is_here else STOP_S / 10)
         self.why_stopped = self.why_stopped or "interrupted"
         self._pressed = True  # pressed again: at once, then
         with contextlib.suppress(KeyboardInterrupt):
             while self._under_way and (left := until - time.monotonic()) > 0:
                 self._take(left)
-        for call in self._under_way:
-            self._told(call.digest, Answer(status="stopped", error="interrupted on its way"))
+        for load in self._under_way:
+            for ask in load.asks:
+                self._note(ask, Answer(status="stopped", error="interrupted on its way"))
 
     # --- where a call comes back ------------------------------------------------------------------
 
-    def _come_back(self, call: _Call, future: Future[Outcome]) -> None:
+    def _come_back(self, load: _Load, future: Future[Any]) -> None:
         try:
-            reply, error = self._outcome(future)
-            self._book(call, reply, error)
+            outcomes = self._outcomes(load, future)
+            for ask, (reply, error) in zip(load.asks, outcomes, strict=False):
+                self._book(ask, reply, error)
         except Exception as failure:  # noqa: BLE001 - else the batch would wait for it for ever
-            call.answer = Answer(status="error", error=f"it could not be booked: {failure!r}")
+            for ask in load.asks:
+                words = f"it could not be booked: {failure!r}"
+                ask.answer = ask.answer or Answer(status="error", error=words)
         finally:
-            self._ended.put(call)
+            self._ended.put(load)
+            if self._over:
+                self._release(load.asks)
 
-    def _outcome(self, future: Future[Outcome]) -> Outcome:
+    def _outcomes(self, load: _Load, future: Future[Any]) -> Outcomes:
         if future.cancelled():
-            return Reply(status="stopped", label=self._label), None
+            lost = Reply(status="stopped", label=self._label)
+            return Outcomes((lost, None) for _ in load.asks)
         failure = future.exception()
         if failure is None:
-            return future.result()
+            found = list(_found(future.result()))
+            self._note_copies(found[1:])
+            if found:
+                return found[0]
+            words = f"the executor gave back a {type(future.result()).__name__} and no answer"
+            self.why_stopped = f"{words}: give one that does each piece of work once"
+        else:
+            words = f"the worker ended without an answer ({type(failure).__name__}: {failure})"
+        lost = self._never_left(words)
         if isinstance(failure, KeyboardInterrupt):
-            return replace(self._never_left(failure), status="stopped"), None
-        # Whether it was sent nobody knows, so a budget keeps its worst case.
-        lost = self._never_left(failure)
-        return replace(lost, timing=Timing(queued_s=0.0)), None
+            lost = replace(lost, status="stopped")
+        else:  # Whether it was sent nobody knows, so a budget keeps its worst case.
+            lost = replace(lost, timing=Timing(queued_s=0.0))
+        return Outcomes((lost, None) for _ in load.asks)
 
-    def _never_left(self, failure: BaseException) -> Reply:
-        words = f"the worker ended without an answer ({type(failure).__name__}: {failure})"
+    def _note_copies(self, copies: list[Outcomes]) -> None:
+        """Each of several workers has done the same, and was paid: no further work goes there."""
+        if not copies:
+            return
+        self.why_stopped = (
+            f"each piece of work was done {1 + len(copies)} times, so all of it was paid as often: "
+            "the executor sends it to every engine. Of ipyparallel take client.executor(), not "
+            "that of a view"
+        )
+        for outcomes in copies:
+            for reply, _ in outcomes:
+                self._record(reply)
+
+    def _release(self, asks: Iterable[Ask]) -> None:
+        """Give back what budgets have set aside for requests that were not begun."""
+        for ask in asks:
+            if ask.settle is not None and ask.answer is None:
+                ask.settle(self._never_left("the batch ended"), None)
+                ask.settle = None
+
+    def _never_left(self, words: str) -> Reply:
         return Reply(status="error", error=words, label=self._label)
 
-    def _book(self, call: _Call, reply: Reply, error: OrnbError | None) -> None:
+    def _book(self, ask: Ask, reply: Reply, error: OrnbError | None) -> None:
         if reply.requested_model is None:
-            reply = replace(reply, requested_model=self._body(call.digest).get("model"))
-        call.error, call.answer = error, self._answer_of(reply)
-        try:
-            self._keep(call.digest, call.answer)
-        except ConfigError as problem:  # no answer is lost over a database
-            self.complaint = f"{problem} The answers are in the frame."
-        if call.settle is not None:
-            call.settle(reply, error)
-        unsent = reply.status == "stopped" and reply.timing.duration_s is None
-        if self._client.on_call is not None and not unsent:
+            reply = replace(reply, requested_model=ask.body.get("model"))
+        estimate_usd = session.estimate(reply, self._listed)
+        answer = Answer.of(reply, estimate_usd)
+        answer = answer if self._shape is None else self._shape.read(answer)
+        ask.error, ask.answer = error, answer
+        if answer.status == "ok":
+            self._kept.put(ask.digest, answer)
+        if ask.settle is not None:
+            ask.settle(reply, error)
+            ask.settle = None
+        if reply.status != "stopped" or reply.timing.duration_s is not None:
+            self._record(reply, estimate_usd)
+
+    def _record(self, reply: Reply, *estimate_usd: float | None) -> None:
+        if self._is_default:
+            session.record(reply, *estimate_usd)
+        elif self._client.on_call is not None:
             self._client.on_call(reply)
+
+
+def _found(result: Any) -> Iterator[Outcomes]:
+    """What an executor gave back, or the several things: one sends all work to each worker."""
+    if isinstance(result, Outcomes):
+        yield result
+    elif isinstance(result, list | tuple):
+        for each in result:
+            yield from _found(each)

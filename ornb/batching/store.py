@@ -7,10 +7,12 @@ as done, in the thread that received it.
 
 from __future__ import annotations
 
+import copy
 import os
 import threading
+import time
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,6 +22,7 @@ import sqlalchemy as sa
 from sqlalchemy import exc
 
 from ..errors import ConfigError
+from ..ledger import database
 from ..ledger.database import data_path, first_line, opened, url_of
 from .answers import Answer
 
@@ -30,6 +33,7 @@ TABLE = "ornb_batch"
 _AT_ONCE = 500  # digests in one query: databases bound their number
 _WHOLE = frozenset({"prompt_tokens", "completion_tokens", "attempts"})
 _REAL = frozenset({"cost_usd", "byok_usd", "estimate_usd", "time_to_first_token_s", "duration_s"})
+# In the order of an answer's own, which is made of a row at once.
 _NAMES = tuple(each.name for each in fields(Answer) if each.name not in ("fields", "error"))
 _table = sa.Table(
     TABLE,
@@ -48,12 +52,15 @@ _table = sa.Table(
 class Memory:
     """Answers kept in this process, by the content hash of the request."""
 
+    trouble: str | None = None
+
     def __init__(self) -> None:
         self._answers: dict[str, Answer] = {}
 
-    def read(self, digests: Iterable[str]) -> dict[str, Answer]:
-        """Return what is known of these requests."""
-        return {one: self._answers[one] for one in digests if one in self._answers}
+    def read(self, digests: Iterable[str], since: datetime | None = None) -> dict[str, Answer]:
+        """Return copies of what is known of these requests."""
+        known = self._answers if since is None else {}
+        return {one: copy.copy(known[one]) for one in digests if one in known}
 
     def put(self, digest: str, answer: Answer) -> None:
         """Keep an answer."""
@@ -71,50 +78,70 @@ class Memory:
 class AnswerStore:
     """Answers kept in a database. May be used from any thread.
 
-    `url` is one of SQLAlchemy's, the path of a SQLite file, or True for `default_path`.
+    `url` is one of SQLAlchemy's, the path of a SQLite file, or True for `default_path`. What
+    cannot be written is tried again at the end; if in vain, it is in `spare`, where the next store
+    finds it, and `trouble` says why.
     """
 
-    def __init__(self, url: str | os.PathLike[str] | bool) -> None:
+    def __init__(self, url: str | os.PathLike[str] | bool, spare: Memory | None = None) -> None:
         address = url_of(default_path() if url is True else url, name="store")
         self.url = address.render_as_string(hide_password=True)
-        self._late: deque[dict[str, Any]] = deque()
+        self.trouble: str | None = None
+        self._spare = Memory() if spare is None else spare
+        self._late: deque[tuple[dict[str, Any], Answer]] = deque()
         self._lock = threading.Lock()
         self._closed = False
+        self._not_before = 0.0
         self._engine = opened(address, _table, "store", "Give another path or URL")
 
     def __repr__(self) -> str:
         return f"AnswerStore({self.url!r})"
 
-    def read(self, digests: Iterable[str]) -> dict[str, Answer]:
-        """Return what is known of these requests, by their content hashes."""
+    def read(self, digests: Iterable[str], since: datetime | None = None) -> dict[str, Answer]:
+        """Return what is known of these requests, by their content hashes; all, or since then."""
         wanted, found = list(digests), {}
-        columns = [_table.c.request, *(_table.c[name] for name in _NAMES)]
+        query = sa.select(_table.c.request, *(_table.c[name] for name in _NAMES))
+        query = query.where(_table.c.request.in_(sa.bindparam("wanted", expanding=True)))
+        if since is not None:  # some databases keep whole seconds
+            query = query.where(_table.c.answered_at >= since.replace(microsecond=0))
         try:
             with self._engine.connect() as connection:
                 for first in range(0, len(wanted), _AT_ONCE):
-                    some = _table.c.request.in_(wanted[first : first + _AT_ONCE])
-                    for digest, *values in connection.execute(sa.select(*columns).where(some)):
-                        found[digest] = Answer(**dict(zip(_NAMES, values, strict=True)))
+                    some = {"wanted": wanted[first : first + _AT_ONCE]}
+                    for digest, *values in connection.execute(query, some):
+                        found[digest] = Answer(*values)
         except exc.SQLAlchemyError as error:
             raise ConfigError(
                 f"The store {self.url} cannot be read: {first_line(error)}."
             ) from error
+        for digest, answer in self._spare.read(wanted, since).items():
+            if digest not in found:
+                found[digest] = answer
+                self.put(digest, copy.copy(answer))
         return found
 
     def put(self, digest: str, answer: Answer) -> None:
         """Keep an answer, and commit; it takes the place of an earlier one."""
-        self._late.append({"request": digest, "answered_at": datetime.now(UTC), **_row(answer)})
+        self._late.append((_row(digest, answer), answer))
         with self._lock:  # who waited for it may find that the one before has written both
-            rows = [self._late.popleft() for _ in range(len(self._late))]
-            try:
-                self._write(rows)
-            except (exc.SQLAlchemyError, OSError) as error:
-                raise ConfigError(
-                    f"The store {self.url} cannot be written to: {first_line(error)}."
-                ) from error
-            finally:
-                if self._closed:
-                    self._engine.dispose()
+            if self._closed or time.monotonic() >= self._not_before:
+                self._write_late()
+
+    def _write_late(self) -> None:
+        rows = [self._late.popleft() for _ in range(len(self._late))]
+        try:
+            self._write([row for row, _ in rows])
+            self.trouble = None
+            self._spare.forget(row["request"] for row, _ in rows)
+        except (exc.SQLAlchemyError, OSError) as error:
+            self.trouble = f"The store {self.url} cannot be written to: {first_line(error)}."
+            self._not_before = time.monotonic() + database.PATIENCE_S
+            self._late.extendleft(reversed(rows))
+        if self._closed:
+            for row, answer in self._late:
+                self._spare.put(row["request"], answer)
+            self._late.clear()
+            self._engine.dispose()
 
     def _write(self, rows: list[dict[str, Any]]) -> None:
         """Commit rows together; one by one if somebody else has written one of them meanwhile."""
@@ -134,7 +161,7 @@ class AnswerStore:
         """Release the database. An answer that comes later is kept too, and releases it again."""
         with self._lock:
             self._closed = True
-            self._engine.dispose()
+            self._write_late()
 
 
 def default_path() -> Path:
@@ -142,12 +169,14 @@ def default_path() -> Path:
     return data_path("batch.sqlite3")
 
 
-def _row(answer: Answer) -> Mapping[str, Any]:
+def _row(digest: str, answer: Answer) -> dict[str, Any]:
     """Without what no database takes: NUL, half a surrogate pair, counts of more than 64 bits."""
-    values = {name: getattr(answer, name) for name in _NAMES}
-    for name, value in values.items():
+    values: dict[str, Any] = {"request": digest, "answered_at": datetime.now(UTC)}
+    for name in _NAMES:
+        value = getattr(answer, name)
         if isinstance(value, str):
-            values[name] = value.replace("\x00", "").encode("utf-8", "replace").decode()
+            value = value.replace("\x00", "").encode("utf-8", "replace").decode()
         elif name in _WHOLE and value is not None and abs(value) >= 2**63:
-            values[name] = None
+            value = None
+        values[name] = value
     return values

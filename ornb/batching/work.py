@@ -1,6 +1,7 @@
-"""One request as a piece of work: plain data in, a reply out, in a thread or in another process.
+"""Requests as a piece of work: plain data in, replies out, in a thread or in another process.
 
-How a worker gets the key: threads share the caller's connections, and nothing travels. A
+Work that is pickled on its way is done there, by a client of that process, else here, by the
+caller's. How a worker gets the key: threads share the caller's connections, and nothing travels. A
 `concurrent.futures.ProcessPoolExecutor` gets it inside the work, through a pipe between processes
 of this machine. Any other executor may send its work over a network: there each worker reads
 ``OPENROUTER_API_KEY`` of its own environment, and uses it only if it is the caller's, which a hash
@@ -17,7 +18,8 @@ import hashlib
 import json
 import os
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -30,9 +32,14 @@ from ..wire.service import Secret
 if TYPE_CHECKING:
     from ..wire.stream import Stream
 
-__all__ = ["Address", "Calls", "InTurn", "Task", "Travelling", "address_of", "ask", "own_executor"]
+__all__ = ["TURN_S", "Address", "InTurn", "Outcomes", "Task", "Work", "address_of", "own_executor"]
 
-Outcome = tuple[Reply, OrnbError | None]
+TURN_S = 0.25
+"""Seconds after which a worker begins no further request of a piece of work."""
+
+
+class Outcomes(list[tuple[Reply, OrnbError | None]]):
+    """What came of a piece of work, request by request; those at its end may not be begun."""
 
 
 class Travelling(Secret):
@@ -59,6 +66,8 @@ class Address:
 
     base_url: str
     source: str
+    engine: str
+    """Whose workers they are, for people."""
     retries: int
     timeouts: Timeouts
     headers: tuple[tuple[str, str], ...]
@@ -90,10 +99,13 @@ def address_of(client: Client, executor: Executor) -> Address:
     key = None if service.key is None else service.key.reveal()
     own = {name: value.reveal() for name, value in service.secret_headers.items()}
     headers = json.dumps(own, sort_keys=True) if own else None
-    travels = client.source == "offline" or isinstance(executor, ProcessPoolExecutor)
+    kind = type(executor)
+    is_near = issubclass(kind, ProcessPoolExecutor) or kind.__module__.startswith("concurrent.")
+    travels = client.source == "offline" or is_near
     return Address(
         client.base_url,
         client.source,
+        f"{kind.__module__.partition('.')[0]}'s {kind.__name__}",
         client.retries,
         service.timeouts,
         tuple(sorted(service._headers.items())),
@@ -105,33 +117,43 @@ def address_of(client: Client, executor: Executor) -> Address:
     )
 
 
-def ask(address: Address, task: Task) -> Outcome:
-    """Do one piece of work, in whatever process; the error is returned, not raised."""
-    try:
-        client = _client(address, os.getpid())
-    except OrnbError as error:
-        return _unsent(task, error), error
-    return Calls(client)(task)
-
-
-class Calls:
+class Work:
     """Asks by one client, from many threads, and can stop all of them.
 
-    The client's connections are shared; its hooks are not called here.
+    The client's connections are shared; its hooks are not called here. Pickled, it becomes the
+    same by a client of another process.
     """
 
-    def __init__(self, client: Client) -> None:
-        self._client = copy.copy(client)  # the caller asks its hooks, before and after
-        self._client.before_call = self._client.on_call = None
+    def __init__(self, client: Client, executor: Executor) -> None:
+        self._client, self._executor = client, executor
+        self._caller = copy.copy(client)  # the caller asks its hooks, before and after
+        self._caller.before_call = self._caller.on_call = None
         self._open: set[Stream] = set()
         self._stopped = False
         self._lock = threading.Lock()
+        self.is_here = False
+        """Whether some of it was done in this process, and can be stopped."""
 
-    def __call__(self, task: Task) -> Outcome:
-        """Do one piece of work."""
+    def __reduce__(self) -> Any:
+        return _Elsewhere, (self._address,)
+
+    @functools.cached_property
+    def _address(self) -> Address:
+        return address_of(self._client, self._executor)
+
+    def __call__(self, tasks: Sequence[Task]) -> Outcomes:
+        """Ask one after the other, as many as fit a moment."""
+        self.is_here, began, outcomes = True, time.monotonic(), Outcomes()
+        for task in tasks:
+            outcomes.append(self._ask(task))
+            if time.monotonic() - began > TURN_S:
+                break
+        return outcomes
+
+    def _ask(self, task: Task) -> tuple[Reply, OrnbError | None]:
         body = dict(task.body)
         messages, model = body.pop("messages"), body.pop("model", None)
-        stream = self._client.stream(messages, model, label=task.label, **body)
+        stream = self._caller.stream(messages, model, label=task.label, **body)
         with self._lock:
             if self._stopped:
                 return Reply(requested_model=model, status="stopped", label=task.label), None
@@ -157,6 +179,20 @@ class Calls:
             self._stopped, streams = True, list(self._open)
         for stream in streams:
             stream.close()
+
+
+@dataclass(frozen=True)
+class _Elsewhere:
+    """The same work, by a client of the process that does it."""
+
+    address: Address
+
+    def __call__(self, tasks: Sequence[Task]) -> Outcomes:
+        try:
+            client = _client(self.address, os.getpid())
+        except OrnbError as error:
+            return Outcomes((_unsent(task, error), error) for task in tasks)
+        return Work(client, InTurn())(tasks)
 
 
 class InTurn(Executor):
@@ -189,10 +225,10 @@ def _client(address: Address, process: int) -> Client:
     del process
     key = None if address.key is None else address.key.reveal()
     if address.key_hash is not None:
-        key = _of_environment("OPENROUTER_API_KEY", address.key_hash, str)
+        key = _of_environment("OPENROUTER_API_KEY", address.key_hash, str, address.engine)
     own = None if address.secret_headers is None else address.secret_headers.reveal()
     if address.headers_hash is not None:
-        own = _of_environment("ORNB_HEADERS", address.headers_hash, _canonical)
+        own = _of_environment("ORNB_HEADERS", address.headers_hash, _canonical, address.engine)
     headers = dict(address.headers)
     return Client(
         key,
@@ -207,15 +243,14 @@ def _client(address: Address, process: int) -> Client:
     )
 
 
-def _of_environment(name: str, wanted: str, read: Callable[[str], str]) -> str:
+def _of_environment(name: str, wanted: str, read: Callable[[str], str], engine: str) -> str:
     """Return what a variable of this worker's holds, if it is the caller's."""
     value = read(os.environ.get(name, "").strip())
     if _hash(value) != wanted:
         state = f"another {name} than yours" if value else f"no {name}"
         raise ConfigError(
-            f"A worker of the executor has {state} in its environment, and keys are not sent "
-            "to it. Set it where the workers are started; with Dask's LocalCluster, before "
-            "the cluster is."
+            f"A worker of {engine} has {state} in its environment, and keys are not sent to it. "
+            "Set it where the workers are started, and before they are."
         )
     return value
 

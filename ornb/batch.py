@@ -83,8 +83,10 @@ def batch(
 
     Parameters
     ----------
-    data : pandas.DataFrame, pandas.Series or list of str
-        Each row is asked about. A list, or a Series without a name, is the column ``text``.
+    data : pandas.DataFrame, pandas.Series, list, iterator or path
+        Each row is asked about. Texts in a list, or a Series without a name, are the column
+        ``text``; dicts are rows. With a `store`, an iterator of texts, dicts or frames, and a
+        ``.csv``, ``.tsv`` or ``.parquet`` file, are taken as they come, and never held whole.
     template : str, optional
         The prompt, with columns in double braces: ``"Is this positive? {{review}}"``. Names are
         checked before the first call. None where the only column holds whole prompts.
@@ -127,10 +129,11 @@ def batch(
 
     Returns
     -------
-    pandas.DataFrame or Plan
+    pandas.DataFrame, Batched or Plan
         Index, columns and dtypes of `data`, and further columns (docs/tables.md has them), a row
         each: answer, status, error, tokens, cost and times. Failed rows are rows; running the same
-        again asks them again.
+        again asks them again. Of rows that are taken as they come, their counts, and the answers
+        on demand.
 
     Raises
     ------

@@ -56,8 +56,8 @@ def table_of(data: Any) -> pd.DataFrame:
         return pd.DataFrame(listed)
     if not is_list or not all(text is None or isinstance(text, str) for text in listed):
         raise ConfigError(
-            f"data is of type {type(data).__name__}; give a DataFrame, a Series, texts or dicts in a "
-            "list or an iterator, an iterator of frames, or the path of a .csv, .tsv or .parquet "
+            f"data is of type {type(data).__name__}; give a DataFrame, a Series, texts or dicts in "
+            "a list or an iterator, an iterator of frames, or the path of a .csv, .tsv or .parquet "
             "file."
         )
     return pd.DataFrame({TEXT: c.strings(listed)})

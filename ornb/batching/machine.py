@@ -348,7 +348,7 @@ class Batch:
             why = tally.left_out
             if why_stopped is not None:
                 why = f"{why}\nIt stopped: {why_stopped}".strip()
-            return Batched(dict(tally.counts), tally.billed_usd, why, self)
+            return Batched(dict(+tally.counts), tally.billed_usd, why, self)
         tally.leave(len(self.frame) - sum(tally.counts.values()), why_stopped)
         table = self._table(self.frame, self.part, why_stopped)
         if self.plan.whole:

@@ -152,6 +152,7 @@ class Run:
         self._under_way: dict[_Load, Future[Any]] = {}
         self._ended: queue.SimpleQueue[_Load | None] = queue.SimpleQueue()
         self._pressed = self._pulls = self._over = False
+        self._broke: Exception | None = None
         self._not_before = 0.0
 
     def __call__(self, asks: Iterable[Ask]) -> None:
@@ -171,6 +172,8 @@ class Run:
                 self._release((*self._waiting, *self._load))
                 if self._is_own:
                     self._executor.shutdown(wait=False, cancel_futures=True)
+        if self._broke is not None:
+            raise self._broke
 
     # --- in the calling thread --------------------------------------------------------------------
 
@@ -213,6 +216,8 @@ class Run:
             self._pulls = True
             try:
                 self._waiting.extend(itertools.islice(self._asks, 1))
+            except Exception as error:  # noqa: BLE001 - raised when the calls under way have ended
+                self._broke, self.why_stopped = error, str(error)
             finally:
                 self._pulls = False
         return bool(self._waiting)

@@ -17,6 +17,7 @@ import functools
 import hashlib
 import json
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -171,7 +172,12 @@ class Work:
         # What arrived byte by byte is of no use in a table, and heavy on the way back.
         reply = stream.reply
         images = ("",) * len(reply.images)  # a row says that there were some
-        return replace(reply, raw_chunks=(), logprobs=(), images=images), error
+        names = {name: getattr(reply, name) for name in ("model", "provider", "finish_reason")}
+        shared: dict[str, Any] = {
+            name: sys.intern(value) if type(value) is str else value
+            for name, value in names.items()
+        }
+        return replace(reply, raw_chunks=(), logprobs=(), images=images, **shared), error
 
     def stop(self) -> None:
         """Cut all calls under way, and let no other begin."""

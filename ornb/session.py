@@ -773,8 +773,8 @@ def estimate(reply: Reply, listed: pd.DataFrame | None = None) -> float | None:
     """Return what the listed prices make of a call's tokens, in USD; None where that is not known.
 
     The first call of a connection that finds no catalogue fetches one, and waits for it up to
-    `ESTIMATE_PATIENCE_S`; later ones never wait, and only `models` asks again if it failed. `listed`
-    is the catalogue of another client.
+    `ESTIMATE_PATIENCE_S`; later ones never wait, and only `models` asks again if it failed.
+    `listed` is the catalogue of another client.
     """
     used = reply.usage
     if used.prompt_tokens is None or used.completion_tokens is None:

@@ -200,8 +200,16 @@ class Batch:
         catalogue = session.catalogue_of(self.client) if files else None
         service = self._service()
         rows = Rows(self.frame, template, system, self.request, service, files, catalogue)
-        gate = self.client.before_call
-        self.gate = gate if isinstance(gate, Gate) else Gate(self.client, self._record, FreeQuota())
+        gate, asked, is_offline = (
+            self.client.before_call,
+            self.client,
+            self.client.source == "offline",
+        )
+        self.gate = (
+            gate
+            if isinstance(gate, Gate)
+            else Gate(self._record, asked.endpoints, FreeQuota(), lambda _: is_offline)
+        )
         self.since = None if resume else datetime.now(UTC)
         self.quotes: dict[tuple[Any, ...], Quote] = {}
         self.under_way: dict[str, Ask] = {}

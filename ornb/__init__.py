@@ -22,126 +22,69 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from . import plots
-    from .batch import batch
-    from .client import (
-        Client,
-        Event,
-        Reply,
-        Timeouts,
-        Timing,
-        Usage,
-    )
-    from .conversation import Conversation
-    from .errors import OrnbError
-    from .history import catalog_at, catalog_changes, price_at, price_history
-    from .latency import latency_beside_listed, latency_differences, latency_summary
-    from .ledger.budget import budget
-    from .ledger.tracker import UsageTracker
-    from .measure import measure
-    from .pricing import tiers
-    from .recording import record, replay
-    from .session import (
-        activity,
-        ask,
-        client,
-        connect,
-        endpoints,
-        models,
-        providers,
-        quota,
-        quote,
-        usage,
-    )
-    from .widgets.chat import Chat
-    from .widgets.compare import Comparison, compare
-    from .widgets.key import sign_in
-    from .widgets.picker import ModelPicker
+    from . import plots as plots
+    from .batch import batch as batch
+    from .client import Client as Client
+    from .client import Event as Event
+    from .client import Reply as Reply
+    from .client import Timeouts as Timeouts
+    from .client import Timing as Timing
+    from .client import Usage as Usage
+    from .conversation import Conversation as Conversation
+    from .errors import OrnbError as OrnbError
+    from .history import catalog_at as catalog_at
+    from .history import catalog_changes as catalog_changes
+    from .history import price_at as price_at
+    from .history import price_history as price_history
+    from .latency import latency_beside_listed as latency_beside_listed
+    from .latency import latency_differences as latency_differences
+    from .latency import latency_summary as latency_summary
+    from .ledger.budget import budget as budget
+    from .ledger.tracker import UsageTracker as UsageTracker
+    from .measure import measure as measure
+    from .pricing import tiers as tiers
+    from .recording import record as record
+    from .recording import replay as replay
+    from .session import activity as activity
+    from .session import ask as ask
+    from .session import client as client
+    from .session import connect as connect
+    from .session import endpoints as endpoints
+    from .session import models as models
+    from .session import providers as providers
+    from .session import quota as quota
+    from .session import quote as quote
+    from .session import usage as usage
+    from .widgets.chat import Chat as Chat
+    from .widgets.compare import Comparison as Comparison
+    from .widgets.compare import compare as compare
+    from .widgets.key import sign_in as sign_in
+    from .widgets.picker import ModelPicker as ModelPicker
 
 __version__ = "0.1.0"
 
-__all__ = [
-    "Chat",
-    "Client",
-    "Comparison",
-    "Conversation",
-    "Event",
-    "ModelPicker",
-    "OrnbError",
-    "Reply",
-    "Timeouts",
-    "Timing",
-    "Usage",
-    "UsageTracker",
-    "__version__",
-    "activity",
-    "ask",
-    "batch",
-    "budget",
-    "catalog_at",
-    "catalog_changes",
-    "client",
-    "compare",
-    "connect",
-    "endpoints",
-    "latency_beside_listed",
-    "latency_differences",
-    "latency_summary",
-    "measure",
-    "models",
-    "plots",
-    "price_at",
-    "price_history",
-    "providers",
-    "quota",
-    "quote",
-    "record",
-    "replay",
-    "sign_in",
-    "tiers",
-    "usage",
-]
-
-_HOME = {
-    "Chat": "widgets.chat",
-    "Client": "client",
-    "Conversation": "conversation",
-    "Event": "client",
-    "ModelPicker": "widgets.picker",
-    "OrnbError": "errors",
-    "Reply": "client",
-    "Timeouts": "client",
-    "Timing": "client",
-    "Usage": "client",
-    "UsageTracker": "ledger.tracker",
-    "activity": "session",
-    "ask": "session",
+_PLACES = {
     "batch": "batch",
-    "budget": "ledger.budget",
-    "catalog_at": "history",
-    "catalog_changes": "history",
-    "client": "session",
-    "Comparison": "widgets.compare",
-    "compare": "widgets.compare",
-    "connect": "session",
-    "endpoints": "session",
-    "latency_beside_listed": "latency",
-    "latency_differences": "latency",
-    "latency_summary": "latency",
+    "client": "Client Event Reply Timeouts Timing Usage",
+    "conversation": "Conversation",
+    "errors": "OrnbError",
+    "history": "catalog_at catalog_changes price_at price_history",
+    "latency": "latency_beside_listed latency_differences latency_summary",
+    "ledger.budget": "budget",
+    "ledger.tracker": "UsageTracker",
     "measure": "measure",
-    "models": "session",
-    "price_at": "history",
-    "price_history": "history",
-    "providers": "session",
-    "sign_in": "widgets.key",
-    "quota": "session",
-    "quote": "session",
-    "record": "recording",
-    "replay": "recording",
-    "tiers": "pricing",
-    "usage": "session",
+    "pricing": "tiers",
+    "recording": "record replay",
+    "session": "activity ask client connect endpoints models providers quota quote usage",
+    "widgets.chat": "Chat",
+    "widgets.compare": "Comparison compare",
+    "widgets.key": "sign_in",
+    "widgets.picker": "ModelPicker",
 }
-"""Public name to the module that has it."""
+"""Module to the public names that it has."""
+_HOME = {name: home for home, names in _PLACES.items() for name in names.split()}
+
+__all__ = sorted(["__version__", "plots", *_HOME])  # noqa: PLE0605
 
 
 def __getattr__(name: str) -> Any:

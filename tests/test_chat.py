@@ -45,6 +45,8 @@ from tests.page import PATIENCE_S, as_soon_as, from_page, lasting, until
 from tests.wire import DONE, FINISH, SOON_S, STREAM, WireServer, delta, event, whole
 
 SENTINEL = "sk-or-v1-5entine1"
+EMPTY = {"html": "", "tail": "", "think": ""}
+"""What a page has of an answer that begins."""
 
 
 class Heard(Chat):
@@ -59,28 +61,6 @@ class Heard(Chat):
 
     def said(self, kind: str) -> list[dict[str, Any]]:
         return [message for message in self.out if message["type"] == kind]
-
-
-class Page:
-    """What a page makes of the messages: the same arithmetic as in chat.js, in UTF-16 units."""
-
-    def __init__(self) -> None:
-        self.html = self.tail = b""
-        self.think = ""
-
-    def take(self, change: dict[str, Any]) -> None:
-        self.think += change.get("think", "")
-        if "replace" in change:
-            self.html, self.tail = change["replace"].encode("utf-16-le"), b""
-            return
-        size, middle = len(self.tail), change["add"].encode("utf-16-le")
-        after = self.tail[: 2 * change["keep"]] + middle + self.tail[size - 2 * change["end"] :]
-        self.html += after[: 2 * change["done"]]
-        self.tail = after[2 * change["done"] :]
-
-    @property
-    def shown(self) -> str:
-        return (self.html + self.tail).decode("utf-16-le")
 
 
 def answer(*pieces: str) -> list[Any]:
@@ -377,7 +357,9 @@ def test_a_misspelt_attribute_is_refused() -> None:
 # ------------------------------------------------------------------ the page
 
 
-def test_the_page_gets_numbered_changes_that_add_up_to_the_answer(chat_with: Any) -> None:
+def test_the_page_gets_numbered_changes_that_add_up_to_the_answer(
+    javascript: Any, chat_with: Any
+) -> None:
     text = "# Title\n\nsome *text* 😀 and\n\n```python\nx = 1\n```\n\nend [k]\n\n[k]: https://b.c"
     pieces = [text[i : i + 5] for i in range(0, len(text), 5)]
 
@@ -396,11 +378,8 @@ def test_the_page_gets_numbered_changes_that_add_up_to_the_answer(chat_with: Any
     from_page(chat, {"type": "hello", "page": "p"})
     chat.ask("a")
     assert [message["seq"] for message in chat.out] == list(range(1, len(chat.out) + 1))
-    page = Page()
-    for message in chat.said("delta"):
-        page.take(message)
-    page.take(chat.said("done")[0]["change"])
-    assert page.shown == render(text)
+    page = javascript("grow", EMPTY, *chat.said("delta"), chat.said("done")[0]["change"])
+    assert page["html"] + page["tail"] == render(text)
     assert len(chat.said("delta")) > 2
 
 
@@ -924,11 +903,10 @@ def test_fifty_turns_cost_no_more_messages_than_the_first(chat_with: Any) -> Non
 
 
 @given(st.text(max_size=40), st.text(max_size=40), st.text(max_size=10))
-def test_a_patch_makes_the_new_text(old: str, new: str, shared: str) -> None:
-    page = Page()
-    page.tail = (shared + old + shared).encode("utf-16-le", "surrogatepass")
-    page.take({**patch(shared + old + shared, shared + new + shared), "done": 0})
-    assert page.shown == shared + new + shared
+def test_a_patch_makes_the_new_text(javascript: Any, old: str, new: str, shared: str) -> None:
+    page = {**EMPTY, "tail": shared + old + shared}
+    change = {**patch(shared + old + shared, shared + new + shared), "done": 0}
+    assert javascript("grow", page, change)["tail"] == shared + new + shared
 
 
 ENVELOPE = 600

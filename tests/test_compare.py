@@ -32,7 +32,7 @@ from ornb.wire.reply import Reply, Timing, Usage
 from tests.hostile import ANSWER
 from tests.lab import notebook_of, run_headless
 from tests.page import PATIENCE_S, as_soon_as, displayed, from_page, lasting, until
-from tests.test_chat import Page
+from tests.test_chat import EMPTY
 from tests.wire import DONE, FINISH, SOON_S, STREAM, WireServer, delta, event, whole
 
 SENTINEL = "sk-or-v1-5entine1"
@@ -95,24 +95,34 @@ def started(prompt: str, models: Any, **options: Any) -> Any:
     return going
 
 
-def parts(comparison: Any) -> list[str]:
-    """What the page shows of each answer."""
-    return [page.shown for page in pages(comparison)]
-
-
-def pages(comparison: Any) -> list[Page]:
-    """What the page has of each answer."""
-    shown = [Page() for _ in comparison.models]
+def pages(javascript: Any, comparison: Any) -> list[dict[str, str]]:
+    """What the page makes of what it was told of each answer."""
+    changes: list[list[Any]] = [[] for _ in comparison.models]
+    begun = [EMPTY for _ in comparison.models]
     for message in comparison.out:
         if message["type"] == "state":
-            for page, whole in zip(shown, message["answers"], strict=True):
-                page.html = whole["html"].encode("utf-16-le")
-                page.tail = whole.get("tail", "").encode("utf-16-le")
-                page.think = whole["think"]
+            begun = [{**EMPTY, **whole} for whole in message["answers"]]
+            changes = [[] for _ in comparison.models]
             continue
         for place, change in message["changes"].items():
-            shown[int(place)].take(change)
-    return shown
+            changes[int(place)].append(change)
+    return [javascript("grow", a, *b) for a, b in zip(begun, changes, strict=True)]
+
+
+def parts(javascript: Any, comparison: Any) -> list[str]:
+    """What the page shows of each answer."""
+    return [page["html"] + page["tail"] for page in pages(javascript, comparison)]
+
+
+def written(comparison: Any) -> list[bool]:
+    """Whether the page was told some text of each answer."""
+    told = [False for _ in comparison.models]
+    for message in comparison.out:
+        if message["type"] == "state":
+            told = [bool(each["html"] or each.get("tail")) for each in message["answers"]]
+        for place, change in message.get("changes", {}).items():
+            told[int(place)] |= bool(change.get("add") or change.get("replace"))
+    return told
 
 
 def simulated(tokens: int, chunk_s: float = 0.0, **more: Any) -> dict[str, Any]:
@@ -453,7 +463,7 @@ def test_one_that_is_stopped_keeps_its_part_and_the_others_go_on(asked: Any) -> 
 
     scripts = {"a/b": [STREAM, delta("Half"), "stall"], "c/d": later()}
     going = started("Hi", list(scripts), client=asked(scripts))
-    until(lambda: all(parts(going)))
+    until(lambda: all(written(going)))
     began = time.perf_counter()
     from_page(going, {"type": "stop", "place": 0})
     until(lambda: "a/b" in going.replies)
@@ -469,7 +479,7 @@ def test_stop_ends_all_silent_answers_at_once(asked: Any) -> None:
     scripts = {f"a/{n}": [STREAM, delta("Half"), "stall"] for n in range(4)}
     scripts["a/4"] = ["stall"]
     going = started("Hi", list(scripts), client=asked(scripts))
-    until(lambda: all(parts(going)[:4]))
+    until(lambda: all(written(going)[:4]))
     began = time.perf_counter()
     from_page(going, {"type": "stop"})
     assert going.wait(PATIENCE_S)
@@ -501,7 +511,7 @@ def test_stop_does_not_wait_for_a_connection_that_is_only_being_made() -> None:
 def test_an_interrupt_keeps_the_parts_and_is_raised(asked: Any) -> None:
     client = asked({"a/b": [STREAM, delta("Half"), "stall"], "c/d": answer("Whole.")})
     going = started("Hi", ["a/b", "c/d"], client=client)
-    as_soon_as(lambda: "c/d" in going.replies and all(parts(going)), _thread.interrupt_main)
+    as_soon_as(lambda: "c/d" in going.replies and all(written(going)), _thread.interrupt_main)
     began = time.perf_counter()
     with pytest.raises(KeyboardInterrupt):
         going.wait()
@@ -536,24 +546,24 @@ def test_what_is_not_compared_cannot_be_stopped() -> None:
 # ------------------------------------------------------------------ the page
 
 
-def test_the_page_gets_numbered_changes_that_add_up_to_the_answers() -> None:
+def test_the_page_gets_numbered_changes_that_add_up_to_the_answers(javascript: Any) -> None:
     wanted = {model: simulated(60 * n, 0.005) for n, model in enumerate(MODELS, 1)}
     going = started("Hi", wanted)
     assert going.wait(PATIENCE_S)
     assert [message["seq"] for message in going.out] == list(range(1, len(going.out) + 1))
-    assert parts(going) == [render(text) for text in going.df["text"]]
+    assert parts(javascript, going) == [render(text) for text in going.df["text"]]
     assert len(going.said("delta")) > 3
 
 
-def test_a_long_answer_cut_anywhere_adds_up_too(asked: Any) -> None:
+def test_a_long_answer_cut_anywhere_adds_up_too(javascript: Any, asked: Any) -> None:
     pieces = [ANSWER[i : i + 400] for i in range(0, len(ANSWER), 400)]
     script = [STREAM, *[step for piece in pieces for step in (delta(piece), 0.01)], FINISH]
     going = started("Hi", ["a/b"], client=asked({"a/b": script}))
     assert going.wait(PATIENCE_S)
-    assert parts(going)[0] == render(ANSWER)
+    assert parts(javascript, going)[0] == render(ANSWER)
 
 
-def test_sixteen_answers_at_once_keep_to_the_limit() -> None:
+def test_sixteen_answers_at_once_keep_to_the_limit(javascript: Any) -> None:
     """At most 30 messages a second from the kernel, however many answers stream."""
     wanted = {model: simulated(120, 0.01) for model in ornb.models(free=False).index[:16]}
     going = started("Hi", wanted)
@@ -563,13 +573,14 @@ def test_sixteen_answers_at_once_keep_to_the_limit() -> None:
     for start in at:
         assert sum(start <= moment < start + 1 for moment in at) <= 30
     assert len(at) <= 30 * (at[-1] - at[0]) + 3
-    assert parts(going) == [render(text) for text in going.df["text"]]
+    assert parts(javascript, going) == [render(text) for text in going.df["text"]]
 
 
 def test_hello_is_answered_with_everything(asked: Any) -> None:
     scripts = {"a/b": answer("done"), "c/d": [STREAM, delta("open"), "stall"]}
     going = started("Hi", list(scripts), client=asked(scripts))
-    until(lambda: going.replies and all(parts(going)))
+    until(lambda: any("0" in message.get("done", ()) for message in going.out))
+    until(lambda: all(written(going)))
     from_page(going, {"type": "hello", "page": "p1"})
     state = going.said("state")[-1]
     assert state["heard"] == "p"
@@ -605,10 +616,10 @@ def test_a_strange_message_does_no_harm(content: Any) -> None:
     assert done.df["status"][0] == "ok"
 
 
-def test_reasoning_goes_to_the_page_apart() -> None:
+def test_reasoning_goes_to_the_page_apart(javascript: Any) -> None:
     going = started("Hi", {MODELS[0]: simulated(20, 0.01, reasoning=9)})
     assert going.wait(PATIENCE_S)
-    assert pages(going)[0].think == going.replies[MODELS[0]].reasoning != ""
+    assert pages(javascript, going)[0]["think"] == going.replies[MODELS[0]].reasoning != ""
 
 
 def test_the_key_is_in_nothing_that_is_kept_or_sent(asked: Any) -> None:

@@ -2,7 +2,7 @@
 
 import { stateOf, take } from "../ornb/widgets/chat-state.js";
 import { grow } from "../ornb/widgets/kernel.js";
-import { Catalogue } from "../ornb/widgets/picker.js";
+import { Catalogue } from "../ornb/widgets/picker-table.js";
 
 /** @type {Catalogue} */
 let catalogue;

@@ -22,6 +22,19 @@ __all__ = ["check_makers", "closest", "filter_models", "number", "sort_models"]
 
 Mask = np.ndarray[Any, Any]
 
+# Filters to the columns that they ask, by how they ask: the picker, its code and past catalogues
+# read them here. A further filter is an argument of `filter_models`, a trait, and a line here.
+FLAGS = {"free": "is_free"} | {n: n for n in ("tools", "reasoning", "structured_outputs")}
+LISTS = {
+    "accepts": "input_modalities",
+    "returns": "output_modalities",
+    "parameters": "supported_parameters",
+}
+ANY_OF = ("family", "author")
+MOST = {f"max_{n}_usd_per_million": f"{n}_usd_per_million" for n in ("prompt", "completion")}
+KINDS = {"routers": "is_router", "aliases": "is_alias", "batch": "is_batch"}
+"""Kinds of rows that False leaves out."""
+
 # As documented on 2026-08-22; what the frame at hand lists is known besides.
 _INPUTS = ["text", "image", "file", "audio", "video"]
 _OUTPUTS = [
@@ -35,6 +48,11 @@ _PARAMETERS = [
     *["response_format", "structured_outputs", "tools", "tool_choice", "parallel_tool_calls"],
     *["include_reasoning", "reasoning", "reasoning_effort", "web_search_options"],
 ]
+_DOCUMENTED = {
+    "input_modalities": ("input modality", _INPUTS),
+    "output_modalities": ("output modality", _OUTPUTS),
+    "supported_parameters": ("parameter", _PARAMETERS),
+}
 _ALSO_CALLED = {"vision": "image", "images": "image", "pdf": "file", "files": "file"}
 """Words of people for modalities."""
 _SORTED_BY = {
@@ -114,31 +132,18 @@ def filter_models(
     >>> filter_models(frame, min_context=128_000).index.tolist()
     ['a/long']
     """
+    given = locals()
     if unknown:
         name = next(iter(unknown))
         raise ConfigError(did_you_mean(name, filter_models.__kwdefaults__ or (), "filter"))
     masks = [
         _matches(models, search),
-        _is(models, "is_free", free),
-        _is(models, "tools", tools),
-        _is(models, "reasoning", reasoning),
-        _is(models, "structured_outputs", structured_outputs),
-        _lists_all(models, "input_modalities", accepts, ("input modality", _INPUTS)),
-        _lists_all(models, "output_modalities", returns, ("output modality", _OUTPUTS)),
-        _lists_all(models, "supported_parameters", parameters, ("parameter", _PARAMETERS)),
-        _is_one_of(models, "family", family),
-        _is_one_of(models, "author", author),
+        *(_is(models, column, given[name]) for name, column in FLAGS.items()),
+        *(_lists_all(models, column, given[name]) for name, column in LISTS.items()),
+        *(_is_one_of(models, name, given[name]) for name in ANY_OF),
         _at_least(models, "context_length", "min_context", min_context),
-        _at_most(models, "prompt_usd_per_million", max_prompt_usd_per_million),
-        _at_most(models, "completion_usd_per_million", max_completion_usd_per_million),
-        *(
-            None if included else _is(models, column, False)
-            for column, included in (
-                ("is_router", routers),
-                ("is_alias", aliases),
-                ("is_batch", batch),
-            )
-        ),
+        *(_at_most(models, column, given[name]) for name, column in MOST.items()),
+        *(_is(models, column, False) for name, column in KINDS.items() if not given[name]),
     ]
     asked = [mask for mask in masks if mask is not None]
     kept = models[np.logical_and.reduce(asked)] if asked else models.copy()
@@ -217,14 +222,14 @@ def _lists_all(
     models: pd.DataFrame,
     column: str,
     names: str | Iterable[str] | None,
-    documented: tuple[str, list[str]],
 ) -> Mask | None:
     """Return which rows list every name. A name nobody knows is a slip, not a filter."""
     if names is None:
         return None
     listed = models[column].tolist()
     wanted = {_ALSO_CALLED.get(name, name) for name in _names(names)}
-    what, known = documented[0], set(documented[1]).union(*listed)
+    what, documented = _DOCUMENTED[column]
+    known = set(documented).union(*listed)
     for name in wanted - known:
         raise ConfigError(did_you_mean(str(name), known, what))
     return c.flags(wanted.issubset(row) for row in listed)

@@ -16,6 +16,7 @@ from .. import session
 from ..catalog import MODEL_COLUMNS, closest, filter_models, to_frame
 from ..client import OPENROUTER
 from ..errors import ConfigError, OrnbError
+from ..filters import FLAGS, LISTS
 from . import journal
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ CATALOG_COLUMNS = {
 }
 """Columns of a past day's models frame: those of today's that the history carries."""
 
-_NOT_CARRIED = {"tools", "reasoning", "structured_outputs", "parameters"}
+_NOT_CARRIED = {name for name, of in (FLAGS | LISTS).items() if of not in CATALOG_COLUMNS}
 
 
 LEAST_KNOWN = 0.1

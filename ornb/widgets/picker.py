@@ -20,6 +20,7 @@ import traitlets as t
 from .. import catalog
 from ..columns import plain
 from ..errors import ConfigError, near
+from ..filters import ANY_OF, FLAGS, KINDS, LISTS, MOST
 from .base import BadValue, Widget, module, sheet
 
 __all__ = ["COLUMNS", "FILTERS", "ModelPicker"]
@@ -94,21 +95,6 @@ _WORDS = (
 )
 _TEXTS = ("name", "author")
 _STATIC_ROWS = 15
-
-# Filters by what they ask of a row, with the column they ask.
-_ASKED = {
-    "free": "is_free",
-    "tools": "tools",
-    "reasoning": "reasoning",
-    "structured_outputs": "structured_outputs",
-}
-_ALL_OF = {
-    "accepts": "input_modalities",
-    "returns": "output_modalities",
-    "parameters": "supported_parameters",
-}
-_KINDS = {"routers": "is_router", "aliases": "is_alias", "batch": "is_batch"}
-_PRICES = ("prompt_usd_per_million", "completion_usd_per_million")
 
 
 class Names(t.TraitType[Any, Any]):
@@ -580,28 +566,28 @@ def _conditions(filters: Mapping[str, Any]) -> list[str]:
         *(f"text.str.contains({word!r}, regex=False)" for word in words),
         *(
             f'{"" if filters[name] else "~"}models["{column}"]'
-            for name, column in _ASKED.items()
+            for name, column in FLAGS.items()
             if filters[name] is not None
         ),
         *(
             _lists(name, column, wanted)
-            for name, column in _ALL_OF.items()
+            for name, column in LISTS.items()
             for wanted in filters[name] or ()
         ),
         *(
             f'models["{name}"].str.casefold().isin({[one.casefold() for one in filters[name]]})'
-            for name in ("family", "author")
+            for name in ANY_OF
             if filters[name]
         ),
         *(
             f'(models["{column}"] {sign} {limit})'
             for column, sign, limit in (
                 ("context_length", ">=", _literal(filters["min_context"])),
-                *((c, "<=", _literal(filters[f"max_{c}"])) for c in _PRICES),
+                *((c, "<=", _literal(filters[name])) for name, c in MOST.items()),
             )
             if limit
         ),
-        *(f'~models["{column}"]' for name, column in _KINDS.items() if not filters[name]),
+        *(f'~models["{column}"]' for name, column in KINDS.items() if not filters[name]),
     ]
 
 

@@ -11,7 +11,7 @@ from urllib.parse import quote, urljoin, urlsplit
 from .errors import ConfigError, NotFound, OrnbError, UnexpectedAnswer
 from .wire.body import Messages, asked_headers
 from .wire.dialects import with_info
-from .wire.reply import Event, Reply, Timing, Usage
+from .wire.reply import Event, Reply, Timing, Usage, counted
 from .wire.service import Secret, Service, Timeouts, is_openrouter
 from .wire.stream import BeforeCall, Stream
 from .wire.transport import Wire
@@ -157,7 +157,7 @@ class Client:
             return "<ornb.Client offline, on this machine>"
         key = "with a key" if self.has_key else "no key"
         count = len(self._service.secret_headers)
-        more = f", {count} header{'' if count == 1 else 's'}" if count else ""
+        more = f", {counted(count, 'header')}" if count else ""
         return f"<ornb.Client {self.source} {self.base_url}, {key}{more}>"
 
     @property

@@ -18,6 +18,7 @@ from .errors import ConfigError
 from .text.citations import footnotes
 from .text.rendering import facts
 from .text.writer import fenced, link, literal, rewritten
+from .wire.reply import counted
 
 if TYPE_CHECKING:
     from .wire.reply import Reply
@@ -64,7 +65,7 @@ def to_notebook(conversation: Conversation) -> dict[str, Any]:
     shown = ["\n\n".join(_turn(turn)) for turn in path]
     if conversation.system:
         shown.insert(0, _said(conversation.system, before="System: "))
-    title = f"A conversation, {len(path)} message{'' if len(path) == 1 else 's'}"
+    title = f"A conversation, {counted(len(path), 'message')}"
     cells = [
         _cell("markdown", _ABOUT.format(title=title)),
         _cell("code", _rebuilt(conversation), jupyter={"source_hidden": True}),

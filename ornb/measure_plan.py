@@ -16,7 +16,7 @@ from . import session
 from .errors import BudgetExceeded, ConfigError, OrnbError
 from .request.asked import fields_of, files_of, messages_of
 from .wire.body import EMPTY, messages_from, text_of
-from .wire.reply import format_usd
+from .wire.reply import counted, format_usd
 from .wire.transport import POOL_SIZE
 
 if TYPE_CHECKING:
@@ -104,15 +104,15 @@ class Plan:
 
     def describe(self) -> str:
         """Return the run in a line, for people."""
-        parts = [_counted(len(self.models), "model"), _counted(len(self.prompts), "prompt")]
+        parts = [counted(len(self.models), "model"), counted(len(self.prompts), "prompt")]
         if len(self.connections) > 1:
             parts.append(" and ".join(self.connections))
         if self.levels != (1,):
             parts.append(f"{' + '.join(map(str, self.levels))} at once")
-        parts.append(_counted(self.repeats, "repeat"))
+        parts.append(counted(self.repeats, "repeat"))
         warmups = self.warmup * len(self.models) * len(self.prompts)
         ahead = f", {warmups} to warm up" if warmups else ""
-        return f"{_counted(self.calls, 'call')}: {' x '.join(parts)}{ahead}."
+        return f"{counted(self.calls, 'call')}: {' x '.join(parts)}{ahead}."
 
 
 def _marked(messages: list[dict[str, Any]], mark: str) -> list[dict[str, Any]]:
@@ -123,10 +123,6 @@ def _marked(messages: list[dict[str, Any]], mark: str) -> list[dict[str, Any]]:
     else:
         content = said + str(content or "")
     return [{**first, "content": content}, *rest]
-
-
-def _counted(n: int, word: str) -> str:
-    return f"{n:,} {word}{'' if n == 1 else 's'}"
 
 
 # --- the price ------------------------------------------------------------------------------------
@@ -166,7 +162,7 @@ class Price:
         """Refuse a run that could cost more than `cap`, in USD."""
         if self.worst_usd > cap:
             raise BudgetExceeded(
-                f"Nothing was sent: {_counted(plan.calls, 'call')} could cost "
+                f"Nothing was sent: {counted(plan.calls, 'call')} could cost "
                 f"{format_usd(float(self.worst_usd))}, and max_usd is {format_usd(float(cap))}. "
                 "Lower max_tokens, repeats or concurrency, or raise max_usd.",
                 asked_usd=self.worst_usd,

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ConfigError
-from ..wire.reply import Reply, ResponseCache, Timing, Usage
+from ..wire.reply import Reply, ResponseCache, Timing, Usage, counted
 from .turn import Turn, well_formed
 
 FORMAT = "ornb.transcript"
@@ -65,7 +65,7 @@ def _chosen(found: Sequence[Any], which: int, path: Path, noun: str) -> Any:
     """Take one of those that a file holds; the error says how many there are."""
     if not found:
         raise ConfigError(f"{path} holds no {noun} of ornb's.")
-    count = f"1 {noun}" if len(found) == 1 else f"{len(found)} {noun}s"
+    count = counted(len(found), noun)
     if isinstance(which, bool) or not isinstance(which, int):
         raise ConfigError(f"{path} holds {count}; which is {which!r}, give a number from 0.")
     if not -len(found) <= which < len(found):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigError
 from ..wire.body import Written
-from ..wire.reply import Reply
+from ..wire.reply import Reply, counted
 from .transcript import (
     FORMAT,
     MIME_TRANSCRIPT,
@@ -73,7 +73,7 @@ class Conversation:
         return iter(self.path)
 
     def __repr__(self) -> str:
-        return f"<Conversation, {len(self)} message{'' if len(self) == 1 else 's'}>"
+        return f"<Conversation, {counted(len(self), 'message')}>"
 
     @property
     def turns(self) -> list[Turn]:

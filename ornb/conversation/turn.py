@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..wire.body import text_of
-from ..wire.reply import Reply
+from ..wire.reply import Reply, counted
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -118,7 +118,7 @@ def light(turn: Turn) -> Turn:
     reply = turn.reply
     if reply is not None and any(len(url) > LARGEST_KEPT for url in reply.images):
         kept = tuple(url for url in reply.images if len(url) <= LARGEST_KEPT)
-        lost = _counted(len(reply.images) - len(kept), "image")
+        lost = counted(len(reply.images) - len(kept), "image")
         note = f"{lost} too large to be kept here. {reply.note or ''}".strip()
         reply = replace(reply, images=kept, note=note)
     if content is turn.content and reply is turn.reply:
@@ -137,10 +137,6 @@ def _light_part(part: Mapping[str, Any]) -> Mapping[str, Any]:
     name = inside.get("filename") or str(part.get("type")).partition("_")[0]
     megabytes = f"{size * 0.75e-6:.1f} MB"
     return {"type": "text", "text": f"[{name}, {megabytes}: was sent, and is not kept here]"}
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def row(turn: Turn) -> dict[str, Any]:

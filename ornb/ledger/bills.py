@@ -18,7 +18,8 @@ from .. import columns as c
 from .. import pricing as prices
 from ..columns import Column
 from ..errors import ConnectionFailed, NotFound, ProviderUnavailable, RateLimited
-from ..wire.reply import charged
+from ..wire.refusals import mapping
+from ..wire.reply import amount, charged
 from .price_book import EXACT
 from .table import BOOKS
 
@@ -83,12 +84,12 @@ class Bill:
     def from_json(cls, data: Mapping[str, Any]) -> Bill:
         """Read the ``data`` of an answer; every key but ``id`` may be missing or null."""
         cancelled = data.get("cancelled")
-        cost, own = _number(data.get("total_cost")), data.get("is_byok") is True
+        cost, own = amount(data.get("total_cost")), data.get("is_byok") is True
         return cls(
             generation_id=str(data.get("id")),
-            cost_usd=_number(data.get("usage")) if cost is None else cost,
+            cost_usd=amount(data.get("usage")) if cost is None else cost,
             is_byok=own,
-            byok_usd=_number(data.get("upstream_inference_cost")) if own else None,
+            byok_usd=amount(data.get("upstream_inference_cost")) if own else None,
             provider=c.text(data.get("provider_name")),
             model=c.text(data.get("model")),
             native_prompt_tokens=_count(data.get("native_tokens_prompt")),
@@ -177,7 +178,7 @@ def estimate_reply(pricing: Any, reply: Reply) -> Decimal | None:
         return None
     used, raw = reply.usage, reply.usage.raw
     searches = max(
-        _count(_part(raw, key).get("web_search_requests")) or 0
+        _count(mapping(raw.get(key)).get("web_search_requests")) or 0
         for key in ("server_tool_use_details", "server_tool_use")
     )
     files = any(note.get("type") == "file" for note in reply.annotations)
@@ -199,7 +200,7 @@ def estimate_reply(pricing: Any, reply: Reply) -> Decimal | None:
 def _beyond_text(pricing: Mapping[str, Any], raw: Mapping[str, Any]) -> Decimal:
     """What audio in, and images and audio out, cost above the same number of text tokens."""
     extra = Decimal(0)
-    sent, made = _part(raw, "prompt_tokens_details"), _part(raw, "completion_tokens_details")
+    sent, made = (mapping(raw.get(f"{of}_tokens_details")) for of in ("prompt", "completion"))
     for part, key, apart, text in (
         (sent, "audio_tokens", "audio", "prompt"),
         (made, "image_tokens", "image_output", "completion"),
@@ -228,26 +229,11 @@ def activity_to_frame(records: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     return frame.sort_values("date", ascending=False, kind="stable", ignore_index=True)
 
 
-def _part(record: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    value = record.get(key)
-    return value if isinstance(value, Mapping) else {}
-
-
-def _number(value: Any) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return None
-    try:
-        number = float(value)
-    except (ValueError, OverflowError):
-        return None
-    return number if abs(number) < float("inf") else None
-
-
 def _count(value: Any) -> int | None:
-    number = _number(value)
-    return int(number) if number is not None and number >= 0 else None
+    number = amount(value)
+    return None if number is None else int(number)
 
 
 def _seconds(milliseconds: Any) -> float | None:
-    number = _number(milliseconds)
-    return None if number is None or number < 0 else number / 1000
+    number = amount(milliseconds)
+    return None if number is None else number / 1000

@@ -20,6 +20,7 @@ from decimal import ROUND_DOWN, ROUND_UP, Context, Decimal, InvalidOperation, lo
 from typing import TYPE_CHECKING, Any
 
 from ..errors import BudgetExceeded, ConfigError, OrnbError, PriceUnknown
+from ..wire.reply import counted
 from .bills import charged
 from .price_book import EXACT
 from .worst_case import quote
@@ -135,7 +136,7 @@ class Budget:
             parts.append(f"{_usd(reserved)} set aside for calls under way")
         if left is not None:
             parts.append(f"{_usd(max(left, _ZERO), ROUND_DOWN)} left")
-        parts.append(f"{self.calls} call{'' if self.calls == 1 else 's'}")
+        parts.append(counted(self.calls, "call"))
         if self.refused:
             parts.append(f"{self.refused} refused")
         name = "Practice budget (offline calls are not charged)" if self.practice else "Budget"

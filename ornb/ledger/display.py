@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from ..wire.reply import NOT_BILLED, format_usd, is_unbilled
+from ..wire.reply import NOT_BILLED, counted, format_usd, is_unbilled
 
 __all__ = ["CLASSES", "SCROLLS", "STYLE", "html_table", "text_table"]
 
@@ -25,11 +25,11 @@ def _total_line(frame: pd.DataFrame) -> str:
     """Return in a line what all of it used; money charged apart from money that was not."""
     if frame.empty:
         return "no calls yet"
-    parts = [_number(len(frame), "call")]
+    parts = [counted(len(frame), "call")]
     for status, word in (("error", "error"), ("stopped", "stopped")):
         count = int((frame["status"] == status).sum())
         if count:
-            parts.append(f"{count:,} {word}" if word == "stopped" else _number(count, word))
+            parts.append(f"{count:,} {word}" if word == "stopped" else counted(count, word))
     sent, made = int(frame["prompt_tokens"].sum()), int(frame["completion_tokens"].sum())
     parts.append(f"{sent:,} → {made:,} tokens")
     return " · ".join(parts + _money(frame))
@@ -57,18 +57,14 @@ def _money(frame: pd.DataFrame) -> list[str]:
     estimated = frame[frame["cost_source"] == "estimated"]
     if len(estimated):
         amount = float(estimated["estimate_usd"].sum())
-        parts.append(f"about {format_usd(amount)} estimated for {_number(len(estimated), 'call')}")
+        parts.append(f"about {format_usd(amount)} estimated for {counted(len(estimated), 'call')}")
     unknown = int(((frame["cost_source"] == "unknown") & ~here).sum())
     if unknown:
-        parts.append(f"{_number(unknown, 'call')} of unknown cost")
+        parts.append(f"{counted(unknown, 'call')} of unknown cost")
     answers = int((here & (frame["status"] != "error")).sum())
     if answers:
-        parts.append(f"{_number(answers, 'answer')} from this machine, not billed")
+        parts.append(f"{counted(answers, 'answer')} from this machine, not billed")
     return parts
-
-
-def _number(count: int, word: str) -> str:
-    return f"{count:,} {word}{'' if count == 1 else 's'}"
 
 
 def _cells(row: Any) -> dict[str, str]:

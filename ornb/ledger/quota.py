@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import keys
 from ..errors import ConfigError, FreeQuotaReached, OrnbError, RateLimited
-from ..wire.refusals import retry_after
+from ..wire.refusals import mapping, retry_after
 
 if TYPE_CHECKING:
     from ..wire.reply import Reply
@@ -346,8 +346,8 @@ def explain(error: RateLimited, *, now: datetime | None = None) -> Refusal:
     with ``-high-balance``, "temporarily rate-limited upstream", ``upstream_provider_shared_pool``.
     """
     now = now or datetime.now(UTC)
-    raw = _mapping(error.raw)
-    metadata = _mapping(raw.get("metadata"))
+    raw = mapping(error.raw)
+    metadata = mapping(raw.get("metadata"))
     words = f"{error} {raw.get('message')} {metadata}".lower()
     why = "unknown"
     if "free-models-per-min" in words:
@@ -382,10 +382,6 @@ def _count(record: Any, key: str) -> int | None:
     except (TypeError, ValueError, OverflowError):
         return None
     return count if count is not None and count >= 0 else None
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
 
 
 def _unix(moment: datetime | None) -> float | None:

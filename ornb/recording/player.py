@@ -15,6 +15,7 @@ from requests.structures import CaseInsensitiveDict
 from urllib3 import HTTPResponse
 
 from ..errors import ConfigError, NotRecorded
+from ..wire.reply import counted
 from ..wire.transport import Recorded, Wire
 from . import lines
 from .lines import Exchange, Question
@@ -185,7 +186,7 @@ class Replay(Opened):
     def _not_recorded(self, question: Question) -> NotRecorded:
         chats = [each for each in self._exchanges if each.question.method == "POST"]
         closest = nearest(question, chats)
-        count = f"{len(chats)} chat{'' if len(chats) == 1 else 's'}"
+        count = counted(len(chats), "chat")
         what = f"This request is not recorded in {self.path.name}, which has {count}."
         step = (
             "Ask as it was recorded, record it too, or let it go to the service with "
@@ -202,7 +203,7 @@ class Replay(Opened):
         )
 
     def __repr__(self) -> str:
-        count = f"{len(self)} call{'' if len(self) == 1 else 's'}"
+        count = counted(len(self), "call")
         made = " and ".join(self.made_by)
         return (
             f"<replaying {self.path}: {count}, {made}, recorded {self.recorded_at:%Y-%m-%d}; "

@@ -16,6 +16,7 @@ import requests
 from urllib3.exceptions import ReadTimeoutError
 
 from ..errors import ConfigError
+from ..wire.reply import counted
 from ..wire.service import PUBLIC, innermost, secret_words
 from ..wire.transport import Wire
 from . import lines
@@ -170,7 +171,7 @@ class Recorder(Opened):
             self.calls += 1
 
     def __repr__(self) -> str:
-        count = f"{self.calls} call{'' if self.calls == 1 else 's'}"
+        count = counted(self.calls, "call")
         return (
             f"<recording to {self.path}: {count} so far; ornb.replay({str(self.path)!r}) plays it>"
         )

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from ..conversation import shortened, well_formed
 from ..ledger.display import SCROLLS, STYLE
 from ..text.rendering import SOURCES, static_html
-from ..wire.reply import NOT_BILLED, format_usd
+from ..wire.reply import NOT_BILLED, counted, format_usd
 
 if TYPE_CHECKING:
     from ..ledger.budget import Budget
@@ -82,10 +82,10 @@ def _billed(totals: Totals) -> tuple[str, str, list[str]]:
         [
             f"{_usd(live.byok_usd)} paid by own keys" if live.byok_usd else "",
             f"{_usd(live.proxy_usd)} of it reckoned by a proxy" if live.proxy_usd else "",
-            f"{_n(live.unbilled, 'call')} without a bill" if live.unbilled else "",
-            f"{_n(unknown, 'call')} of unknown cost" if unknown else "",
+            f"{counted(live.unbilled, 'call')} without a bill" if live.unbilled else "",
+            f"{counted(unknown, 'call')} of unknown cost" if unknown else "",
             f"{_usd(recorded.cost_usd)} when recorded" if recorded.calls else "",
-            f"{_n(answers, 'answer')} offline, free" if answers else "",
+            f"{counted(answers, 'answer')} offline, free" if answers else "",
         ],
     )
 
@@ -99,7 +99,7 @@ def _estimated(totals: Totals) -> tuple[str, str, list[str]]:
         [
             "by the listed prices" if live.priced else "",
             f"{_usd(live.unbilled_usd)} of it without a bill" if live.unbilled else "",
-            f"{_n(unpriced, 'call')} not priced" if unpriced else "",
+            f"{counted(unpriced, 'call')} not priced" if unpriced else "",
             f"{_usd(recorded.estimate_usd)} when recorded" if recorded.priced else "",
             f"{_usd(offline.estimate_usd)} if offline were live" if offline.priced else "",
         ],
@@ -134,7 +134,7 @@ def _first_token(totals: Totals) -> tuple[str, str, list[str]]:
     if source is None:
         return "First token", NONE, []
     seconds, count = totals.medians[source]
-    return "First token", _seconds(seconds), [f"median of {_n(count, f'{source} call')}"]
+    return "First token", _seconds(seconds), [f"median of {counted(count, f'{source} call')}"]
 
 
 # ------------------------------------------------------------------ budgets and free calls
@@ -239,10 +239,6 @@ def _name(model: str | None) -> str:
     return well_formed(shortened(model, LONGEST_NAME)) if model else "not named"
 
 
-def _n(count: int, word: str) -> str:
-    return f"{count:,} {word}{'' if count == 1 else 's'}"
-
-
 def _usd(amount: Decimal | None) -> str:
     return NONE if amount is None else format_usd(float(amount))
 
@@ -266,7 +262,7 @@ def _in_and_out(sums: Sums) -> str:
 
 def _ends(sums: Sums) -> list[str]:
     """How calls ended that did not end well."""
-    errors = [_n(sums.errors, "error")] if sums.errors else []
+    errors = [counted(sums.errors, "error")] if sums.errors else []
     return errors + ([f"{sums.stopped:,} stopped"] if sums.stopped else [])
 
 

@@ -153,7 +153,7 @@ def refusal(
         return _not_ours(status, headers, body, host, model, server, retry_after(headers, now=now))
     quoted = _quoted(error)
     error = error | quoted
-    metadata = _mapping(error.get("metadata"))
+    metadata = mapping(error.get("metadata"))
     effective = _code_in(quoted) or (status if status >= 400 else _code_in(error)) or 502
     error_type = metadata.get("error_type") or error.get("error_type")
     kind = _kind(effective, error_type, error, metadata)
@@ -163,7 +163,7 @@ def refusal(
         "error_type": error_type if isinstance(error_type, str) else None,
         "provider": _text(metadata.get("provider_name")),
         "model": model,
-        "retry_after": retry_after(headers, metadata, _mapping(error.get("availability")), now=now),
+        "retry_after": retry_after(headers, metadata, mapping(error.get("availability")), now=now),
         "generation_id": headers.get("X-Generation-Id"),
         "raw": error,
     }
@@ -187,7 +187,7 @@ def retry_after(
     """
     # Dates are the service's: its own clock beside them makes a wrong one here harmless.
     now = now or _date(headers.get("Date")) or datetime.now(UTC)
-    copied = _mapping(_mapping(metadata).get("headers"))
+    copied = mapping(mapping(metadata).get("headers"))
     reset = _number(headers.get("X-RateLimit-Reset") or copied.get("X-RateLimit-Reset"))
     told = headers.get("Retry-After") or headers.get("llm_provider-Retry-After")
     until = _date(told)
@@ -195,7 +195,7 @@ def retry_after(
         _number(told),
         None if until is None else (until - now).total_seconds(),
         None if reset is None else reset / 1000 - now.timestamp(),
-        _number(_mapping(availability).get("retry_after")),
+        _number(mapping(availability).get("retry_after")),
     ):
         if pause is not None:
             return max(0.0, pause)
@@ -376,7 +376,7 @@ def _words(
 
 
 def _ruled_out_by(availability: Mapping[str, Any]) -> str:
-    constraint = _mapping(availability.get("constraint"))
+    constraint = mapping(availability.get("constraint"))
     field, detail = _text(constraint.get("field")), _text(constraint.get("detail"))
     excluded = _listed(availability.get("excluded_by"))
     parts = [f"{field}: {detail}"] if field and detail else []
@@ -479,5 +479,6 @@ def _text(value: Any) -> str | None:
     return text[:SHOWN] or None
 
 
-def _mapping(value: Any) -> Mapping[str, Any]:
+def mapping(value: Any) -> Mapping[str, Any]:
+    """Return an object of JSON; an empty one for anything else."""
     return value if isinstance(value, Mapping) else {}

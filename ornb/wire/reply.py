@@ -497,6 +497,11 @@ def values_of(reply: Reply, estimate_usd: float | None) -> tuple[Any, ...]:
     )
 
 
+def counted(count: int, noun: str) -> str:
+    """Write how many there are: "1 call", "1,200 calls"."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def format_usd(amount: float) -> str:
     """Write USD so that small ones stay legible: two digits below a dollar, cents above.
 

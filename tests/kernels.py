@@ -16,13 +16,16 @@ import socket
 import sys
 from pathlib import Path
 
-LIBRARIES = ("ipykernel.kernelapp", "pandas", "requests", "sqlalchemy", "pygments", "markdown_it")
+LIBRARIES = (
+    *("ipykernel.kernelapp", "pandas", "requests", "sqlalchemy"),
+    *("jsonschema", "pygments", "markdown_it"),
+)
 """None that looks for its kernel, or at the environment, while it is imported: ipywidgets and
 plotly do."""
 
 
-def serve(door: socket.socket) -> None:
-    """Make a kernel for whoever comes to the door."""
+def serve(number: int) -> None:
+    """Make a kernel for whoever comes to a socket that is open under this number."""
     import gc
     import importlib
 
@@ -31,6 +34,7 @@ def serve(door: socket.socket) -> None:
     gc.collect()
     gc.freeze()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # no one asks how a kernel ended
+    door = socket.socket(fileno=number)
     while True:
         caller, _ = door.accept()
         if os.fork() == 0:
@@ -77,7 +81,4 @@ def call(place: str, words: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    if sys.argv[1].isdigit():
-        serve(socket.socket(fileno=int(sys.argv[1])))
-    else:
-        call(sys.argv[1], sys.argv[2:])
+    call(sys.argv[1], sys.argv[2:])

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DIFFERENCE_COLUMNS",
+    "LATENCY_COLUMNS",
     "LISTED_COLUMNS",
-    "SUMMARY_COLUMNS",
     "latency_beside_listed",
     "latency_differences",
     "latency_summary",
@@ -37,7 +37,7 @@ FEWEST_BURSTS = 6
 """Moments that an interval rests on at least: of 5 or fewer, all may lie on one side of the median
 with a chance above 5 %, so no choice of two of them can be a 95 % interval."""
 
-SUMMARY_COLUMNS: dict[str, Column] = {
+LATENCY_COLUMNS: dict[str, Column] = {
     "metric": Column("str", "the column of the measurement that is summed up"),
     "n": Column("int64", "requests that ended well and have this time; all else rests on them"),
     "n_failed": Column("int64", "requests that ended with an error"),
@@ -153,7 +153,7 @@ def latency_summary(
         _summary_row(group, metric, confidence, resamples, generator_of(seed, name))
         for name, group in groups
     ]
-    frame = _frame(SUMMARY_COLUMNS, rows)
+    frame = _frame(LATENCY_COLUMNS, rows)
     frame.index = _index([name for name, _ in groups], keys)
     frame.attrs.update(metric=metric, confidence=confidence, resamples=resamples, seed=seed)
     frame.attrs["source"] = _sources(timed)

@@ -44,7 +44,7 @@ from .wire.transport import Wire
 
 if TYPE_CHECKING:
     from .client import Client
-    from .measure_plan import Burst, Plan
+    from .measure_plan import Burst, MeasurePlan
     from .wire.body import Messages
     from .wire.reply import Reply
     from .wire.stream import Stream
@@ -301,7 +301,7 @@ class _Shot:
 class _Run:
     """The calls of a plan, and what came of them."""
 
-    def __init__(self, plan: Plan, service: Client) -> None:
+    def __init__(self, plan: MeasurePlan, service: Client) -> None:
         self._plan = plan
         self._started_at = datetime.now(UTC)
         self._service = service

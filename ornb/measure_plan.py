@@ -22,7 +22,7 @@ from .wire.transport import POOL_SIZE
 if TYPE_CHECKING:
     from .client import Client
 
-__all__ = ["CONNECTIONS", "Burst", "Plan", "Price", "checked_cap", "plan_of", "price_of"]
+__all__ = ["CONNECTIONS", "Burst", "MeasurePlan", "Price", "checked_cap", "plan_of", "price_of"]
 
 CONNECTIONS = ("warm", "cold")
 """Kept open, and opened before the times begin; or made anew for each request."""
@@ -52,7 +52,7 @@ class Burst:
 
 
 @dataclass(frozen=True)
-class Plan:
+class MeasurePlan:
     """What is asked of whom, and how often."""
 
     models: tuple[str | None, ...]
@@ -158,7 +158,7 @@ class Price:
             lines.append(f"No further call is sent once {limit} was billed.")
         return "\n".join((*lines, *self.hints))
 
-    def check(self, plan: Plan, cap: Decimal) -> None:
+    def check(self, plan: MeasurePlan, cap: Decimal) -> None:
         """Refuse a run that could cost more than `cap`, in USD."""
         if self.worst_usd > cap:
             raise BudgetExceeded(
@@ -171,7 +171,7 @@ class Price:
             )
 
 
-def price_of(plan: Plan, service: Client) -> Price:
+def price_of(plan: MeasurePlan, service: Client) -> Price:
     """Quote every model and prompt once, for all its calls; offline, at the real service."""
     price, calls = Price(), plan.calls_each
     asked = {name: value for name, value in plan.params.items() if name not in ("label", "ornb")}
@@ -221,7 +221,7 @@ def plan_of(
     seed: int | None = None,
     label: str | None = None,
     params: Mapping[str, Any] | None = None,
-) -> Plan:
+) -> MeasurePlan:
     """Check what `ornb.measure` was given, and make a plan of it; nothing is sent yet.
 
     The offline server is asked for its clock too.
@@ -234,7 +234,7 @@ def plan_of(
             each, asked, system=system, attach=files, listed=lambda: session.catalogue_of(service)
         )
 
-    return Plan(
+    return MeasurePlan(
         models=ids,
         prompts={name: messages(each) for name, each in _prompts(prompt).items()},
         repeats=_whole("repeats", repeats, 1),

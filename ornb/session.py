@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from . import catalog
-from . import recording as tapes
+from . import recording as recordings
 from .client import OPENROUTER, Client, Reply, Timeouts
 from .errors import (
     BadRequest,
@@ -55,7 +55,7 @@ LIVE_DEFAULT = "openrouter/free"
 """Answers at no cost, by a free model that OpenRouter chooses."""
 LOCAL, CANNED = "ornb/smollm2-135m-instruct", "ornb/canned"
 """The models of the offline default."""
-CATALOGUE_LIFETIME = timedelta(minutes=5)
+CATALOG_LIFETIME = timedelta(minutes=5)
 """As long as OpenRouter's own edge keeps its copy."""
 ESTIMATE_PATIENCE_S = {"live": 2.0, "offline": 30.0}
 """Seconds that an answer which has come waits for the catalogue, by the source of the client. The
@@ -84,7 +84,7 @@ class _Default:
     """What `connect` chose, and what was fetched from it."""
 
     client: Client | None = None
-    catalogue: pd.DataFrame | None = None
+    catalog: pd.DataFrame | None = None
     fetched_at: datetime | None = None
     fetched_under: tuple[Any, ...] = ()
     """The recordings that were open when the catalogue was fetched."""
@@ -96,7 +96,7 @@ class _Default:
     """Guards the beginning of that look."""
     fetching: threading.RLock = field(default_factory=threading.RLock)
     """Held while the catalogue is fetched; `lock` is not, so that calls go on meanwhile."""
-    recording: tapes.Recorder | tapes.Replay | None = None
+    recording: recordings.Recorder | recordings.Replay | None = None
     """What `connect` was given."""
     accountless: Client | None = None
     """The client whose server was asked for the key's account, and keeps none."""
@@ -106,16 +106,16 @@ class _Default:
     lock: threading.RLock = field(default_factory=threading.RLock)
 
 
-class _Door(Gate):
+class _DefaultGate(Gate):
     """The gate of the kernel's own client, which also knows what people mistype."""
 
     def __call__(self, body: Mapping[str, Any], pause: Callable[[float], bool]) -> Settle | None:
         _warn_of_slips(body)
         return super().__call__(body, pause)
 
-    def quote(self, body: Mapping[str, Any], *, at_hand: bool = False) -> Quote:
-        quoted = super().quote(body, at_hand=at_hand)
-        if at_hand:
+    def quote(self, body: Mapping[str, Any], *, cached: bool = False) -> Quote:
+        quoted = super().quote(body, cached=cached)
+        if cached:
             return quoted
         _warn_of_slips(body)
         near = "" if quoted.unknown is None else _near(body.get("model"))
@@ -245,17 +245,17 @@ def connect(
         timeouts=timeouts,
         retries=retries,
         headers=headers,
-        before_call=_Door(
+        before_call=_DefaultGate(
             _record_of,
             lambda model: made.endpoints(model),  # noqa: PLW0108 - it is being made
             _free_quota,
-            lambda body: offline or tapes.answers(body, made.base_url),
+            lambda body: offline or recordings.answers(body, made.base_url),
         ),
         **more,
     )
     with _default.lock:
         _default.client = made
-        _default.catalogue = _default.fetched_at = _default.looked = None
+        _default.catalog = _default.fetched_at = _default.looked = None
         if _default.recording is not None:
             _default.recording.close()
         _default.recording = None if recording is None else _with_recording(made, recording)
@@ -330,7 +330,7 @@ def models(*, refresh: bool = False, sort: str | None = None, **filters: Any) ->
     >>> bool(free["is_free"].all())
     True
     """
-    frame = _catalogue(_default, client(), refresh=refresh)
+    frame = _catalog(_default, client(), refresh=refresh)
     check_makers(frame, filters)
     kept = catalog.filter_models(frame, **filters) if filters else frame.copy()
     for note in kept.attrs["notes"][len(frame.attrs["notes"]) :]:
@@ -338,16 +338,16 @@ def models(*, refresh: bool = False, sort: str | None = None, **filters: Any) ->
     return kept if sort is None else sort_models(kept, sort)
 
 
-def _catalogue(state: _Default, service: Client, *, refresh: bool = False) -> pd.DataFrame:
+def _catalog(state: _Default, service: Client, *, refresh: bool = False) -> pd.DataFrame:
     """The catalogue of a connection, fetched if what is at hand does not serve."""
     with state.fetching:
-        now, tapes_open = datetime.now(UTC), tapes.opened()
+        now, recordings_open = datetime.now(UTC), recordings.opened()
         is_current = service is state.client
-        frame, at = state.catalogue, state.fetched_at
+        frame, at = state.catalog, state.fetched_at
         # A clock that was put back makes no catalogue young.
-        is_young = at is not None and timedelta() <= now - at < CATALOGUE_LIFETIME
+        is_young = at is not None and timedelta() <= now - at < CATALOG_LIFETIME
         fresh = at is not None and (service.source == "offline" or is_young)
-        fresh = fresh and is_current and state.fetched_under == tapes_open
+        fresh = fresh and is_current and state.fetched_under == recordings_open
         if frame is None or refresh or not fresh:
             try:
                 records = service.models()
@@ -359,8 +359,8 @@ def _catalogue(state: _Default, service: Client, *, refresh: bool = False) -> pd
                 raise
             with state.lock:
                 if service is state.client:  # no other was connected meanwhile
-                    state.catalogue, state.fetched_at = frame, now
-                    state.fetched_under = tapes_open
+                    state.catalog, state.fetched_at = frame, now
+                    state.fetched_under = recordings_open
         return frame
 
 
@@ -741,12 +741,12 @@ def default_model() -> str | None:
     Of a recording that is replayed, the one that was the default then. Else ``ORNB_MODEL`` if set;
     else a free one at OpenRouter, this machine's offline, the first listed of any other server.
     """
-    recorded = tapes.default_model(client().base_url) if tapes.opened() else None
+    recorded = recordings.default_model(client().base_url) if recordings.opened() else None
     if recorded:
         return recorded
     chosen = os.environ.get("ORNB_MODEL", "").strip() or _own_default()
     if chosen:
-        tapes.note_default_model(chosen)
+        recordings.note_default_model(chosen)
     return chosen
 
 
@@ -779,7 +779,7 @@ def estimate(reply: Reply, listed: pd.DataFrame | None = None) -> float | None:
     used = reply.usage
     if used.prompt_tokens is None or used.completion_tokens is None:
         return None
-    frame = _prices_at_hand() if listed is None else listed
+    frame = _cached_catalog() if listed is None else listed
     if frame is None or reply.requested_model not in frame.index:
         return None
     record = frame.at[reply.requested_model, "raw"]
@@ -787,12 +787,12 @@ def estimate(reply: Reply, listed: pd.DataFrame | None = None) -> float | None:
     return None if amount is None else float(amount)
 
 
-def _prices_at_hand() -> pd.DataFrame | None:
+def _cached_catalog() -> pd.DataFrame | None:
     """The catalogue, if it is here or soon is; fetched for this once a connection."""
     state = _default
     service = state.client
-    if state.catalogue is not None or service is None:
-        return state.catalogue
+    if state.catalog is not None or service is None:
+        return state.catalog
     ended, is_first = _begin_look(state, ESTIMATE_PATIENCE_S.get(service.source, 0.0))
     if is_first:
         look = threading.Thread(target=_look, args=(state, service, ended), daemon=True)
@@ -801,7 +801,7 @@ def _prices_at_hand() -> pd.DataFrame | None:
         except RuntimeError:  # no threads, as in a browser's Python
             _look(state, service, ended)
     ended.wait(max(0.0, state.look_until - time.monotonic()))
-    return state.catalogue
+    return state.catalog
 
 
 def _begin_look(state: _Default, patience_s: float) -> tuple[threading.Event, bool]:
@@ -815,7 +815,7 @@ def _begin_look(state: _Default, patience_s: float) -> tuple[threading.Event, bo
 
 def _look(state: _Default, service: Client, ended: threading.Event) -> None:
     with contextlib.suppress(Exception):  # the row counts for more than its estimate
-        _catalogue(state, service)
+        _catalog(state, service)
     ended.set()
 
 
@@ -824,11 +824,11 @@ def likely_cost(messages: Messages, model: Any = None, **params: Any) -> str:
     gate, offline = client().before_call, client().source == "offline"
     if offline:
         models()  # no further than this machine
-    if _default.catalogue is None or not isinstance(gate, Gate):
+    if _default.catalog is None or not isinstance(gate, Gate):
         return ""
     asked = messages_from(messages, may_be_empty=True)
     body = {"messages": asked, "model": model_id(model), **params}
-    likely = gate.quote(body, at_hand=True).likely_usd
+    likely = gate.quote(body, cached=True).likely_usd
     if likely is None:
         return ""
     return f"about {format_usd(float(likely))}{' if it were live' if offline else ''}"
@@ -866,7 +866,7 @@ def _with_recording(client: Client, path: str | os.PathLike[str]) -> Any:
     """Play a recording beside a client, or make it; and say what answers from now on."""
     if os.environ.get(RECORD_VARIABLE, "").strip():
         print(f"ornb records the calls of this notebook to {path}.")
-        return tapes.record(path)
+        return recordings.record(path)
     if client.source != "offline":
         print(
             f"ornb asks {urlsplit(client.base_url).netloc}: answers are live. The recording "
@@ -875,7 +875,7 @@ def _with_recording(client: Client, path: str | os.PathLike[str]) -> Any:
         return None
     _default.announced = True
     try:
-        played = tapes.stand_in(path, client.base_url)
+        played = recordings.stand_in(path, client.base_url)
     except ConfigError as error:  # the notebook goes on without it
         print(f"{error}\n{_offline_words()}")
         return None

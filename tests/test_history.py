@@ -23,8 +23,8 @@ from ornb.history import (
     CATALOG_COLUMNS,
     CHANGE_COLUMNS,
     CHANGES,
-    HISTORY_COLUMNS,
     PRICE_AT_COLUMNS,
+    PRICE_HISTORY_COLUMNS,
     catalog_at,
     catalog_changes,
     journal,
@@ -675,8 +675,8 @@ def test_answers_that_are_none_write_nothing(tmp_path, capsys, files, words):
 @pytest.mark.parametrize(
     ("make", "columns"),
     [
-        (lambda: price_history("openai/o3"), HISTORY_COLUMNS),
-        (lambda: price_history(since="2030-01-01"), HISTORY_COLUMNS),
+        (lambda: price_history("openai/o3"), PRICE_HISTORY_COLUMNS),
+        (lambda: price_history(since="2030-01-01"), PRICE_HISTORY_COLUMNS),
         (lambda: price_at("openai/o3", "2026-01-01"), PRICE_AT_COLUMNS),
         (lambda: price_at([], "2026-01-01"), PRICE_AT_COLUMNS),
         (lambda: catalog_changes("2025-04-09"), CHANGE_COLUMNS),
@@ -695,7 +695,7 @@ PAGE = (Path(__file__).parents[1] / "docs" / "tables.md").read_text(encoding="ut
 @pytest.mark.parametrize(
     ("heading", "columns"),
     [
-        ("## Price history", HISTORY_COLUMNS),
+        ("## Price history", PRICE_HISTORY_COLUMNS),
         ("### Prices then and now", PRICE_AT_COLUMNS),
         ("## Catalogue changes", CHANGE_COLUMNS),
     ],

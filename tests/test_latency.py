@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 import ornb
 from ornb.bootstrap import needed, quantiles_of_resamples, resampled
 from ornb.errors import ConfigError
-from ornb.latency import DIFFERENCE_COLUMNS, LISTED_COLUMNS, SUMMARY_COLUMNS
+from ornb.latency import DIFFERENCE_COLUMNS, LATENCY_COLUMNS, LISTED_COLUMNS
 
 FIRST = "time_to_first_token_s"
 PAGE = Path(__file__).parents[1] / "docs" / "tables.md"
@@ -193,7 +193,7 @@ def test_a_summary_says_where_its_times_come_from():
 
 def test_an_empty_measurement_gives_empty_tables():
     empty = frame(a=[]).astype({"status": object, "error": object})
-    assert list(ornb.latency_summary(empty, ("model", "status")).columns) == list(SUMMARY_COLUMNS)
+    assert list(ornb.latency_summary(empty, ("model", "status")).columns) == list(LATENCY_COLUMNS)
     assert len(ornb.latency_differences(empty)) == 0
 
 
@@ -313,7 +313,7 @@ def test_only_what_is_listed_can_stand_beside():
 @pytest.mark.parametrize(
     ("heading", "columns"),
     [
-        ("### Latency summary", SUMMARY_COLUMNS),
+        ("### Latency summary", LATENCY_COLUMNS),
         ("### Latency differences", DIFFERENCE_COLUMNS),
         ("### Beside the listing", LISTED_COLUMNS),
     ],
@@ -328,7 +328,7 @@ def test_the_page_describes_the_columns_that_there_are(heading, columns):
 @pytest.mark.parametrize(
     ("made", "columns"),
     [
-        (ornb.latency_summary, SUMMARY_COLUMNS),
+        (ornb.latency_summary, LATENCY_COLUMNS),
         (ornb.latency_differences, DIFFERENCE_COLUMNS),
     ],
 )

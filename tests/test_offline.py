@@ -29,7 +29,7 @@ from ornb.offline import raw as raw_steps
 from ornb.offline.__main__ import main
 from ornb.offline.answers import canned_words, local_request
 from ornb.offline.child import Child
-from ornb.offline.question import Question
+from ornb.offline.question import ChatRequest
 from ornb.offline.raw import Step
 from tests.page import quickest, until
 from tests.wire import SOON_S
@@ -285,7 +285,7 @@ def test_a_canned_answer_says_that_it_is_one(chat):
 
 
 def test_a_canned_answer_offers_no_model_that_is_there_already():
-    asked = Question({}, [{"role": "user", "content": "17 * 23?"}], "openai/gpt-4o-mini")
+    asked = ChatRequest({}, [{"role": "user", "content": "17 * 23?"}], "openai/gpt-4o-mini")
     there = "".join(canned_words(asked, has_local=True))
     assert "pip install" not in there
     assert "the small local model answers, which is installed" in there
@@ -294,11 +294,11 @@ def test_a_canned_answer_offers_no_model_that_is_there_already():
 
 def test_the_small_model_is_told_who_it_is_and_drawn_greedily_unless_the_caller_says_so():
     hi = {"role": "user", "content": "Hi"}
-    plain = local_request(Question({}, [hi], "lab/a"))
+    plain = local_request(ChatRequest({}, [hi], "lab/a"))
     assert plain["temperature"] == 0
     assert [message["role"] for message in plain["messages"]] == ["system", "user"]
     own = [{"role": "system", "content": "Be brief."}, hi]
-    asked = local_request(Question({"temperature": 0.7}, own, "lab/a"))
+    asked = local_request(ChatRequest({"temperature": 0.7}, own, "lab/a"))
     assert (asked["temperature"], asked["messages"]) == (0.7, own)
 
 

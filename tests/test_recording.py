@@ -37,7 +37,7 @@ import ornb
 from ornb import errors, session
 from ornb.client import Client, Timeouts
 from ornb.recording.bodies import pieces_of, written
-from ornb.recording.lines import FORMAT, Question, read
+from ornb.recording.lines import FORMAT, Request, read
 from ornb.recording.matching import differences, nearest, normal, same_as
 from ornb.recording.opened import opened
 from ornb.recording.redaction import without_ids, without_keys, without_split_keys
@@ -262,8 +262,8 @@ def meaning(data: bytes) -> list:
 BODY = {"model": "acme/orbit", "temperature": 1, "messages": [{"role": "user", "content": "Hi"}]}
 
 
-def chat(**body) -> Question:
-    return Question("POST", "/chat/completions", {}, BODY | body)
+def chat(**body) -> Request:
+    return Request("POST", "/chat/completions", {}, BODY | body)
 
 
 @given(st.dictionaries(st.text(min_size=1, max_size=5), JSON, max_size=4), st.randoms())
@@ -306,7 +306,7 @@ def test_these_are_not_the_same(other) -> None:
 
 
 def test_a_picture_is_kept_as_its_digest_and_still_told_from_another() -> None:
-    def shows(letter: str) -> Question:
+    def shows(letter: str) -> Request:
         url = "data:image/png;base64," + letter * 5000
         part = {"type": "image_url", "image_url": {"url": url}}
         return chat(messages=[{"role": "user", "content": [part]}])

@@ -183,7 +183,7 @@ def test_an_interrupt_during_the_look_keeps_the_row_and_the_answer(monkeypatch) 
     def interrupted():
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(session, "_prices_at_hand", interrupted)
+    monkeypatch.setattr(session, "_cached_catalog", interrupted)
     with pytest.raises(errors.Interrupted) as caught:
         ornb.ask("Hi", "openai/gpt-4o-mini")
     assert caught.value.reply.status == "ok"

@@ -8,15 +8,15 @@ ornb.history`` takes in new observations; see `ornb.history.refresh`.
 from __future__ import annotations
 
 from .changes import CHANGE_COLUMNS, CHANGES, catalog_changes
-from .prices import HISTORY_COLUMNS, PRICE_AT_COLUMNS, price_at, price_history
+from .prices import PRICE_AT_COLUMNS, PRICE_HISTORY_COLUMNS, price_at, price_history
 from .seen import CATALOG_COLUMNS, catalog_at
 
 __all__ = [
     "CATALOG_COLUMNS",
     "CHANGES",
     "CHANGE_COLUMNS",
-    "HISTORY_COLUMNS",
     "PRICE_AT_COLUMNS",
+    "PRICE_HISTORY_COLUMNS",
     "catalog_at",
     "catalog_changes",
     "price_at",

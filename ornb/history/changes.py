@@ -12,7 +12,7 @@ import pandas as pd
 from .. import columns as c
 from ..columns import Column
 from ..errors import ConfigError
-from .seen import catalog_at, moment, observations
+from .seen import catalog_at, observations, utc_of
 from .states import GONE, State, price_ratio, states
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ CHANGE_COLUMNS: dict[str, Column] = {
 """Columns of `catalog_changes`."""
 
 
-class _Catalogue(NamedTuple):
+class _Catalog(NamedTuple):
     at: pd.Timestamp | None
     models: dict[str, State]
     names: dict[str, set[str]]
@@ -104,7 +104,7 @@ def catalog_changes(a: Any, b: Any = None) -> pd.DataFrame:
     >>> counts["added"].item(), counts["removed"].item()
     (77, 45)
     """
-    before, after = _catalogue(a), _catalogue(b)
+    before, after = _catalog(a), _catalog(b)
     if before.at is not None and after.at is not None and before.at > after.at:
         raise ConfigError(
             f"The first catalogue is of {before.at.date()}, the second of {after.at.date()}: "
@@ -123,7 +123,7 @@ def catalog_changes(a: Any, b: Any = None) -> pd.DataFrame:
 # --- the two catalogues ---------------------------------------------------------------------------
 
 
-def _catalogue(given: Any) -> _Catalogue:
+def _catalog(given: Any) -> _Catalog:
     if isinstance(given, pd.DataFrame):
         return _from_frame(given)
     if given is None:
@@ -135,7 +135,7 @@ def _catalogue(given: Any) -> _Catalogue:
 
 def _from_frame(
     frame: pd.DataFrame, at: pd.Timestamp | None = None, notes: Sequence[str] = ()
-) -> _Catalogue:
+) -> _Catalog:
     for name in ("prompt_usd_per_million", "completion_usd_per_million"):
         if name not in frame.columns:
             raise ConfigError(
@@ -153,12 +153,12 @@ def _from_frame(
     slugs = c.plain(frame["canonical_slug"]) if "canonical_slug" in frame.columns else repeat(None)
     names = {each: _names(each, slug) for each, slug in zip(listed, slugs, strict=False)}
     source = str(frame.attrs.get("source") or "not stated")
-    return _Catalogue(at or _date(frame), listed, names, source, said)
+    return _Catalog(at or _date(frame), listed, names, source, said)
 
 
 def _date(frame: pd.DataFrame) -> pd.Timestamp | None:
     at = frame.attrs.get("snapshot") or frame.attrs.get("fetched_at")
-    return None if at is None else moment(at)
+    return None if at is None else utc_of(at)
 
 
 # --- one model under two ids ----------------------------------------------------------------------
@@ -169,7 +169,7 @@ def _names(model_id: str, slug: str | None) -> set[str]:
     return {base, slug} if slug else {base}
 
 
-def _renamed(before: _Catalogue, after: _Catalogue) -> dict[str, str]:
+def _renamed(before: _Catalog, after: _Catalog) -> dict[str, str]:
     """Old id to new one, where exactly one fits in each direction."""
     removed = [each for each in before.models if each not in after.models]
     added = [each for each in after.models if each not in before.models]
@@ -189,7 +189,7 @@ def _same_offer(old: str, new: str) -> bool:
     return len(variants) == 1 or variants == {"", "free"}
 
 
-def _still_as(old: str, before: _Catalogue, after: _Catalogue) -> str | None:
+def _still_as(old: str, before: _Catalog, after: _Catalog) -> str | None:
     """Another id of a model whose own id is gone; rows of the Batch API last."""
     found = [each for each, names in after.names.items() if names & before.names[old]]
     return min(found, key=lambda each: (each.endswith(":batch"), each), default=None)
@@ -198,7 +198,7 @@ def _still_as(old: str, before: _Catalogue, after: _Catalogue) -> str | None:
 # --- the rows -------------------------------------------------------------------------------------
 
 
-def _rows(before: _Catalogue, after: _Catalogue) -> Iterator[tuple[Any, ...]]:
+def _rows(before: _Catalog, after: _Catalog) -> Iterator[tuple[Any, ...]]:
     renamed = _renamed(before, after)
     for new, model in after.models.items():
         if new not in before.models and new not in renamed.values():

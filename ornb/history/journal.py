@@ -44,7 +44,7 @@ _TITLE = "ornb price history"
 
 Facts = dict[str, Any]
 """What is known of a model on one day. Never changed once made: days share it."""
-Catalogue = dict[str, Facts]
+Catalog = dict[str, Facts]
 """Facts by model id."""
 Line = list[Any]
 """``["+", id, facts]``, ``["~", id, what differs]`` or ``["-", id]``."""
@@ -53,7 +53,7 @@ Line = list[Any]
 # --- records and facts ----------------------------------------------------------------------------
 
 
-def distil(answer: Any) -> Catalogue:
+def distil(answer: Any) -> Catalog:
     """Keep the dated facts of a ``GET /models`` answer, by id; one that is not listed is left out.
 
     ``prompt`` and ``completion`` are USD per token as decimal text, ``created`` Unix seconds;
@@ -122,7 +122,7 @@ def _renamed(facts: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, An
 # --- two catalogues -------------------------------------------------------------------------------
 
 
-def differences(before: Catalogue, after: Catalogue) -> list[Line]:
+def differences(before: Catalog, after: Catalog) -> list[Line]:
     """Return what turns one catalogue into another, one line a model, in the order of the ids."""
     lines: list[Line] = []
     for model_id in sorted(before.keys() | after.keys()):
@@ -140,7 +140,7 @@ def _changed(before: Facts, after: Facts) -> Facts:
     return gone | {key: value for key, value in after.items() if before.get(key) != value}
 
 
-def apply(before: Catalogue, lines: Iterable[Line]) -> Catalogue:
+def apply(before: Catalog, lines: Iterable[Line]) -> Catalog:
     """Turn one catalogue into the next; a line that does not fit it is an error."""
     after = dict(before)
     for line in lines:
@@ -158,17 +158,17 @@ def apply(before: Catalogue, lines: Iterable[Line]) -> Catalogue:
 # --- the file -------------------------------------------------------------------------------------
 
 
-def read(path: Path | None = None) -> dict[str, Catalogue]:
+def read(path: Path | None = None) -> dict[str, Catalog]:
     """Read a journal, by default the bundled one: days (UTC), oldest first, to catalogues."""
     return _bundled() if path is None else _read(path)
 
 
 @lru_cache(maxsize=1)
-def _bundled() -> dict[str, Catalogue]:
+def _bundled() -> dict[str, Catalog]:
     return _read(BUNDLED)
 
 
-def _read(path: Path) -> dict[str, Catalogue]:
+def _read(path: Path) -> dict[str, Catalog]:
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
         title, *rest = json.loads(f"[{','.join(lines)}]")  # one call: half the time of many
@@ -182,8 +182,8 @@ def _read(path: Path) -> dict[str, Catalogue]:
         raise CatalogError(_damaged(path, str(err))) from err
 
 
-def _replayed(lines: list[Line]) -> Iterator[tuple[str, Catalogue]]:
-    current: Catalogue = {}
+def _replayed(lines: list[Line]) -> Iterator[tuple[str, Catalog]]:
+    current: Catalog = {}
     heads = [n for n, line in enumerate(lines) if line[0] == "day"]
     if lines and heads[:1] != [0]:
         raise CatalogError(f"{json.dumps(lines[0])[:80]} belongs to no day")
@@ -200,10 +200,10 @@ def _damaged(path: Path, why: str) -> str:
     return f"The price history {path} cannot be read ({why}). Reinstall ornb, or build it again."
 
 
-def write(days: Mapping[str, Catalogue], path: Path) -> int:
+def write(days: Mapping[str, Catalog], path: Path) -> int:
     """Write a journal in one step, and return its bytes; the same days give the same bytes."""
     lines: list[Line] = [[_TITLE, FORMAT]]
-    before: Catalogue = {}
+    before: Catalog = {}
     for day in sorted(days):
         lines += [["day", day, len(days[day])], *differences(before, days[day])]
         before = days[day]

@@ -9,7 +9,7 @@ import pandas as pd
 from .. import columns as c
 from ..columns import Column
 from ..errors import ConfigError
-from .seen import catalog_at, ids_of, moment, observations
+from .seen import catalog_at, ids_of, observations, utc_of
 from .states import GONE, State, price_ratio, states
 
 if TYPE_CHECKING:
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
     from .seen import Observation
 
-__all__ = ["HISTORY_COLUMNS", "PRICE_AT_COLUMNS", "price_at", "price_history"]
+__all__ = ["PRICE_AT_COLUMNS", "PRICE_HISTORY_COLUMNS", "price_at", "price_history"]
 
 _UTC = "datetime64[us, UTC]"
 _PROMPT = Column("float64", "USD per million prompt tokens; missing where not listed or a router")
 _COMPLETION = Column("float64", "USD per million completion tokens; likewise")
 
-HISTORY_COLUMNS: dict[str, Column] = {
+PRICE_HISTORY_COLUMNS: dict[str, Column] = {
     "id": Column("str", "the model"),
     "date": Column(_UTC, "first observation that showed it so"),
     "not_before": Column(
@@ -119,7 +119,7 @@ def price_history(
     ]
     if first > looks[-1].at:
         notes.append(f"The newest observation is of {looks[-1].at.date()}, before {since}.")
-    frame = c.frame(rows, HISTORY_COLUMNS)
+    frame = c.frame(rows, PRICE_HISTORY_COLUMNS)
     frame.attrs = {
         "source": looks[-1].source,
         "observed": [look.at.isoformat() for look in looks],
@@ -129,8 +129,8 @@ def price_history(
 
 
 def _bounds(since: Any, until: Any, looks: Sequence[Observation]) -> tuple[Any, Any]:
-    first = looks[0].at if since is None else moment(since)
-    last = looks[-1].at if until is None else moment(until, end_of_day=True)
+    first = looks[0].at if since is None else utc_of(since)
+    last = looks[-1].at if until is None else utc_of(until, end_of_day=True)
     if last < looks[0].at:
         raise ConfigError(
             f"Nothing was recorded by {last.date()}: the price history begins on "
@@ -218,7 +218,7 @@ def price_at(ids: Any, date: Any, *, live: bool | pd.DataFrame = True) -> pd.Dat
     past = catalog_at(date)
     looks, notes = observations(live)
     wanted, unknown = (list(past.index), {}) if ids is None else ids_of(ids, looks)
-    observed = moment(past.attrs["snapshot"])
+    observed = utc_of(past.attrs["snapshot"])
     then, now = states(past), states(looks[-1].models)
     rows = [
         _compared(observed, then.get(each, GONE), now.get(each, GONE), _seen_on(each, looks))

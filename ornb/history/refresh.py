@@ -81,9 +81,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def add(
-    known: dict[str, journal.Catalogue], answers: dict[str, Any]
-) -> dict[str, journal.Catalogue]:
+def add(known: dict[str, journal.Catalog], answers: dict[str, Any]) -> dict[str, journal.Catalog]:
     """Add the ``GET /models`` answers of some days (UTC) to a history; a known day is replaced."""
     days = dict(known)
     for day, answer in answers.items():
@@ -120,7 +118,7 @@ def _dated(folder: Path) -> Iterator[tuple[str, Path]]:
 
 
 def _from_api(
-    client: Client, known: dict[str, journal.Catalogue], snapshot: Path | None
+    client: Client, known: dict[str, journal.Catalog], snapshot: Path | None
 ) -> dict[str, Any]:
     models = client.models()
     day = datetime.now(UTC).date().isoformat()
@@ -149,13 +147,13 @@ def renew_snapshot(client: Client, models: list[dict[str, Any]], day: str, path:
     return build.write(build.distil(models, endpoints, providers, date=day), path)
 
 
-def _summary(days: dict[str, journal.Catalogue], added: set[str]) -> Iterator[str]:
-    before: journal.Catalogue = {}
-    for day, catalogue in days.items():
+def _summary(days: dict[str, journal.Catalog], added: set[str]) -> Iterator[str]:
+    before: journal.Catalog = {}
+    for day, catalog in days.items():
         if day in added:
-            kinds = [line[0] for line in journal.differences(before, catalogue)]
+            kinds = [line[0] for line in journal.differences(before, catalog)]
             yield (
-                f"{day}: {len(catalogue)} models, {kinds.count('+')} added, "
+                f"{day}: {len(catalog)} models, {kinds.count('+')} added, "
                 f"{kinds.count('-')} removed, {kinds.count('~')} changed"
             )
-        before = catalogue
+        before = catalog

@@ -22,7 +22,7 @@ from . import journal
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-__all__ = ["CATALOG_COLUMNS", "Observation", "catalog_at", "ids_of", "moment", "observations"]
+__all__ = ["CATALOG_COLUMNS", "Observation", "catalog_at", "ids_of", "observations", "utc_of"]
 
 CATALOG_COLUMNS = {
     name: MODEL_COLUMNS[name]
@@ -134,7 +134,7 @@ def _current(live: Any, recorded: list[Observation]) -> tuple[Observation | None
     attrs = frame.attrs
     source = attrs.get("source") or "live"
     at = attrs.get("snapshot") if source == "snapshot" else attrs.get("fetched_at")
-    return Observation(moment(at or datetime.now(UTC)), source, frame), notes
+    return Observation(utc_of(at or datetime.now(UTC)), source, frame), notes
 
 
 def _is_openrouters(frame: pd.DataFrame, recorded: list[Observation]) -> bool:
@@ -178,7 +178,7 @@ def _recorded(day: str) -> pd.DataFrame:
 
 def _day_at(date: Any) -> str:
     days = list(journal.read())
-    asked = moment(date, end_of_day=True)
+    asked = utc_of(date, end_of_day=True)
     before = [day for day in days if pd.Timestamp(day, tz="UTC") <= asked]
     if not before:
         raise ConfigError(
@@ -188,13 +188,13 @@ def _day_at(date: Any) -> str:
 
 
 def _taken(date: Any, day: str) -> list[str]:
-    asked = str(moment(date).date())
+    asked = str(utc_of(date).date())
     if asked == day:
         return []
     return [f"{asked} was asked for; the last observation before it, of {day}, is taken."]
 
 
-def moment(value: Any, *, end_of_day: bool = False) -> pd.Timestamp:
+def utc_of(value: Any, *, end_of_day: bool = False) -> pd.Timestamp:
     """Read a date or time as UTC; `end_of_day` takes a plain day for its last microsecond."""
     try:
         if isinstance(value, bool | int | float):

@@ -34,7 +34,7 @@ class Gate:
         is_answered_here: Callable[[Mapping[str, Any]], bool],
     ) -> None:
         self._book = PriceBook(record, lambda model: endpoints(model).get("endpoints") or [])
-        self._at_hand = PriceBook(record)
+        self._cached_book = PriceBook(record)
         self._quota = quota
         self._is_answered_here = is_answered_here
 
@@ -54,12 +54,12 @@ class Gate:
             return counted or (None if reservation is None else reservation.settle)
         return _both(counted, reservation.settle)
 
-    def quote(self, body: Mapping[str, Any], *, at_hand: bool = False) -> Quote:
+    def quote(self, body: Mapping[str, Any], *, cached: bool = False) -> Quote:
         """Return what a request can cost, and is likely to; offline, at the real service.
 
-        `at_hand` asks for no endpoints: at once, from the model's own listing.
+        `cached` asks for no endpoints: at once, from the model's own listing.
         """
-        return quote(body, self._at_hand if at_hand else self._book)
+        return quote(body, self._cached_book if cached else self._book)
 
 
 def _both(first: Settle, second: Settle) -> Settle:

@@ -373,10 +373,10 @@ def _completions(_: Any, event: Any) -> list[str]:
         return [name for name in OPTIONS if name.startswith(event.symbol)]
     session = sys.modules.get("ornb.session")
     # Only what is here already: the Tab key neither waits for a network nor chooses a service.
-    catalogue = None if session is None else session._default.catalogue
-    if catalogue is None or not event.symbol:
+    catalog = None if session is None else session._default.catalog
+    if catalog is None or not event.symbol:
         return []
-    return [name for name in catalogue.index if name.startswith(event.symbol)]
+    return [name for name in catalog.index if name.startswith(event.symbol)]
 
 
 def _sound(params: dict[str, Any]) -> dict[str, Any]:

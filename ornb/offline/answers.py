@@ -1,7 +1,7 @@
 """Who answers a chat request offline: responders, tried in order until one takes it.
 
-A responder is handed a `Question` and gives an `Answer` or None. Today there are two, the local
-model and the canned answer; a responder that replays recordings goes in front of them.
+A responder is handed a `ChatRequest` and gives an `OfflineAnswer` or None. Today there are two, the
+local model and the canned answer; a responder that replays recordings goes in front of them.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from ornb.errors import OfflineError
 
 from . import model
 from .engine import CONTEXT_TOKENS, Engine, EngineError
-from .question import Question
+from .question import ChatRequest
 from .simulate import Simulation
 from .store import CANNED_ID, CANNED_PROVIDER, LOCAL_ID, LOCAL_PROVIDER
-from .wire import Delta, Fault, Finish, Json, Origin
+from .wire import AnsweredBy, Delta, Fault, Finish, Json
 
 SYSTEM_MESSAGE = "You are a helpful, concise assistant. Answer in English."
 """Without one the small model answers simple questions with nonsense (measured 2026-11-22)."""
@@ -63,17 +63,17 @@ class Unavailable(Exception):
 
 
 @dataclass(frozen=True)
-class Answer:
+class OfflineAnswer:
     """Who answers, and the pieces: any number of `Delta`, then one `Finish`."""
 
-    origin: Origin
+    origin: AnsweredBy
     parts: AsyncGenerator[Delta | Finish, None]
 
 
 class Responder(Protocol):
     """Anything that may answer."""
 
-    def answer(self, question: Question) -> Answer | None:
+    def answer(self, question: ChatRequest) -> OfflineAnswer | None:
         """Return an answer, or None when this question is not for this responder."""
 
     def close(self) -> None:
@@ -83,7 +83,7 @@ class Responder(Protocol):
 class LocalModel:
     """Answers with SmolLM2 on this machine, where it is installed."""
 
-    origin = Origin("local", LOCAL_ID, LOCAL_PROVIDER, LOCAL_NOTE)
+    origin = AnsweredBy("local", LOCAL_ID, LOCAL_PROVIDER, LOCAL_NOTE)
 
     def __init__(self, *, enabled: bool = True) -> None:
         self._engine = Engine()
@@ -94,7 +94,7 @@ class LocalModel:
         """Why it cannot answer now; empty when it can."""
         return self._refusal or model.available()[1]
 
-    def answer(self, question: Question) -> Answer | None:
+    def answer(self, question: ChatRequest) -> OfflineAnswer | None:
         """See `Responder.answer`."""
         if question.simulate is not None or question.model == CANNED_ID:
             return None
@@ -102,13 +102,13 @@ class LocalModel:
             if question.model == LOCAL_ID:
                 raise Fault(404, f"No endpoints found for {LOCAL_ID}: {reason}.")
             return None
-        return Answer(self.origin, self._parts(question))
+        return OfflineAnswer(self.origin, self._parts(question))
 
     def close(self) -> None:
         """End the model's process."""
         self._engine.close()
 
-    async def _parts(self, question: Question) -> AsyncGenerator[Delta | Finish, None]:
+    async def _parts(self, question: ChatRequest) -> AsyncGenerator[Delta | Finish, None]:
         # Sure to be too long, whatever the tokens: no need to load a model to say so.
         least = question.characters // LONGEST_TOKEN
         if least > CONTEXT_TOKENS:
@@ -151,29 +151,31 @@ class Canned:
         self._first_token_s = first_token_s
         self._why = why
 
-    def answer(self, question: Question) -> Answer:
+    def answer(self, question: ChatRequest) -> OfflineAnswer:
         """See `Responder.answer`; takes every question."""
         note = "No model wrote it, and its tokens are words"
         why = "simulated" if question.simulate is not None else self._why()
-        origin = Origin("canned", CANNED_ID, CANNED_PROVIDER, f"{note} ({why})" if why else note)
-        return Answer(origin, self._parts(question))
+        origin = AnsweredBy(
+            "canned", CANNED_ID, CANNED_PROVIDER, f"{note} ({why})" if why else note
+        )
+        return OfflineAnswer(origin, self._parts(question))
 
     def close(self) -> None:
         """Nothing to release."""
 
-    async def _parts(self, question: Question) -> AsyncGenerator[Delta | Finish, None]:
-        wish = question.simulate or Simulation()
-        thought = _repeated(_THOUGHT, wish.reasoning)
+    async def _parts(self, question: ChatRequest) -> AsyncGenerator[Delta | Finish, None]:
+        simulation = question.simulate or Simulation()
+        thought = _repeated(_THOUGHT, simulation.reasoning)
         said = canned_words(question, has_local=not self._why())
-        if wish.tokens is not None:
-            said = _repeated(said, wish.tokens)
+        if simulation.tokens is not None:
+            said = _repeated(said, simulation.tokens)
         pieces = [Delta(reasoning=word) for word in thought] + [Delta(word) for word in said]
         limit = question.max_tokens
         reason = "stop" if limit is None or limit >= len(pieces) else "length"
         pieces = pieces[:limit]
-        pause = self._pause_s if wish.chunk_s is None else wish.chunk_s
-        usual = self._first_token_s if wish.chunk_s is None else wish.chunk_s
-        first = usual if wish.first_token_s is None else wish.first_token_s
+        pause = self._pause_s if simulation.chunk_s is None else simulation.chunk_s
+        usual = self._first_token_s if simulation.chunk_s is None else simulation.chunk_s
+        first = usual if simulation.first_token_s is None else simulation.first_token_s
         # By the clock, not sleep after sleep: lateness would add up to a slower pace.
         due = time.monotonic() + first
         for piece in pieces:
@@ -188,7 +190,7 @@ class Canned:
         )
 
 
-def local_request(question: Question) -> Json:
+def local_request(question: ChatRequest) -> Json:
     """Put a request into llama.cpp's words.
 
     A system message, greedy decoding and a repetition penalty are what this small model needs to
@@ -204,7 +206,7 @@ def local_request(question: Question) -> Json:
     return {**request, "messages": messages}
 
 
-def canned_words(question: Question, *, has_local: bool = False) -> list[str]:
+def canned_words(question: ChatRequest, *, has_local: bool = False) -> list[str]:
     """Return the words of a canned answer, the same to the same question; blanks are kept."""
     if (question.body.get("response_format") or {}).get("type") in ("json_object", "json_schema"):
         text = json.dumps({"canned": True, "message": "ornb is offline: this is no model's answer"})

@@ -13,9 +13,9 @@ import tornado.iostream
 import tornado.web
 
 from . import question as questions
-from .answers import Answer, Unavailable
+from .answers import OfflineAnswer, Unavailable
 from .handler import ApiHandler
-from .question import Question
+from .question import ChatRequest
 from .raw import Step, hang_up, play
 from .simulate import Simulation
 from .wire import COMMENT, DONE, PADDING, Completion, Delta, Fault, Finish, dumps, sse
@@ -32,7 +32,7 @@ JSON = "application/json"
 
 
 @tornado.web.stream_request_body
-class Chat(ApiHandler):
+class ChatHandler(ApiHandler):
     """``POST /chat/completions``."""
 
     def prepare(self) -> None:
@@ -71,18 +71,18 @@ class Chat(ApiHandler):
 
     async def _respond(self) -> None:
         question = self._question()
-        wish = self._due(question.simulate)
-        await asyncio.sleep(wish.first_byte_s)
-        if wish.raw is not None:
-            await self._play(wish.raw)
-        elif wish.html or (wish.garbage and not question.streamed):
-            self._send_rubbish(wish)
-        elif wish.status and wish.error_after_chunks is None:
-            raise wish.fault()
+        simulation = self._due(question.simulate)
+        await asyncio.sleep(simulation.first_byte_s)
+        if simulation.raw is not None:
+            await self._play(simulation.raw)
+        elif simulation.html or (simulation.garbage and not question.streamed):
+            self._send_rubbish(simulation)
+        elif simulation.status and simulation.error_after_chunks is None:
+            raise simulation.fault()
         else:
-            await self._answer(question, wish)
+            await self._answer(question, simulation)
 
-    def _question(self) -> Question:
+    def _question(self) -> ChatRequest:
         if self._refusal:
             raise self._refusal
         if self._size > MAX_BODY:
@@ -94,56 +94,58 @@ class Chat(ApiHandler):
         self.request.body = b"".join(self._pieces)
         self._pieces.clear()
         body = questions.json_object(self.request.body)
-        return questions.parse(body, self.application.store)
+        return questions.chat_request(body, self.application.store)
 
-    def _due(self, wish: Simulation | None) -> Simulation:
+    def _due(self, simulation: Simulation | None) -> Simulation:
         """Honour `times`: after so many misbehaviours the same request is answered well."""
-        if wish is None:
+        if simulation is None:
             return Simulation()
-        if wish.times is None:
-            return wish
-        key = wish.key or hashlib.sha256(self.request.body).hexdigest()
+        if simulation.times is None:
+            return simulation
+        key = simulation.key or hashlib.sha256(self.request.body).hexdigest()
         done = self.application.misbehaved.get(key, 0)
         self.application.misbehaved[key] = done + 1
-        return wish if done < wish.times else Simulation()
+        return simulation if done < simulation.times else Simulation()
 
-    async def _answer(self, question: Question, wish: Simulation) -> None:
+    async def _answer(self, question: ChatRequest, simulation: Simulation) -> None:
         send = self._send_stream if question.streamed else self._send_plain
         for responder in self.application.responders:
             answer = responder.answer(question)
             if answer is None:
                 continue
             try:
-                await send(answer, self._completion(answer, question), wish)
+                await send(answer, self._completion(answer, question), simulation)
             except Unavailable:
                 continue  # nothing was sent yet, else it had become a fault
             finally:
                 await answer.parts.aclose()
             return
 
-    def _completion(self, answer: Answer, question: Question) -> Completion:
+    def _completion(self, answer: OfflineAnswer, question: ChatRequest) -> Completion:
         clock = {"received_s": self._received} if question.clock else None
         return Completion(answer.origin, clock=clock)
 
-    async def _send_stream(self, answer: Answer, completion: Completion, wish: Simulation) -> None:
+    async def _send_stream(
+        self, answer: OfflineAnswer, completion: Completion, simulation: Simulation
+    ) -> None:
         async def beat() -> None:
             await self._begin(completion, EVENT_STREAM)
             await self._send(COMMENT)
 
         finish = None
         try:
-            if wish.first_token_s is not None:
+            if simulation.first_token_s is not None:
                 await beat()
             part = await self._next(answer, beat)
             if not self._sending:
                 await beat()
-            await self._misbehave(wish, completion)
+            await self._misbehave(simulation, completion)
             while isinstance(part, Delta):
                 completion.add(part)
                 data = sse(completion.chunk(part))
                 completion.stamp()
                 await self._send(data)
-                await self._misbehave(wish, completion)
+                await self._misbehave(simulation, completion)
                 part = await self._next(answer, beat)
             finish = part
             # The reason comes twice, the second time beside the usage, as at the real one.
@@ -162,12 +164,14 @@ class Chat(ApiHandler):
                 self.application.remember(completion.generation(finish, streamed=True))
         self.finish()
 
-    async def _send_plain(self, answer: Answer, completion: Completion, wish: Simulation) -> None:
+    async def _send_plain(
+        self, answer: OfflineAnswer, completion: Completion, simulation: Simulation
+    ) -> None:
         async def beat() -> None:
             await self._begin(completion, JSON)
             await self._send(PADDING)
 
-        if wish.stall_after_chunks is not None:
+        if simulation.stall_after_chunks is not None:
             await _forever()
         finish = None
         try:
@@ -176,9 +180,9 @@ class Chat(ApiHandler):
                 completion.add(part)
                 part = await self._next(answer, beat)
             finish = part
-            if wish.error_after_chunks is not None:
+            if simulation.error_after_chunks is not None:
                 await self._begin(completion, JSON)
-                raise wish.fault()
+                raise simulation.fault()
             body = dumps(completion.plain(finish))
         except Fault as fault:
             if not self._sending:
@@ -188,15 +192,17 @@ class Chat(ApiHandler):
         finally:
             if finish or self._sending:
                 self.application.remember(completion.generation(finish, streamed=False))
-        if wish.cut_after_chunks is not None or wish.reset_after_chunks is not None:
+        if simulation.cut_after_chunks is not None or simulation.reset_after_chunks is not None:
             await self._begin(completion, JSON)
             await self._send(body[: len(body) // 2])
-            self._hang_up(reset=wish.reset_after_chunks is not None)
+            self._hang_up(reset=simulation.reset_after_chunks is not None)
             return
         self._name_origin(completion, JSON)
         self.finish(body)
 
-    async def _next(self, answer: Answer, beat: Callable[[], Awaitable[None]]) -> Delta | Finish:
+    async def _next(
+        self, answer: OfflineAnswer, beat: Callable[[], Awaitable[None]]
+    ) -> Delta | Finish:
         """Wait for the next part; a caller who hears nothing for long is sent keep-alive bytes."""
         waiting = asyncio.ensure_future(anext(answer.parts))
         try:
@@ -218,21 +224,21 @@ class Chat(ApiHandler):
                 waiting.cancel()
                 await asyncio.gather(waiting, return_exceptions=True)
 
-    async def _misbehave(self, wish: Simulation, completion: Completion) -> None:
+    async def _misbehave(self, simulation: Simulation, completion: Completion) -> None:
         sent = completion.pieces
-        if wish.stall_after_chunks == sent:
+        if simulation.stall_after_chunks == sent:
             await _forever()
-        if sent in (wish.cut_after_chunks, wish.reset_after_chunks):
-            self._hang_up(reset=wish.reset_after_chunks == sent)
+        if sent in (simulation.cut_after_chunks, simulation.reset_after_chunks):
+            self._hang_up(reset=simulation.reset_after_chunks == sent)
             raise tornado.iostream.StreamClosedError
-        if wish.error_after_chunks == sent:
-            raise wish.fault()
-        if wish.garbage and sent == 2:
+        if simulation.error_after_chunks == sent:
+            raise simulation.fault()
+        if simulation.garbage and sent == 2:
             await self._send(sse(completion.chunk(Delta("broken")))[:-20] + b"\n\n")
 
-    def _send_rubbish(self, wish: Simulation) -> None:
-        self.set_status(wish.status or 200)
-        if wish.html:
+    def _send_rubbish(self, simulation: Simulation) -> None:
+        self.set_status(simulation.status or 200)
+        if simulation.html:
             self.set_header("Content-Type", "text/html; charset=utf-8")
             self.finish(_HTML)
         else:

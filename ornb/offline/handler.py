@@ -77,7 +77,7 @@ class ApiHandler(tornado.web.RequestHandler):
         if not isinstance(args[1], Fault):
             super().log_exception(*args)
 
-    def send_catalogue(self, body: bytes) -> None:
+    def send_catalog(self, body: bytes) -> None:
         """Answer with part of the snapshot."""
         self.set_header("X-Ornb-Source", "snapshot")
         self.set_header("X-Ornb-Snapshot", self.application.store.date)

@@ -10,9 +10,8 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
-from .simulate import Simulation
-from .simulate import parse as parse_simulation
-from .store import Store
+from .simulate import Simulation, simulation_of
+from .store import OfflineCatalog
 from .wire import Fault, Json
 
 UNSUPPORTED_PARTS = {
@@ -34,7 +33,7 @@ RANGES = {
 
 
 @dataclass(frozen=True)
-class Question:
+class ChatRequest:
     """One chat request, checked; `model` is the id without suffixes."""
 
     body: Json
@@ -69,15 +68,15 @@ class Question:
         return int(given) if given else None
 
 
-def parse(body: Json, store: Store) -> Question:
+def chat_request(body: Json, store: OfflineCatalog) -> ChatRequest:
     """Check a request."""
-    simulate = parse_simulation(body)
+    simulate = simulation_of(body)
     model = _chosen(store, body)
     messages = _messages(body)
     _check_values(body)
     if simulate is None:
         _refuse_unsupported(body)
-    return Question(body, messages, model, simulate)
+    return ChatRequest(body, messages, model, simulate)
 
 
 def json_object(body: bytes) -> Json:
@@ -91,7 +90,7 @@ def json_object(body: bytes) -> Json:
     return value
 
 
-def _chosen(store: Store, body: Json) -> str:
+def _chosen(store: OfflineCatalog, body: Json) -> str:
     """Pick the first model of the request that exists; without any, the default router."""
     fallbacks = body.get("models") or []
     named = [body.get("model"), *(fallbacks if isinstance(fallbacks, list) else [fallbacks])]

@@ -1,4 +1,4 @@
-r"""Bytes in place of an answer: the steps that the wish ``raw`` takes, read and played.
+r"""Bytes in place of an answer: the steps that the simulation ``raw`` takes, read and played.
 
 A step is an object, or one word::
 
@@ -52,7 +52,7 @@ class Step:
     end: str | None = None
 
 
-def parse(value: Any) -> tuple[Step, ...]:
+def steps_of(value: Any) -> tuple[Step, ...]:
     """Read the steps."""
     if not isinstance(value, list) or len(value) > MAX_STEPS:
         raise Fault(400, f"ornb.simulate.raw takes a list of at most {MAX_STEPS} steps.")

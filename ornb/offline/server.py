@@ -40,11 +40,11 @@ import tornado.netutil
 import tornado.web
 
 from .answers import Canned, LocalModel, Responder
-from .chat import MAX_BODY, Chat
+from .chat import MAX_BODY, ChatHandler
 from .handler import ApiHandler, Unknown
 from .question import json_object
 from .snapshot import Snapshot, load
-from .store import Store
+from .store import OfflineCatalog
 from .wire import Fault, Json, dumps
 
 BASE = "/api/v1"
@@ -73,7 +73,7 @@ class OfflineApi(tornado.web.Application):
 
     def __init__(self, settings: Settings, snapshot: Snapshot | None = None) -> None:
         self.how = settings
-        self.store = Store(snapshot or load())
+        self.store = OfflineCatalog(snapshot or load())
         self.local = LocalModel(enabled=settings.local_model)
         self.responders: list[Responder] = [
             self.local,
@@ -87,7 +87,7 @@ class OfflineApi(tornado.web.Application):
         self.codes: dict[str, tuple[str, float]] = {}
         self.generations: OrderedDict[str, tuple[float, Json]] = OrderedDict()
         self.misbehaved: dict[str, int] = {}
-        self.whole_catalogue = dumps(self.store.query({}, ""))
+        self.whole_catalog = dumps(self.store.query({}, ""))
         super().__init__(_routes(), default_handler_class=Unknown, log_function=lambda _: None)
 
     def remember(self, record: Json) -> None:
@@ -109,10 +109,10 @@ class Models(ApiHandler):
     def get(self) -> None:
         """Send the catalogue, or the part that the query asks for."""
         if not self.request.query:
-            self.send_catalogue(self.application.whole_catalogue)
+            self.send_catalog(self.application.whole_catalog)
             return
         given = {name: self.get_query_argument(name) for name in self.request.query_arguments}
-        self.send_catalogue(dumps(self.application.store.query(given, self.request.path)))
+        self.send_catalog(dumps(self.application.store.query(given, self.request.path)))
 
 
 class Count(ApiHandler):
@@ -122,7 +122,7 @@ class Count(ApiHandler):
         """Count the models, by output modality where asked."""
         kinds = self.get_query_argument("output_modalities", "")
         answer = self.application.store.query({"output_modalities": kinds}, "")
-        self.send_catalogue(dumps({"data": {"count": answer["total_count"]}}))
+        self.send_catalog(dumps({"data": {"count": answer["total_count"]}}))
 
 
 class OneModel(ApiHandler):
@@ -133,7 +133,7 @@ class OneModel(ApiHandler):
         record = self.application.store.describe(model_id)
         if record is None:
             raise Fault(404, f"Model {model_id} not found", error_type="not_found")
-        self.send_catalogue(dumps({"data": record}))
+        self.send_catalog(dumps({"data": record}))
 
 
 class Endpoints(ApiHandler):
@@ -144,7 +144,7 @@ class Endpoints(ApiHandler):
         listing = self.application.store.endpoints(model_id)
         if listing is None:
             raise Fault(404, f"No endpoints found for {model_id}.", error_type="not_found")
-        self.send_catalogue(dumps({"data": listing}))
+        self.send_catalog(dumps({"data": listing}))
 
 
 class Providers(ApiHandler):
@@ -152,7 +152,7 @@ class Providers(ApiHandler):
 
     def get(self) -> None:
         """Send the providers."""
-        self.send_catalogue(dumps({"data": self.application.store.providers}))
+        self.send_catalog(dumps({"data": self.application.store.providers}))
 
 
 class Key(ApiHandler):
@@ -263,7 +263,7 @@ def _routes() -> list[tuple[str, type[ApiHandler]]]:
         (f"{BASE}/(?:auth/)?key", Key),
         (f"{BASE}/credits", Credits),
         (f"{BASE}/generation", Generation),
-        (f"{BASE}/chat/completions", Chat),
+        (f"{BASE}/chat/completions", ChatHandler),
         (f"{BASE}/auth/keys", NewKey),
         (f"{BASE}/auth/keys/code", NewCode),
     ]

@@ -39,8 +39,7 @@ import time
 from dataclasses import dataclass, fields
 from typing import Any
 
-from .raw import Step
-from .raw import parse as steps
+from .raw import Step, steps_of
 from .wire import Fault
 
 USUAL: dict[int, tuple[str, str | None]] = {
@@ -125,7 +124,7 @@ class Simulation:
         )
 
 
-def parse(body: dict[str, Any]) -> Simulation | None:
+def simulation_of(body: dict[str, Any]) -> Simulation | None:
     """Read ``ornb.simulate`` of a request body."""
     ours = body.get("ornb") or {}
     asked = ours.get("simulate") if isinstance(ours, dict) else ours
@@ -145,7 +144,7 @@ def _checked(name: str, value: Any) -> Any:
     if name == "reasoning" and isinstance(value, bool):
         return 12 if value else 0
     if name == "raw":
-        return steps(value)
+        return steps_of(value)
     if name in _SECONDS:
         good = number and 0 <= value <= 3600
     elif name in _COUNTS:

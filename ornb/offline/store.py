@@ -30,7 +30,7 @@ MAX_PAGE = 1000
 _MILLION = Decimal(1_000_000)
 
 
-class Store:
+class OfflineCatalog:
     """The snapshot, and ornb's own two models, which are served but not listed."""
 
     def __init__(self, snapshot: Snapshot) -> None:

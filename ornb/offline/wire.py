@@ -47,7 +47,7 @@ class Fault(Exception):
 
 
 @dataclass(frozen=True)
-class Origin:
+class AnsweredBy:
     """Who really answers.
 
     `source` ("local", "canned" or "recorded") is the header ``X-Ornb-Source``, and `note`, one
@@ -110,7 +110,7 @@ class Finish:
 class Completion:
     """One answer on its way: what every chunk repeats, and what was said so far."""
 
-    origin: Origin
+    origin: AnsweredBy
     id: str = field(default_factory=lambda: f"gen-{int(time.time())}-{secrets.token_urlsafe(15)}")
     created: int = field(default_factory=lambda: int(time.time()))
     started: float = field(default_factory=time.perf_counter)

@@ -11,7 +11,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from .lines import Question
+from .lines import Request
 from .opened import opened
 from .player import Missing, Pace, Replay
 from .recorder import Recorder
@@ -117,7 +117,7 @@ def stand_in(path: str | os.PathLike[str], base_url: str) -> Replay:
 
 def answers(body: Mapping[str, Any], base_url: str) -> bool:
     """Return whether a recording answers a chat: it costs nothing then and counts for no limit."""
-    question = Question("POST", "/chat/completions", {}, dict(body))
+    question = Request("POST", "/chat/completions", {}, dict(body))
     tape = _answering(base_url)
     return tape is not None and (tape.missing == "error" or tape.has(question))
 

@@ -33,7 +33,7 @@ FAILURES = ("unreachable", "connect_timeout", "timeout", "closed", "tls", "proxy
 """Why there was no answer at all."""
 
 
-class Question(NamedTuple):
+class Request(NamedTuple):
     """A request, as far as its answer depends on it."""
 
     method: str
@@ -61,7 +61,7 @@ class Times(NamedTuple):
 class Exchange:
     """A request and what came of it."""
 
-    question: Question
+    question: Request
     at: datetime
     """When the answer had ended (UTC)."""
     source: str = "live"
@@ -243,7 +243,7 @@ def _exchange(data: Any, line: int) -> Exchange:
     query = {str(name): str(value) for name, value in sent.items()}
     at = datetime.fromisoformat(data["at"])
     exchange = Exchange(
-        Question(asked["method"], asked["path"], query, asked.get("body")),
+        Request(asked["method"], asked["path"], query, asked.get("body")),
         at if at.tzinfo else at.replace(tzinfo=UTC),
         _one_of(SOURCES, data.get("source", "live"), "source"),
         end=_one_of(FAILURES if answer is None else ENDS, data.get("end", "whole"), "end"),

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from .lines import Exchange, Question
+from .lines import Exchange, Request
 from .redaction import without_keys
 
 __all__ = ["Difference", "differences", "nearest", "normal", "same_as"]
@@ -44,7 +44,7 @@ ABSENT = "(not there)"
 """Stands in a `Difference` for a field that one of the two lacks."""
 
 
-def normal(question: Question) -> Question:
+def normal(question: Request) -> Request:
     """Return a request as it is written down, without `IGNORED` fields, nulls and keys.
 
     Long encoded data, such as a picture's, is replaced by its digest.
@@ -69,7 +69,7 @@ def _written(value: Any) -> Any:
     return without_keys(value)
 
 
-def same_as(question: Question) -> str:
+def same_as(question: Request) -> str:
     """Return what two requests have in common when one answer will do for both.
 
     The order of fields, the blanks of JSON, ``1`` or ``1.0``, line ends and blanks around lines of
@@ -78,7 +78,7 @@ def same_as(question: Question) -> str:
     return json.dumps(_compared(question), sort_keys=True)
 
 
-def _compared(question: Question) -> dict[str, Any]:
+def _compared(question: Request) -> dict[str, Any]:
     method, path, query, body = normal(question)
     if isinstance(body, dict):
         body = {k: _plain(v, is_prompt=k in ("messages", "prompt")) for k, v in body.items()}
@@ -98,7 +98,7 @@ def _plain(value: Any, *, is_prompt: bool) -> Any:
 
 
 def nearest(
-    question: Question, recorded: Sequence[Exchange]
+    question: Request, recorded: Sequence[Exchange]
 ) -> tuple[Exchange, list[Difference]] | None:
     """Find the recorded request that differs least; None where none of its kind was recorded."""
     asked = _compared(question)

@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl, urlsplit
 import requests
 
 from ..wire.transport import Adapter
-from .lines import Question
+from .lines import Request
 
 __all__ = ["Opened", "opened", "question_of"]
 
@@ -38,12 +38,12 @@ class Opened:
         self._set_aside: tuple[Opened, ...] = ()
         self._of_block = False
 
-    def takes(self, url: str, question: Question) -> bool:
+    def takes(self, url: str, question: Request) -> bool:
         """Return whether a request is its business; others pass by."""
         raise NotImplementedError
 
     def between(
-        self, request: requests.PreparedRequest, question: Question, onward: Onward
+        self, request: requests.PreparedRequest, question: Request, onward: Onward
     ) -> requests.Response:
         """Pass a request on to the service, or answer it."""
         raise NotImplementedError
@@ -133,12 +133,12 @@ def _pass(request: requests.PreparedRequest, onward: Onward) -> requests.Respons
 
 
 def _through(
-    tape: Opened, request: requests.PreparedRequest, question: Question, onward: Onward
+    tape: Opened, request: requests.PreparedRequest, question: Request, onward: Onward
 ) -> Onward:
     return lambda: tape.between(request, question, onward)
 
 
-def question_of(request: requests.PreparedRequest) -> Question | None:
+def question_of(request: requests.PreparedRequest) -> Request | None:
     """Read a request, if it is of the kinds that are recorded.
 
     They are chats, bills of single calls and the catalogue: what an account is and has is not for a
@@ -153,4 +153,4 @@ def question_of(request: requests.PreparedRequest) -> Question | None:
         body = json.loads(sent) if sent else None
     except (TypeError, ValueError):
         body = sent.decode("utf-8", "replace") if isinstance(sent, bytes) else str(sent)
-    return Question(str(request.method), path.group(), dict(parse_qsl(url.query)), body)
+    return Request(str(request.method), path.group(), dict(parse_qsl(url.query)), body)

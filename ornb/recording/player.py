@@ -18,7 +18,7 @@ from ..errors import ConfigError, NotRecorded
 from ..wire.reply import counted
 from ..wire.transport import Recorded, Wire
 from . import lines
-from .lines import Exchange, Question
+from .lines import Exchange, Request
 from .matching import nearest, same_as
 from .opened import Onward, Opened
 
@@ -101,12 +101,12 @@ class Replay(Opened):
     def __len__(self) -> int:
         return len(self._exchanges)
 
-    def has(self, question: Question) -> bool:
+    def has(self, question: Request) -> bool:
         """Return whether a request was recorded.
 
         Parameters
         ----------
-        question : Question
+        question : Request
             What is asked.
 
         Returns
@@ -116,14 +116,14 @@ class Replay(Opened):
         """
         return same_as(question) in self._by_question
 
-    def takes(self, url: str, question: Question) -> bool:
+    def takes(self, url: str, question: Request) -> bool:
         """Return whether a request may be answered here.
 
         Parameters
         ----------
         url : str
             Where it goes.
-        question : Question
+        question : Request
             What it asks.
 
         Returns
@@ -135,7 +135,7 @@ class Replay(Opened):
         return url.startswith(self.only)
 
     def between(
-        self, request: requests.PreparedRequest, question: Question, onward: Onward
+        self, request: requests.PreparedRequest, question: Request, onward: Onward
     ) -> requests.Response:
         """Answer a request.
 
@@ -143,7 +143,7 @@ class Replay(Opened):
         ----------
         request : requests.PreparedRequest
             About to leave.
-        question : Question
+        question : Request
             What it asks.
         onward : callable
             Lets it go to the service after all.
@@ -167,7 +167,7 @@ class Replay(Opened):
             raise self._not_recorded(question)
         return onward()
 
-    def _next(self, question: Question) -> Exchange | None:
+    def _next(self, question: Request) -> Exchange | None:
         """The answers of one question in their order, and then from the first on again.
 
         A cell that is run again gets what it got. A list or a bill tells how things stand, so there
@@ -183,7 +183,7 @@ class Replay(Opened):
         is_chat = question.method == "POST"
         return found[played % len(found) if is_chat else min(played, len(found) - 1)]
 
-    def _not_recorded(self, question: Question) -> NotRecorded:
+    def _not_recorded(self, question: Request) -> NotRecorded:
         chats = [each for each in self._exchanges if each.question.method == "POST"]
         closest = nearest(question, chats)
         count = counted(len(chats), "chat")

@@ -20,7 +20,7 @@ from ..wire.reply import counted
 from ..wire.service import PUBLIC, innermost, secret_words
 from ..wire.transport import Wire
 from . import lines
-from .lines import Exchange, Question, Times
+from .lines import Exchange, Request, Times
 from .matching import normal
 from .opened import Onward, Opened
 
@@ -70,14 +70,14 @@ class Recorder(Opened):
         _refuse_other_files(self.path)
         lines.append(self.path)
 
-    def takes(self, url: str, question: Question) -> bool:
+    def takes(self, url: str, question: Request) -> bool:
         """Return whether an exchange is to be written.
 
         Parameters
         ----------
         url : str
             Where the request goes.
-        question : Question
+        question : Request
             What it asks.
 
         Returns
@@ -104,7 +104,7 @@ class Recorder(Opened):
         return isinstance(other, Recorder) and other.path.resolve() == self.path.resolve()
 
     def between(
-        self, request: requests.PreparedRequest, question: Question, onward: Onward
+        self, request: requests.PreparedRequest, question: Request, onward: Onward
     ) -> requests.Response:
         """Send a request on, and write down what comes of it.
 
@@ -112,7 +112,7 @@ class Recorder(Opened):
         ----------
         request : requests.PreparedRequest
             About to leave.
-        question : Question
+        question : Request
             What it asks.
         onward : callable
             Gives the answer.
@@ -202,7 +202,7 @@ class _Taking:
     """One exchange while it is under way."""
 
     def __init__(
-        self, request: requests.PreparedRequest, question: Question, recorder: Recorder
+        self, request: requests.PreparedRequest, question: Request, recorder: Recorder
     ) -> None:
         self._question = question
         self._recorder = recorder

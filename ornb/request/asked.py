@@ -59,9 +59,9 @@ def messages_of(
     if not isinstance(prompt, str):
         check_json({"messages": messages})
     if files:
-        catalogue = listed()
+        catalog = listed()
         for model, fields in asked.items():
             if model is not None:
                 plugins = fields.get("plugins") or ()
-                attachments.check(files, model, catalogue, plugins=plugins)
+                attachments.check(files, model, catalog, plugins=plugins)
     return messages

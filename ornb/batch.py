@@ -7,6 +7,7 @@ from concurrent.futures import Executor
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal, overload
 
+from . import session
 from .batching.data import comes_in_parts, is_file, table_of
 from .batching.machine import Batch, Batched, Store
 from .batching.plan import Plan
@@ -167,34 +168,39 @@ def batch(
     pipe of this machine; workers of any other executor read ``OPENROUTER_API_KEY`` of their own
     environment, and use it only if it is the caller's.
     """
-    check_fields({"label": label}, "ornb.batch")
-    if dry_run and is_file(data):
-        data = table_of(data)
-    elif dry_run and comes_in_parts(data):
-        raise ConfigError(
-            "dry_run=True would use data up, which can be gone through only once. Give a list, a "
-            "DataFrame or the path of a file."
-        )
-    made = Batch(
-        *(data, template, model, system, attach, schema, cap_usd),
-        *(store, resume, prefix, client, params, _unfinished),
-    )
-    with contextlib.closing(made.kept):
-        plan = made.plan
-        if dry_run:
-            return plan
-        if not isinstance(concurrency, int) or concurrency < 1:
-            raise ConfigError(f"concurrency is {concurrency!r}; give a number of calls from 1 on.")
-        if executor is not None and not callable(getattr(executor, "submit", None)):
-            raise ConfigError(
-                f"executor is {executor!r}; give one of concurrent.futures, or for Dask its "
-                "Client's get_executor(pure=False)."
+    noted = contextlib.nullcontext() if dry_run else session.refusals_noted(client, model, label)
+    with contextlib.ExitStack() as stack:
+        with noted:
+            check_fields({"label": label}, "ornb.batch")
+            if dry_run and is_file(data):
+                data = table_of(data)
+            elif dry_run and comes_in_parts(data):
+                raise ConfigError(
+                    "dry_run=True would use data up, which can be gone through only once. Give a "
+                    "list, a DataFrame or the path of a file."
+                )
+            made = Batch(
+                *(data, template, model, system, attach, schema, cap_usd),
+                *(store, resume, prefix, client, params, _unfinished),
             )
-        billed = plan.source != "offline" and plan.calls > 0
-        if cap_usd is not None and plan.worst_usd is None and billed:
-            raise PriceUnknown(
-                f"Nothing was sent: {plan.unknown}, so cap_usd could not hold. Leave it out, or "
-                "name a model with prices.",
-                model=plan.model,
-            )
+            stack.callback(made.kept.close)
+            plan = made.plan
+            if dry_run:
+                return plan
+            if not isinstance(concurrency, int) or concurrency < 1:
+                raise ConfigError(
+                    f"concurrency is {concurrency!r}; give a number of calls from 1 on."
+                )
+            if executor is not None and not callable(getattr(executor, "submit", None)):
+                raise ConfigError(
+                    f"executor is {executor!r}; give one of concurrent.futures, or for Dask its "
+                    "Client's get_executor(pure=False)."
+                )
+            billed = plan.source != "offline" and plan.calls > 0
+            if cap_usd is not None and plan.worst_usd is None and billed:
+                raise PriceUnknown(
+                    f"Nothing was sent: {plan.unknown}, so cap_usd could not hold. Leave it out, "
+                    "or name a model with prices.",
+                    model=plan.model,
+                )
         return made.run(executor, concurrency, label, progress=progress)

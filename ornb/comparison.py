@@ -18,6 +18,7 @@ from .columns import Column
 from .conversation import Conversation, well_formed
 from .conversation.transcript import kept_in
 from .errors import ConfigError
+from .ledger.table import COST_SOURCES
 from .text.figures import NONE, Figure, figures
 from .text.rendering import (
     content_html,
@@ -28,7 +29,7 @@ from .text.rendering import (
     sources_html,
     static_html,
 )
-from .wire.reply import Reply
+from .wire.reply import Reply, beside
 
 __all__ = ["COMPARISON_COLUMNS", "LETTERS", "MIME_COMPARISON", "TIE", "Answer", "Answers"]
 
@@ -59,13 +60,16 @@ COMPARISON_COLUMNS: dict[str, Column] = {
     "byok_usd": Column(
         "float64", "USD that a provider took from a key of your own; beside cost_usd, not in it"
     ),
+    "cost_source": Column("string", COST_SOURCES),
     "estimate_usd": Column("float64", "USD by the listed prices of the model asked for"),
     "time_to_first_token_s": Column("float64", "seconds to the first text, reasoning included"),
     "duration_s": Column("float64", "seconds from sending to the last byte"),
     "tokens_per_second": Column("float64", "completion_tokens / duration_s, the wait included"),
     "finish_reason": Column("string", "stop, length, content_filter, error, ..."),
     "status": Column("string", "ok, stopped (by a person) or error; missing while it is written"),
-    "error": Column("string", "the error's message; missing if there was none"),
+    "error": Column(
+        "string", "the error's message, or what came that a row does not hold; else missing"
+    ),
     "position": Column("string", "place on the screen: A is the first"),
     "vote": Column("string", "won, lost or tie; missing without a vote"),
 }
@@ -215,6 +219,7 @@ class Answers:
         row = {name: call.get(name) for name in COMPARISON_COLUMNS} | {
             "model": answer.model,
             "text": reply and reply.text,
+            "error": reply and (reply.error or beside(reply, "its reply in `replies` does")),
             "tokens_per_second": reply
             and reply.timing.tokens_per_second(reply.usage.completion_tokens),
             "position": answer.letter,

@@ -195,29 +195,30 @@ def measure(
     their beginning); 2026-08-22.
     """
     service = session.client()
-    plan = plan_of(
-        service,
-        models,
-        prompt,
-        system=system,
-        attach=attach,
-        schema=schema,
-        repeats=repeats,
-        concurrency=concurrency,
-        warmup=warmup,
-        connection=connection,
-        prompt_cache=prompt_cache,
-        provider=provider,
-        max_tokens=max_tokens,
-        seed=seed,
-        label=label,
-        params=params,
-    )
-    cap, price = checked_cap(max_usd), price_of(plan, service)
-    print(plan.describe(), price.describe(service, cap), sep="\n")
-    offline = service.source == "offline"
-    if cap is not None and not offline:
-        price.check(plan, cap)
+    with session.refusals_noted(service, models, label):
+        plan = plan_of(
+            service,
+            models,
+            prompt,
+            system=system,
+            attach=attach,
+            schema=schema,
+            repeats=repeats,
+            concurrency=concurrency,
+            warmup=warmup,
+            connection=connection,
+            prompt_cache=prompt_cache,
+            provider=provider,
+            max_tokens=max_tokens,
+            seed=seed,
+            label=label,
+            params=params,
+        )
+        cap, price = checked_cap(max_usd), price_of(plan, service)
+        print(plan.describe(), price.describe(service, cap), sep="\n")
+        offline = service.source == "offline"
+        if cap is not None and not offline:
+            price.check(plan, cap)
     run = _Run(plan, service)
     holds = offline or cap is None or not price.unknown
     with contextlib.nullcontext() if holds else budget(cap, allow_unknown=True):

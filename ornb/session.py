@@ -19,13 +19,12 @@ from . import recording as recordings
 from .client import OPENROUTER, Client, Reply, Timeouts
 from .errors import (
     BadRequest,
+    BudgetExceeded,
     ConfigError,
     Forbidden,
     Interrupted,
     NotFound,
     OrnbError,
-    ServerError,
-    UnexpectedAnswer,
     did_you_mean,
 )
 from .filters import check_makers, closest, sort_models
@@ -39,8 +38,7 @@ from .request.asked import fields_of, messages_of
 from .request.parameters import misspelt
 from .request.structured import answered
 from .wire.body import messages_from
-from .wire.reply import Timing, format_usd
-from .wire.service import is_openrouter
+from .wire.reply import format_usd, not_sent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -98,8 +96,6 @@ class _Default:
     """Held while the catalogue is fetched; `lock` is not, so that calls go on meanwhile."""
     recording: recordings.Recorder | recordings.Replay | None = None
     """What `connect` was given."""
-    accountless: Client | None = None
-    """The client whose server was asked for the key's account, and keeps none."""
     announced: bool = False
     warned: set[str] = field(default_factory=set)
     """Names of fields that were taken for slips, and told of."""
@@ -253,6 +249,7 @@ def connect(
         ),
         **more,
     )
+    _free_quota.serve(OPENROUTER if offline else made.base_url)
     with _default.lock:
         _default.client = made
         _default.catalog = _default.fetched_at = _default.looked = None
@@ -479,8 +476,9 @@ def ask(
     >>> reply.source
     'canned'
     """
-    service, chosen = client(), model_id(model)
-    with refusals_noted(service, chosen, label):
+    service = client()
+    with refusals_noted(service, model, label):
+        chosen = model_id(model)
         fields = fields_of("ornb.ask", {"label": label, **params}, schema)
         messages = _messages(service, prompt, chosen, fields, system, attach)
     stream = service.stream(messages, chosen, **fields)
@@ -510,23 +508,17 @@ def _messages(
 
 
 @contextlib.contextmanager
-def refusals_noted(service: Client | None, model: str | None, label: Any) -> Iterator[None]:
+def refusals_noted(service: Client | None, model: Any, label: Any) -> Iterator[None]:
     """Record in the ledger a call that is refused before it is made: sent, it would be there."""
-    began = Timing(started_at=datetime.now(UTC), duration_s=0.0)
     try:
         yield
-    except ConfigError as error:
-        service = service or client()
-        refused = Reply(
-            requested_model=model,
-            status="error",
-            error=str(error),
-            label=label if isinstance(label, str) else None,
-            source=service._answers,
-            timing=began,
-        )
+    except (ConfigError, BudgetExceeded) as error:
+        service, named = service or client(), None
+        with contextlib.suppress(OrnbError):
+            named = model_id(tuple(model) or "" if isinstance(model, list) else model)
         if service.on_call is not None:
-            service.on_call(refused)
+            label = label if isinstance(label, str) else None
+            service.on_call(not_sent(error, service._answers, named, label))
         raise
 
 
@@ -654,20 +646,12 @@ def quota(*, wait: bool | None = None, ask: bool = True) -> Quota:
         if not isinstance(wait, bool):
             raise ConfigError(f"wait is {wait!r}; give True or False.")
         _free_quota.wait = wait
-    service = client() if ask else _default.client
-    if ask and service and service.source == "live" and service.has_key:
-        try:
-            _free_quota.believe(service.key())
-        except (BadRequest, NotFound, ServerError, UnexpectedAnswer):
-            _default.accountless = service
-        except OrnbError:
-            pass  # the documented limits stand
-    facts = _free_quota.facts()
-    if service is None or service.source != "live" or is_openrouter(service.base_url):
-        return facts
-    if service.has_key and service is not _default.accountless:
-        return facts
-    return replace(facts, minute_limit=None, day_limit=None, limits_from="unknown")
+    if ask:
+        service = client()
+        if service.source == "live" and service.has_key:
+            with contextlib.suppress(OrnbError):  # what is known so far stands
+                _free_quota.believe(service.key())
+    return _free_quota.facts()
 
 
 def activity(**query: str) -> pd.DataFrame:
@@ -721,7 +705,7 @@ def model_id(choice: Any = None) -> str | None:
     None only when the service has no default.
     """
     value = getattr(choice, "value", choice)
-    if value is None or value == ():
+    if value is None or (isinstance(value, tuple) and not value):
         return default_model()
     if isinstance(value, tuple) and len(value) == 1:
         value = value[0]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,7 +15,9 @@ import ornb
 from ornb import errors
 from ornb.client import Client
 from ornb.conversation import Conversation
+from ornb.request.rounds import loop, together
 from ornb.request.structured import parse
+from ornb.text.figures import figures
 from ornb.wire.assembly import Assembly
 from ornb.wire.reply import Reply, Usage
 
@@ -270,6 +274,100 @@ def test_an_answer_that_a_filter_ended_says_so() -> None:
     assert "ended by a content filter" in streamed({}, finish="content_filter").facts
 
 
+NOTHING = {
+    "no choices, whole": [whole({"choices": [], "usage": COUNTS})],
+    "no choices": [STREAM, event(choices=[], usage=COUNTS), event(choices=[]), DONE, END],
+    "no text, whole": [
+        whole({"choices": [{"message": {"content": " "}, "finish_reason": "stop"}]})
+    ],
+    "no text": [STREAM, event(choices=[{"delta": {}, "finish_reason": "stop"}]), DONE, END],
+}
+
+
+@pytest.mark.parametrize("script", NOTHING.values(), ids=NOTHING)
+def test_an_answer_with_nothing_in_it_says_so(script) -> None:
+    reply = asked(script)
+    assert (reply.text.strip(), reply.status, reply.error) == ("", "ok", None)
+    assert reply.facts[-1] == "the answer is empty"
+    assert figures(reply, None)[-1].value == "empty"
+    with WireServer(script) as server:
+        client = Client(base_url=server.url)
+        row = ornb.batch(["a"], model="lab/one", client=client, progress=False).iloc[0]
+        assert (row["status"], row["error"]) == ("ok", "the answer is empty")
+        duel = ornb.compare("Hi", ["lab/one"], client=client)
+        assert duel.df[["status", "error"]].values.tolist() == [["ok", "the answer is empty"]]
+        duel.close()
+    with pytest.raises(errors.SchemaMismatch, match=r"^The answer is empty\."):
+        parse(reply, {"type": "object"})
+
+
+@pytest.mark.parametrize("finish", ["length", "content_filter"])
+def test_why_an_answer_is_empty_is_said_where_it_is_known(finish) -> None:
+    assert "the answer is empty" not in streamed({}, finish=finish).facts
+
+
+def test_an_answer_that_is_on_its_way_is_not_called_empty() -> None:
+    assert "the answer is empty" not in [*Reply().facts, *Reply(status="stopped").facts]
+    assert not streamed({"tool_calls": [call(0, "c1", "add", "{}")]}).is_empty
+
+
+OLD = {"name": "add", "arguments": '{"a": 2, "b": 3}'}
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        lambda: at_once({"content": None, "function_call": OLD}, finish="function_call"),
+        lambda: streamed({"function_call": OLD}),
+        lambda: streamed(
+            {"function_call": {"name": "add", "arguments": ""}},
+            {"function_call": {"arguments": '{"a": 2,'}},
+            {"content": "", "function_call": {"arguments": ' "b": 3}'}},
+        ),
+    ],
+)
+def test_a_call_in_the_old_field_is_a_call_without_an_id(reply) -> None:
+    assert calls_of(reply()) == [(None, "add", OLD["arguments"])]
+
+
+def test_a_call_told_in_the_old_field_too_is_one_call() -> None:
+    new = call(0, "c1", "add", OLD["arguments"])
+    assert calls_of(at_once({"tool_calls": [new], "function_call": OLD})) == [
+        ("c1", "add", OLD["arguments"])
+    ]
+    odd = at_once({"content": "Hi", "function_call": None}), at_once({"function_call": ["add"]})
+    assert [each.tool_calls for each in odd] == [(), ()]
+
+
+def test_a_function_called_in_the_old_field_is_run() -> None:
+    def add(a: int, b: int) -> int:
+        """Add."""
+        return a + b
+
+    choice = {"message": {"function_call": OLD}, "finish_reason": "function_call"}
+    scripts = [whole({"choices": [choice]})], [STREAM, event(choices=[SAID]), DONE, END]
+    with WireServer(*scripts) as server:
+        client = Client(base_url=server.url)
+        reply = loop(client, "2 + 3?", "lab/one", [add], auto=True)
+        assert reply.text == "Five."
+        *_, told, result = json.loads(server.requests[-1][1])["messages"]
+        assert (result["role"], result["content"]) == ("tool", "5")
+        assert result["tool_call_id"] == told["tool_calls"][0]["id"]
+
+
+SAID = {"delta": {"content": "Five."}, "finish_reason": "stop"}
+
+
+@pytest.mark.parametrize("text", ["Once", "", None, 7])
+def test_the_text_of_a_legacy_completion_is_read(text) -> None:
+    wanted = text if isinstance(text, str) else ""
+    one = {"index": 0, "text": text, "logprobs": None, "finish_reason": "stop"}
+    assert asked([whole({"object": "text_completion", "choices": [one]})]).text == wanted
+    pieces = [event(choices=[{**one, "finish_reason": None}]), event(choices=[one])]
+    reply = asked([STREAM, *pieces, DONE, END])
+    assert (reply.text, reply.finish_reason) == (2 * wanted, "stop")
+
+
 def test_a_refusal_is_no_empty_answer_to_a_schema() -> None:
     with pytest.raises(errors.SchemaMismatch, match="is a refusal: \"I can't help"):
         parse(at_once({"refusal": REFUSED}), {"type": "object"})
@@ -507,6 +605,69 @@ def test_what_an_own_key_paid_is_a_figure_of_its_own_everywhere() -> None:
 def test_that_an_own_key_paid_is_said_when_not_all_is_known(usage, said) -> None:
     counts = {"prompt_tokens": 5, "completion_tokens": 7}
     assert said in streamed({"content": "Hi"}, usage=counts | usage).facts
+
+
+UNTOLD = {"prompt_tokens": 5, "completion_tokens": 7, "cost": 0, "is_byok": True}
+
+
+def test_what_an_own_key_paid_and_nobody_told_is_unknown_and_not_0() -> None:
+    reply = streamed({"content": "Hi"}, usage=UNTOLD)
+    tracker = ornb.UsageTracker()
+    tracker.record(reply, estimate_usd=0.5)
+    for _ in ("new", "frozen"):
+        row = tracker.df.iloc[0]
+        assert (row["cost_usd"], row["cost_source"]) == (0, "fee")
+        assert pd.isna(row["byok_usd"])
+        assert pd.isna(row["cost_difference_usd"])
+    (total,) = tracker.summary().to_dict("records")
+    assert (total["cost_usd"], total["cost_unknown"]) == (0, 1)
+    assert pd.isna(total["cost_difference_usd"])
+    assert "1 call paid by own keys, an amount not reported" in repr(tracker)
+    panel = tracker.panel()
+    assert "1 call paid by own keys, an amount not reported" in panel.tiles[0]["notes"]
+    assert panel.models["rows"][0]["billed"] == "$0 + 1 unknown"
+    panel.close()
+    cost = figures(reply, 0.5)[0]
+    assert (cost.remark, cost.number) == ("billed, your own key's part unknown", None)
+
+
+@pytest.mark.parametrize(
+    ("told", "paid", "difference", "source"),
+    [
+        ({"upstream_inference_cost": 0.25}, 0.25, -0.25, "billed"),
+        ({}, None, None, "fee"),
+        ({"is_byok": False}, None, -0.5, "billed"),
+    ],
+)
+def test_the_books_may_tell_later_what_an_own_key_paid(
+    tmp_path, told, paid, difference, source
+) -> None:
+    class Books:
+        source = "live"
+
+        def generation(self, generation_id):
+            return {"total_cost": 0, "is_byok": True, **told}
+
+    known = Usage(5, 7, cost_usd=0.0, is_byok=True)
+    for untold in (Reply(usage=known), Reply(status="stopped", http_status=200)):
+        tracker = ornb.UsageTracker()
+        store = tracker.persist(tmp_path / f"{untold.status}.sqlite")
+        tracker.record(dataclasses.replace(untold, generation_id="gen-1"), estimate_usd=0.5)
+        tracker.reconcile(Books())
+        for table in (tracker.df, tracker.history()):
+            row = table.iloc[0].astype(object).where(table.iloc[0].notna(), None)
+            found = row[["byok_usd", "cost_difference_usd", "cost_source"]].tolist()
+            assert found == [paid, difference, source]
+        store.close()
+
+
+def test_of_several_calls_one_whose_own_keys_part_is_unknown_makes_the_sum_unknown() -> None:
+    calls = [Usage(cost_usd=0.0, is_byok=True, byok_usd=0.25), Usage(cost_usd=0.0, is_byok=True)]
+    for usages in (calls, calls[::-1], [*calls, Usage(cost_usd=0.5, is_byok=False)]):
+        used = together([Reply(usage=usage) for usage in usages]).usage
+        assert (used.is_byok, used.byok_usd) == (True, None)
+    both = together([Reply(usage=calls[0]), Reply(usage=Usage(cost_usd=0.5, is_byok=False))])
+    assert (both.usage.is_byok, both.usage.byok_usd, both.cost_usd) == (True, 0.25, 0.5)
 
 
 def test_of_the_services_own_key_the_providers_share_is_not_told_twice() -> None:

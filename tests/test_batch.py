@@ -732,6 +732,7 @@ def test_free_models_are_spaced_and_the_setting_is_put_back(serve, monkeypatch):
 
     monkeypatch.setattr("ornb.batching.run.Run._wait", wait)
     serve()
+    counter.believe({"is_free_tier": True})  # an account of OpenRouter's
     answers = batch(texts(22), model="acme/orbit:free", concurrency=4)
     assert set(answers["status"]) == {"ok"}
     assert sum(waits) == pytest.approx(60)
@@ -742,11 +743,12 @@ def test_the_free_calls_of_a_day_end_the_batch(serve, monkeypatch):
     from ornb.ledger.quota import FreeQuota
 
     counter = FreeQuota(clock=lambda: 1_790_000_000.0)
-    counter._day_limit = 3
     monkeypatch.setattr(session, "_free_quota", counter)
     service = serve()
+    counter.believe({"free_model_daily_requests": {"limit": 3, "used": 0}})
     answers = batch(texts(5), model="acme/orbit:free", concurrency=1)
     assert answers["status"].tolist() == ["ok"] * 3 + ["skipped"] * 2
+    assert session.usage.df["status"].tolist() == ["ok"] * 3 + ["error"], "the one refused"
     assert "was not sent" in answers["error"].iloc[-1]
     assert len(service.asked) == 3
 

@@ -686,6 +686,27 @@ def test_a_late_bill_takes_the_place_of_what_was_kept():
         assert (budget.spent_usd, budget.held_usd) == (Decimal("0.0004"), 0)
 
 
+def test_what_an_answer_said_it_cost_is_spent_whatever_the_books_say_later():
+    """A ceiling holds by what is known when calls leave; the table has the books' word."""
+    tracker = UsageTracker()
+    stop = tracker.on_bill(settle_bill)
+    with Budget("0.01") as budget:
+        settled = answered(0.0004, generation_id="gen-settled")
+        admit(ASKED, book()).settle(settled)
+    tracker.record(settled)
+
+    class Books:
+        source = "live"
+
+        def generation(self, _):
+            return {"total_cost": 0.0009}
+
+    tracker.reconcile(Books())
+    stop()
+    assert (budget.spent_usd, budget.held_usd) == (Decimal("0.0004"), 0)
+    assert tracker.df["cost_usd"].tolist() == [0.0009]
+
+
 # --- keys of one's own with a provider ------------------------------------------------------------
 
 

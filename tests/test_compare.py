@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import _thread
 import json
+import re
 import threading
 import time
 from pathlib import Path
@@ -33,7 +34,7 @@ from tests.hostile import ANSWER
 from tests.lab import notebook_of, run_headless
 from tests.page import PATIENCE_S, as_soon_as, displayed, from_page, lasting, until
 from tests.test_chat import EMPTY
-from tests.wire import DONE, FINISH, SOON_S, STREAM, WireServer, delta, event, whole
+from tests.wire import DONE, END, FINISH, SOON_S, STREAM, WireServer, delta, event, whole
 
 SENTINEL = "sk-or-v1-5entine1"
 MODELS = ["openai/gpt-4o-mini", "anthropic/claude-sonnet-4", "google/gemini-2.5-flash"]
@@ -56,6 +57,11 @@ class Heard(Comparison):
 @pytest.fixture(autouse=True)
 def _heard(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "Comparison", Heard)
+
+
+PICTURE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}}
+CALL = {"id": "c", "type": "function", "function": {"name": "add", "arguments": "{}"}}
+ARMOR = {"status": {"tool_uses": {"c": {"outcome": "flagged"}}}}
 
 
 @pytest.fixture
@@ -192,6 +198,28 @@ def test_a_model_that_fails_leaves_the_others_alone(asked: Any) -> None:
     assert "Down" in done.df["error"][2]
     from_page(done, {"type": "hello"})
     assert [bool(answer["error"]) for answer in done.said("state")[-1]["answers"]] == [1, 0, 1]
+
+
+@pytest.mark.parametrize(
+    ("said", "beside", "words"),
+    [
+        ({"images": [PICTURE]}, {}, "1 image came, which a row does not hold; .* `replies` does"),
+        ({"content": "See.", "images": [PICTURE]}, {}, "1 image came"),
+        ({"tool_calls": [CALL]}, {}, "1 tool call came"),
+        ({"refusal": "I can't."}, {}, "the model refused"),
+        ({"content": "Hm"}, {"safeguard_results": [ARMOR]}, "blocked by the armor plugin"),
+        ({"content": ""}, {}, "the answer is empty"),
+    ],
+)
+def test_what_a_row_does_not_hold_is_said_in_it(
+    said: Any, beside: Any, words: str, asked: Any
+) -> None:
+    piece = {"choices": [{"index": 0, "delta": said, "finish_reason": "stop"}], **beside}
+    scripts = {"a/b": [STREAM, event(**piece), DONE, END], "c/d": answer("Fine.")}
+    done = compare("Hi", list(scripts), client=asked(scripts))
+    assert list(done.df["status"]) == ["ok", "ok"]
+    assert re.search(words, done.df["error"][0])
+    assert done.df["error"].isna()[1]
 
 
 def test_a_misspelt_model_is_told_what_is_near_and_is_no_answer() -> None:

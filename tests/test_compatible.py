@@ -26,6 +26,7 @@ from wire import DONE, END, WireServer, event, head, whole
 import ornb
 from ornb import errors
 from ornb.catalog import to_frame
+from ornb.magics import commands
 from ornb.offline import model as local_model
 from ornb.offline.engine import Engine
 from ornb.text.figures import figures
@@ -423,6 +424,39 @@ def test_what_a_proxy_reckons_is_no_bill(streamed: bool, in_header: bool) -> Non
     again = ornb.Conversation.from_json(talk.to_json()).turns[-1].reply
     assert (again.proxy_cost_usd, again.timing.arrival) == (8.7e-06, reply.timing.arrival)
     assert ornb.usage.totals().of("live").proxy_usd == Decimal("0.0000087")
+
+
+def test_whatever_shows_a_proxys_reckoning_says_whose_it_is(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    said = "$0.0000087 reckoned by"
+    steps = answering(streamed=True, used={**USED, "cost": 8.7e-06}, **SIBLINGS)
+    with serving({"/v1/chat/completions": lambda body: steps, **LITELLM}):
+        chat = ornb.Chat("gpt-4o-mini")
+        reply = chat.ask("Hi")
+        assert commands.status(None)[3] == f"Billed         $0 · {said} a proxy"
+        ornb.usage.clear()
+        duel = ornb.compare("Hi", ["gpt-4o-mini"])
+        capsys.readouterr()
+        ornb.batch(["a"], model="gpt-4o-mini")
+        assert "$0.0000087 reckoned by a proxy" in (shown := capsys.readouterr().err)
+        assert "billed" not in shown
+        figure = ornb.plots.spend(ornb.usage.df)
+        panel = ornb.usage.panel()
+    assert duel.df["cost_source"].tolist() == ["proxy"]
+    assert figures(duel.replies["gpt-4o-mini"], None)[0].remark == "reckoned by the proxy"
+    assert chat.conversation.df["cost_source"].tolist()[-1] == "proxy"
+    assert "reckoned by the proxy" in ornb.export.to_markdown(chat.conversation)
+    assert f"{said} the proxy" in reply.facts
+    assert [trace.name for trace in figure.data[:3]] == [
+        "billed: 0 USD (0 calls)",
+        *[f"{name}: 0.0000174 USD (2 calls)" for name in ("estimated", "reckoned by a proxy")],
+    ]
+    (total,) = ornb.usage.summary().to_dict("records")
+    assert (total["cost_usd"], total["proxy_usd"]) == (1.74e-05, 1.74e-05)
+    assert panel.models["rows"][0]["billed"] == "$0.000017 ($0.000017 of it reckoned by a proxy)"
+    for each in (chat, duel, panel):
+        each.close()
 
 
 @pytest.mark.parametrize("streamed", [True, False])

@@ -374,7 +374,8 @@ def test_what_makes_no_sense_is_refused_before_anything_is_sent(arguments, said)
     before = len(ornb.usage)
     with pytest.raises(ConfigError, match=said):
         timed(**arguments)
-    assert len(ornb.usage) == before
+    (row,) = ornb.usage.df.iloc[before:].itertuples()
+    assert (row.status, row.attempts, pd.isna(row.source)) == ("error", 0, True)
 
 
 def test_models_come_as_a_frame_or_a_picker_too():

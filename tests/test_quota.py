@@ -360,34 +360,69 @@ def test_live_free_calls_are_counted_and_the_key_is_asked(fresh):
     assert "sk-test" not in repr(facts)
 
 
-def test_without_an_answer_for_the_key_the_documented_limits_stand(fresh):
-    with WireServer([whole({"error": {"code": 401, "message": "No"}}, 401)]) as server:
-        ornb.connect("sk-test", base_url=server.url)
-        facts = ornb.quota()
+def test_until_the_key_is_asked_the_documented_limits_stand(fresh):
+    ornb.connect("sk-or-v1-0123456789")
+    facts = ornb.quota(ask=False)
     assert (facts.minute_limit, facts.day_limit, facts.limits_from) == (20, 50, "documented")
 
 
+def unlimited(facts):
+    limits = (facts.minute_limit, facts.day_limit, facts.minute_left, facts.day_left)
+    assert limits == (None, None, None, None)
+    assert facts.limits_from == "unknown"
+    assert facts.wait_s == 0
+    assert "not OpenRouter" in repr(facts)
+    assert "50" not in repr(facts)
+    panel = ornb.usage.panel()
+    assert panel.free_calls == {}
+    panel.close()
+
+
 @pytest.mark.parametrize("key", ["sk-test-0123", None])
-@pytest.mark.parametrize("status", [400, 404, 500])
+@pytest.mark.parametrize("status", [200, 400, 401, 404, 500])
 def test_the_limits_of_openrouter_are_not_told_of_another_server(fresh, key, status):
-    with WireServer([whole({"detail": "Not Found"}, status)]) as server:
+    with WireServer([whole({"data": {"label": "a key of LiteLLM's"}}, status)]) as server:
         ornb.connect(key, base_url=server.url)
-        told = [ornb.quota(), ornb.quota(ask=False)]
-        panel = ornb.usage.panel()
-        assert panel.free_calls == {}
-        panel.close()
-    for facts in told:
-        assert (facts.minute_limit, facts.day_limit, facts.day_left) == (None, None, None)
-        assert facts.limits_from == "unknown"
-        assert "not OpenRouter" in repr(facts)
-        assert "50" not in repr(facts)
+        for ask in (False, True, False):
+            unlimited(ornb.quota(ask=ask))
+
+
+def test_calls_to_another_server_are_not_held_back_by_limits_of_openrouter(fresh):
+    with WireServer([STREAM, delta("A"), FINISH]) as server:
+        ornb.connect("sk-test-0123", base_url=server.url)
+        ornb.quota(wait=True, ask=False)
+        for _ in range(21):
+            ornb.ask("Hi", "acme/orbit:free")
+        unlimited(ornb.quota(ask=False))
+
+
+@pytest.mark.parametrize(
+    ("status", "told"),
+    [
+        (200, {"data": {"free_model_daily_requests": {"limit": 1000, "used": 12}}}),
+        (429, {"error": {"code": 429, "message": "Rate limit exceeded: free-models-per-day. "}}),
+    ],
+)
+def test_what_one_server_tells_of_its_limits_is_not_told_of_the_next(fresh, status, told):
+    with WireServer([whole(told, status)]) as one, WireServer([whole({}, 404)]) as other:
+        ornb.connect("sk-test-0123", base_url=one.url, retries=0)
+        if status == 429:
+            with pytest.raises(errors.RateLimited):
+                ornb.ask("Hi", "acme/orbit:free")
+            assert ornb.quota(ask=False).last_refusal is not None
+        assert ornb.quota(ask=status == 200).limits_from == ("key" if status == 200 else "unknown")
+        ornb.connect("sk-test-0123", base_url=other.url)
+        unlimited(ornb.quota(ask=False))
+        assert ornb.quota(ask=False).last_refusal is None
+        ornb.connect("sk-or-v1-0123456789")
+        assert ornb.quota(ask=False).limits_from == "documented"
 
 
 def test_stop_ends_a_call_that_waits_for_its_turn(fresh):
     fresh.wait = True
-    fresh._closed_until = fresh._clock() + 60
     with WireServer([STREAM, delta("A"), FINISH]) as server:
         ornb.connect(base_url=server.url)
+        fresh._closed_until = fresh._clock() + 60
         stream = ornb.client().stream("Hi", "acme/orbit:free")
         threading.Timer(0.2, stream.close).start()
         assert list(stream) == []

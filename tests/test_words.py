@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import functools
 import inspect
 import json
 import re
@@ -544,6 +545,73 @@ def test_a_refused_call_of_ask_is_a_row_that_was_not_sent() -> None:
     row = ornb.usage.df.set_index("label").loc["refused"]
     assert (row["status"], row["cost_usd"], row["error"]) == ("error", 0.0, str(caught.value))
     assert caught.value.reply is None, "nothing had arrived"
+
+
+def cell(shell: Any, **words: Any) -> Any:
+    model, label = words.pop("model"), words.pop("label")
+    options = " ".join(f"--param {name}={value}" for name, value in words.items())
+    return shell.find_cell_magic("ornb")(f"{model} --label {label} {options}", "Hi")
+
+
+ASKING: dict[str, Callable[..., Any]] = {
+    "ask": VERBS["`ask`, `quote`"][0],
+    "Client.chat": VERBS["`Client`"][0],
+    "Client.stream": stream,
+    "Chat.ask": chat_ask,
+    "compare": lambda model, **words: compare(models=[model], **words).df,
+    "batch": batch,
+    "measure": lambda model, **words: measure(models=model, **words),
+    "%%ornb": cell,
+}
+
+
+def refused(verb: Callable[..., Any], **words: Any) -> str:
+    """What a call is refused with; where that is not raised, a table has it."""
+    try:
+        table = verb(label="refused", **words)
+    except ornb.errors.OrnbError as error:
+        return str(error)
+    return str(table["error"].iloc[0])
+
+
+@pytest.mark.parametrize("name", ASKING)
+def test_a_call_that_is_refused_before_it_leaves_is_one_row(
+    name: str, shell: Any, sent: Any
+) -> None:
+    """By a check, or by a budget."""
+    verb = functools.partial(cell, shell) if name == "%%ornb" else ASKING[name]
+    ornb.connect(offline=True)
+    paid = {"model": "openai/gpt-4o-mini", "max_tokens": 9}
+    for words, ceiling in (({**paid, "n": 2}, 1), (paid, "0.0000001")):
+        before = len(ornb.usage)
+        with ornb.budget(ceiling, practice=True) as budget:
+            why = refused(verb, **words)
+        rows = ornb.usage.df.iloc[before:]
+        assert rows[["status", "label", "error", "cost_usd", "attempts"]].values.tolist() == [
+            ["error", "refused", why, 0.0, 0]
+        ]
+        assert rows["model"].tolist() == [words["model"]]
+        assert rows["source"].isna().all()
+        assert budget.refused == (ceiling != 1)
+    assert sent() == []
+
+
+def test_what_is_only_quoted_is_no_row(shell: Any) -> None:
+    before = len(ornb.usage)
+    for quoted in (
+        lambda: ornb.quote("", "a/b"),
+        lambda: ornb.batch(["a"], "{{b}}", "a/b", dry_run=True),
+        lambda: shell.find_cell_magic("ornb")("a/b --quote", " "),
+    ):
+        with pytest.raises(ConfigError):
+            quoted()
+    assert len(ornb.usage) == before
+
+
+def test_no_key_that_was_taken_for_a_model_is_in_a_row() -> None:
+    with pytest.raises(ConfigError, match="model is a key"):
+        ornb.ask("Hi", "sk-or-v1-0123456789", label="a key")
+    assert ornb.usage.df.set_index("label").loc[["a key"], "model"].isna().all()
 
 
 # ------------------------------------------------------------------ servers that stream no schema

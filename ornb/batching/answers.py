@@ -14,7 +14,7 @@ from ..errors import ConfigError, SchemaMismatch
 from ..ledger.table import COST_SOURCES
 from ..request.hints import has_pydantic_methods
 from ..request.structured import parse, schema_of
-from ..wire.reply import Reply
+from ..wire.reply import NO_ANSWER, Reply, beside
 
 __all__ = ["BATCH_COLUMNS", "Answer", "Shape", "check_names", "with_answers"]
 
@@ -92,7 +92,7 @@ class Answer:
         return cls(
             text=reply.text,
             refusal=reply.refusal or None,
-            beside=_beside(reply),
+            beside=beside(reply, "the reply of ornb.ask does"),
             **{name: call[name] for name in cls.__slots__ if name in call},
         )
 
@@ -116,17 +116,6 @@ class Answer:
             duration_s=None,
             attempts=0,
         )
-
-
-def _beside(reply: Reply) -> str | None:
-    if reply.blocked:
-        return reply.blocked
-    counts = (("image", len(reply.images)), ("tool call", len(reply.tool_calls)))
-    came = [f"{n} {noun}{'s' * (n > 1)}" for noun, n in counts if n]
-    if came:
-        return f"{' and '.join(came)} came, which a row does not hold; the reply of ornb.ask does"
-    is_cut = reply.finish_reason == "content_filter" and not reply.text
-    return "ended by a content filter" if is_cut else None
 
 
 class Shape:
@@ -154,7 +143,7 @@ class Shape:
             text=answer.text,
             finish_reason=answer.finish_reason,
             refusal=refusal,
-            blocked=answer.beside,
+            blocked=None if answer.beside == NO_ANSWER else answer.beside,
         )
         try:
             if self._model is not None:
@@ -269,5 +258,5 @@ def _cost_source(answer: Answer) -> str | None:
     if answer.status == "skipped":
         return None
     if answer.cost_usd is not None:
-        return "proxy" if answer.cost_source == "proxy" else "billed"
+        return answer.cost_source if answer.cost_source in ("proxy", "fee") else "billed"
     return "unknown" if answer.estimate_usd is None else "estimated"

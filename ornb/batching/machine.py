@@ -23,7 +23,6 @@ from ..ledger.quota import FreeQuota, is_counted
 from ..offline import start
 from ..request.asked import fields_of, one_or_many
 from ..wire.body import text_of
-from ..wire.reply import format_usd
 from .answers import Answer, Shape, check_names, with_answers
 from .data import comes_in_parts, is_file, parts_of, table_of
 from .plan import Plan, total
@@ -60,7 +59,9 @@ class Batched:
     counts: Mapping[str, int]
     """Rows by status, as in the column ``status``."""
     billed_usd: Decimal
-    """What the answers of this run cost, in USD."""
+    """What was billed for the answers of this run, in USD."""
+    cost: str
+    """What they cost, in words; a proxy's reckoning and what your own keys paid are no bill."""
     left_out: str
     """Why rows failed or were not asked, a line for each of the last reasons; else empty."""
     _batch: Batch = field(repr=False)
@@ -99,7 +100,7 @@ class Batched:
         counted = ", ".join(f"{n:,} {status}" for status, n in sorted(self.counts.items()) if n)
         text = f"{self.rows:,} row{'' if self.rows == 1 else 's'}: {counted or 'none'}"
         why = self.left_out and f"\n{self.left_out}"
-        return f"Batched({text}; {format_usd(float(self.billed_usd))} billed){why}"
+        return f"Batched({text}; {self.cost}){why}"
 
 
 class _Part:
@@ -356,7 +357,7 @@ class Batch:
             why = tally.left_out
             if why_stopped is not None:
                 why = f"{why}\nIt stopped: {why_stopped}".strip()
-            return Batched(dict(+tally.counts), tally.billed_usd, why, self)
+            return Batched(dict(+tally.counts), tally.spent["billed"], tally.cost, why, self)
         tally.leave(len(self.frame) - sum(tally.counts.values()), why_stopped)
         table = self._table(self.frame, self.part, why_stopped)
         if self.plan.whole:

@@ -42,7 +42,7 @@ from ..errors import (
     RateLimited,
 )
 from ..ledger.budget import active
-from ..wire.reply import Reply, Timing
+from ..wire.reply import Reply, Timing, not_sent
 from .answers import Answer, Shape
 from .store import AnswerStore, Memory
 from .tally import Tally
@@ -244,6 +244,10 @@ class Run:
             self._waiting.appendleft(ask)
             if is_alone or isinstance(error, PriceUnknown | FreeQuotaReached):
                 self.why_stopped = str(error)
+                if self._client.on_call is not None:
+                    named = ask.body.get("model")
+                    refused = not_sent(error, self._client._answers, named, self._label)
+                    self._client.on_call(refused)
             return False  # else what the others have set aside may come back
         ask.admitted = True
         self._load.append(ask)

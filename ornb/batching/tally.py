@@ -1,4 +1,4 @@
-"""How many rows of a batch ended how, and what was billed: for its bar, its words, its summary."""
+"""How many rows of a batch ended how, and what they cost: for its bar, its words, its summary."""
 
 from __future__ import annotations
 
@@ -22,7 +22,9 @@ class Tally:
         from tqdm.auto import tqdm
 
         self.counts: Counter[str] = Counter()
-        self.billed_usd = Decimal(0)
+        self.spent: dict[str, Decimal] = {"billed": Decimal(0)}
+        """USD, exact, by whose word."""
+        self._unknown = 0
         self.show = show
         self._last: dict[str, str] = {}
         self._bar: Any = tqdm(total=total, unit="row", disable=not show)
@@ -34,17 +36,31 @@ class Tally:
         self.counts[repeats] += rows - 1
         if answer.status in _VERBS:
             self._last[answer.status] = answer.error or ""
-        if answer.status != "cached" and answer.cost_usd:
-            # A sum that grows, and is exact: the last row costs what the first did.
-            cost = Decimal(repr(float(answer.cost_usd)))
-            self.billed_usd = EXACT.add(self.billed_usd, cost)
+        if answer.status != "cached":
+            self._spend(answer)
         if self.show:
             self._say(answer, rows)
+
+    def _spend(self, answer: Answer) -> None:
+        by = "reckoned by a proxy" if answer.cost_source == "proxy" else "billed"
+        for word, usd in ((by, answer.cost_usd), ("paid by own keys", answer.byok_usd)):
+            if usd:  # sums that grow, and are exact: the last row costs what the first did
+                known = self.spent.get(word, Decimal(0))
+                self.spent[word] = EXACT.add(known, Decimal(repr(float(usd))))
+        is_untold = answer.cost_usd is None or answer.cost_source == "fee"
+        self._unknown += answer.source == "live" and is_untold
+
+    @property
+    def cost(self) -> str:
+        """What it cost, by whose word."""
+        parts = [f"{format_usd(float(usd))} {word}" for word, usd in self.spent.items() if usd]
+        parts += [f"{self._unknown:,} of unknown cost"] if self._unknown else []
+        return ", ".join(parts) or "$0 billed"
 
     def _say(self, answer: Answer, rows: int) -> None:
         pieces = []
         if answer.source == "live":
-            pieces = [f"{format_usd(float(self.billed_usd))} billed"]
+            pieces = [self.cost]
         elif answer.source in ("local", "canned") and answer.status != "error":
             pieces = [f"{answer.source}, nothing billed"]
         if failed := self.counts["error"]:

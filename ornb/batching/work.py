@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..client import Client, Timeouts
 from ..errors import ConfigError, OrnbError
-from ..wire.reply import Reply
+from ..wire.reply import Reply, not_sent
 from ..wire.service import Secret
 
 if TYPE_CHECKING:
@@ -269,8 +269,7 @@ def _canonical(headers: str) -> str:
 
 
 def _unsent(task: Task, error: OrnbError) -> Reply:
-    model = task.body.get("model")
-    return Reply(requested_model=model, status="error", error=str(error), label=task.label)
+    return not_sent(error, "live", task.body.get("model"), task.label)
 
 
 def _hash(key: str) -> str:

@@ -31,6 +31,7 @@ COLUMNS = {
     "reasoning_tokens": "Int64",
     "cost_usd": "float64",
     "byok_usd": "float64",
+    "cost_source": "string",
     "time_to_first_token_s": "float64",
     "duration_s": "float64",
     "finish_reason": "string",

@@ -109,6 +109,8 @@ class Bill:
         """
         sent, made = self.native_prompt_tokens, self.native_completion_tokens
         books = {name: value for name, value in vars(self).items() if name in BOOKS}
+        if self.cost_usd is not None:
+            books["cost_source"] = "fee" if self.is_byok and self.byok_usd is None else "billed"
         if_missing = {
             "prompt_tokens": sent,
             "completion_tokens": made,

@@ -84,7 +84,7 @@ class Budget:
 
     @property
     def spent_usd(self) -> Decimal:
-        """What was billed, in USD, exact."""
+        """What was billed, in USD, exact; a bill that an answer told is not corrected later."""
         with _books():
             return self._spent
 
@@ -337,7 +337,7 @@ def billed(reply: Reply) -> Decimal | None:
     if reply.source != "live" or reply.timing.queued_s is None:
         return _ZERO
     cost, used = charged(reply), reply.usage
-    if cost is None or cost < 0 or (used.is_byok and used.byok_usd is None):
+    if cost is None or cost < 0 or used.lacks_byok:
         return None
     paid = (cost, max(used.byok_usd or 0.0, 0.0))
     return EXACT.add(*(Decimal(repr(float(amount))) for amount in paid))

@@ -9,7 +9,7 @@ import pandas as pd
 
 from ..wire.reply import NOT_BILLED, counted, format_usd, is_unbilled
 
-__all__ = ["CLASSES", "SCROLLS", "STYLE", "html_table", "text_table"]
+__all__ = ["CLASSES", "SCROLLS", "STYLE", "html_table", "money", "text_table"]
 
 
 def text_table(frame: pd.DataFrame) -> str:
@@ -32,14 +32,15 @@ def _total_line(frame: pd.DataFrame) -> str:
             parts.append(f"{count:,} {word}" if word == "stopped" else counted(count, word))
     sent, made = int(frame["prompt_tokens"].sum()), int(frame["completion_tokens"].sum())
     parts.append(f"{sent:,} → {made:,} tokens")
-    return " · ".join(parts + _money(frame))
+    return " · ".join(parts + money(frame))
 
 
-def _money(frame: pd.DataFrame) -> list[str]:
+def money(frame: pd.DataFrame) -> list[str]:
+    """Say what calls cost, by whose word, in pieces; what was billed comes first."""
     recorded = frame["source"] == "recorded"
     here = frame["source"].isin(["local", "canned"])
     unsent = frame["source"].isna() & (frame["cost_usd"] == 0)
-    billed = frame["cost_source"] == "billed"
+    billed = frame["cost_source"].isin(["billed", "fee"])
     was = recorded & frame["cost_usd"].notna()
     live = frame[billed & ~recorded & ~here & ~unsent]
     parts = []
@@ -51,6 +52,8 @@ def _money(frame: pd.DataFrame) -> list[str]:
     own = frame.loc[~recorded & ~here, "byok_usd"]
     if (own > 0).any():
         parts.append(f"{format_usd(float(own.sum()))} paid by own keys")
+    if untold := int(((frame["cost_source"] == "fee") & ~recorded).sum()):
+        parts.append(f"{counted(untold, 'call')} paid by own keys, an amount not reported")
     if was.any():
         amount = float(frame.loc[was, "cost_usd"].sum())
         parts.append(f"{format_usd(amount)} when recorded, not billed now")
@@ -95,8 +98,9 @@ def _billed(row: Any) -> str:
         return NOT_BILLED
     if row.cost_source == "proxy":
         return f"{format_usd(row.cost_usd)} by the proxy"
-    if row.cost_source == "billed":
+    if row.cost_source in ("billed", "fee"):
         own = "" if pd.isna(row.byok_usd) else f" + {format_usd(row.byok_usd)} by own key"
+        own = " + unknown by own key" if row.cost_source == "fee" else own
         return ("was " if row.source == "recorded" else "") + format_usd(row.cost_usd) + own
     return "unknown"
 

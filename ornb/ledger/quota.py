@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 from .. import keys
 from ..errors import ConfigError, FreeQuotaReached, OrnbError, RateLimited
 from ..wire.refusals import mapping, retry_after
+from ..wire.service import is_openrouter
 
 if TYPE_CHECKING:
     from ..wire.reply import Reply
@@ -170,16 +171,33 @@ class FreeQuota:
         self._made: deque[float] = deque()
         self._others: list[float] = []
         self._others_at = -_DAY_S
-        self._minute_limit, self._day_limit = PER_MINUTE, PER_DAY
-        self._limits_from = "documented"
-        self._unseen, self._unseen_day = 0, -1
-        self._closed_until = 0.0
-        self._last_refusal: Refusal | None = None
-        self._refused_by: str | None = None
+        self._address: str | None = None
+        self._forget()
         # A stream that nobody finished is ended by the garbage collector, also in a thread that
         # has the lock: what has ended is queued, and booked by who has the lock next.
         self._ended: deque[tuple[float, Reply, OrnbError | None]] = deque()
         self._lock = threading.Lock()
+
+    def serve(self, address: str) -> None:
+        """Count calls to this address from now on; what another's account had told is not its own."""
+        with self._lock:
+            self._book()
+            if address != self._address:
+                self._address = address
+                self._forget()
+
+    def _forget(self) -> None:
+        """Know no more of an account than the documentation says."""
+        self._minute_limit: int | None = None
+        self._day_limit: int | None = None
+        self._limits_from = "unknown"
+        if self._address is None or is_openrouter(self._address):
+            self._minute_limit, self._day_limit = PER_MINUTE, PER_DAY
+            self._limits_from = "documented"
+        self._unseen, self._unseen_day = 0, -1
+        self._closed_until = 0.0
+        self._last_refusal: Refusal | None = None
+        self._refused_by: str | None = None
 
     def take(
         self, body: Mapping[str, Any], pause: Callable[[float], bool] | None = None
@@ -229,14 +247,23 @@ class FreeQuota:
             self._refused_by = repr(budget) if budget is not None and budget.is_spent else None
             limit = _count(told, "limit")
             if limit is not None:
-                self._day_limit, self._limits_from = limit, "key"
+                self._limits_are("key", day=limit)
                 used = _count(told, "used")
                 if used is not None:
                     known = self._between(_midnight(now) - _DAY_S, now)
                     self._unseen, self._unseen_day = max(0, used - known), _day(now)
             elif isinstance(key.get("is_free_tier"), bool) and self._limits_from != "refusal":
-                self._day_limit = PER_DAY if key["is_free_tier"] else PER_DAY_WITH_CREDITS
-                self._limits_from = "key"
+                self._limits_are(
+                    "key", day=PER_DAY if key["is_free_tier"] else PER_DAY_WITH_CREDITS
+                )
+
+    def _limits_are(
+        self, source: str, *, minute: int | None = None, day: int | None = None
+    ) -> None:
+        """Take over what was told; who tells one limit of OpenRouter's has the other as well."""
+        self._limits_from = source
+        self._minute_limit = minute or self._minute_limit or PER_MINUTE
+        self._day_limit = day if day is not None else self._day_limit or PER_DAY
 
     def _count(self) -> float:
         with self._lock:
@@ -286,22 +313,20 @@ class FreeQuota:
 
     def _learn(self, refusal: Refusal, now: float) -> None:
         self._last_refusal = refusal
-        if refusal.why == "minute":
-            self._closed_until = max(self._closed_until, _unix(refusal.until) or _next_minute(now))
-            self._minute_limit = refusal.limit or self._minute_limit
-        elif refusal.why == "day":
-            self._closed_until = max(self._closed_until, _unix(refusal.until) or _midnight(now))
-            self._day_limit = refusal.limit or self._day_limit
-        if refusal.limit is not None and refusal.why in ("minute", "day"):
-            self._limits_from = "refusal"
+        if refusal.why not in ("minute", "day"):
+            return
+        ends = _midnight(now) if refusal.why == "day" else _next_minute(now)
+        self._closed_until = max(self._closed_until, _unix(refusal.until) or ends)
+        if refusal.limit:
+            self._limits_are("refusal", **{refusal.why: refusal.limit})
 
     def _wait_s(self, now: float) -> float:
         """Seconds until one more is allowed; the lock is held."""
         waits = [0.0, self._closed_until - now]
-        if self._today(now) >= self._day_limit:
+        if self._day_limit is not None and self._today(now) >= self._day_limit:
             waits.append(_midnight(now) - now)
         recent = sorted(t for t in (*self._made, *self._others) if now - _MINUTE_S < t <= now)
-        if len(recent) >= self._minute_limit:
+        if self._minute_limit is not None and len(recent) >= self._minute_limit:
             # Any 60 s hold at most the limit, wherever the service's own minute begins.
             waits.append(recent[-self._minute_limit] + _MINUTE_S - now)
         return max(waits)

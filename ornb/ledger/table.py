@@ -31,7 +31,10 @@ __all__ = [
     "with_books",
 ]
 
-COST_SOURCES = "whose word the best figure is: billed, proxy (reckoned by it), estimated or unknown"
+COST_SOURCES = (
+    "whose word the best figure is: billed; fee (billed, but nobody told what your own key paid "
+    "beside it); proxy (reckoned by it); estimated; unknown"
+)
 
 USAGE_COLUMNS: dict[str, Column] = {
     "started_at": Column("datetime64[us, UTC]", "when it was asked for"),
@@ -60,7 +63,8 @@ USAGE_COLUMNS: dict[str, Column] = {
     "estimate_usd": Column("float64", "USD by the listed prices of the model asked for"),
     "cost_difference_usd": Column(
         "float64",
-        "cost_usd and byok_usd, less estimate_usd; missing if nothing could be billed or estimated",
+        "cost_usd and byok_usd, less estimate_usd; missing if nothing could be billed or "
+        "estimated, or one of them is not known",
     ),
     "arrival": Column(
         "str",
@@ -104,8 +108,12 @@ SUMMARY_COLUMNS: dict[str, Column] = {
     "total_tokens": Column("Int64", "sum, of the calls that said"),
     "cost_usd": Column("float64", "USD, sum of what was charged; missing if no call said"),
     "byok_usd": Column("float64", "USD, sum of what providers took from keys of your own"),
+    "proxy_usd": Column(
+        "float64", "USD, the part of cost_usd that a proxy reckoned, and nobody billed"
+    ),
     "cost_unknown": Column(
-        "int64", "number of calls whose charge is not known, so not in cost_usd"
+        "int64",
+        "number of calls whose charge, or what your own key paid, is not known, so not in the sums",
     ),
     "estimate_usd": Column("float64", "USD, sum of the estimates; missing if there is none"),
     "cost_difference_usd": Column("float64", "USD, sum over the calls that have both figures"),
@@ -208,8 +216,12 @@ def _column(name: str, dtype: str, values: list[Any], words: dict[Any, Any]) -> 
 def _derived(columns: dict[str, Any]) -> dict[str, Any]:
     """Make the columns that follow from others."""
     cost, estimate = np.asarray(columns["cost_usd"]), np.asarray(columns["estimate_usd"])
-    columns["cost_source"] = c.strings(_cost_sources(cost, estimate, columns["cost_source"]))
-    paid = cost + np.nan_to_num(np.asarray(columns["byok_usd"]))
+    own = np.asarray(columns["byok_usd"])
+    is_fee = _is(columns["cost_source"], "fee") & np.isnan(own)
+    columns["cost_source"] = c.strings(
+        _cost_sources(cost, estimate, is_fee, columns["cost_source"])
+    )
+    paid = np.where(is_fee, np.nan, cost + np.nan_to_num(own))
     columns["cost_difference_usd"] = _difference(paid, estimate, columns["source"])
     rate = _rate(columns["completion_tokens"], columns["duration_s"])
     columns["tokens_per_second"] = np.where(_is(columns["arrival"], ONE_PIECE), np.nan, rate)
@@ -217,11 +229,14 @@ def _derived(columns: dict[str, Any]) -> dict[str, Any]:
 
 
 def _cost_sources(
-    cost: np.ndarray[Any, Any], estimate: np.ndarray[Any, Any], told: Any
+    cost: np.ndarray[Any, Any],
+    estimate: np.ndarray[Any, Any],
+    is_fee: np.ndarray[Any, Any],
+    told: Any,
 ) -> list[str]:
-    """Made anew, as figures come later; only that it is a proxy's is not to be seen from them."""
+    """Made anew, as figures come later; a proxy and an own key are not to be seen from them."""
     best = np.where(np.isnan(estimate), "unknown", "estimated")
-    known = np.where(_is(told, "proxy"), "proxy", "billed")
+    known = np.select([is_fee, _is(told, "proxy")], ["fee", "proxy"], "billed")
     kinds: list[str] = np.where(np.isnan(cost), best, known).tolist()
     return kinds
 

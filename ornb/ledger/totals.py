@@ -75,6 +75,8 @@ class Sums:
     """The estimates of those, in USD, exact."""
     unknown: int = 0
     """Calls that have neither."""
+    byok_unknown: int = 0
+    """Calls that an own key paid for, and nobody told how much."""
     median_time_to_first_token_s: float | None = None
     """Of the last `timed` calls that told, in seconds."""
     timed: int = 0
@@ -202,6 +204,7 @@ class Running:
             sums.byok_usd = _more(sums.byok_usd, Decimal(repr(own)), sign)
         if cost is not None:
             sums.cost_usd = _more(sums.cost_usd, Decimal(repr(cost)), sign)
+            sums.byok_unknown += sign * (told_by == "fee")
             if told_by == "proxy":
                 sums.proxy_usd = _more(sums.proxy_usd, Decimal(repr(cost)), sign)
         elif estimate is not None:

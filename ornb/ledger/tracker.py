@@ -203,7 +203,8 @@ class UsageTracker:
         frame = frame.copy(deep=not SHALLOW)
         frame["errors"] = frame["status"] == "error"
         frame["stopped"] = frame["status"] == "stopped"
-        frame["cost_unknown"] = frame["cost_usd"].isna()
+        frame["cost_unknown"] = frame["cost_usd"].isna() | (frame["cost_source"] == "fee")
+        frame["proxy_usd"] = frame["cost_usd"].where(frame["cost_source"] == "proxy")
         groups = frame.groupby(names[0] if len(names) == 1 else names, dropna=False, sort=False)
         counts = groups[["errors", "stopped", "cost_unknown"]].sum().astype("int64")
         tokens = [name for name in SUMMARY_COLUMNS if name.endswith("_tokens")]

@@ -6,6 +6,7 @@ the magics known in every notebook.
 
 from __future__ import annotations
 
+import contextlib
 import random
 import sys
 from dataclasses import replace
@@ -82,11 +83,12 @@ class OrnbMagics(Magics):
         if options.help:
             print(PARSER.format_help())
             return
-        prompt = self._filled(cell.strip(), options)
-        if not (prompt.strip() or options.attach):
-            raise ConfigError(EMPTY)
-        if options.system is not None:
-            options.system = self._filled(options.system, options)
+        with contextlib.nullcontext() if options.quote else self._noted(options):
+            prompt = self._filled(cell.strip(), options)
+            if not (prompt.strip() or options.attach):
+                raise ConfigError(EMPTY)
+            if options.system is not None:
+                options.system = self._filled(options.system, options)
         if options.quote:
             self._quote(prompt, options)
             return
@@ -108,6 +110,13 @@ class OrnbMagics(Magics):
         return commands.run(fill_in(line, self.shell.user_ns, whole=True).text, self.model)
 
     # ------------------------------------------------------------------ one answer
+
+    def _noted(self, options: Options) -> contextlib.AbstractContextManager[None]:
+        """Have a cell that is refused before it is sent in the ledger."""
+        from .. import session
+
+        asked = [*options.compare] or options.model or self.model
+        return session.refusals_noted(None, asked, options.label or self.label)
 
     def _filled(self, text: str, options: Options) -> str:
         """The text with its variables in place; says what did not go along."""
@@ -156,15 +165,16 @@ class OrnbMagics(Magics):
         from ..request.structured import answered
         from ..widgets.live import PACER
 
-        service, shape = session.client(), self._shape(options)
-        params = fields_of("%%ornb", self._params(options), shape)
-        model = session.model_id(self._model(options, talk))
-        (question,) = messages_of(
-            prompt,
-            {model: params},
-            attach=self._attached(options),
-            listed=lambda: session.catalogue_of(service),
-        )
+        with self._noted(options):
+            service, shape = session.client(), self._shape(options)
+            params = fields_of("%%ornb", self._params(options), shape)
+            model = session.model_id(self._model(options, talk))
+            (question,) = messages_of(
+                prompt,
+                {model: params},
+                attach=self._attached(options),
+                listed=lambda: session.catalogue_of(service),
+            )
         talk.add_user(question["content"])
         label = options.label or self.label
         stream = service.stream(talk.messages(), model, label=label, **params)

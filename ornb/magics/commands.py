@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from .. import session
 from ..errors import ConfigError, NotFound, OrnbError, UnexpectedAnswer, near
 from ..filters import filter_models, number
-from ..wire.reply import format_usd
+from ..ledger.display import money
 from .options import COMMANDS, holds_key, overview, shown, words
 
 if TYPE_CHECKING:
@@ -80,12 +80,14 @@ def status(chosen_model: str | None) -> list[str]:
         where = f"{urlsplit(client.base_url).netloc}, {with_key}"
     calls = used.df
     failed = int((calls["status"] == "error").sum())
-    billed = calls.loc[calls["source"] == "live", "cost_usd"]
+    cost = money(calls[calls["source"] == "live"])
+    billed = [part.removesuffix(" billed") for part in cost if part.endswith(" billed")] or ["$0"]
+    others = [part for part in cost if not part.endswith(" billed")]
     return [
         f"Service        {where}",
         f"Default model  {chosen_model or _default_model()}",
         f"Calls so far   {len(calls)}" + (f", {failed} failed" if failed else ""),
-        f"Billed         {format_usd(float(billed.sum()))}",
+        f"Billed         {' · '.join(billed + others)}",
         "More           %ornb help",
     ]
 

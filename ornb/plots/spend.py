@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["spend"]
 
-_BILLED, _ESTIMATED = style.PALETTE[0], style.PALETTE[1]
+_BILLED, _ESTIMATED, _BY_PROXY, _BY_OWN_KEYS = style.PALETTE[:4]
 _ENDS = {
     "ok": ("circle-open", style.OTHER),
     "stopped": ("square-open", style.PALETTE[4]),
@@ -26,14 +26,15 @@ _ENDS = {
 def spend(usage: pd.DataFrame | HasFrame, *, theme: str | None = None) -> go.Figure:
     """What calls cost, added up over time: what was billed apart from what was estimated.
 
-    The two lines are not two parts of one sum: the estimate is that of the listed prices for every
-    call that has one, and stands beside the bill to be compared.
+    These lines are not parts of one sum: the estimate is that of the listed prices for every call
+    that has one, and stands beside the bill to be compared. What a proxy reckoned, and what keys of
+    your own paid, are lines of their own where there are any.
 
     Parameters
     ----------
     usage : pandas.DataFrame, or UsageTracker
         `ornb.usage`, or rows of its table: ``started_at``, ``model``, ``cost_usd``,
-        ``estimate_usd``, ``status``.
+        ``estimate_usd``, ``status``; ``cost_source`` and ``byok_usd`` where there are any.
     theme : {"auto", "light", "dark"}, optional
         See `use_theme`.
 
@@ -71,11 +72,8 @@ def spend(usage: pd.DataFrame | HasFrame, *, theme: str | None = None) -> go.Fig
     figure.update_yaxes(title={"text": "added up (USD)"}, rangemode="tozero", domain=[0.3, 1])
     if frame.empty:
         return canvas.say_empty(figure, rows)
-    for column, name, color, dash in (
-        ("cost_usd", "billed", _BILLED, "solid"),
-        ("estimate_usd", "estimated", _ESTIMATED, "dash"),
-    ):
-        _running_sum(figure, frame, column, name, color, dash)
+    for name, (costs, color, dash) in _lines(frame).items():
+        _running_sum(figure, frame.assign(cost=costs), name, color, dash)
     _how_they_ended(figure, frame)
     return figure
 
@@ -87,15 +85,33 @@ def _say_unknown(rows: Rows) -> None:
             rows.notes.append(f"{number} {word}.")
     if number := int(frame["cost_usd"].isna().sum()):
         rows.notes.append(f"{number} without a bill, so not in that line.")
+    if number := int((_told(frame, "cost_source") == "fee").sum()):
+        rows.notes.append(f"{number} paid by own keys, an amount not reported.")
     if number := int(frame["estimate_usd"].isna().sum()):
         rows.notes.append(f"{number} without an estimate.")
 
 
-def _running_sum(
-    figure: go.Figure, frame: pd.DataFrame, column: str, name: str, color: str, dash: str
-) -> None:
-    known = frame[frame[column].notna()]
-    costs = words.numbers(known[column])
+def _told(frame: pd.DataFrame, column: str) -> Any:
+    return frame[column] if column in frame else pd.Series(float("nan"), frame.index)
+
+
+def _lines(frame: pd.DataFrame) -> dict[str, tuple[Any, str, str]]:
+    """Of each line its costs, its colour and its dash: one for each word that is believed."""
+    by_proxy, own = _told(frame, "cost_source") == "proxy", _told(frame, "byok_usd")
+    lines = {
+        "billed": (frame["cost_usd"].mask(by_proxy), _BILLED, "solid"),
+        "estimated": (frame["estimate_usd"], _ESTIMATED, "dash"),
+    }
+    if by_proxy.any():
+        lines["reckoned by a proxy"] = (frame["cost_usd"].where(by_proxy), _BY_PROXY, "dot")
+    if (own > 0).any():
+        lines["paid by own keys"] = (own, _BY_OWN_KEYS, "dashdot")
+    return lines
+
+
+def _running_sum(figure: go.Figure, frame: pd.DataFrame, name: str, color: str, dash: str) -> None:
+    known = frame[frame["cost"].notna()]
+    costs = words.numbers(known["cost"])
     total = sum(cost or 0 for cost in costs)
     hover: dict[str, Any] = {
         "model": known["model"].fillna("not known"),
@@ -104,7 +120,9 @@ def _running_sum(
     }
     said = f"{name}: {usd(total) if total else '0 USD'} ({len(known)} calls)"
     figure.add_scatter(
-        **canvas.named([name] * len(known), "started_at", f"{name}_usd_so_far", hover),
+        **canvas.named(
+            [name] * len(known), "started_at", f"{name.replace(' ', '_')}_usd_so_far", hover
+        ),
         x=_times(known),
         y=pd.Series(costs, dtype="float64").cumsum().tolist(),
         mode="lines+markers" if len(known) <= 40 else "lines",

@@ -193,6 +193,8 @@ def together(replies: Sequence[Reply]) -> Reply | None:
 def _summed(usages: Sequence[Usage]) -> Usage:
     def total(name: str) -> Any:
         values = [getattr(usage, name) for usage in usages]
+        if name == "byok_usd" and any(usage.lacks_byok for usage in usages):
+            return None
         if name in ("byok_usd", "server_tool_usd"):  # not of every call
             values = [value for value in values if value is not None] or [None]
         return None if None in values else sum(values)
@@ -200,7 +202,8 @@ def _summed(usages: Sequence[Usage]) -> Usage:
     counts = {
         f.name: total(f.name) for f in dataclasses.fields(Usage) if f.name not in ("is_byok", "raw")
     }
-    return Usage(**counts, is_byok=usages[-1].is_byok)
+    own = any(usage.is_byok for usage in usages)
+    return Usage(**counts, is_byok=own or usages[-1].is_byok)
 
 
 def _moved(annotation: dict[str, Any], by: int) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from ..wire.reply import (
+    ENDINGS,
     NOT_BILLED,
     ONE_PIECE,
     Reply,
@@ -63,6 +64,8 @@ def _cost(reply: Reply, estimate_usd: float | None) -> Figure:
     remark = "when recorded" if reply.source == "recorded" else remark
     if own := reply.usage.byok_usd:
         billed, remark = billed + own, f"{remark}, your own key's part too"
+    if reply.usage.lacks_byok:  # no figure to be compared
+        return Figure("cost", "Cost", format_usd(billed), f"{remark}, your own key's part unknown")
     return Figure("cost", "Cost", format_usd(billed), remark, billed)
 
 
@@ -81,7 +84,9 @@ def _ending(reply: Reply) -> str:
         return reply.status
     if reply.blocked or reply.refusal:
         return reply.blocked or "refused"
-    words = {"stop": "complete", "length": "cut at max_tokens", None: NONE}
+    if reply.is_empty and reply.finish_reason not in ENDINGS:
+        return "empty"
+    words = {"stop": "complete", "length": ENDINGS["length"], None: NONE}
     return words.get(reply.finish_reason, str(reply.finish_reason))
 
 

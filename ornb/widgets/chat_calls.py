@@ -150,18 +150,19 @@ class ChatCalls(ChatPage):
         schema: Any = None,
         blocking: bool = False,
     ) -> Exchange:
-        files = files_of(attach)
-        content = self._content(prompt, [each.part for each in files])
-        if files:
-            self._check(files, params)
-        talk = self._conversation
+        with self._noted(params):
+            files = files_of(attach)
+            content = self._content(prompt, [each.part for each in files])
+            if files:
+                self._check(files, params)
+            talk = self._conversation
 
-        def put() -> tuple[Turn, str | None, list[Turn]]:
-            before = talk.head
-            question = talk.add_user(content)
-            return question, before.id if before else None, [question]
+            def put() -> tuple[Turn, str | None, list[Turn]]:
+                before = talk.head
+                question = talk.add_user(content)
+                return question, before.id if before else None, [question]
 
-        return self._set_off(put, params, schema=schema, blocking=blocking)
+            return self._set_off(put, params, schema=schema, blocking=blocking)
 
     def _again(
         self,
@@ -171,18 +172,19 @@ class ChatCalls(ChatPage):
         schema: Any = None,
         blocking: bool = False,
     ) -> Exchange:
-        talk = self._conversation
+        with self._noted(params):
+            talk = self._conversation
 
-        def put() -> tuple[Turn, str | None, list[Turn]]:
-            last = talk.head if answer is None else _turn_of(talk, answer)
-            if last is not None and last.role == "assistant" and last.parent_id is not None:
-                last = _turn_of(talk, last.parent_id)
-            if last is None or last.role != "user":
-                raise ConfigError("Nothing was asked yet, so there is nothing to answer again.")
-            talk.go_to(last)
-            return last, last.id, []
+            def put() -> tuple[Turn, str | None, list[Turn]]:
+                last = talk.head if answer is None else _turn_of(talk, answer)
+                if last is not None and last.role == "assistant" and last.parent_id is not None:
+                    last = _turn_of(talk, last.parent_id)
+                if last is None or last.role != "user":
+                    raise ConfigError("Nothing was asked yet, so there is nothing to answer again.")
+                talk.go_to(last)
+                return last, last.id, []
 
-        return self._set_off(put, params, schema=schema, blocking=blocking)
+            return self._set_off(put, params, schema=schema, blocking=blocking)
 
     def _reworded(
         self,
@@ -193,18 +195,24 @@ class ChatCalls(ChatPage):
         schema: Any = None,
         blocking: bool = False,
     ) -> Exchange:
-        talk = self._conversation
-        old = _turn_of(talk, turn)
-        if old.role != "user":
-            raise ConfigError(f"Turn {old.id!r} is an answer; only a question can be edited.")
-        parts = [] if isinstance(old.content, str) else list(old.content)
-        content = self._content(text, [part for part in parts if part.get("type") != "text"])
+        with self._noted(params):
+            talk = self._conversation
+            old = _turn_of(talk, turn)
+            if old.role != "user":
+                raise ConfigError(f"Turn {old.id!r} is an answer; only a question can be edited.")
+            parts = [] if isinstance(old.content, str) else list(old.content)
+            content = self._content(text, [part for part in parts if part.get("type") != "text"])
 
-        def put() -> tuple[Turn, str | None, list[Turn]]:
-            question = talk.add_user(content, parent_id=old.parent_id)
-            return question, old.parent_id, [question]
+            def put() -> tuple[Turn, str | None, list[Turn]]:
+                question = talk.add_user(content, parent_id=old.parent_id)
+                return question, old.parent_id, [question]
 
-        return self._set_off(put, params, schema=schema, blocking=blocking)
+            return self._set_off(put, params, schema=schema, blocking=blocking)
+
+    def _noted(self, params: Mapping[str, Any]) -> contextlib.AbstractContextManager[None]:
+        """Have a question that is refused before it is sent in the ledger."""
+        given = {"model": self.model, "label": self._label, **self._params, **params}
+        return session.refusals_noted(self._client, given["model"], given["label"])
 
     def _content(self, prompt: Any, parts: Sequence[Mapping[str, Any]]) -> Content:
         """The question as it will be sent, once all of it can be."""
@@ -213,8 +221,7 @@ class ChatCalls(ChatPage):
                 f"The question is of the type {type(prompt).__name__}, so nothing was sent. A Chat "
                 "takes a text, and has what was said before; ornb.ask takes messages."
             )
-        with session.refusals_noted(self._client, self.model, self._label):
-            (message,) = messages_from(well_formed(prompt or ""), parts=parts)
+        (message,) = messages_from(well_formed(prompt or ""), parts=parts)
         content: Content = message["content"]
         return content
 

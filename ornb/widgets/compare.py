@@ -626,19 +626,20 @@ def compare(
     >>> votes.groupby("vote").size().to_dict()
     {'lost': 2, 'won': 2}
     """
-    wanted = {
-        model: fields_of("ornb.compare", {"label": label, **params, **own}, schema)
-        for model, own in _wanted(models).items()
-    }
     service = client or session.client()
-    messages = messages_of(
-        prompt,
-        wanted,
-        system=system,
-        attach=attach,
-        listed=lambda: session.catalogue_of(service),
-    )
-    answers = _answers(messages, list(wanted), blind=blind, shuffle_seed=shuffle_seed)
+    with session.refusals_noted(service, models, label):
+        wanted = {
+            model: fields_of("ornb.compare", {"label": label, **params, **own}, schema)
+            for model, own in _wanted(models).items()
+        }
+        messages = messages_of(
+            prompt,
+            wanted,
+            system=system,
+            attach=attach,
+            listed=lambda: session.catalogue_of(service),
+        )
+        answers = _answers(messages, list(wanted), blind=blind, shuffle_seed=shuffle_seed)
     made = Comparison(answers, wanted, messages, service, schema)
     shell = get_ipython()
     if shell is not None and hasattr(shell, "kernel"):

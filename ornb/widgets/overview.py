@@ -81,6 +81,9 @@ def _billed(totals: Totals) -> tuple[str, str, list[str]]:
         value,
         [
             f"{_usd(live.byok_usd)} paid by own keys" if live.byok_usd else "",
+            f"{counted(live.byok_unknown, 'call')} paid by own keys, an amount not reported"
+            if live.byok_unknown
+            else "",
             f"{_usd(live.proxy_usd)} of it reckoned by a proxy" if live.proxy_usd else "",
             f"{counted(live.unbilled, 'call')} without a bill" if live.unbilled else "",
             f"{counted(unknown, 'call')} of unknown cost" if unknown else "",
@@ -212,6 +215,9 @@ def _row_billed(source: str | None, sums: Sums) -> str:
     if sums.cost_usd is None:
         return "unknown"
     own = f" + {_usd(sums.byok_usd)} by own keys" if sums.byok_usd else ""
+    missing += sums.byok_unknown
+    if sums.proxy_usd:
+        own += f" ({_usd(sums.proxy_usd)} of it reckoned by a proxy)"
     return _usd(sums.cost_usd) + own + (f" + {missing:,} unknown" if missing else "")
 
 

@@ -123,7 +123,7 @@ class Assembly:
         if delta and isinstance(delta, dict):
             self._in_pieces = True
         elif not self._in_pieces:  # else it says again what had come
-            delta, whole = choice.get("message"), True
+            delta, whole = choice.get("message") or {"content": choice.get("text")}, True
         if delta and isinstance(delta, dict):
             self._take_delta(delta, now, events)
             if not delta.keys() <= _PLAIN:
@@ -188,7 +188,10 @@ class Assembly:
         return text
 
     def _take_rarer(self, delta: dict[str, Any], events: list[Event], *, whole: bool) -> None:
-        for n, call in enumerate(_dicts(delta.get("tool_calls"))):
+        calls = _dicts(delta.get("tool_calls"))
+        if not calls and isinstance(delta.get("function_call"), dict):  # as until 2023, without id
+            calls = [{"function": delta["function_call"]}]
+        for n, call in enumerate(calls):
             self._merge_tool_call(call, whole=whole, lone=n == 0)
             events.append(Event("tool_call", data=call))
         self._take_images(delta.get("images"), events)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 
@@ -82,6 +82,11 @@ class Usage:
     raw: Mapping[str, Any] = field(default_factory=dict, repr=False)
     byok_usd: float | None = None
     server_tool_usd: float | None = None
+
+    @property
+    def lacks_byok(self) -> bool:
+        """Whether a key of the user's own paid, and nobody told how much."""
+        return bool(self.is_byok) and self.byok_usd is None
 
     @classmethod
     def from_json(cls, usage: Mapping[str, Any]) -> Usage:
@@ -377,6 +382,12 @@ class Reply:
         return chunks[0] if len(chunks) == 1 else chunks
 
     @property
+    def is_empty(self) -> bool:
+        """Whether the answer has come to its end, and nothing is in it but perhaps thoughts."""
+        there = self.text.strip() or self.images or self.tool_calls
+        return self.status == "ok" and self.timing.duration_s is not None and not there
+
+    @property
     def facts(self) -> list[str]:
         """The line under an answer, in pieces: model, provider, tokens, cost, times."""
         usage, timing = self.usage, self.timing
@@ -392,15 +403,18 @@ class Reply:
             pieces.append("came in one piece")
         if timing.duration_s is not None:
             pieces.append(f"{timing.duration_s:.2f} s")
-        if self.status != "ok":
-            pieces.append(self.status)
-        elif self.blocked or self.refusal:
-            pieces.append(self.blocked or "the model refused")
-        elif self.finish_reason == "length":
-            pieces.append("cut at max_tokens")
-        elif self.finish_reason == "content_filter":
-            pieces.append("ended by a content filter")
+        pieces.append(self._ending())
         return [piece for piece in pieces if piece]
+
+    def _ending(self) -> str | None:
+        """What is to be said of how it ended."""
+        if self.status != "ok":
+            return self.status
+        if self.blocked or self.refusal:
+            return self.blocked or "the model refused"
+        if self.finish_reason in ENDINGS:
+            return ENDINGS[self.finish_reason]
+        return NO_ANSWER if self.is_empty else None
 
     def _cost(self) -> str:
         cost = charged(self)
@@ -410,7 +424,7 @@ class Reply:
         when = "when recorded" if self.source == "recorded" else when
         fee = "cost not reported" if cost is None else f"{format_usd(cost)} {when}"
         own = self.usage.byok_usd
-        if own is None and not self.usage.is_byok:
+        if own is None and not self.usage.lacks_byok:
             return fee
         paid = "an amount not reported" if own is None else format_usd(own)
         return f"{paid} paid by your own key" + ("" if cost == 0 else f" + {fee}")
@@ -520,6 +534,10 @@ def format_usd(amount: float) -> str:
 
 ONE_PIECE = "in one piece"
 """How a streamed answer came that something held back."""
+ENDINGS = {"length": "cut at max_tokens", "content_filter": "ended by a content filter"}
+"""Finish reasons by which an answer is not all there, in a reader's words."""
+NO_ANSWER = "the answer is empty"
+"""Said of one that came to its end with nothing in it, without any error."""
 NOT_BILLED = "not billed"
 """Said where no bill is to come: of answers from this machine, of refusals, of what never left."""
 
@@ -548,10 +566,42 @@ def charged(reply: Reply) -> float | None:
 
 
 def cost_source(reply: Reply, estimate_usd: float | None) -> str:
-    """Return what kind of figure a call's cost is: "billed", "proxy", "estimated" or "unknown"."""
+    """Return what kind of figure a call's cost is.
+
+    "billed", "fee" (billed, but an own key paid more, and nobody told how much), "proxy",
+    "estimated" or "unknown".
+    """
     if charged(reply) is None:
         return "unknown" if estimate_usd is None else "estimated"
-    return "billed" if reply.proxy_cost_usd is None else "proxy"
+    if reply.proxy_cost_usd is not None:
+        return "proxy"
+    return "fee" if reply.usage.lacks_byok else "billed"
+
+
+def not_sent(error: Exception, source: str, model: str | None, label: str | None) -> Reply:
+    """Give the reply of a call that was refused before it left; its row has no source, and cost 0."""
+    began = Timing(started_at=datetime.now(UTC), duration_s=0.0)
+    return Reply(
+        requested_model=model,
+        status="error",
+        error=str(error),
+        label=label,
+        source=source,
+        timing=began,
+    )
+
+
+def beside(reply: Reply, elsewhere: str) -> str | None:
+    """Say what a row with an answer's text does not hold of it, or why it has no text."""
+    if reply.blocked or reply.refusal:
+        return reply.blocked or "the model refused"
+    counts = (("image", len(reply.images)), ("tool call", len(reply.tool_calls)))
+    came = [f"{n} {noun}{'s' * (n > 1)}" for noun, n in counts if n]
+    if came:
+        return f"{' and '.join(came)} came, which a row does not hold; {elsewhere}"
+    if reply.finish_reason == "content_filter" and not reply.text:
+        return ENDINGS["content_filter"]
+    return NO_ANSWER if reply.is_empty else None
 
 
 def is_unbilled(source: str | None, cost_usd: float | None, status: str) -> bool:

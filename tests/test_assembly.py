@@ -15,7 +15,7 @@ import ornb
 from ornb import errors
 from ornb.client import Client
 from ornb.conversation import Conversation
-from ornb.request.rounds import loop, together
+from ornb.request.rounds import Rounds, together
 from ornb.request.structured import parse
 from ornb.text.figures import figures
 from ornb.wire.assembly import Assembly
@@ -348,8 +348,9 @@ def test_a_function_called_in_the_old_field_is_run() -> None:
     scripts = [whole({"choices": [choice]})], [STREAM, event(choices=[SAID]), DONE, END]
     with WireServer(*scripts) as server:
         client = Client(base_url=server.url)
-        reply = loop(client, "2 + 3?", "lab/one", [add], auto=True)
-        assert reply.text == "Five."
+        rounds = Rounds(client, "2 + 3?", "lab/one", [add], auto=True)
+        assert [each.data.content for each in rounds if each.type == "tool_result"] == ["5"]
+        assert rounds.reply.text == "Five."
         *_, told, result = json.loads(server.requests[-1][1])["messages"]
         assert (result["role"], result["content"]) == ("tool", "5")
         assert result["tool_call_id"] == told["tool_calls"][0]["id"]

@@ -179,7 +179,7 @@ class FreeQuota:
         self._lock = threading.Lock()
 
     def serve(self, address: str) -> None:
-        """Count calls to this address from now on; what another's account had told is not its own."""
+        """Count calls to this address from now on; what another told is forgotten."""
         with self._lock:
             self._book()
             if address != self._address:

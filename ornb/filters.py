@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -64,6 +65,13 @@ _SORTED_BY = {
     "coding": "coding_index",
 }
 """Words of people for columns to sort by."""
+GOOD_AT = {
+    "coding": "coding_index",
+    "agentic": "agentic_index",
+    "intelligence": "intelligence_index",
+}
+"""Words of a search for what a model is good at, and the benchmark that tells."""
+_AT_START, _BETWEEN = r"(?:^|[-._/: \n])", "[-._/: ]?"
 _TIMES = {"k": 1_000, "m": 1_000_000}
 
 
@@ -95,7 +103,8 @@ def filter_models(
     models : pandas.DataFrame
         A models frame, or rows of one.
     search : str, optional
-        Words, in any case and order; each must occur in the id or in the name.
+        Words, in any case and order; each must occur in the id or in the name. ``"gpt4"`` finds
+        gpt-4 too, ``"coding"`` the models with that benchmark. The best match comes first.
     free, tools, reasoning, structured_outputs : bool, optional
         True keeps those that are (or can), False those that are not; None does not ask.
     min_context : int or str, optional
@@ -117,7 +126,8 @@ def filter_models(
     Returns
     -------
     pandas.DataFrame
-        The rows kept, in their order, with ``attrs``.
+        The rows kept, with ``attrs``, in their order; of a search, the best match first. Where
+        a searched word fits nothing, ``attrs["notes"]`` proposes the nearest that does.
 
     Raises
     ------
@@ -147,6 +157,8 @@ def filter_models(
     ]
     asked = [mask for mask in masks if mask is not None]
     kept = models[np.logical_and.reduce(asked)] if asked else models.copy()
+    if search:
+        kept = _best_first(kept, search)
     kept.attrs = dict(models.attrs)
     if kept.empty and not models.empty:
         notes = _untold(
@@ -158,6 +170,8 @@ def filter_models(
             output_modalities=returns,
             supported_parameters=parameters or tools or reasoning or structured_outputs,
         )
+        if meant := _meant(models, search or ""):
+            notes.append(f"Nothing fits {search!r}. Did you mean {meant!r}?")
         kept.attrs["notes"] = [*models.attrs.get("notes", ()), *notes]
     return kept
 
@@ -201,12 +215,71 @@ def _matches(models: pd.DataFrame, search: str | None) -> Mask | None:
         return None
     if not isinstance(search, str):
         raise ConfigError(f"search={search!r} is not text; give words, such as search='claude'")
-    words = search.casefold().split()
-    texts = [
-        (str(model_id).casefold(), str(name).casefold())
+    fitting = [_fits(models, _texts(models), word) for word in search.casefold().split()]
+    every: Mask = np.logical_and.reduce([c.flags(True for _ in models.index), *fitting])
+    return every
+
+
+def _texts(models: pd.DataFrame) -> list[str]:
+    """Return what is searched of each row."""
+    return [
+        f"{model_id}\n{name}".casefold()
         for model_id, name in zip(models.index, models["name"], strict=True)
     ]
-    return c.flags(all(w in model_id or w in name for w in words) for model_id, name in texts)
+
+
+def _fits(models: pd.DataFrame, texts: list[str], word: str) -> Mask:
+    parted = spread(word)
+    pattern = re.compile(
+        re.escape(word) + (f"|{_AT_START}{_BETWEEN.join(parted)}" if parted else "")
+    )
+    found = c.flags(pattern.search(text) is not None for text in texts)
+    good: Mask = models[GOOD_AT[word]].notna().to_numpy() if word in GOOD_AT else found
+    return found | good
+
+
+def spread(word: str) -> str:
+    """Return a word such as gpt4 or gpt-4o as what fits with or without hyphens; "" if it is none.
+
+    >>> spread("gpt4"), spread("gpt-4o"), spread("70b"), spread("claude")
+    ('gpt4', 'gpt4o', '', '')
+    """
+    bare = re.sub(r"[-._/: ]", "", word)
+    return bare if re.fullmatch(r"[a-z]+[0-9][a-z0-9]*", bare) else ""
+
+
+def _best_first(models: pd.DataFrame, search: str) -> pd.DataFrame:
+    """Put the id searched first, then those that begin so; or the best at what is asked."""
+    words = search.casefold().split()
+    for column in (GOOD_AT[word] for word in words if word in GOOD_AT):
+        return models.sort_values(column, ascending=False, kind="stable")
+    wanted = bare_id(" ".join(words))
+    bare = [bare_id(str(model_id).casefold()) for model_id in models.index]
+    places = [2 - (one == wanted) - one.startswith(wanted) for one in bare]
+    return models.iloc[np.argsort(np.array(places, dtype=int), kind="stable")]
+
+
+def bare_id(model_id: str) -> str:
+    """Return an id, or what is searched, without its author and its hyphens."""
+    return re.sub(r".*/|[-._: ]", "", model_id)
+
+
+def _meant(models: pd.DataFrame, search: str) -> str:
+    """Return a search with words that fit nothing put right by a letter; "" if none is near."""
+    texts = _texts(models)
+    parts = Counter(part for text in texts for part in re.findall("[a-z0-9]{4,}", text))
+    words, meant = search.casefold().split(), []
+    for word in words:
+        near = [part for part in parts if not _less(part).isdisjoint(_less(word))]
+        fits = _fits(models, texts, word).any()
+        if not fits and (len(word) < 4 or not near):
+            return ""
+        meant.append(word if fits else max(near, key=parts.__getitem__))
+    return " ".join(meant) if meant != words else ""
+
+
+def _less(word: str) -> set[str]:
+    return {word, *(word[:at] + word[at + 1 :] for at in range(len(word)))}
 
 
 def _is(models: pd.DataFrame, column: str, wanted: bool | None) -> Mask | None:

@@ -14,6 +14,8 @@ const can = {
     if (table) catalogue = new Catalogue(table);
     return catalogue.matches(filters, sort).map((i) => catalogue.table.id[i]);
   },
+  /** What a search of the last table that finds nothing probably meant. */
+  meant: (search) => catalogue.meant(search),
   /** An answer after changes. */
   grow(answer, ...changes) {
     for (const change of changes) grow(answer, change);

@@ -482,6 +482,21 @@ def test_every_word_of_a_search_is_in_the_id_or_the_name():
     assert filter_models(frame, search="rocket orbit").empty
 
 
+def test_a_search_forgives_and_puts_the_best_match_first(shared_data):
+    path = shared_data / "catalogs" / "catalog-2026-08-22.json"
+    frame = to_frame(json.loads(path.read_bytes()))
+    assert filter_models(frame, search="gpt-4o").index[0] == "openai/gpt-4o"
+    assert filter_models(frame, search="openai/gpt4o mini").index[0] == "openai/gpt-4o-mini"
+    found = filter_models(frame, search="gpt4")
+    assert found.index[0] == "openai/gpt-4"
+    assert {"openai/gpt-4o", "openai/gpt-4.1"} <= set(found.index)
+    best = filter_models(frame, search="Coding")["coding_index"]
+    assert len(best) > 50
+    assert best.is_monotonic_decreasing
+    meant = filter_models(frame, search="anthropc sonnet").attrs["notes"]
+    assert meant == ["Nothing fits 'anthropc sonnet'. Did you mean 'anthropic sonnet'?"]
+
+
 def test_an_unpriced_model_is_under_no_limit():
     frame = to_frame([{"id": "a/router", "pricing": {"prompt": "-1", "completion": "-1"}}])
     assert filter_models(frame, max_prompt_usd_per_million=10**9).empty

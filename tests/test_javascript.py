@@ -42,6 +42,12 @@ CASES: list[dict[str, Any]] = [
     {"search": "STRASSE"},
     {"search": "grosse"},
     {"search": "σίσυφοσ ärzte"},
+    {"search": "rocket2"},
+    {"search": "lab/rocket-2"},
+    {"search": "orbit.mini"},
+    {"search": "coding"},
+    {"search": "acme coding"},
+    {"search": "-"},
     {"search": "onerror=alert(1)>'\""},
     {"free": True},
     {"free": False, "routers": False},
@@ -81,7 +87,7 @@ def test_the_page_finds_just_what_python_finds_whatever_the_filters(javascript: 
 def test_the_page_sorts_as_pandas_does_by_every_column(javascript: Any) -> None:
     picker = ModelPicker(MODELS)
     table = picker.get_state()["_table"]
-    for column in COLUMNS:
+    for column in ("match", *COLUMNS):
         for ascending in (True, False):
             picker.sort = (column, ascending)
             found = shown(javascript, picker, table)
@@ -94,10 +100,24 @@ def test_every_recorded_catalogue_is_sorted_and_searched_alike(
     path = shared_data / "catalogs" / "catalog-2026-08-22.json"
     picker = ModelPicker(catalog.to_frame(json.loads(path.read_bytes())))
     shown(javascript, picker, picker.get_state()["_table"])
-    for words in ("claude", "4 mini", "ai:", "é", "free"):
-        for column in COLUMNS:
+    for words in ("claude", "4 mini", "ai:", "é", "free", "gpt4", "gpt-4o", "claude35", "coding"):
+        for column in ("match", *COLUMNS):
             picker.search, picker.sort = words, (column, False)
             assert shown(javascript, picker) == ids(picker.matches), (words, column)
+
+
+def test_the_page_proposes_what_python_proposes(javascript: Any, shared_data: Any) -> None:
+    path = shared_data / "catalogs" / "catalog-2026-08-22.json"
+    models = catalog.to_frame(json.loads(path.read_bytes()))
+    javascript("matches", dict.fromkeys(FILTERS) | {"search": ""}, ["match", False],
+               ModelPicker(models).get_state()["_table"])  # fmt: skip
+    meant = {"anthropc": "anthropic", "Gemni flash": "gemini flash", "mistarl": "mistral",
+             "claude": "", "zzzzzz": "", "xq": "", "gpt 😀emini": "gpt gemini"}  # fmt: skip
+    for search, proposed in meant.items():
+        notes = catalog.filter_models(models, search=search).attrs["notes"]
+        said = [f"Nothing fits {search!r}. Did you mean {proposed!r}?"] if proposed else []
+        assert [note for note in notes if "Nothing fits" in note] == said
+        assert javascript("meant", search) == proposed
 
 
 # ------------------------------------------------------------------ answers on their way

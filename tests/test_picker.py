@@ -277,6 +277,22 @@ def test_matches_follow_the_page(picker):
     assert ids(picker.matches) == ["lab/rocket-2", "lab/rocket-2:free", "~lab/rocket-latest"]
 
 
+@pytest.mark.parametrize(
+    ("search", "found"),
+    [
+        ("rocket 2", ["lab/rocket-2", "lab/rocket-2:free"]),
+        ("rocket2", ["lab/rocket-2", "lab/rocket-2:free"]),
+        ("coding", ["acme/orbit-pro"]),
+        ("acme agentic", []),
+    ],
+)
+def test_the_best_match_is_first_until_a_column_is_asked_for(picker, search, found):
+    picker.search = search
+    assert ids(picker.matches) == found
+    picker.sort = ("prompt_usd_per_million", True)
+    assert ids(picker.matches) == found[::-1]
+
+
 # --- code -----------------------------------------------------------------------------------------
 
 
@@ -292,7 +308,10 @@ def test_the_code_reads_as_a_person_would_write_it(picker):
         '    & (models["context_length"] >= 128_000)\n'
         '    & (models["completion_usd_per_million"] <= 1.0)\n'
         '    & ~models["is_batch"]\n'
-        '].sort_values("created", ascending=False, kind="stable")'
+        '].sort_values("created", ascending=False, kind="stable")\n'
+        'bare = matches.index.str.casefold().str.replace(r".*/|[-._: ]", "", regex=True)\n'
+        "rank = 2 - (bare == 'orbit') - bare.str.startswith('orbit')\n"
+        'matches = matches.iloc[rank.argsort(kind="stable")]'
     )
 
 
@@ -305,7 +324,8 @@ prices = st.none() | st.sampled_from([0, 0.0375, 0.25, 1, 15.0])
 FILTER_VALUES = st.fixed_dictionaries(
     {},
     optional={
-        "search": st.text(max_size=6) | st.sampled_from(["ORBIT mini", "strasse", "\\'\n", "συφ"]),
+        "search": st.text(max_size=6)
+        | st.sampled_from(["ORBIT mini", "strasse", "\\'\n", "συφ", "rocket2", "acme coding"]),
         "free": asked,
         "min_context": st.none() | st.sampled_from([0, 32_768, 128_000, 131_073]),
         "accepts": some(["text", "image", "file", "audio"]),
@@ -323,7 +343,7 @@ FILTER_VALUES = st.fixed_dictionaries(
         "batch": st.booleans(),
     },
 )
-SORTS = st.tuples(st.sampled_from(sorted(COLUMNS)), st.booleans())
+SORTS = st.tuples(st.sampled_from(["match", *sorted(COLUMNS)]), st.booleans())
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -352,7 +372,7 @@ def test_the_page_has_the_code_with_what_it_was_written_for(picker):
     code = picker.get_state()["_code"]
     assert code["text"] == picker.code
     assert code["filters"]["tools"] is True
-    assert code["sort"] == ("created", False)
+    assert code["sort"] == ("match", False)
 
 
 # --- what is sent ---------------------------------------------------------------------------------

@@ -96,6 +96,34 @@ def test_nothing_found_is_said(shown, page):
     expect(page.get_by_text("No model matches. Remove a filter or a word.")).to_be_visible()
 
 
+def test_a_word_misspelt_is_put_right_by_keyboard(shown, page):
+    search(page).fill("rokcet")
+    expect(page.locator(".more")).to_have_text("Nothing fits “rokcet”. Did you mean rocket?")
+    expect(page.get_by_role("status")).to_have_text("0 of 10 models. Did you mean rocket?")
+    assert violations(page) == []
+    page.get_by_role("button", name="rocket", exact=True).press("Enter")
+    expect(search(page)).to_have_value("rocket")
+    expect(search(page)).to_be_focused()
+    assert len(rows(page)) == 3
+
+
+def test_the_best_match_is_first_and_a_third_click_on_a_header_goes_back_to_it(shown, page):
+    search(page).fill("rocket2")
+    assert rows(page) == ["lab/rocket-2", "lab/rocket-2:free"]
+    head = page.get_by_role("columnheader", name="Prompt").get_by_role("button")
+    head.click()
+    assert rows(page) == ["lab/rocket-2:free", "lab/rocket-2"]
+    head.click()
+    head.click()
+    shown.deliver()
+    assert shown.widget.sort == ("match", False)
+    assert page.locator("[aria-sort]").count() == 0
+    search(page).fill("")
+    expect(page.get_by_role("columnheader", name="Created")).to_have_attribute(
+        "aria-sort", "descending"
+    )
+
+
 def test_a_filter_that_hides_all_for_want_of_facts_says_so(draw, page):
     draw(ModelPicker(frame([{"id": "a"}, {"id": "b"}]), min_context=8000))
     said = "No model matches: this server tells context_length of none."
@@ -120,7 +148,7 @@ def test_a_row_is_made_once_and_reused(shown, page):
 
 def test_typing_filters_while_the_kernel_is_busy(shown, page):
     search(page).press_sequentially("ROCKET 2")
-    assert rows(page) == ["lab/rocket-2:free", "lab/rocket-2"]
+    assert rows(page) == ["lab/rocket-2", "lab/rocket-2:free"]
     expect(page.locator(".foot")).to_contain_text("2 of 10 models")
 
 
@@ -528,7 +556,7 @@ def test_it_filters_in_jupyterlab_while_the_kernel_is_busy(lab):
     output = notebook.output(1)
     search(output).press_sequentially("rocket 2")
     expect(output.get_by_text("2 of 10 models", exact=False).first).to_be_visible()
-    assert rows(output) == ["lab/rocket-2:free", "lab/rocket-2"]
+    assert rows(output) == ["lab/rocket-2", "lab/rocket-2:free"]
     expect(notebook.locator(".jp-InputPrompt").nth(2)).to_have_text("[*]:")
     notebook.free()
     notebook.wait_idle()

@@ -62,8 +62,32 @@ export const day = (seconds) => new Date(seconds * 1000).toISOString().slice(0, 
 /** @type {Record<string, (value: number) => string>} */
 export const WRITE = { tokens, usd, date: day, points: (value) => value.toFixed(1) };
 
+/** Words of a search for what a model is good at, and the benchmark that tells. @type {Record<string, string>} */
+const GOOD_AT = { coding: "coding_index", agentic: "agentic_index", intelligence: "intelligence_index" };
+const NEWEST = /** @type {[string, boolean]} */ (["created", false]);
+
 /** Python's casefold, near enough that a word finds what it finds there. @param {string} text */
 const fold = (text) => text.toUpperCase().toLowerCase().replaceAll("ς", "σ");
+
+/** @param {string} search */
+const wordsOf = (search) => fold(search).split(/\s+/).filter(Boolean);
+
+/** An id, or what is searched, without its author and its hyphens. @param {string} id */
+const bareId = (id) => id.replace(/.*\/|[-._: ]/g, "");
+
+/** Whether a text has a word; of gpt4 also gpt-4. @param {string} word @returns {(text: string) => boolean} */
+const finder = (word) => {
+  const bare = word.replace(/[-._/: ]/g, "");
+  if (!/^[a-z]+[0-9][a-z0-9]*$/.test(bare)) return (text) => text.includes(word);
+  const parted = new RegExp(`(?:^|[-._/: \\n])${[...bare].join("[-._/: ]?")}`);
+  return (text) => text.includes(word) || parted.test(text);
+};
+
+/** A word, and what it is without any one of its letters. @param {string} word */
+const less = (word) => {
+  const letters = [...word];
+  return [word, ...letters.map((_, at) => letters.toSpliced(at, 1).join(""))];
+};
 
 // --- the catalogue ---------------------------------------------------------------------------------
 
@@ -74,6 +98,7 @@ export class Catalogue {
     this.table = table;
     this.size = table.id?.length ?? 0;
     this.texts = Array.from({ length: this.size }, (_, i) => fold(`${table.id[i]}\n${table.name[i]}`));
+    this.bare = (table.id ?? []).map((id) => bareId(fold(id)));
     /** @type {Map<string, number>} */
     this.rowOf = new Map((table.id ?? []).map((id, i) => [id, i]));
     /** @type {Map<string, number[]>} */
@@ -145,16 +170,62 @@ export class Catalogue {
     const context = numbers.context_length;
     const least = filters.min_context;
     if (least !== null) tests.push((i) => context[i] !== null && context[i] >= least);
-    for (const word of fold(filters.search).split(/\s+/).filter(Boolean)) {
-      tests.push((i) => this.texts[i].includes(word));
-    }
+    for (const word of wordsOf(filters.search)) tests.push(this.fits(word));
     return tests;
   }
 
-  /** @param {Filters} filters @param {[string, boolean]} sort */
-  matches(filters, [key, up]) {
+  /** Which rows one word of a search fits. @param {string} word @returns {(i: number) => boolean} */
+  fits(word) {
+    const found = finder(word);
+    const points = Object.hasOwn(GOOD_AT, word) ? this.number(GOOD_AT[word]) : [];
+    return (i) => found(this.texts[i]) || (points[i] ?? null) !== null;
+  }
+
+  /** @param {Filters} filters @param {[string, boolean]} sort  by "match": the best match first, else the newest */
+  matches(filters, sort) {
     const tests = this.tests(filters);
-    return this.order(key, up).filter((i) => tests.every((test) => test(i)));
+    const best = sort[0] === "match";
+    const found = this.order(...(best ? NEWEST : sort)).filter((i) => tests.every((test) => test(i)));
+    return best ? this.bestFirst(found, wordsOf(filters.search)) : found;
+  }
+
+  /**
+   * The id that is the search first, then those that begin so; or the best at what is asked.
+   * @param {number[]} rows @param {string[]} words
+   */
+  bestFirst(rows, words) {
+    const asked = words.find((word) => Object.hasOwn(GOOD_AT, word));
+    const points = asked ? this.number(GOOD_AT[asked]) : null;
+    if (points) return rows.toSorted((a, b) => (points[b] ?? -Infinity) - (points[a] ?? -Infinity) || 0);
+    if (!words.length) return rows;
+    const wanted = bareId(words.join(" "));
+    const places = this.bare.map((one) => (one === wanted ? 0 : one.startsWith(wanted) ? 1 : 2));
+    return rows.toSorted((a, b) => places[a] - places[b]);
+  }
+
+  /** A search with each word that fits nothing put right, by a letter; "" if none is near. @param {string} search */
+  meant(search) {
+    if (!this.parts) {
+      /** @type {Map<string, number>} */
+      this.parts = new Map();
+      for (const text of this.texts) {
+        for (const [part] of text.matchAll(/[a-z0-9]{4,}/g)) this.parts.set(part, (this.parts.get(part) ?? 0) + 1);
+      }
+    }
+    const words = wordsOf(search);
+    const meant = words.map((word) => {
+      const fits = this.fits(word);
+      if (this.texts.some((_, i) => fits(i))) return word;
+      const length = [...word].length;
+      const without = new Set(less(word));
+      let [found, most] = ["", 0];
+      for (const [part, count] of /** @type {Map<string, number>} */ (this.parts)) {
+        if (count <= most || length < 4 || Math.abs(part.length - length) > 1) continue;
+        if (less(part).some((one) => without.has(one))) [found, most] = [part, count];
+      }
+      return found;
+    });
+    return meant.every(Boolean) && meant.some((word, at) => word !== words[at]) ? meant.join(" ") : "";
   }
 
   /** Columns that a filter asks for, and the server tells of no model. @param {Filters} filters */

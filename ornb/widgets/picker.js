@@ -250,12 +250,14 @@ function headings(view) {
     button.addEventListener("click", () => {
       const [key, up] = model.get("sort");
       const first = column.kind === "text" || column.kind === "usd";   // cheap and A first; big and new first
-      view.put({ sort: [column.key, key === column.key ? !up : first] });
+      if (key !== column.key) view.put({ sort: [column.key, first] });
+      else view.put({ sort: up === first ? [key, !up] : ["match", false] });
     });
     return { column, head };
   });
   const draw = () => {
-    const [key, up] = model.get("sort");
+    const [sort, up] = model.get("sort");
+    const key = sort === "match" && !model.get("search").trim() ? "created" : sort;
     for (const { column, head } of heads) {
       if (column.key === key) head.setAttribute("aria-sort", up ? "ascending" : "descending");
       else head.removeAttribute("aria-sort");
@@ -381,14 +383,28 @@ class List {
   drawCounts(found, filters) {
     const { catalogue, shown, status } = this.view;
     const hidden = found - shown.length;
-    const untold = found ? "" : catalogue.untold(filters).join(" and ");
+    const meant = found ? "" : catalogue.meant(filters.search);
     this.more.hidden = hidden === 0 && found > 0;
-    this.more.textContent = hidden ? `and ${whole.format(hidden)} more: type to narrow`
-      : `No model matches${untold ? `: this server tells ${untold} of none` : ""}. Remove a filter or a word.`;
+    if (meant) this.more.replaceChildren(...this.propose(filters.search, meant));
+    else this.more.textContent = hidden ? `and ${whole.format(hidden)} more: type to narrow` : this.nothing(filters);
     this.grid.setAttribute("aria-rowcount", String(found + 1));
     this.count.replaceChildren(make("b", {}, whole.format(found)), ` of ${whole.format(catalogue.size)} models`);
     clearTimeout(this.announcing);                    // once, when the typing rests
-    this.announcing = setTimeout(() => { status.textContent = `${found} of ${catalogue.size} models`; }, 500);
+    const said = meant ? `. Did you mean ${meant}?` : "";
+    this.announcing = setTimeout(() => { status.textContent = `${found} of ${catalogue.size} models${said}`; }, 500);
+  }
+
+  /** @param {Filters} filters */
+  nothing(filters) {
+    const untold = this.view.catalogue.untold(filters).join(" and ");
+    return `No model matches${untold ? `: this server tells ${untold} of none` : ""}. Remove a filter or a word.`;
+  }
+
+  /** @param {string} search @param {string} meant */
+  propose(search, meant) {
+    const button = make("button.link", { type: "button" }, meant);
+    button.addEventListener("click", () => { this.view.put({ search: meant }); this.view.search.focus(); });
+    return [`Nothing fits “${search.trim()}”. Did you mean `, button, "?"];
   }
 
   drawPicked() {
@@ -635,7 +651,7 @@ function render({ model, el }) {
 
   const drawHeight = () => frame.style.setProperty("--list-height", `${model.get("height")}px`);
   const drawSort = () => { list.headings.draw(); list.draw(); };
-  const drawFilters = () => { bar.draw(); list.draw(); };
+  const drawFilters = () => { bar.draw(); list.headings.draw(); list.draw(); };
   const drawPicked = () => { list.drawPicked(); picked.draw(); closer.draw(); };
   const drawSoon = soon(drawFilters);
   for (const name of FILTERS) model.on(`change:${name}`, drawSoon);
@@ -644,7 +660,7 @@ function render({ model, el }) {
   model.on("change:max_choices", drawPicked);
   model.on("change:height", drawHeight);
   model.on("change:error", banner.draw);
-  for (const draw of [drawHeight, list.headings.draw, drawFilters, drawPicked, banner.draw]) draw();
+  for (const draw of [drawHeight, drawFilters, drawPicked, banner.draw]) draw();
   return () => { clearTimeout(list.announcing); el.replaceChildren(); };
 }
 

@@ -20,7 +20,7 @@ import traitlets as t
 from .. import catalog
 from ..columns import plain
 from ..errors import ConfigError, near
-from ..filters import ANY_OF, FLAGS, KINDS, LISTS, MOST
+from ..filters import ANY_OF, FLAGS, GOOD_AT, KINDS, LISTS, MOST, bare_id, spread
 from .base import BadValue, Widget, module, sheet
 
 __all__ = ["COLUMNS", "FILTERS", "ModelPicker"]
@@ -95,6 +95,7 @@ _WORDS = (
 )
 _TEXTS = ("name", "author")
 _STATIC_ROWS = 15
+_BEST, _NEWEST = ("match", False), ("created", False)
 
 
 class Names(t.TraitType[Any, Any]):
@@ -139,7 +140,8 @@ class ModelPicker(Widget):
     filters : dict, optional
         Filters to start with, by the keywords of `ornb.catalog.filter_models`.
     sort : tuple of (str, bool)
-        Column and whether ascending. Default: newest first.
+        Column and whether ascending. Default, ``("match", False)``: of a search the best match
+        first, else the newest.
     columns : iterable of str
         Columns to show, out of `COLUMNS`; ``"name"`` is always there.
     height : int
@@ -166,6 +168,9 @@ class ModelPicker(Widget):
         text.str.contains('small', regex=False)
         & ~models["is_batch"]
     ].sort_values("created", ascending=False, kind="stable")
+    bare = matches.index.str.casefold().str.replace(r".*/|[-._: ]", "", regex=True)
+    rank = 2 - (bare == 'small') - bare.str.startswith('small')
+    matches = matches.iloc[rank.argsort(kind="stable")]
     """
 
     _esm = module(HERE)
@@ -180,8 +185,12 @@ class ModelPicker(Widget):
     max_choices = t.Int(None, allow_none=True, min=1).tag(sync=True)
     """With `multiple`: most ids that can be picked; None is no limit."""
 
-    sort = t.Tuple(t.Unicode(), t.Bool(), default_value=("created", False)).tag(sync=True)
-    """Column the rows are sorted by, and whether ascending. Missing values are always last."""
+    sort = t.Tuple(t.Unicode(), t.Bool(), default_value=_BEST).tag(sync=True)
+    """Column the rows are sorted by, and whether ascending. Missing values are always last.
+
+    ``("match", False)``, the default, is what nobody asks to sort: of a search the best match
+    first, else the newest.
+    """
 
     columns = t.Tuple(default_value=DEFAULT_COLUMNS, read_only=True)
     """Columns shown, by their names in the models frame. Set when made."""
@@ -257,7 +266,7 @@ class ModelPicker(Widget):
         multiple: bool = False,
         max_choices: int | None = None,
         filters: Mapping[str, Any] | None = None,
-        sort: tuple[str, bool] = ("created", False),
+        sort: tuple[str, bool] = _BEST,
         columns: Iterable[str] = DEFAULT_COLUMNS,
         height: int = 352,
         **traits: Any,
@@ -334,9 +343,10 @@ class ModelPicker(Widget):
         pandas.DataFrame, one row a match
             All of them, also those below the last row that the page draws.
         """
-        column, ascending = self.sort
-        rows = catalog.filter_models(self._models, **self.filters)
-        return rows.sort_values(column, ascending=ascending, kind="stable", key=_sort_key)
+        column, ascending = _NEWEST if self.sort == _BEST else self.sort
+        rows = self._models.sort_values(column, ascending=ascending, kind="stable", key=_sort_key)
+        kept = catalog.filter_models(rows, **self.filters)
+        return kept if self.sort == _BEST else rows[rows.index.isin(kept.index)]
 
     @property
     def code(self) -> str:
@@ -396,9 +406,9 @@ class ModelPicker(Widget):
     @t.validate("sort")
     def _valid_sort(self, proposal: Any) -> tuple[str, bool]:
         column, ascending = proposal["value"]
-        if column not in COLUMNS:
-            raise BadValue(f"cannot sort by {column!r}.{_or_known(column, COLUMNS)}")
-        return column, ascending
+        if column not in (known := ["match", *COLUMNS]):
+            raise BadValue(f"cannot sort by {column!r}.{_or_known(column, known)}")
+        return _BEST if column == "match" else (column, ascending)
 
     @t.validate("accepts", "returns", "parameters")
     def _valid_names(self, proposal: Any) -> Any:
@@ -551,19 +561,43 @@ def _pandas(filters: Mapping[str, Any], sort: tuple[str, bool]) -> str:
     text = 'text = (models.index + "\\n" + models["name"]).str.casefold()\n'
     conditions = _conditions(filters)
     rows = "[\n    " + "\n    & ".join(conditions) + "\n]" if conditions else ""
-    column, ascending = sort
+    column, ascending = _NEWEST if sort == _BEST else sort
     order = f'"{column}", ascending={ascending}, kind="stable"'
     if column in _TEXTS:
         order += ", key=lambda text: text.str.casefold()"
+    words = filters["search"].casefold().split()
     return (
-        text if filters["search"].split() else ""
-    ) + f"matches = models{rows}.sort_values({order})"
+        (text if words else "")
+        + f"matches = models{rows}.sort_values({order})"
+        + (_best_first(words) if words and sort == _BEST else "")
+    )
+
+
+def _best_first(words: list[str]) -> str:
+    for column in (GOOD_AT[word] for word in words if word in GOOD_AT):
+        return f'.sort_values("{column}", ascending=False, kind="stable")'
+    wanted = bare_id(" ".join(words))
+    return (
+        '\nbare = matches.index.str.casefold().str.replace(r".*/|[-._: ]", "", regex=True)\n'
+        f"rank = 2 - (bare == {wanted!r}) - bare.str.startswith({wanted!r})\n"
+        'matches = matches.iloc[rank.argsort(kind="stable")]'
+    )
+
+
+def _word(word: str) -> str:
+    """Return the condition of one word that is searched."""
+    ways = [f"text.str.contains({word!r}, regex=False)"]
+    if parted := spread(word):
+        ways.append(f'text.str.contains(r"(?:^|[-._/: \\n])" + "[-._/: ]?".join({parted!r}))')
+    if word in GOOD_AT:
+        ways.append(f'models["{GOOD_AT[word]}"].notna()')
+    return " | ".join(ways) if len(ways) == 1 else f"({' | '.join(ways)})"
 
 
 def _conditions(filters: Mapping[str, Any]) -> list[str]:
     words = filters["search"].casefold().split()
     return [
-        *(f"text.str.contains({word!r}, regex=False)" for word in words),
+        *map(_word, words),
         *(
             f'{"" if filters[name] else "~"}models["{column}"]'
             for name, column in FLAGS.items()

@@ -361,9 +361,10 @@ def test_an_author_or_family_that_nobody_is_is_refused(wrong) -> None:
     assert len(ornb.models(author="OpenAI", family=["gpt", "Claude"])) > 0
 
 
-def test_a_limit_in_words_is_met_with_a_number_of_the_right_size() -> None:
+def test_a_limit_that_is_no_number_is_met_with_one_of_the_right_size() -> None:
+    assert len(ornb.models(min_context="128k")) == len(ornb.models(min_context=128_000))
     with pytest.raises(errors.ConfigError, match="such as min_context=128_000"):
-        ornb.models(min_context="128k")
+        ornb.models(min_context="long")
 
 
 @pytest.mark.parametrize(

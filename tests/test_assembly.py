@@ -15,8 +15,8 @@ import ornb
 from ornb import errors
 from ornb.client import Client
 from ornb.conversation import Conversation
-from ornb.request.rounds import Rounds, together
 from ornb.request.structured import parse
+from ornb.request.tool_loop import ToolLoop, together
 from ornb.text.figures import figures
 from ornb.wire.assembly import Assembly
 from ornb.wire.reply import Reply, Usage
@@ -348,7 +348,7 @@ def test_a_function_called_in_the_old_field_is_run() -> None:
     scripts = [whole({"choices": [choice]})], [STREAM, event(choices=[SAID]), DONE, END]
     with WireServer(*scripts) as server:
         client = Client(base_url=server.url)
-        rounds = Rounds(client, "2 + 3?", "lab/one", [add], auto=True)
+        rounds = ToolLoop(client, "2 + 3?", "lab/one", [add], auto=True)
         assert [each.data.content for each in rounds if each.type == "tool_result"] == ["5"]
         assert rounds.reply.text == "Five."
         *_, told, result = json.loads(server.requests[-1][1])["messages"]

@@ -95,7 +95,7 @@ class Tool:
         Returns
         -------
         Tool
-            To be handed to `rounds`, or a list of them.
+            For `ornb.Chat(tools=...)`, or a list of them.
 
         Raises
         ------

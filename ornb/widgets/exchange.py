@@ -11,8 +11,8 @@ from .. import session
 from ..conversation import Turn
 from ..errors import ConfigError, ContextTooLong, OrnbError
 from ..request.room import fits
-from ..request.rounds import Rounds
 from ..request.structured import answered
+from ..request.tool_loop import ToolLoop
 from ..request.tools import ToolResult
 from ..wire.reply import Event, Reply
 from .live import LiveAnswer
@@ -52,7 +52,7 @@ class Exchange:
         self.blocking = blocking
         self.schema = schema
         self.answer = LiveAnswer()
-        self.stream: Stream | Rounds | None = None
+        self.stream: Stream | ToolLoop | None = None
         self.calls: list[dict[str, Any]] = []
         """What the page shows of the tools' calls so far."""
         self.whole: Reply | None = None
@@ -69,7 +69,7 @@ class Exchange:
     @property
     def steps(self) -> list[dict[str, Any]]:
         """Requests for tools and their results so far; whole rounds only."""
-        added = list(self.stream.added) if isinstance(self.stream, Rounds) else []
+        added = list(self.stream.added) if isinstance(self.stream, ToolLoop) else []
         answered = {step.get("tool_call_id") for step in added}
         for place, step in enumerate(added):
             if any(call.get("id") not in answered for call in step.get("tool_calls") or ()):
@@ -85,7 +85,7 @@ class Exchange:
         if self._tools:
             allow = self._may if self._confirm else None
             auto = not self._confirm
-            self.stream = Rounds(
+            self.stream = ToolLoop(
                 client, messages, model, self._tools, confirm=allow, auto=auto, **params
             )
         else:
@@ -156,7 +156,7 @@ class Exchange:
         elif event.type == "reply":
             self._gap = True
         elif self._gap and event.type == "text":
-            # As `ornb.request.rounds.together` joins them.
+            # As `ornb.request.tool_loop.together` joins them.
             self._gap = False
             if self.answer.has_text:
                 self.answer.add(Event("text", "\n\n"))

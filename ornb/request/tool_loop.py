@@ -1,6 +1,6 @@
 """Ask, do what the model asks for, ask again: an answer that may take several calls.
 
-Each call is one row in the usage table. A `Rounds` is used as a `Stream` is: iterate its events,
+Each call is one row in the usage table. A `ToolLoop` is used as a `Stream` is: iterate its events,
 stop it from any thread, read the reply.
 """
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ..wire.stream import Stream
 
 
-class Rounds:
+class ToolLoop:
     """An answer with tools, as it is made; what came before an error stays in `replies`.
 
     After `max_rounds` the model is asked to answer without tools. `confirm` holds up the answer, so
@@ -74,7 +74,7 @@ class Rounds:
             self._events = self._run()
         return self._events
 
-    def __enter__(self) -> Rounds:
+    def __enter__(self) -> ToolLoop:
         return self
 
     def __exit__(self, *_: object) -> None:

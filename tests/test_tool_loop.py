@@ -1,4 +1,4 @@
-"""Rounds: the model asks, what was allowed runs, the result goes back, and nothing is lost."""
+"""Tools: the model asks, what was allowed runs, the result goes back, and nothing is lost."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import ornb
 from ornb.client import Client, Reply, Timing, Usage
 from ornb.errors import ConfigError, NotFound, OrnbError, StreamBroken
 from ornb.ledger.tracker import UsageTracker
-from ornb.request.rounds import Rounds, together
+from ornb.request.tool_loop import ToolLoop, together
 
 COST = event(choices=[], usage=USAGE)
 
@@ -59,7 +59,7 @@ def rounds(tracker):
         server = WireServer(*scripts)
         client = Client("k", server.url, on_call=tracker.record, retries=0)
         made.extend([server.__exit__, lambda *_: client.close()])
-        one = Rounds(client, messages, "acme/orbit", tools, **{"auto": True} | options)
+        one = ToolLoop(client, messages, "acme/orbit", tools, **{"auto": True} | options)
         return one, server
 
     yield make
@@ -241,7 +241,7 @@ def test_recorded_exchanges_are_gone_through(shared_data, tracker, name):
     tool = ornb.request.tools.Tool.from_function(fixed[name], name=name, description="As recorded.")
     with WireServer(*scripts) as server:
         client = Client("k", server.url, on_call=tracker.record)
-        one = Rounds(client, first, tape[0].request["model"], [tool], auto=True)
+        one = ToolLoop(client, first, tape[0].request["model"], [tool], auto=True)
         list(one)
         client.close()
     ours = sent(server)[1]["messages"]
@@ -340,7 +340,7 @@ def test_an_error_inside_the_first_stream_is_one_row(rounds, tracker):
 
 
 def test_the_offline_service_has_no_tools_and_says_so():
-    one = Rounds(ornb.client(), "Weather?", "ornb/canned", [temperature], auto=True)
+    one = ToolLoop(ornb.client(), "Weather?", "ornb/canned", [temperature], auto=True)
     with pytest.raises(NotFound, match="support tool use") as caught:
         list(one)
     assert caught.value.reply.status == "error"
@@ -348,7 +348,7 @@ def test_the_offline_service_has_no_tools_and_says_so():
 
 def test_without_tools_it_is_one_call_with_its_fields():
     fields = {"label": "lesson", "ornb": {"simulate": {"tokens": 5, "chunk_s": 0}}}
-    one = Rounds(ornb.client(), "Weather?", "ornb/canned", **fields)
+    one = ToolLoop(ornb.client(), "Weather?", "ornb/canned", **fields)
     *_, last = one
     assert (one.reply.source, one.reply.status) == ("canned", "ok")
     assert last.type == "reply"

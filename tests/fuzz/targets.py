@@ -25,7 +25,7 @@ from ornb.conversation import Conversation, well_formed
 from ornb.errors import ApiError, CatalogError, ConfigError, OrnbError, UnexpectedAnswer
 from ornb.ledger.tracker import UsageTracker
 from ornb.recording import Replay
-from ornb.recording.lines import Question
+from ornb.recording.lines import Request
 from ornb.text.markdown import StreamRenderer, render
 from ornb.text.rendering import reply_html, reply_text, transcript
 from ornb.text.writer import fenced, literal, rewritten
@@ -352,7 +352,7 @@ def recording(data: bytes) -> None:
         tape = Replay(path, pace="instant")
         assert len(tape) >= 1, "a good line was lost"
         assert len(repr(tape)) < 2_000
-        tape.has(Question("POST", "/chat/completions", {}, choices.json(TAPE_WORDS)))
+        tape.has(Request("POST", "/chat/completions", {}, choices.json(TAPE_WORDS)))
 
 
 def _nearly_an_exchange(choices: Choices) -> Any:

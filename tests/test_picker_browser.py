@@ -8,9 +8,11 @@ import re
 import pytest
 from playwright.sync_api import expect
 
+import ornb
 from ornb.widgets.picker import FILTERS, ModelPicker
 from tests.axe import violations
 from tests.lab import BUSY
+from tests.page import until
 from tests.test_picker import HOSTILE, MODELS, RECORDS, frame, ids, record
 
 
@@ -287,6 +289,47 @@ def test_several_can_be_picked_up_to_the_most(draw, page):
 def test_an_alias_says_what_it_stands_for(shown, page):
     page.get_by_text("~lab/rocket-latest", exact=True).click()
     expect(page.get_by_role("list", name="Abilities")).to_contain_text("alias of lab/rocket-2")
+
+
+def test_a_row_is_opened_by_keyboard_for_its_description_and_providers(draw, page):
+    models = ornb.models()
+    models.loc["openai/gpt-4o-mini", "description"] = HOSTILE
+    shown = draw(ModelPicker(models, search="gpt-4o-mini"))
+    search(page).press("ArrowDown")
+    page.keyboard.press("ArrowRight")
+    details = page.get_by_role("group", name="Details")
+    expect(details).to_contain_text("This comes when the kernel is free.")
+    expect(details.get_by_role("button", expanded=True)).to_have_text("Less")
+    shown.deliver()
+    expect(details.get_by_text(HOSTILE, exact=True)).to_be_visible()
+    until(lambda: shown.widget._closer["providers"] is not None)
+    shown.deliver()
+    cells = details.get_by_role("row").nth(1).get_by_role("cell").all_inner_texts()
+    assert cells == ["$0.15", "$0.60", "\N{EN DASH}", "\N{EN DASH}"]
+    expect(details.get_by_role("rowheader").first).to_have_text("Azure")
+    expect(details).to_contain_text(
+        "This listing (offline snapshot, catalogue of 2026-08-22) tells no times."
+    )
+    expect(details.get_by_role("link")).to_have_attribute(
+        "href", "https://openrouter.ai/openai/gpt-4o-mini"
+    )
+    assert violations(page) == []
+    page.keyboard.press("ArrowLeft")
+    expect(details.get_by_role("table")).to_be_hidden()
+
+
+def test_a_row_whose_providers_cannot_be_had_says_why(shown, page):
+    page.get_by_text("acme/orbit-mini", exact=True).click()
+    details = page.get_by_role("group", name="Details")
+    details.get_by_role("button", name="Description and providers").click()
+    shown.deliver()
+    expect(details).to_contain_text("This listing has no description.")
+    until(lambda: shown.widget._closer["note"])
+    shown.deliver()
+    expect(details).to_contain_text("acme/orbit-mini")
+    expect(details).to_contain_text(shown.widget._closer["note"])
+    page.get_by_text("lab/rocket-2", exact=True).click()
+    expect(details.get_by_role("button", expanded=False)).to_be_visible()
 
 
 # --- keyboard and screen reader -------------------------------------------------------------------

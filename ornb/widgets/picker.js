@@ -116,6 +116,16 @@ class View {
     this.put({ value: [...now, id] });
   }
 
+  /** The row shown closer: the active one, or what was picked last. */
+  closer() { return this.active >= 0 ? this.active : this.catalogue.rowOf.get(this.picked().at(-1) ?? "") ?? -1; }
+
+  isOpen() { return this.closer() >= 0 && this.model.get("_opened") === this.catalogue.table.id[this.closer()]; }
+
+  /** @param {boolean} open  or closed: what the kernel tells of the row shown closer */
+  open(open) {
+    if (open !== this.isOpen()) this.put({ _opened: open ? this.catalogue.table.id[this.closer()] : null });
+  }
+
   /** @param {number} i */
   look(i) { this.active = i; this.moved(); }
 
@@ -443,6 +453,8 @@ class List {
       End: () => this.go(view.shown.length - 1),
       Enter: () => view.pick(view.active),
       " ": () => view.pick(view.active),
+      ArrowRight: () => view.open(true),
+      ArrowLeft: () => view.open(false),
     };
     if (!keys[event.key] || event.ctrlKey || event.metaKey || event.altKey) return false;
     keys[event.key]();
@@ -505,22 +517,65 @@ function pickedBar(view) {
 
 /** @param {View} view */
 function details(view) {
+  const { catalogue, model } = view;
   const element = make("div.details", { role: "group", "aria-label": "Details" });
+  const more = make("div.closer", { id: `${view.prefix}-closer` });
+  const says = make("span.says");
+  const opener = make("button.icon-button", { type: "button", "aria-controls": more.id }, says);
+  opener.addEventListener("click", () => view.open(!view.isOpen()));
   const draw = () => {
-    const { catalogue } = view;
-    const i = view.active >= 0 ? view.active : catalogue.rowOf.get(view.picked().at(-1) ?? "") ?? -1;
+    const i = view.closer();
     element.hidden = i < 0;
     if (i < 0) return;
-    const { id } = catalogue.table;
-    const button = make("button.icon-button", { type: "button", "aria-label": `Copy id ${id[i]}`, title: "Copy id" },
+    const id = catalogue.table.id[i];
+    const button = make("button.icon-button", { type: "button", "aria-label": `Copy id ${id}`, title: "Copy id" },
       icon(ICONS.copy), make("span.says", {}, "Copy id"));
-    button.addEventListener("click", async () => { await copied(id[i]); confirm(button, "Copied"); });
+    button.addEventListener("click", async () => { await copied(id); confirm(button, "Copied"); });
+    const page = model.get("_source").pages ? make("a.link", {
+      href: `https://openrouter.ai/${id.split("/").map(encodeURIComponent).join("/")}`,
+      target: "_blank", rel: "noopener noreferrer", title: "Opens openrouter.ai in a new tab",
+    }, "Its page") : null;
     element.replaceChildren(
-      make("div.heading", {}, make("strong", {}, ...nameOf(catalogue, i)), make("code", {}, id[i]), button),
-      facts(catalogue, i), tags(catalogue, i),
+      make("div.heading", {}, make("strong", {}, ...nameOf(catalogue, i)), make("code", {}, id), button, opener, page),
+      facts(catalogue, i), tags(catalogue, i), more,
     );
+    drawMore();
   };
-  return { element, draw };
+  const drawMore = () => {
+    const open = view.isOpen();
+    says.textContent = open ? "Less" : "Description and providers";
+    opener.setAttribute("aria-expanded", String(open));
+    more.hidden = !open;
+    const about = model.get("_closer");
+    if (!open) return;
+    if (about.id !== model.get("_opened")) more.replaceChildren("This comes when the kernel is free.");
+    else more.replaceChildren(...closeUp(about, (text) => { view.status.textContent = text; }));
+  };
+  return { element, draw, drawMore };
+}
+
+/** @typedef {{ name: string, tag: string, tier: string | null, prompt: number | null, completion: number | null,
+ *   first_token_s: number | null, tokens_per_second: number | null }} Provider */
+
+/**
+ * What the kernel tells of one model.
+ * @param {{ description: string, providers: Provider[] | null, note: string }} about @param {(text: string) => void} say
+ */
+function closeUp({ description, providers, note }, say) {
+  const text = make("p", {}, description || "This listing has no description.");
+  if (providers === null) return [text, make("p.missing", {}, "Asking for its providers …")];
+  say(note || `${providers.length} providers`);
+  const heads = ["Provider", "Prompt, $ per M", "Completion, $ per M", "First token, s", "Tokens per s"];
+  /** @param {number | null} value @param {(value: number) => string} write */
+  const number = (value, write) => make("td", {}, value === null ? "–" : write(value));
+  const table = make("table", { "aria-label": "Providers" },
+    make("thead", {}, make("tr", {}, ...heads.map((head) => make("th", { scope: "col" }, head)))),
+    make("tbody", {}, ...providers.map((one) => make("tr", {},
+      make("th", { scope: "row", title: one.tag ?? "" }, one.tier ? `${one.name} (${one.tier})` : one.name),
+      number(one.prompt, usd), number(one.completion, usd),
+      number(one.first_token_s, (v) => v.toFixed(2)), number(one.tokens_per_second, (v) => v.toFixed(0))))));
+  return [text, providers.length ? make("div.wide", { tabindex: "0", role: "region", "aria-label": "Providers" }, table) : null,
+    note ? make("p.missing", {}, note) : null].filter(Boolean);
 }
 
 /** @param {Catalogue} catalogue @param {number} i */
@@ -618,7 +673,7 @@ function foot(view, count) {
       count, make("span.dot", { "aria-hidden": "true" }, "·"), make("span", {}, source.date),
       make(source.live ? "span.badge.live" : "span.badge", {}, source.label), pandasButton(view)),
     source.notes?.length ? make("p.notes", {}, source.notes.join(" ")) : null,
-    make("span.unseen", { id: `${view.prefix}-keys` }, "Press down arrow to move into the list, Enter to pick, Escape to clear."),
+    make("span.unseen", { id: `${view.prefix}-keys` }, "Press down arrow to move into the list, Enter to pick, right arrow for description and providers, Escape to clear."),
     view.status,
   ];
 }
@@ -658,6 +713,7 @@ function render({ model, el }) {
   model.on("change:sort", drawSort);
   model.on("change:value", drawPicked);
   model.on("change:max_choices", drawPicked);
+  for (const name of ["_opened", "_closer"]) model.on(`change:${name}`, closer.drawMore);
   model.on("change:height", drawHeight);
   model.on("change:error", banner.draw);
   for (const draw of [drawHeight, drawFilters, drawPicked, banner.draw]) draw();

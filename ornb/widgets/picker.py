@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import html
 import math
+import threading
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,7 +22,8 @@ from .. import catalog
 from ..columns import plain
 from ..errors import ConfigError, near
 from ..filters import ANY_OF, FLAGS, GOOD_AT, KINDS, LISTS, MOST, bare_id, spread
-from .base import BadValue, Widget, module, sheet
+from ..wire.service import is_openrouter
+from .base import BadValue, Widget, describe, module, sheet
 
 __all__ = ["COLUMNS", "FILTERS", "ModelPicker"]
 
@@ -94,6 +96,15 @@ _WORDS = (
     "supported_parameters",
 )
 _TEXTS = ("name", "author")
+_OF_PROVIDERS = {
+    "name": "provider_name",
+    "tag": "tag",
+    "tier": "service_tier",
+    "prompt": "prompt_usd_per_million",
+    "completion": "completion_usd_per_million",
+    "first_token_s": "time_to_first_token_p50_s",
+    "tokens_per_second": "tokens_per_second_p50",
+}
 _STATIC_ROWS = 15
 _BEST, _NEWEST = ("match", False), ("created", False)
 
@@ -258,6 +269,12 @@ class ModelPicker(Widget):
     _code = t.Dict().tag(sync=True)
     """`code`, with the filters and sort it was written for: the page may be ahead of the kernel."""
 
+    _opened = t.Unicode(None, allow_none=True).tag(sync=True)
+    """Id of the model that the person looks at closer."""
+
+    _closer = t.Dict().tag(sync=True)
+    """What the kernel knows of it; its providers are None until they have come."""
+
     def __init__(
         self,
         models: pd.DataFrame | None = None,
@@ -373,6 +390,23 @@ class ModelPicker(Widget):
             "text": self.code,
         }
 
+    @t.observe("_opened")
+    def _look_closer(self, change: Any) -> None:
+        if (model_id := change["new"]) in self._models.index:
+            listed = self._models["description"].get(model_id)
+            text = listed if isinstance(listed, str) else ""
+            self._closer = {"id": model_id, "description": text, "providers": None, "note": ""}
+            threading.Thread(target=self._ask_providers, name="ornb-picker", daemon=True).start()
+
+    def _ask_providers(self) -> None:
+        closer = self._closer
+        try:
+            found = _providers(closer["id"])
+        except Exception as err:  # noqa: BLE001 - the boundary: nobody above would show it
+            found = {"providers": [], "note": describe(err)}
+        if self._opened == closer["id"]:
+            self._closer = closer | found
+
     def _picked(self) -> list[str]:
         if self.value is None:
             return []
@@ -455,6 +489,24 @@ def _default_models() -> pd.DataFrame:
     from .. import session
 
     return session.models()
+
+
+def _providers(model_id: str) -> dict[str, Any]:
+    """Ask who serves a model, with prices and times as far as the listing has them."""
+    from .. import session
+
+    endpoints = session.endpoints(model_id)
+    rows = {name: plain(endpoints[column]) for name, column in _OF_PROVIDERS.items()}
+    times = rows["first_token_s"] + rows["tokens_per_second"]
+    untold = len(endpoints) and all(value is None for value in times)
+    about = _source(endpoints.attrs)
+    note = f"This listing ({about['label']}, {about['date']}) tells no times." if untold else ""
+    return {
+        "providers": [
+            dict(zip(rows, row, strict=True)) for row in zip(*rows.values(), strict=True)
+        ],
+        "note": note,
+    }
 
 
 def _start(name: str) -> Any:
@@ -546,6 +598,7 @@ def _source(attrs: Mapping[Any, Any]) -> dict[str, Any]:
         ),
         "date": f"catalogue of {day}" if day else "catalogue, undated",
         "notes": [str(note) for note in attrs.get("notes") or []],
+        "pages": source == "snapshot" or is_openrouter(str(attrs.get("url") or "")),
     }
 
 

@@ -344,13 +344,13 @@ class FarAway(Executor):
 def test_where_the_way_is_long_quick_requests_go_together(serve):
     service, pool = serve(), FarAway()
     with ornb.budget(1) as budget:
-        answers = batch([*texts(200), *texts(3)], executor=pool)
-    assert answers["answer"].tolist()[:200] == [f"said {text}" for text in texts(200)]
-    assert Counter(service.asked) == Counter(texts(200))
-    assert pool.sizes[0] == 1
-    assert max(pool.sizes) > 8
-    assert (budget.calls, budget.spent_usd) == (200, 200 * Decimal("0.0005"))
-    assert len(session.usage) == 200
+        answers = batch([*texts(120), *texts(3)], executor=pool)
+    assert answers["answer"].tolist()[:120] == [f"said {text}" for text in texts(120)]
+    assert Counter(service.asked) == Counter(texts(120))
+    assert set(pool.sizes[:12]) == {1}, "not at once: one of them may turn out to be slow"
+    assert max(pool.sizes) >= 4
+    assert (budget.calls, budget.spent_usd) == (120, 120 * Decimal("0.0005"))
+    assert len(session.usage) == 120
 
 
 def test_behind_a_slow_answer_the_others_are_handed_out_anew(serve, monkeypatch):
@@ -475,3 +475,43 @@ def test_interpreters_of_this_process_do_not_share_its_connections(serve):
         answers = batch(["a", "b"], executor=pool)
     assert set(answers["status"]) <= {"ok", "error"}
     assert set(service.keys) <= {KEY.encode()}
+
+
+# --- engines of ipyparallel -----------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def engines():
+    """Two engines of this machine."""
+    ipyparallel = pytest.importorskip("ipyparallel")
+    os.environ["OPENROUTER_API_KEY"] = KEY
+    cluster = ipyparallel.Cluster(n=2, log_level=40)
+    try:
+        yield cluster.start_and_connect_sync(activate=False)
+    finally:
+        cluster.stop_cluster_sync()
+        del os.environ["OPENROUTER_API_KEY"]
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")
+def test_engines_of_ipyparallel_do_as_well(serve, engines, tmp_path):
+    service = serve(api_key=KEY)
+    with ornb.budget(1) as budget:
+        answers = batch(texts(60), executor=engines.executor(), store=tmp_path / "a.sqlite3")
+    assert answers["answer"].tolist() == [f"said {text}" for text in texts(60)]
+    assert Counter(service.asked) == Counter(texts(60))
+    assert set(service.keys) == {KEY.encode()}
+    assert (budget.calls, budget.spent_usd) == (60, 60 * Decimal("0.0005"))
+    assert len(session.usage) == 60
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")
+def test_a_view_of_ipyparallel_ends_the_batch_at_the_first(serve, engines):
+    service = serve(api_key=KEY)
+    answers = batch(texts(9), executor=engines[:].executor, concurrency=1)
+    assert answers["status"].tolist() == ["ok"] + ["skipped"] * 8
+    assert "take client.executor()" in answers["error"].iloc[1]
+    assert service.asked == ["text 0"] * 2
+    assert session.usage.df["cost_usd"].tolist() == [COST] * 2

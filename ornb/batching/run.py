@@ -7,8 +7,8 @@ wakes the wait for the next answer: it never falls between two steps of handing 
 the call, or what a budget had set aside for it, would be lost.
 
 A piece of work is one request. Where the way to a worker is long (another process, a cluster) and
-answers are quick, it is several, as many as a worker gets done in a moment: no answer that is paid
-for waits longer than that for its way back.
+answers keep coming quickly, it is several, as many as a worker gets done in a moment: what is paid
+for waits for its way back no longer than that, and for the one request that turns out to be slow.
 """
 
 from __future__ import annotations
@@ -63,7 +63,9 @@ ROUNDS = 4
 STOP_S = 3.0
 """Seconds that calls under way get to end after an interrupt."""
 MOST_AT_ONCE = 64
-"""Requests in one piece of work."""
+"""Requests in one piece of work, at most."""
+QUICK = 16
+"""Quick pieces of work, one after the other, before one of twice the length."""
 HOPELESS = (AuthenticationError, OutOfCredits, NotFound)
 """What is refused for a reason that every other row shares."""
 
@@ -149,6 +151,7 @@ class Run:
         self._waiting: deque[Ask] = deque()
         self._load: list[Ask] = []
         self._most = 1  # asks of a load
+        self._quick = 0  # loads of that many that came back soon
         self._under_way: dict[_Load, Future[Any]] = {}
         self._ended: queue.SimpleQueue[_Load | None] = queue.SimpleQueue()
         self._pressed = self._pulls = self._over = False
@@ -308,12 +311,14 @@ class Run:
             self.why_stopped = self.why_stopped or self._kept.trouble
 
     def _fit_loads(self, load: _Load, begun: list[Ask]) -> None:
-        """Hand out more at once where the way is long and answers are quick, else less."""
+        """Hand out more at once where the way is long and many answers were quick, else less."""
         seconds = sum(ask.answer.duration_s or 0.0 for ask in begun if ask.answer is not None)
         if self._work.is_here or len(begun) < len(load.asks) or seconds > TURN_S:
-            self._most = max(1, min(self._most, len(begun) // (1 + (seconds > TURN_S))))
-        elif seconds < TURN_S / 2 and len(begun) == self._most:
-            self._most = min(2 * self._most, MOST_AT_ONCE)
+            self._most, self._quick = max(1, self._most // 2), 0
+        elif len(begun) == self._most and seconds < TURN_S / 2:
+            self._quick += 1
+            if self._quick >= QUICK:
+                self._most, self._quick = min(2 * self._most, MOST_AT_ONCE), 0
 
     def _end(self, ask: Ask) -> None:
         """Note what came of it, or have it asked again."""

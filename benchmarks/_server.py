@@ -126,8 +126,8 @@ class Conversation(asyncio.Protocol):
 class Server:
     """The running server, seen from the process that started it."""
 
-    def __init__(self, port: int) -> None:
-        self.port = port
+    def __init__(self, port: int, pid: int = 0) -> None:
+        self.port, self.pid = port, pid
         self.url = f"http://127.0.0.1:{port}/api/v1"
 
 
@@ -137,7 +137,7 @@ def running() -> Iterator[Server]:
     command = [sys.executable, __file__]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.PIPE)  # noqa: S603
     try:
-        yield Server(int(process.stdout.readline() if process.stdout else 0))
+        yield Server(int(process.stdout.readline() if process.stdout else 0), process.pid)
     finally:
         process.terminate()
         process.communicate()

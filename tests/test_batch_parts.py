@@ -347,7 +347,7 @@ def test_where_the_way_is_long_quick_requests_go_together(serve):
         answers = batch([*texts(120), *texts(3)], executor=pool)
     assert answers["answer"].tolist()[:120] == [f"said {text}" for text in texts(120)]
     assert Counter(service.asked) == Counter(texts(120))
-    assert set(pool.sizes[:12]) == {1}, "not at once: one of them may turn out to be slow"
+    assert set(pool.sizes[:8]) == {1}, "not at once: one of them may turn out to be slow"
     assert max(pool.sizes) >= 4
     assert (budget.calls, budget.spent_usd) == (120, 120 * Decimal("0.0005"))
     assert len(session.usage) == 120

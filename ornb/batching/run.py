@@ -64,7 +64,7 @@ STOP_S = 3.0
 """Seconds that calls under way get to end after an interrupt."""
 MOST_AT_ONCE = 64
 """Requests in one piece of work, at most."""
-QUICK = 16
+QUICK = 8
 """Quick pieces of work, one after the other, before one of twice the length."""
 HOPELESS = (AuthenticationError, OutOfCredits, NotFound)
 """What is refused for a reason that every other row shares."""
@@ -313,9 +313,11 @@ class Run:
     def _fit_loads(self, load: _Load, begun: list[Ask]) -> None:
         """Hand out more at once where the way is long and many answers were quick, else less."""
         seconds = sum(ask.answer.duration_s or 0.0 for ask in begun if ask.answer is not None)
-        if self._work.is_here or len(begun) < len(load.asks) or seconds > TURN_S:
+        if self._work.is_here or len(load.asks) != self._most:
+            return  # or it was handed out before the length was changed
+        if len(begun) < len(load.asks) or seconds > TURN_S:
             self._most, self._quick = max(1, self._most // 2), 0
-        elif len(begun) == self._most and seconds < TURN_S / 2:
+        elif seconds < TURN_S / 2:
             self._quick += 1
             if self._quick >= QUICK:
                 self._most, self._quick = min(2 * self._most, MOST_AT_ONCE), 0

@@ -108,7 +108,7 @@ class AnswerStore:
             with self._engine.connect() as connection:
                 for first in range(0, len(wanted), _AT_ONCE):
                     some = {"wanted": wanted[first : first + _AT_ONCE]}
-                    for digest, *values in connection.execute(query, some):
+                    for digest, *values in connection.execute(query, some).all():
                         found[digest] = Answer(*values)
         except exc.SQLAlchemyError as error:
             raise ConfigError(

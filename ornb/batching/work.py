@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = ["TURN_S", "Address", "InTurn", "Outcomes", "Task", "Work", "address_of", "own_executor"]
 
-TURN_S = 0.25
+TURN_S = 0.5
 """Seconds after which a worker begins no further request of a piece of work."""
 
 

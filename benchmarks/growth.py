@@ -31,6 +31,7 @@ from tracker import _reply
 
 import ornb
 from ornb.catalog import to_frame
+from ornb.client import OPENROUTER
 from ornb.ledger.tracker import UsageTracker
 
 if TYPE_CHECKING:
@@ -112,14 +113,18 @@ def _models(n: int, folder: Path) -> Iterator[Work]:
 
 def _tiers(n: int, folder: Path) -> Iterator[Work]:
     del folder
-    frame = to_frame(_catalogue(n))
+    seed = to_frame(_made_up())
+    needed = ["prompt_usd_per_million", "completion_usd_per_million", "is_router", "is_free"]
+    frame = seed[needed].iloc[[i % len(seed) for i in range(n)]]
     yield lambda: ornb.tiers(frame)
 
 
 def _price_history(n: int, folder: Path) -> Iterator[Work]:
+    """Of as many models as there were never: they join as the newest point."""
     del folder
-    ids = ornb.price_history(live=False)["id"].unique()[:n].tolist()
-    yield lambda: ornb.price_history(ids, live=False)
+    frame = to_frame(_catalogue(n))
+    frame.attrs["url"] = OPENROUTER
+    yield lambda: ornb.price_history(frame.index.tolist(), live=frame)
 
 
 def _catalogue(n: int) -> list[dict[str, Any]]:
@@ -207,15 +212,16 @@ def _ask(n: int) -> None:
 
 
 def _compare(n: int, folder: Path) -> Iterator[Work]:
-    """Of n models (16 at most), often enough to be measured."""
+    """One comparison after the other, all of them open; of models there are 16 at most."""
     del folder
-    models = [f"bench/n9-f0-g0-c{i}" for i in range(n)]
+    models, made = [f"bench/n9-f0-g0-c{i}" for i in range(4)], []
 
     def work() -> None:
-        for _ in range(20):
-            ornb.compare("Hi", models, **ASKED).close()
+        made.extend(ornb.compare("Hi", models, **ASKED) for _ in range(n))
 
     yield work
+    for each in made:
+        each.close()
 
 
 VERBS: dict[str, tuple[int, int, Any]] = {
@@ -223,17 +229,17 @@ VERBS: dict[str, tuple[int, int, Any]] = {
     "a row of batch with a store": (200, 3, partial(_batch, stored=True)),
     "a call of measure": (80, 3, _measure),
     "a model of models": (400, 5, _models),
-    "a model of tiers": (4_000, 3, _tiers),
-    "a model of price_history": (80, 5, _price_history),
+    "a model of tiers": (100_000, 5, _tiers),
+    "a model of price_history": (4_000, 3, _price_history),
     "usage.record of a call": (20_000, 3, _record_usage),
     "a call of usage.df": (10_000, 3, _df),
     "a call of usage.summary": (10_000, 3, _summary),
     "a call of usage.panel": (10_000, 3, _panel),
     "a call of usage.history": (5_000, 3, _history),
     "a turn of Chat": (20, 3, _chat),
-    "a call of record": (60, 3, _record),
-    "a call of replay": (60, 3, _replay),
-    "an answer of compare": (1, 3, _compare),
+    "a call of record": (150, 3, _record),
+    "a call of replay": (150, 3, _replay),
+    "a comparison of compare": (8, 3, _compare),
 }
 """What one is, to n, times that is done at n in a round, and how."""
 

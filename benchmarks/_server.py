@@ -2,7 +2,8 @@
 
 A process of its own, so that its work is not counted as a client's. The model's name says what to
 stream: ``bench/n500-f200-g20-c7`` is 500 chunks, the first after 200 ms, one each 20 ms, for the
-caller's call 7; with ``f0-g0`` all of them leave in one write. Each event is an HTTP chunk of its
+caller's call 7; with ``f0-g0`` all of them leave in one write. Of ``...-counted`` models requests
+are counted alone, and how many of them differ (``GET /count``). Each event is an HTTP chunk of its
 own, as OpenRouter sends it. The clock is `time.perf_counter`, which on one machine is the same in
 every process, so that a client's stamps can be held against the server's.
 """
@@ -62,6 +63,8 @@ class Conversation(asyncio.Protocol):
     """One connection: requests one after the other, each with its record in `log`."""
 
     log: ClassVar[list[dict[str, Any]]] = []
+    counted = 0
+    distinct: ClassVar[set[int]] = set()
     bursts: ClassVar[dict[int, bytes]] = {}
     connections = 0
 
@@ -78,18 +81,20 @@ class Conversation(asyncio.Protocol):
             return
         self.waiting = b""
         if head.startswith(b"POST"):
-            self.begin(ASKED.search(body))
+            self.begin(ASKED.search(body), body if b"-counted" in body else None)
         else:
             known: dict[str, Any] = {"log": self.log, "connections": self.connections}
-            if b"/models" in head:
-                known = {"data": [LISTED]}
+            if b"/count" in head:
+                known = {"requests": self.counted, "distinct": len(self.distinct)}
+            elif b"/models" in head:
+                known = {"data": [LISTED, {**LISTED, "id": f"{LISTED['id']}-counted"}]}
             else:
                 Conversation.log = []
             answer = json.dumps(known).encode()
             self.transport.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n")
             self.transport.write(b"Content-Length: %d\r\n\r\n%b" % (len(answer), answer))
 
-    def begin(self, asked: re.Match[bytes] | None) -> None:
+    def begin(self, asked: re.Match[bytes] | None, counted: bytes | None) -> None:
         """Send the head and OpenRouter's comment, and plan the content."""
         Conversation.connections += not self.asked
         self.asked = True
@@ -97,7 +102,11 @@ class Conversation(asyncio.Protocol):
         count, first_ms, gap_ms, call = (int(number) for number in numbers)
         now = perf_counter()
         record = {"call": call, "came": now, "first": now, "last": now, "late": 0.0}
-        Conversation.log.append(record)
+        if counted is None:
+            Conversation.log.append(record)
+        else:
+            Conversation.counted += 1
+            self.distinct.add(hash(counted))
         if gap_ms == 0 and first_ms == 0:
             if count not in self.bursts:
                 self.bursts[count] = b"".join(CONTENT[n % 97] for n in range(count)) + END

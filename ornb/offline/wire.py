@@ -22,6 +22,16 @@ from typing import Any
 Json = dict[str, Any]
 
 
+_UNKNOWN = (
+    *("upstream_id", "cache_discount", "moderation_latency", "native_tokens_completion_images"),
+    *("num_media_prompt", "num_media_completion", "num_input_audio_prompt", "num_search_results"),
+    *("num_fetches", "web_search_engine", "http_referer", "user_agent", "app_id"),
+    *("external_user", "router", "preset_id", "service_tier", "workspace_id", "request_id"),
+    *("session_id", "response_cache_source_id"),
+)
+"""Fields of a generation's record that are null here."""
+
+
 class Fault(Exception):
     """A request that is answered with the API's error envelope."""
 
@@ -188,15 +198,14 @@ class Completion:
         reason = finish.reason if finish else "error" if self.failed else None
         total_ms = round((time.perf_counter() - self.started) * 1000)
         return {
+            **dict.fromkeys(_UNKNOWN),
             "id": self.id,
             "model": self.origin.model,
             "created_at": created.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             "provider_name": self.origin.provider,
-            "upstream_id": None,
             "total_cost": 0,
             "usage": 0,
             "upstream_inference_cost": 0,
-            "cache_discount": None,
             "is_byok": False,
             "streamed": streamed,
             "cancelled": finish is None and not self.failed,
@@ -204,33 +213,14 @@ class Completion:
             "native_finish_reason": reason,
             "latency": total_ms if self.first_s is None else round(self.first_s * 1000),
             "generation_time": total_ms,
-            "moderation_latency": None,
             "tokens_prompt": prompt,
             "tokens_completion": completion,
             "native_tokens_prompt": prompt,
             "native_tokens_completion": completion,
-            "native_tokens_completion_images": None,
             "native_tokens_reasoning": finish.reasoning_tokens if finish else None,
             "native_tokens_cached": finish.cached_tokens if finish else None,
-            "num_media_prompt": None,
-            "num_media_completion": None,
-            "num_input_audio_prompt": None,
-            "num_search_results": None,
-            "num_fetches": None,
-            "web_search_engine": None,
             "origin": "",
-            "http_referer": None,
-            "user_agent": None,
-            "app_id": None,
-            "external_user": None,
             "api_type": "completions",
-            "router": None,
-            "preset_id": None,
-            "service_tier": None,
-            "workspace_id": None,
-            "request_id": None,
-            "session_id": None,
-            "response_cache_source_id": None,
             "data_region": "global",
             "provider_responses": [
                 {

@@ -532,11 +532,14 @@ def catalogue_of(service: Client) -> pd.DataFrame | None:
     return None
 
 
-def with_near_models(error: OrnbError, model: str | None) -> OrnbError:
-    """Add near ids to the service's refusal of a model's id, and not of something else."""
-    near = _near(model) if refuses_model(error, model) else ""
-    if near and near not in str(error):
-        error.args = (f"{error} Did you mean {near}?",)
+def with_near_models(error: OrnbError, choice: Any, service: Client | None = None) -> OrnbError:
+    """Add near ids to the refusal of a model's id; the kernel's own client lists them."""
+    if service in (None, _default.client):
+        with contextlib.suppress(OrnbError):
+            model = model_id(choice)
+            near = _near(model) if refuses_model(error, model) else ""
+            if near and near not in str(error):
+                error.args = (f"{error} Did you mean {near}?",)
     return error
 
 

@@ -25,7 +25,7 @@ from ..wire.body import messages_from
 from ..wire.reply import Reply
 from .base import describe
 from .chat_page import KEPT_EVERY_S, ChatPage
-from .exchange import Exchange, explained, with_near_models
+from .exchange import Exchange, explained
 from .live import PACER
 from .shown import body_html
 
@@ -302,7 +302,7 @@ class ChatCalls(ChatPage):
         except OrnbError as error:
             call.error = error
             if client is not None:
-                call.error = with_near_models(error, client, call.params["model"])
+                call.error = session.with_near_models(error, call.params["model"], client)
         except Exception as error:  # noqa: BLE001 - a thread's errors are seen by nobody
             call.error = OrnbError(describe(error))
         finally:

@@ -33,7 +33,6 @@ from ..text.rendering import source_words
 from ..wire.body import EMPTY
 from ..wire.reply import Reply
 from .base import BadValue, Widget, describe, module, sheet
-from .exchange import with_near_models
 from .live import PACER, LiveAnswer
 
 if TYPE_CHECKING:
@@ -276,7 +275,7 @@ class Comparison(Widget):
                     self._news()
             call.whole = answered(call.stream.reply, self._schema)
         except OrnbError as error:
-            call.error = with_near_models(error, client, call.answer.model)
+            call.error = session.with_near_models(error, call.answer.model, client)
         except Exception as error:  # noqa: BLE001 - a thread's errors are seen by nobody
             call.error = OrnbError(describe(error))
         finally:

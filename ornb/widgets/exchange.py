@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -165,17 +164,6 @@ class Exchange:
     def _show(self, call: dict[str, Any]) -> None:
         self.calls[-1] = call
         self._on_call(call)
-
-
-def with_near_models(error: OrnbError, client: Client, choice: Any) -> OrnbError:
-    """Add near names to the refusal of a model that is not listed.
-
-    Only the kernel's own client lists what is proposed; see `ornb.session.with_near_models`.
-    """
-    if client is session._default.client:
-        with contextlib.suppress(OrnbError):
-            return session.with_near_models(error, session.model_id(choice))
-    return error
 
 
 def explained(

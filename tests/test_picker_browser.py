@@ -243,6 +243,51 @@ def test_a_header_sorts_and_sorts_back(shown, page):
     assert shown.widget.sort == ("completion_usd_per_million", False)
 
 
+def test_maker_output_and_prompt_price_are_filters_at_hand(shown, page):
+    opener = chip(page, "More …")
+    expect(page.get_by_label("Maker")).to_be_hidden()
+    opener.press("Enter")
+    expect(opener).to_have_attribute("aria-expanded", "true")
+    page.get_by_label("Maker").select_option("acme")
+    page.get_by_label("Output kind").select_option("text")
+    page.get_by_label("Prompt price").select_option("≤ $1.00 per M")
+    assert rows(page) == ["acme/orbit-mini"]
+    shown.deliver()
+    assert shown.widget.filters == {
+        "author": ("acme",),
+        "returns": ("text",),
+        "max_prompt_usd_per_million": 1.0,
+        "batch": False,
+    }
+    page.get_by_label("Maker").select_option("Any maker")
+    shown.deliver()
+    assert shown.widget.author is None
+    shown.widget.author = ["lab", "acme"]
+    shown.deliver()
+    assert page.get_by_label("Maker").locator(":checked").inner_text() == "lab, acme"
+
+
+def test_columns_are_chosen_and_seen_however_narrow_it_is(draw, page):
+    page.set_viewport_size({"width": 420, "height": 900})
+    shown = draw(ModelPicker(MODELS, value="acme/orbit-pro"))
+    chip(page, "More …").click()
+    page.get_by_role("checkbox", name="Coding").check()
+    page.get_by_role("checkbox", name="Context").uncheck()
+    head = page.get_by_role("columnheader", name="Coding")
+    head.scroll_into_view_if_needed()
+    expect(head).to_be_in_viewport()
+    expect(page.get_by_role("row", selected=True).get_by_role("gridcell").last).to_have_text("70.0")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 420
+    assert violations(page) == []
+    shown.deliver()
+    assert "context_length" not in shown.widget.columns
+    assert shown.widget.columns[-1] == "coding_index"
+    shown.widget.columns = ["created"]
+    shown.deliver()
+    assert page.get_by_role("columnheader").count() == 2
+    expect(page.get_by_role("checkbox", name="Coding")).not_to_be_checked()
+
+
 # --- choosing -------------------------------------------------------------------------------------
 
 

@@ -119,6 +119,12 @@ export class Catalogue {
   /** The most points in a column, 1 at least. @param {string} key */
   best(key) { return this.bests[key] ??= Math.max(1, ...this.number(key).map((value) => value ?? 0)); }
 
+  /** What a column lists, each alone, in alphabetical order. @param {string} key @returns {string[][]} */
+  listed(key) {
+    const all = (this.table.words?.[key]?.legend ?? []).flat().filter((one) => one !== null);
+    return [...new Set(all)].sort().map((one) => [one]);
+  }
+
   /** All rows in one order: ties as listed, missing values last. @param {string} key @param {boolean} up */
   order(key, up) {
     const name = `${key} ${up}`;

@@ -72,8 +72,6 @@ class View {
   constructor(model) {
     this.model = model;
     this.multiple = Boolean(model.get("multiple"));
-    /** @type {Column[]} */
-    this.columns = model.get("_columns");
     this.catalogue = new Catalogue(model.get("_table"));
     this.prefix = `ornb-picker-${Math.random().toString(36).slice(2)}`;
     /** @type {number[]} */
@@ -88,6 +86,14 @@ class View {
     this.search.addEventListener("input", () => this.put({ search: this.search.value }));
     /** Another row is the active one. */
     this.moved = () => {};
+    /** The person chose columns, who shall see them however narrow it is. */
+    this.chose = () => {};
+  }
+
+  /** @returns {Column[]} */
+  get columns() {
+    const all = /** @type {Column[]} */ (this.model.get("_columns"));
+    return this.model.get("columns").flatMap((/** @type {string} */ name) => all.find(({ key }) => key === name) ?? []);
   }
 
   /** @param {Record<string, any>} changes */
@@ -161,24 +167,67 @@ function flagChip(view, chip) {
 }
 
 /**
- * A select over one numeric filter; a value set from Python that is not among the steps is added.
+ * A select over one filter; a value set from Python that is not among those offered is added.
+ * @template {number | string[]} Value
  * @param {View} view
- * @param {string} name @param {string} label @param {string} any @param {number[]} steps @param {(v: number) => string} write
+ * @param {string} name @param {string} label @param {string} any @param {Value[]} offered @param {(v: Value) => string} write
  */
-function stepper(view, name, label, any, steps, write) {
+function choice(view, name, label, any, offered, write) {
   const select = /** @type {HTMLSelectElement} */ (make("select", { "aria-label": label, title: label }));
-  select.addEventListener("change", () => view.put({ [name]: select.value === "" ? null : Number(select.value) }));
+  select.addEventListener("change", () => view.put({ [name]: select.value === "" ? null : JSON.parse(select.value) }));
+  /** @type {string | undefined} */
+  let drawn;
   const draw = () => {
     const value = view.model.get(name);
-    const values = value === null || steps.includes(value) ? steps : [...steps, value].sort((a, b) => a - b);
+    const key = value === null ? "" : JSON.stringify(value);
+    if (key === drawn) return;
+    drawn = key;
+    const values = !key || offered.some((one) => JSON.stringify(one) === key) ? offered : [...offered, value];
+    if (typeof value === "number") values.sort((a, b) => Number(a) - Number(b));
     select.replaceChildren(
       make("option", { value: "" }, any),
-      ...values.map((one) => make("option", { value: String(one) }, write(one))),
+      ...values.map((one) => make("option", { value: JSON.stringify(one) }, write(one))),
     );
-    select.value = value === null ? "" : String(value);
-    select.classList.toggle("set", value !== null);
+    select.value = key;
+    select.classList.toggle("set", key !== "");
   };
   return { element: select, draw };
+}
+
+/** @param {number} v  USD per million tokens */
+const atMost = (v) => (v === 0 ? "$0 per M" : `≤ ${usd(v)} per M`);
+
+/** What is not always at hand: more filters, and which columns are shown. @param {View} view */
+function moreBar(view) {
+  const { catalogue, model, prefix } = view;
+  const joined = (/** @type {string[]} */ names) => names.join(", ");
+  const choices = [
+    choice(view, "author", "Maker", "Any maker", catalogue.listed("author"), joined),
+    choice(view, "returns", "Output kind, among others", "Any output", catalogue.listed("output_modalities"), joined),
+    choice(view, "max_prompt_usd_per_million", "Prompt price per million tokens, at most", "Any prompt price", PRICES, atMost),
+  ];
+  const boxes = /** @type {Column[]} */ (model.get("_columns")).filter(({ key }) => key !== "name").map(({ key, label }) => {
+    const box = make("input", { type: "checkbox" });
+    box.addEventListener("change", () => {
+      const others = model.get("columns").filter((/** @type {string} */ one) => one !== key);
+      view.chose();
+      view.put({ columns: box.checked ? [...others, key] : others });
+    });
+    return { key, box, element: make("label", {}, box, label) };
+  });
+  const element = make("div.morebar", { id: `${prefix}-more`, hidden: true },
+    make("div.bar", {}, ...choices.map((one) => one.element)),
+    make("fieldset.columns", {}, make("legend", {}, "Columns"), ...boxes.map((one) => one.element)));
+  const opener = make("button.chip", { type: "button", "aria-expanded": "false", "aria-controls": element.id }, "More …");
+  opener.addEventListener("click", () => {
+    element.hidden = !element.hidden;
+    opener.setAttribute("aria-expanded", String(!element.hidden));
+  });
+  const draw = () => {
+    for (const one of choices) one.draw();
+    for (const { key, box } of boxes) box.checked = model.get("columns").includes(key);
+  };
+  return { element, opener, draw };
 }
 
 /** The filters set that have no control of their own, each with what takes it off. @param {Model} model */
@@ -225,23 +274,22 @@ function removable(view) {
 
 /** The search box and all filters. @param {View} view */
 function filterBar(view) {
-  const context = stepper(view, "min_context", "Context length, at least", "Any context", CONTEXTS, (v) => `≥ ${tokens(v)} tokens`);
-  const price = stepper(
-    view, "max_completion_usd_per_million", "Price of a million completion tokens, at most", "Any price", PRICES,
-    (v) => (v === 0 ? "$0 per M" : `≤ ${usd(v)} per M`),
-  );
+  const context = choice(view, "min_context", "Context length, at least", "Any context", CONTEXTS, (v) => `≥ ${tokens(v)} tokens`);
+  const price = choice(view, "max_completion_usd_per_million", "Price of a million completion tokens, at most", "Any price", PRICES, atMost);
   const chips = CHIPS.map((chip) => flagChip(view, chip));
-  const extras = removable(view);
+  const [more, extras] = [moreBar(view), removable(view)];
   const { search } = view;
   const draw = () => {
     const text = view.model.get("search");
     if (search.value !== text) search.value = text;
-    for (const part of [...chips, context, price, extras]) part.draw();
+    for (const part of [...chips, context, price, more, extras]) part.draw();
   };
   return {
     elements: [
       make("div.bar", {}, make("label.searchbox", {}, icon(ICONS.search), search), context.element, price.element),
-      make("div.chips", { role: "group", "aria-label": "Filters" }, ...chips.map(({ element }) => element), ...extras.elements),
+      make("div.chips", { role: "group", "aria-label": "Filters" },
+        ...chips.map(({ element }) => element), more.opener, ...extras.elements),
+      more.element,
     ],
     draw,
   };
@@ -251,31 +299,31 @@ function filterBar(view) {
 
 /** The line of headings, which sort. @param {View} view */
 function headings(view) {
-  const { model, columns } = view;
-  const heads = columns.map((column) => {
+  const { model } = view;
+  const row = make("div.row.head", { role: "row", "aria-rowindex": "1" });
+  /** @param {Column} column */
+  const head = (column) => {
     const button = make("button", { type: "button", title: `Sort by ${column.label.toLowerCase()}` },
       make("span.label", {}, column.label, make("span.arrow", { "aria-hidden": "true" })),
       column.unit ? make("span.unit", {}, column.unit) : null);
-    const head = make(`div.cell.${column.kind}`, { role: "columnheader", "data-key": column.key }, button);
     button.addEventListener("click", () => {
       const [key, up] = model.get("sort");
       const first = column.kind === "text" || column.kind === "usd";   // cheap and A first; big and new first
       if (key !== column.key) view.put({ sort: [column.key, first] });
       else view.put({ sort: up === first ? [key, !up] : ["match", false] });
     });
-    return { column, head };
-  });
+    return make(`div.cell.${column.kind}`, { role: "columnheader", "data-key": column.key }, button);
+  };
   const draw = () => {
     const [sort, up] = model.get("sort");
     const key = sort === "match" && !model.get("search").trim() ? "created" : sort;
-    for (const { column, head } of heads) {
-      if (column.key === key) head.setAttribute("aria-sort", up ? "ascending" : "descending");
-      else head.removeAttribute("aria-sort");
+    for (const one of row.children) {
+      if (one.dataset.key === key) one.setAttribute("aria-sort", up ? "ascending" : "descending");
+      else one.removeAttribute("aria-sort");
     }
   };
-  const element = make("div.headrow", { role: "rowgroup" },
-    make("div.row.head", { role: "row", "aria-rowindex": "1" }, ...heads.map(({ head }) => head)));
-  return { element, draw };
+  const drawColumns = () => { row.replaceChildren(...view.columns.map(head)); draw(); };
+  return { element: make("div.headrow", { role: "rowgroup" }, row), draw, drawColumns };
 }
 
 /** @param {Catalogue} catalogue @param {number} i */
@@ -415,6 +463,17 @@ class List {
     const button = make("button.link", { type: "button" }, meant);
     button.addEventListener("click", () => { this.view.put({ search: meant }); this.view.search.focus(); });
     return [`Nothing fits “${search.trim()}”. Did you mean `, button, "?"];
+  }
+
+  /** Make all anew, of other columns. */
+  drawColumns() {
+    this.rows.clear();
+    this.marked = new Set();
+    this.view.shown = [];
+    this.grid.style.setProperty("--columns", String(this.view.columns.length - 1));
+    this.headings.drawColumns();
+    this.draw();
+    this.drawPicked();
   }
 
   drawPicked() {
@@ -697,6 +756,7 @@ function render({ model, el }) {
   const view = new View(model);
   const [banner, bar, picked, closer] = [errorBanner(view), filterBar(view), pickedBar(view), details(view)];
   const list = new List(view);
+  view.chose = () => frame.classList.add("own");
   view.moved = () => { list.drawEntry(); closer.draw(); };
   const frame = make("div.frame", {}, banner.element, ...bar.elements, list.scroller, picked.element,
     closer.element, ...foot(view, list.count));
@@ -711,12 +771,13 @@ function render({ model, el }) {
   const drawSoon = soon(drawFilters);
   for (const name of FILTERS) model.on(`change:${name}`, drawSoon);
   model.on("change:sort", drawSort);
+  model.on("change:columns", () => { bar.draw(); list.drawColumns(); });
   model.on("change:value", drawPicked);
   model.on("change:max_choices", drawPicked);
   for (const name of ["_opened", "_closer"]) model.on(`change:${name}`, closer.drawMore);
   model.on("change:height", drawHeight);
   model.on("change:error", banner.draw);
-  for (const draw of [drawHeight, drawFilters, drawPicked, banner.draw]) draw();
+  for (const draw of [drawHeight, bar.draw, () => list.drawColumns(), drawPicked, banner.draw]) draw();
   return () => { clearTimeout(list.announcing); el.replaceChildren(); };
 }
 

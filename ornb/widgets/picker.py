@@ -203,8 +203,8 @@ class ModelPicker(Widget):
     first, else the newest.
     """
 
-    columns = t.Tuple(default_value=DEFAULT_COLUMNS, read_only=True)
-    """Columns shown, by their names in the models frame. Set when made."""
+    columns = t.Tuple(default_value=DEFAULT_COLUMNS).tag(sync=True)
+    """Columns shown, by their names in the models frame; ``"name"`` is always the first."""
 
     height = t.Int(352, min=120).tag(sync=True)
     """Height of the list in CSS pixels."""
@@ -261,7 +261,7 @@ class ModelPicker(Widget):
     """The columns, as flat lists; sent once."""
 
     _columns: Any = t.List().tag(sync=True)
-    """Headings, in their order."""
+    """Headings of all columns that can be shown."""
 
     _source = t.Dict().tag(sync=True)
     """Where the catalogue came from and of which day it is, for people."""
@@ -293,7 +293,6 @@ class ModelPicker(Widget):
         if max_choices is not None and not multiple:
             raise ConfigError(f"max_choices={max_choices!r} needs multiple=True")
         self.set_trait("multiple", multiple)
-        self.set_trait("columns", _known_columns(columns))
         super().__init__(  # all at once: one message to the page
             **_filter_traits(filters or {}),
             value=value,
@@ -301,7 +300,8 @@ class ModelPicker(Widget):
             sort=sort,
             height=height,
             _table=_table(self._models),
-            _columns=[{"key": c, **COLUMNS[c]._asdict()} for c in self.columns],
+            columns=tuple(columns),
+            _columns=[{"key": key, **column._asdict()} for key, column in COLUMNS.items()],
             _source=_source(self._models.attrs),
             **traits,
         )
@@ -444,6 +444,13 @@ class ModelPicker(Widget):
             raise BadValue(f"cannot sort by {column!r}.{_or_known(column, known)}")
         return _BEST if column == "match" else (column, ascending)
 
+    @t.validate("columns")
+    def _valid_columns(self, proposal: Any) -> tuple[str, ...]:
+        for name in proposal["value"]:
+            if name not in COLUMNS:
+                raise BadValue(f"the picker has no column {name!r}.{_or_known(name, COLUMNS)}")
+        return tuple(dict.fromkeys(["name", *proposal["value"]]))
+
     @t.validate("accepts", "returns", "parameters")
     def _valid_names(self, proposal: Any) -> Any:
         names = proposal["value"]
@@ -523,14 +530,6 @@ def _filter_traits(filters: Mapping[str, Any]) -> dict[str, Any]:
         if name not in FILTERS:
             raise ConfigError(f"{name!r} is no filter.{_or_known(name, FILTERS)}")
     return {n: _start(n) if v is None else v for n, v in filters.items()}
-
-
-def _known_columns(columns: Iterable[str]) -> tuple[str, ...]:
-    names = list(columns)
-    for name in names:
-        if name not in COLUMNS:
-            raise ConfigError(f"the picker has no column {name!r}.{_or_known(name, COLUMNS)}")
-    return tuple(dict.fromkeys(["name", *names]))
 
 
 def _checked(models: pd.DataFrame) -> pd.DataFrame:

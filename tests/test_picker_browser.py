@@ -331,6 +331,34 @@ def test_several_can_be_picked_up_to_the_most(draw, page):
     assert shown.widget.value == ("acme/orbit-pro",)
 
 
+def test_what_is_picked_is_compared_by_a_line_or_by_a_function(draw, page):
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    shown = draw(ModelPicker(MODELS, multiple=True, value=["acme/orbit-pro"]))
+    button = page.get_by_role("button", name="compare")
+    expect(button).to_have_count(0)
+    page.get_by_text("lab/rocket-2", exact=True).click()
+    button.press("Enter")
+    expect(page.get_by_text("Copied: paste it into a cell")).to_be_visible()
+    line = page.evaluate("navigator.clipboard.readText()")
+    assert line == 'ornb.compare("Your question", ["acme/orbit-pro", "lab/rocket-2"])'
+    compared = []
+    shown.widget.on_compare(compared.append)
+    shown.deliver()
+    page.get_by_role("button", name="Compare these").click()
+    shown.deliver()
+    assert compared == [["acme/orbit-pro", "lab/rocket-2"]]
+    assert violations(page) == []
+
+
+def test_a_function_that_fails_to_compare_is_said(draw, page):
+    shown = draw(ModelPicker(MODELS, multiple=True, value=["acme/orbit-pro", "lab/rocket-2"]))
+    shown.widget.on_compare(lambda ids: ids["first"])
+    shown.deliver()
+    page.get_by_role("button", name="Compare these").click()
+    shown.deliver()
+    expect(page.get_by_role("alert")).to_contain_text("TypeError")
+
+
 def test_an_alias_says_what_it_stands_for(shown, page):
     page.get_by_text("~lab/rocket-latest", exact=True).click()
     expect(page.get_by_role("list", name="Abilities")).to_contain_text("alias of lab/rocket-2")

@@ -11,6 +11,7 @@
  * @property {(name: string) => any} get
  * @property {(name: string, value: any) => void} set
  * @property {() => void} save_changes
+ * @property {(content: object) => void} send
  * @property {(event: string, callback: () => void) => void} on
  *
  * @typedef {{ key: string, label: string, unit: string, kind: string }} Column
@@ -560,14 +561,24 @@ function pickedBar(view) {
     look.addEventListener("click", () => view.look(i));
     return make("span.pick", {}, look, off);
   };
+  const says = make("span.says");
+  const compare = make("button.icon-button.compare", { type: "button" }, says);
+  compare.addEventListener("click", async () => {
+    if (model.get("_compares")) { model.send({ type: "compare" }); return; }
+    await copied(`ornb.compare("Your question", ${JSON.stringify(view.picked()).replaceAll('","', '", "')})`);
+    confirm(compare, "Copied: paste it into a cell");
+  });
   const draw = () => {
     const ids = view.picked();
+    says.textContent = model.get("_compares") ? "Compare these" : "Copy the line that compares these";
+    delete compare.dataset.says;
     view.notice.textContent = "";
     const most = model.get("max_choices");
     element.replaceChildren(
       make("span.lead", {}, ids.length ? (multiple ? `Picked ${ids.length}${most === null ? "" : ` of ${most}`}` : "Picked")
         : "Nothing picked yet. Click a model, or press ↓ and Enter."),
       ...ids.map(pick),
+      ...(multiple && ids.length > 1 ? [compare] : []),
       view.notice,
     );
   };
@@ -774,6 +785,7 @@ function render({ model, el }) {
   model.on("change:columns", () => { bar.draw(); list.drawColumns(); });
   model.on("change:value", drawPicked);
   model.on("change:max_choices", drawPicked);
+  model.on("change:_compares", picked.draw);
   for (const name of ["_opened", "_closer"]) model.on(`change:${name}`, closer.drawMore);
   model.on("change:height", drawHeight);
   model.on("change:error", banner.draw);

@@ -269,6 +269,9 @@ class ModelPicker(Widget):
     _code = t.Dict().tag(sync=True)
     """`code`, with the filters and sort it was written for: the page may be ahead of the kernel."""
 
+    _compares = t.Bool(False).tag(sync=True)
+    """Whether somebody waits for "Compare these"; else it copies the line for it."""
+
     _opened = t.Unicode(None, allow_none=True).tag(sync=True)
     """Id of the model that the person looks at closer."""
 
@@ -306,6 +309,7 @@ class ModelPicker(Widget):
             **traits,
         )
         self.observe(self._write_code, names=[*FILTERS, "sort"])
+        self.on_msg(self._heard)
 
     @property
     def models(self) -> pd.DataFrame:
@@ -378,6 +382,30 @@ class ModelPicker(Widget):
         """
         load = "models = ornb.models()\n" if self._loaded else ""
         return load + _pandas({name: getattr(self, name) for name in FILTERS}, self.sort)
+
+    def on_compare(self, callback: Callable[[list[str]], object]) -> None:
+        """Have a function called when the person clicks "Compare these".
+
+        The button is there with `multiple`, once two models are picked. Without a function it
+        copies the line ``ornb.compare("Your question", [...])``.
+
+        Parameters
+        ----------
+        callback : callable
+            Gets the ids picked, in the order picked. What it raises is shown in the picker. It
+            takes the place of the one before.
+
+        Examples
+        --------
+        >>> picker = ModelPicker(ornb.models(), multiple=True)
+        >>> picker.on_compare(lambda ids: print("to compare:", *ids))
+        """
+        self._compare, self._compares = callback, True
+
+    def _heard(self, _: Any, content: Any, __: Any) -> None:
+        if self._compares and isinstance(content, dict) and content.get("type") == "compare":
+            with self.guard():
+                self._compare(self._picked())
 
     def _write_code(self, _change: object) -> None:
         self._code = self._first_code()

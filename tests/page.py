@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -45,6 +46,15 @@ def as_soon_as(condition: Callable[[], object], deed: Callable[[], object]) -> N
         deed()
 
     threading.Thread(target=wait, daemon=True).start()
+
+
+def main_waits_in(function: Callable[..., object]) -> bool:
+    """Whether the main thread waits in a function, where an interruption finds it."""
+    frame = sys._current_frames().get(threading.main_thread().ident or 0)
+    waits = frame is not None and frame.f_code.co_filename == threading.__file__
+    while frame is not None and frame.f_code is not function.__code__:
+        frame = frame.f_back
+    return waits and frame is not None
 
 
 def from_page(widget: Widget, content: Any, *buffers: Any) -> None:

@@ -32,7 +32,7 @@ from ornb.widgets.compare import Comparison, compare
 from ornb.wire.reply import Reply, Timing, Usage
 from tests.hostile import ANSWER
 from tests.lab import notebook_of, run_headless
-from tests.page import PATIENCE_S, as_soon_as, displayed, from_page, lasting, until
+from tests.page import PATIENCE_S, as_soon_as, displayed, from_page, lasting, main_waits_in, until
 from tests.test_chat import EMPTY
 from tests.wire import DONE, END, FINISH, SOON_S, STREAM, WireServer, delta, event, whole
 
@@ -539,7 +539,8 @@ def test_stop_does_not_wait_for_a_connection_that_is_only_being_made() -> None:
 def test_an_interrupt_keeps_the_parts_and_is_raised(asked: Any) -> None:
     client = asked({"a/b": [STREAM, delta("Half"), "stall"], "c/d": answer("Whole.")})
     going = started("Hi", ["a/b", "c/d"], client=client)
-    as_soon_as(lambda: "c/d" in going.replies and all(written(going)), _thread.interrupt_main)
+    until(lambda: "c/d" in going.replies and all(written(going)))
+    as_soon_as(lambda: main_waits_in(going.wait), _thread.interrupt_main)
     began = time.perf_counter()
     with pytest.raises(KeyboardInterrupt):
         going.wait()

@@ -51,6 +51,14 @@ def pytest_collection_finish() -> None:
     gc.enable()
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """A worker for each core, and one more: half of the tests wait for something at any time."""
+    free = getattr(os, "sched_getaffinity", None)
+    cores = len(free(0)) if free else os.cpu_count() or 1
+    return cores + 1 if cores > 1 else 1
+
+
 RECORDED = Path(__file__).parents[1] / "shared" / "data"
 
 
@@ -133,7 +141,7 @@ _guard = {"on": False}
 
 def _refuse_foreign(event: str, args: tuple[Any, ...]) -> None:
     """Look at every address before Python's sockets use it, whichever library asks."""
-    if not _guard["on"] or event not in _EVENTS:
+    if not (_guard and _guard["on"]) or event not in _EVENTS:  # gone while Python ends
         return
     address = args[_EVENTS[event]]
     host = address[0] if isinstance(address, tuple) else address

@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, settings
 
 import ornb
 from ornb import session
+from ornb.offline import OfflineServer
 from tests.page import until
 
 # A real browser, a real JupyterLab; in a bare page each widget, the chat and the comparison.
@@ -75,6 +76,9 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 @pytest.fixture(scope="session", autouse=True)
 def _offline() -> None:
+    # Canned answers at a tenth of the time: who waits for one needs not see it being written.
+    usual: dict[str, Any] = OfflineServer.__init__.__kwdefaults__  # type: ignore[assignment]
+    usual.update(tokens_per_s=600.0, first_token_s=0.02)
     ornb.connect(offline=True)  # chosen, so that no example is told that it is offline
 
 

@@ -84,6 +84,7 @@ class UsageTracker:
         self._observers: list[Callable[[], object]] = []
         self._bill_observers: list[Callable[[str, float], object]] = []
         self._store: Store | None = None
+        self._panel: UsagePanel | None = None  # while one is open
         self._next = 0  # number of the next row in a store; it grows on after `clear`
         self._name = secrets.token_hex(6)
         # `_lock` guards the tail and is held for a moment only; `_freezing` guards what is frozen,

@@ -298,7 +298,7 @@ def price_by_hour(
     )
 
 
-Line = list[tuple[float, float]]
+PriceLine = list[tuple[float, float]]
 
 
 def _conditional(
@@ -354,7 +354,7 @@ def _price_at(raw: dict[str, Any], prompt_tokens: int, at: datetime) -> float | 
     return None if cost is None else float(cost) / (4 * answer) * 1e6
 
 
-def _by_length(raw: dict[str, Any], at: datetime) -> Line:
+def _by_length(raw: dict[str, Any], at: datetime) -> PriceLine:
     longest = raw.get("context_length")
     last = longest if isinstance(longest, int) and longest > 1000 else 1_000_000
     steps = [entry.get("min_prompt_tokens") for entry in _overrides(raw)]
@@ -366,7 +366,7 @@ def _by_length(raw: dict[str, Any], at: datetime) -> Line:
     return [(x, y) for x, y in points if y is not None]
 
 
-def _by_hour(raw: dict[str, Any], day: str, prompt_tokens: int) -> Line:
+def _by_hour(raw: dict[str, Any], day: str, prompt_tokens: int) -> PriceLine:
     points = []
     for quarter in range(96):
         price = _price_at(raw, prompt_tokens, _moment(day, quarter // 4, quarter % 4 * 15))
@@ -375,7 +375,7 @@ def _by_hour(raw: dict[str, Any], day: str, prompt_tokens: int) -> Line:
     return [p for n, p in enumerate(points) if n in (0, len(points) - 1) or _turns(points, n)]
 
 
-def _turns(points: Line, n: int) -> bool:
+def _turns(points: PriceLine, n: int) -> bool:
     return not points[n - 1][1] == points[n][1] == points[n + 1][1]
 
 
@@ -386,7 +386,7 @@ def _moment(day: str, hour: int, minute: int = 0) -> datetime:
 
 
 def _price_lines(
-    figure: go.Figure, lines: dict[str, Line], rows: Rows, x: str, said: Any
+    figure: go.Figure, lines: dict[str, PriceLine], rows: Rows, x: str, said: Any
 ) -> go.Figure:
     prices = [price for line in lines.values() for _, price in line]
     title = "price (USD per million tokens)"

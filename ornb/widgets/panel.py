@@ -39,8 +39,6 @@ GAP_S = 0.5
 KEPT_EVERY_S = 10.0
 """The output that stays is brought up to date when all is quiet, and this often while it is not."""
 
-_open: dict[UsageTracker, UsagePanel] = {}
-
 
 class UsagePanel(Widget):
     """What the calls used, live. Made by `ornb.usage.panel`.
@@ -141,10 +139,9 @@ class UsagePanel(Widget):
         >>> UsagePanel.of(ornb.usage) is UsagePanel.of(ornb.usage)
         True
         """
-        panel = _open.get(tracker)
-        if panel is None:
-            panel = _open[tracker] = cls(tracker)
-        return panel
+        if tracker._panel is None:
+            tracker._panel = cls(tracker)
+        return tracker._panel
 
     def look(self) -> None:
         """Bring the panel up to date now; it does so by itself within a second of any call.
@@ -176,8 +173,8 @@ class UsagePanel(Widget):
         stops, self._stops = self._stops, ()
         for stop in stops:
             stop()
-        if stops and _open.get(self._tracker) is self:
-            del _open[self._tracker]
+        if stops and self._tracker._panel is self:
+            self._tracker._panel = None
         shell = get_ipython()
         if stops and shell is not None:
             shell.events.unregister("post_run_cell", self._cell_ended)

@@ -26,6 +26,7 @@ from test_batch import (
     _interruptible,
     answered,
     batch,
+    interrupted_then_resumed,
     refused,
     serve,
     texts,
@@ -504,6 +505,12 @@ def test_engines_of_ipyparallel_do_as_well(serve, engines, tmp_path):
     assert set(service.keys) == {KEY.encode()}
     assert (budget.calls, budget.spent_usd) == (60, 60 * Decimal("0.0005"))
     assert len(session.usage) == 60
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")
+def test_engines_of_ipyparallel_go_on_where_they_were_stopped(serve, engines, tmp_path):
+    interrupted_then_resumed(serve, engines.executor(), tmp_path / "a.sqlite3")
 
 
 @pytest.mark.slow

@@ -346,6 +346,7 @@ class Run:
 
     def _note(self, ask: Ask, answer: Answer) -> None:
         ask.answers[ask.position] = ask.answer = answer
+        ask.body = {"model": ask.body.get("model")}  # what is attached is heavy
         self._tally.add(answer, ask.rows)
 
     def _comes_again(self, ask: Ask) -> bool:

@@ -359,6 +359,59 @@ def test_a_function_that_fails_to_compare_is_said(draw, page):
     expect(page.get_by_role("alert")).to_contain_text("TypeError")
 
 
+@pytest.fixture
+def data(tmp_path, monkeypatch):
+    """An empty data folder."""
+    monkeypatch.setattr("platformdirs.user_data_path", lambda _: tmp_path / "ornb")
+    return tmp_path / "ornb"
+
+
+def test_nothing_is_kept_before_it_is_asked_for(data, shown, page):
+    page.get_by_text("acme/orbit-pro", exact=True).click()
+    shown.deliver()
+    assert not data.exists()
+    chip(page, "More …").click()
+    page.get_by_role("checkbox", name="Keep what I pick").check()
+    shown.deliver()
+    for model_id in ("lab/rocket-2", "acme/orbit-mini"):
+        page.get_by_text(model_id, exact=True).click()
+        shown.deliver()
+    last = page.get_by_role("group", name="Last picked")
+    assert last.get_by_role("button").all_inner_texts() == ["Acme: Orbit mini", "lab: rocket 2"]
+    page.get_by_role("checkbox", name="Keep what I pick").uncheck()
+    shown.deliver()
+    expect(last).to_have_count(0)
+
+
+def test_a_favourite_is_there_in_the_next_picker(data, draw, page):
+    shown = draw(ModelPicker(MODELS, value="acme/orbit-pro"))
+    star = page.get_by_role("button", name="Favourite", exact=True)
+    star.press("Enter")
+    shown.deliver()
+    expect(star).to_have_attribute("aria-pressed", "true")
+    expect(star).to_be_focused()
+    shown = draw(ModelPicker(MODELS))
+    assert shown.widget.favourites == ["acme/orbit-pro"]
+    page.get_by_role("group", name="Favourites").get_by_role("button").click()
+    shown.deliver()
+    assert shown.widget.value == "acme/orbit-pro"
+    assert violations(page) == []
+    star.click()
+    shown.deliver()
+    assert ModelPicker(MODELS).favourites == []
+
+
+def test_a_file_of_favourites_that_is_none_is_said_and_left_alone(data, draw, page):
+    data.mkdir()
+    (data / "picker.json").write_text("[1", encoding="utf-8")
+    shown = draw(ModelPicker(MODELS, value="acme/orbit-pro"))
+    expect(page.get_by_text("Your favourites cannot be read from")).to_be_visible()
+    page.get_by_role("button", name="Favourite", exact=True).click()
+    shown.deliver()
+    expect(page.get_by_role("alert")).to_contain_text("Put that file right, or delete it.")
+    assert (data / "picker.json").read_text(encoding="utf-8") == "[1"
+
+
 def test_an_alias_says_what_it_stands_for(shown, page):
     page.get_by_text("~lab/rocket-latest", exact=True).click()
     expect(page.get_by_role("list", name="Abilities")).to_contain_text("alias of lab/rocket-2")

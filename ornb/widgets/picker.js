@@ -216,9 +216,12 @@ function moreBar(view) {
     });
     return { key, box, element: make("label", {}, box, label) };
   });
+  const keep = make("input", { type: "checkbox" });
+  keep.addEventListener("change", () => model.send({ type: "keep_used", on: keep.checked }));
   const element = make("div.morebar", { id: `${prefix}-more`, hidden: true },
     make("div.bar", {}, ...choices.map((one) => one.element)),
-    make("fieldset.columns", {}, make("legend", {}, "Columns"), ...boxes.map((one) => one.element)));
+    make("fieldset.columns", {}, make("legend", {}, "Columns"), ...boxes.map((one) => one.element)),
+    make("div.columns", {}, make("label", {}, keep, "Keep what I pick as “last picked”, in a file of my data folder")));
   const opener = make("button.chip", { type: "button", "aria-expanded": "false", "aria-controls": element.id }, "More …");
   opener.addEventListener("click", () => {
     element.hidden = !element.hidden;
@@ -226,6 +229,7 @@ function moreBar(view) {
   });
   const draw = () => {
     for (const one of choices) one.draw();
+    keep.checked = model.get("_kept").last_used !== null;
     for (const { key, box } of boxes) box.checked = model.get("columns").includes(key);
   };
   return { element, opener, draw };
@@ -271,6 +275,29 @@ function removable(view) {
       || now.accepts || now.min_context !== null || now.max_completion_usd_per_million !== null);
   };
   return { elements: [extras, reset], draw };
+}
+
+/** Favourites and what was picked last, to pick with a click. @param {View} view */
+function keptBar(view) {
+  const { catalogue, model } = view;
+  const element = make("div.kept");
+  /** @param {string} label @param {string[]} ids */
+  const group = (label, ids) => {
+    const buttons = ids.flatMap((id) => {
+      const i = catalogue.rowOf.get(id);
+      if (i === undefined) return [];                 // no longer listed
+      const button = make("button.chip", { type: "button", title: `Pick ${id}` }, catalogue.table.name[i]);
+      button.addEventListener("click", () => { view.look(i); if (!view.picked().includes(id)) view.pick(i); });
+      return [button];
+    });
+    return buttons.length ? [make("div.chips", { role: "group", "aria-label": label }, make("span.lead", {}, label), ...buttons)] : [];
+  };
+  const draw = () => {
+    const { favourites, last_used: last, note } = model.get("_kept");
+    element.replaceChildren(...group("Favourites", favourites), ...group("Last picked", last ?? []),
+      ...(note ? [make("p.notes", {}, note)] : []));
+  };
+  return { element, draw };
 }
 
 /** The search box and all filters. @param {View} view */
@@ -591,6 +618,18 @@ function details(view) {
   const element = make("div.details", { role: "group", "aria-label": "Details" });
   const more = make("div.closer", { id: `${view.prefix}-closer` });
   const says = make("span.says");
+  const star = make("button.icon-button", {
+    type: "button", title: "Keep among your favourites, in a file of your data folder",
+  });
+  star.addEventListener("click", () => {
+    model.send({ type: "favourite", id: catalogue.table.id[view.closer()], on: star.getAttribute("aria-pressed") !== "true" });
+  });
+  const drawStar = () => {
+    const is = model.get("_kept").favourites.includes(catalogue.table.id[view.closer()]);
+    star.setAttribute("aria-pressed", String(is));
+    star.setAttribute("aria-label", "Favourite");
+    star.textContent = is ? "★ Favourite" : "☆ Favourite";
+  };
   const opener = make("button.icon-button", { type: "button", "aria-controls": more.id }, says);
   opener.addEventListener("click", () => view.open(!view.isOpen()));
   const draw = () => {
@@ -606,9 +645,10 @@ function details(view) {
       target: "_blank", rel: "noopener noreferrer", title: "Opens openrouter.ai in a new tab",
     }, "Its page") : null;
     element.replaceChildren(
-      make("div.heading", {}, make("strong", {}, ...nameOf(catalogue, i)), make("code", {}, id), button, opener, page),
+      make("div.heading", {}, make("strong", {}, ...nameOf(catalogue, i)), make("code", {}, id), button, star, opener, page),
       facts(catalogue, i), tags(catalogue, i), more,
     );
+    drawStar();
     drawMore();
   };
   const drawMore = () => {
@@ -621,7 +661,7 @@ function details(view) {
     if (about.id !== model.get("_opened")) more.replaceChildren("This comes when the kernel is free.");
     else more.replaceChildren(...closeUp(about, (text) => { view.status.textContent = text; }));
   };
-  return { element, draw, drawMore };
+  return { element, draw, drawMore, drawStar };
 }
 
 /** @typedef {{ name: string, tag: string, tier: string | null, prompt: number | null, completion: number | null,
@@ -766,10 +806,10 @@ const soon = (draw) => {
 function render({ model, el }) {
   const view = new View(model);
   const [banner, bar, picked, closer] = [errorBanner(view), filterBar(view), pickedBar(view), details(view)];
-  const list = new List(view);
+  const [list, keeps] = [new List(view), keptBar(view)];
   view.chose = () => frame.classList.add("own");
   view.moved = () => { list.drawEntry(); closer.draw(); };
-  const frame = make("div.frame", {}, banner.element, ...bar.elements, list.scroller, picked.element,
+  const frame = make("div.frame", {}, banner.element, ...bar.elements, keeps.element, list.scroller, picked.element,
     closer.element, ...foot(view, list.count));
   frame.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => onKey(view, list, event));
   el.classList.add("ornb-picker");
@@ -785,11 +825,12 @@ function render({ model, el }) {
   model.on("change:columns", () => { bar.draw(); list.drawColumns(); });
   model.on("change:value", drawPicked);
   model.on("change:max_choices", drawPicked);
+  model.on("change:_kept", () => { bar.draw(); keeps.draw(); closer.drawStar(); });
   model.on("change:_compares", picked.draw);
   for (const name of ["_opened", "_closer"]) model.on(`change:${name}`, closer.drawMore);
   model.on("change:height", drawHeight);
   model.on("change:error", banner.draw);
-  for (const draw of [drawHeight, bar.draw, () => list.drawColumns(), drawPicked, banner.draw]) draw();
+  for (const draw of [drawHeight, bar.draw, keeps.draw, () => list.drawColumns(), drawPicked, banner.draw]) draw();
   return () => { clearTimeout(list.announcing); el.replaceChildren(); };
 }
 

@@ -23,6 +23,7 @@ from ..columns import plain
 from ..errors import ConfigError, near
 from ..filters import ANY_OF, FLAGS, GOOD_AT, KINDS, LISTS, MOST, bare_id, spread
 from ..wire.service import is_openrouter
+from . import kept
 from .base import BadValue, Widget, describe, module, sheet
 
 __all__ = ["COLUMNS", "FILTERS", "ModelPicker"]
@@ -269,6 +270,9 @@ class ModelPicker(Widget):
     _code = t.Dict().tag(sync=True)
     """`code`, with the filters and sort it was written for: the page may be ahead of the kernel."""
 
+    _kept = t.Dict().tag(sync=True)
+    """Favourites and, if the person wants that, what was picked last."""
+
     _compares = t.Bool(False).tag(sync=True)
     """Whether somebody waits for "Compare these"; else it copies the line for it."""
 
@@ -309,6 +313,7 @@ class ModelPicker(Widget):
             **traits,
         )
         self.observe(self._write_code, names=[*FILTERS, "sort"])
+        self.observe(self._keep_used, names=["value"])
         self.on_msg(self._heard)
 
     @property
@@ -402,10 +407,36 @@ class ModelPicker(Widget):
         """
         self._compare, self._compares = callback, True
 
+    @property
+    def favourites(self) -> list[str]:
+        """Ids of the models with a star, in the order given; kept in a file of your data folder.
+
+        Returns
+        -------
+        list of str
+        """
+        return list(self._kept["favourites"])
+
+    @t.default("_kept")
+    def _what_is_kept(self) -> dict[str, Any]:
+        return kept.look()
+
+    def _keep_used(self, change: Any) -> None:
+        if self._kept["last_used"] is None:
+            return
+        before = (change["old"] or ()) if self.multiple else ()
+        self._kept = kept.used(*(one for one in reversed(self._picked()) if one not in before))
+
     def _heard(self, _: Any, content: Any, __: Any) -> None:
-        if self._compares and isinstance(content, dict) and content.get("type") == "compare":
-            with self.guard():
+        told = content if isinstance(content, dict) else {}
+        kind, on = told.get("type"), bool(told.get("on"))
+        with self.guard():
+            if kind == "compare" and self._compares:
                 self._compare(self._picked())
+            elif kind == "favourite" and told.get("id") in self._models.index:
+                self._kept = kept.favourite(told["id"], on=on)
+            elif kind == "keep_used":
+                self._kept = kept.keep_used(on=on)
 
     def _write_code(self, _change: object) -> None:
         self._code = self._first_code()

@@ -474,11 +474,15 @@ def test_a_proxys_reckoning_outlives_the_kernel_and_is_in_a_batch(tmp_path: Path
         table = ornb.batch(["a"], model="gpt-4o-mini", store=tmp_path / "b.sqlite", progress=False)
         again = ornb.batch(["a"], model="gpt-4o-mini", store=tmp_path / "b.sqlite", progress=False)
         kept = ornb.usage.history()
+        done = ornb.batch(
+            iter(["b"]), model="gpt-4o-mini", store=tmp_path / "c.sqlite", progress=False
+        )
         with ornb.record(tmp_path / "lesson.jsonl"):
             steps = answering(streamed=False, **headers)
             ornb.client().chat("Hi", "gpt-4o-mini")
         store.close()
         ornb.usage._store = None
+    assert (done.billed_usd, done.cost) == (0, "$0.0000087 reckoned by a proxy")
     assert table["cost_source"].tolist() == kept["cost_source"].tolist() == ["proxy"]
     assert again[["status", "cost_usd", "cost_source"]].values.tolist() == [
         ["cached", 8.7e-06, "proxy"]
@@ -490,8 +494,10 @@ def test_a_proxys_reckoning_outlives_the_kernel_and_is_in_a_batch(tmp_path: Path
 
 
 WORDS = SAID.split()
+THINKS_S = 0.4
+"""Seconds before a piece whose end may come late on a busy machine: a tenth of it at most."""
 CAME: dict[str, tuple[list[Any], str]] = {
-    "one piece, as optillm sends it": (answering(streamed=True), "in one piece"),
+    "one piece, as optillm sends it": ([THINKS_S, *answering(streamed=True)], "in one piece"),
     "all pieces at once, as behind a proxy that buffers": (
         [
             STREAM,
@@ -506,7 +512,7 @@ CAME: dict[str, tuple[list[Any], str]] = {
         "in pieces",
     ),
     "a shorter one, as optillm sends it": (
-        [STREAM, said(content=SAID[:30]), said("stop"), 0.001, DONE, END],
+        [THINKS_S, STREAM, said(content=SAID[:30]), said("stop"), 0.001, DONE, END],
         "in one piece",
     ),
     "text, and a function that takes its time": (

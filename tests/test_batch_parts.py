@@ -167,6 +167,14 @@ def test_a_file_that_is_none_is_said_in_a_line(serve, tmp_path, name, content, w
     assert service.asked == []
 
 
+def test_a_file_of_no_rows_gives_none(serve, tmp_path):
+    serve()
+    (tmp_path / "a.csv").write_text("review\n")
+    assert len(batch(tmp_path / "a.csv", "{{review}}")) == 0
+    done = batch(tmp_path / "a.csv", "{{review}}", store=tmp_path / "a.sqlite3")
+    assert (done.rows, [len(frame) for frame in done.frames()]) == (0, [0])
+
+
 def test_what_can_be_read_once_has_no_dry_run(serve, tmp_path):
     serve()
     rows = iter(texts(3))
@@ -210,9 +218,9 @@ def test_a_row_that_cannot_be_written_is_skipped_unless_it_comes_first(serve, tm
     done = batch(parts("b", Unwritable(), "c"), store=store)
     assert done.counts == {"ok": 5, "skipped": 1}
     assert "cannot be written (RuntimeError: no words)" in done.left_out
-    with pytest.raises(ConfigError, match="A later part of data has no column 'text'"):
-        batch(iter([pd.DataFrame({"text": ["d"]}), pd.DataFrame({"other": [1]})]), store=store)
-    assert kept(store) == 6, "what was paid before is kept"
+    other = iter([pd.DataFrame({"text": ["d"]}), pd.DataFrame({"other": [1]})])
+    assert batch(other, store=store).left_out == "1 row skipped; the last: text is missing"
+    assert kept(store) == 6
 
 
 def test_data_that_breaks_off_loses_nothing(serve, tmp_path):

@@ -6,7 +6,7 @@ import itertools
 import os
 import re
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +63,7 @@ def table_of(data: Any) -> pd.DataFrame:
     return pd.DataFrame({TEXT: c.strings(listed)})
 
 
-def parts_of(data: Any) -> Iterator[pd.DataFrame]:
+def parts_of(data: Any) -> Generator[pd.DataFrame, None, None]:
     """Read a file, or go through an iterator, some rows at a time; the index counts on."""
     begun = 0
     for part in _read(Path(data)) if is_file(data) else _gathered(iter(data)):
@@ -99,6 +99,8 @@ def _read(path: Path) -> Iterator[pd.DataFrame]:
             from pyarrow import parquet  # type: ignore[import-not-found, unused-ignore]
 
             with parquet.ParquetFile(path.expanduser()) as file:
+                if not file.metadata.num_rows:
+                    yield file.read().to_pandas()
                 for some in file.iter_batches(batch_size=ROWS):
                     yield some.to_pandas()
         else:

@@ -187,7 +187,8 @@ class Batch:
     ) -> None:
         self.data, self.prefix, self.store = data, prefix, store
         self.is_streamed = store not in (None, False) and comes_in_parts(data)
-        self.parts = parts_of(data) if self.is_streamed else iter([table_of(data)])
+        whole = [] if self.is_streamed else [table_of(data)]
+        self.parts = parts_of(data) if self.is_streamed else (each for each in whole)
         self.frame = next(self.parts, table_of([]))
         self.shape = None if schema is None else Shape(schema)
         check_names(self.frame, self.shape, prefix)
@@ -291,6 +292,7 @@ class Batch:
         with contextlib.ExitStack() as stack:
             stack.callback(tally.close)
             stack.callback(self.kept.close)
+            stack.callback(self.parts.close)
             if self.cap is not None:
                 stack.enter_context(self.cap)
                 before = self.gate

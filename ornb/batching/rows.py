@@ -86,16 +86,17 @@ class Rows:
 
     def on(self, frame: pd.DataFrame) -> Rows:
         """Return the same for a later part of the data; what is wrong with a row skips that row."""
-        gone = [label for label in self._used.values() if label not in frame.columns]
-        if gone:
-            raise ConfigError(f"A later part of data has no column {str(gone[0])!r}.")
         other = copy.copy(self)
         other._frame, other._is_first = frame, False
         other._values = other._cells()
         return other
 
     def _cells(self) -> dict[str, list[Any]]:
-        return {name: cells(self._frame[label]) for name, label in self._used.items()}
+        nothing = [None] * len(self)  # rows of a later part may have other columns
+        return {
+            name: cells(self._frame[label]) if label in self._frame.columns else nothing
+            for name, label in self._used.items()
+        }
 
     def __len__(self) -> int:
         return len(self._frame)

@@ -26,7 +26,6 @@ os.environ["ORNB_OFFLINE_MODEL"] = "off"
 import _server
 from _table import QUICK, row
 from catalog import _made_up
-from soak import Kept
 from tracker import _reply
 
 import ornb
@@ -176,8 +175,8 @@ def _history(n: int, folder: Path) -> Iterator[Work]:
 def _chat(n: int, folder: Path) -> Iterator[Work]:
     del folder
     chat = ornb.Chat(MODEL)
-    chat._handle = Kept()  # type: ignore[assignment]  # the output that stays in the notebook
-    chat._heard(chat, {"type": "hello", "page": "growth"}, [])
+    chat.keep()  # the output that stays in the notebook, which the page writes
+    chat._heard(chat, {"type": "hello", "page": "growth", "writes": True}, [])
 
     def work() -> None:
         for i in range(n):

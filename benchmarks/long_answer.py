@@ -27,6 +27,7 @@ from peers import PYTHON, installed
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+MIME = "application/vnd.ornb.transcript+json"
 TOKENS, SECONDS = (400, 2.0) if QUICK else (4000, 20.0)
 SETUP = f"""
 import time, ornb, ipywidgets
@@ -37,7 +38,7 @@ words = [f"word{{n % 97}} " for n in range(TOKENS)]
 ornb.connect(offline=True)
 chat = ornb.Chat("openai/gpt-4o-mini")
 display(chat)  # its code goes to the page once, whatever is answered; then the page says hello
-chat._heard(chat, {{"type": "hello", "page": "bench"}}, [])
+chat._heard(chat, {{"type": "hello", "page": "bench", "writes": True}}, [])
 
 def deltas(per_second):
     channel = create_comm(target_name="bench")
@@ -101,11 +102,11 @@ def main() -> None:
     """Stream the same answer in each way, and print what it took."""
     sizes: dict[str, float] = {}
     times: dict[str, float] = {}
-    with _kernel("python3") as client:
-        _run(client, SETUP)
-        _run(client, WAYS["deltas at 30 Hz"].replace("30", "300"))  # warm
+    with kernel("python3") as client:
+        run(client, SETUP, timed=False)
+        run(client, WAYS["deltas at 30 Hz"].replace("30", "300"))  # warm
         for name, code in WAYS.items():
-            ran = _run(client, code)
+            ran = run(client, code)
             sizes[name], times[name] = ran.to_page, 1e6 * ran.cpu_s / TOKENS
             print(
                 f"{name:30} {len(ran.sent_at):6,} messages, {ran.to_page / 1000:9,.0f} kB to the "
@@ -113,7 +114,7 @@ def main() -> None:
                 f"{ran.kept / 1000:5,.0f} kB kept, {ran.cpu_s:5.2f} s CPU",
                 flush=True,
             )
-        twice, many = _run(client, TWICE), _run(client, MANY)
+        twice, many = run(client, TWICE), run(client, MANY)
     floor = sizes["deltas at 30 Hz"]
     what = f"bytes to the page for an answer of {TOKENS:,} tokens, over plain deltas at 30 Hz"
     ratios = {name: size / floor for name, size in sizes.items()}
@@ -147,14 +148,15 @@ def _panel() -> str:
         argv = [str(PYTHON), "-m", "ipykernel_launcher", "-f", "{connection_file}"]
         spec.write_text(json.dumps({"argv": argv, "display_name": "peers", "language": "python"}))
         os.environ["JUPYTER_PATH"] = folder
-        with _kernel("peers") as client:
-            _run(client, PANEL)
-            cpu = _run(client, PANEL_SHOWS).cpu_s
+        with kernel("peers") as client:
+            run(client, PANEL, timed=False)
+            cpu = run(client, PANEL_SHOWS).cpu_s
     return f"{1e6 * cpu / PANEL_TOKENS:,.0f} us (of {PANEL_TOKENS})"
 
 
 @contextlib.contextmanager
-def _kernel(name: str) -> Iterator[Any]:
+def kernel(name: str) -> Iterator[Any]:
+    """Start a kernel, and end it with the block."""
     environment = {**os.environ, "ORNB_OFFLINE_MODEL": "off"}
     manager, client = start_new_kernel(kernel_name=name, env=environment)
     try:
@@ -165,34 +167,43 @@ def _kernel(name: str) -> Iterator[Any]:
 
 
 @dataclass
-class _Ran:
+class Ran:
     """What a kernel published while it ran some code."""
 
     to_page: int = 0
     """Bytes to the page."""
     kept: int = 0
     """Bytes of outputs that stay in the notebook."""
-    cpu_s: float = 0.0
+    told: str = ""
+    """What it printed after "CPU"."""
     sent_at: list[float] = field(default_factory=list)
     """When each message was sent, in s."""
 
+    @property
+    def cpu_s(self) -> float:
+        """CPU of what was timed."""
+        return float(self.told)
 
-def _run(client: Any, code: str) -> _Ran:
+
+def run(client: Any, code: str, *, timed: bool = True) -> Ran:
     """Run code in a kernel, and weigh what it publishes."""
-    timed = f"_began = time.process_time()\n{code}\nprint('CPU', time.process_time() - _began)"
-    asked = client.execute(timed if code not in (SETUP, PANEL) else code)
-    ran = _Ran()
+    if timed:
+        code = f"_began = time.process_time()\n{code}\nprint('CPU', time.process_time() - _began)"
+    asked = client.execute(code)
+    ran = Ran()
     while True:
         message = client.get_iopub_msg(timeout=120)
         kind, content = message["msg_type"], message["content"]
         if kind == "error":
             raise RuntimeError("\n".join(content["traceback"]))
         if kind == "stream" and content["text"].startswith("CPU"):
-            ran.cpu_s = float(content["text"].split()[1])
+            ran.told = content["text"].partition(" ")[2]
         elif kind in ("comm_msg", "comm_open", "display_data", "update_display_data"):
             parts = [message["header"], message["parent_header"], message["metadata"], content]
             size = sum(len(json.dumps(part, default=str)) for part in parts)
-            if "application/vnd.ornb.transcript+json" in content.get("data", {}):
+            said = content.get("data", {})
+            of_chat = said.get("content") if isinstance(said.get("content"), dict) else {}
+            if MIME in said or of_chat.get("type") == "kept":
                 ran.kept += size
             else:
                 ran.to_page += size

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import gc
+import io
 import json
 import os
 import statistics
@@ -27,7 +28,7 @@ import tempfile
 import threading
 import time
 import weakref
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -49,10 +50,6 @@ HOUR_S, RATE = 3600.0, 20.0
 PATIENCE_S = 90.0
 """For the next byte, as `Timeouts.between_bytes` has it."""
 QUICKLY = {"tokens": 4, "chunk_s": 0}
-AS_LONG = 9.0
-"""How much longer a chat is in the middle of its last fifth than in that of its first. A turn may
-get dearer with the chat, since all that was said is sent along, and written again into the output
-that stays; a turn that gets dearer than that repeats some work for each turn there was."""
 STREAM_S = 90.0
 """What the hour is pressed into, at best."""
 
@@ -188,22 +185,12 @@ def _row_bytes() -> float:
     return sum(counted.values()) / max(1, len(rows))
 
 
-class Kept:
-    """Stands for the output that stays, which is written anew after each answer."""
-
-    def __init__(self) -> None:
-        self.sizes: list[float] = []
-
-    def update(self, bundle: Any, **_: Any) -> None:
-        """Weigh it, as JSON."""
-        self.sizes.append(float(len(json.dumps(bundle))))
-
-
 def turns(options: argparse.Namespace) -> None:
     """One chat that gets longer and longer."""
-    chat, kept = ornb.Chat(MODEL), Kept()
-    chat._handle = kept  # type: ignore[assignment]
-    chat._heard(chat, {"type": "hello", "page": "soak"}, [])
+    chat = ornb.Chat(MODEL)
+    with redirect_stdout(io.StringIO()):
+        chat.keep()  # the output that stays, which the page writes
+    chat._heard(chat, {"type": "hello", "page": "soak", "writes": True}, [])
     times, memory, weights = [], [], []
     for n in range(options.turns):
         before = len(Heard.sent)
@@ -218,18 +205,14 @@ def turns(options: argparse.Namespace) -> None:
     row(f"{options.turns} turns in one chat: bytes to the live chat, last fifth over the first",
         growth(weights), bar=1.25)  # fmt: skip
     row("the same: memory kept by a turn of 30 tokens", each, "kB", bar=100)
-    row(
-        "the same: bytes of the output that stays, for each turn",
-        kept.sizes[-1] / options.turns,
-        "B",
-        bar=4000,
-    )
-    row("the same: CPU of the last fifth over the first", growth(times), bar=AS_LONG)
+    outputs = list(chat._kept._bundles(chat._kept.pieces)) if chat._kept else []
+    kept = len(json.dumps(outputs)) / options.turns
+    row("the same: bytes of the outputs that stay, for each turn", kept, "B", bar=4000)
+    row("the same: CPU of the last fifth over the first", growth(times), bar=1.25)
     print(
         f"CPU of a turn by fifths, ms: {' '.join(f'{1e3 * each:.1f}' for each in _fifths(times))}; "
-        f"memory by tenths, MB: {' '.join(f'{mb:.0f}' for mb in memory)}; the output that stays is "
-        f"sent whole after each answer: {kept.sizes[-1] / 1e3:.0f} kB at the end, "
-        f"{sum(kept.sizes) / 1e6:.0f} MB in all"
+        f"memory by tenths, MB: {' '.join(f'{mb:.0f}' for mb in memory)}; sent to the "
+        f"page {sum(weights) / 1e6:.1f} MB in all, kept in {len(outputs)} outputs"
     )
     chat.close()
 

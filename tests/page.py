@@ -86,10 +86,10 @@ def cell() -> Iterator[list[dict[str, Any]]]:
 
 
 def lasting(widget: Widget) -> dict[str, Any]:
-    """The output of a shown widget that stays in the notebook; the live one comes after it."""
+    """The output of a shown widget that stays in the notebook, beside the live one."""
     with cell() as bundles:
         display(widget)
-    return bundles[0]
+    return next(each for each in bundles if "application/vnd.jupyter.widget-view+json" not in each)
 
 
 def printed(error: BaseException) -> list[str]:

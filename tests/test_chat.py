@@ -449,6 +449,71 @@ def test_the_key_is_in_nothing_that_is_kept_or_sent(chat_with: Any) -> None:
 # ------------------------------------------------------------------ again
 
 
+def heard_by(chat: Heard) -> Heard:
+    """The chat, shown, and greeted by a page that writes into its notebook."""
+    lasting(chat)
+    greeted(chat, "p")
+    return chat
+
+
+def greeted(chat: Heard, page: str) -> dict[str, Any]:
+    """What a page that writes gets to be put into the notebook once it has said hello."""
+    before = len(chat.said("kept"))
+    from_page(chat, {"type": "hello", "page": page, "writes": True})
+    until(lambda: len(chat.said("kept")) > before)
+    return chat.said("kept")[-1]
+
+
+def test_what_a_page_puts_into_the_notebook_after_a_turn_is_that_turn_alone(chat_with: Any) -> None:
+    chat = heard_by(chat_with(*[answer("A cat.")] * 12))
+    sizes = []
+    for n in range(12):
+        before = len(chat.out)
+        chat.ask(f"Question {n:02}?")
+        sizes.append(len(json.dumps(chat.out[before:])))
+        last = chat.said("kept")[-1]
+        assert last["count"] == 2 * n + 2
+        assert {int(place) for place in last["entries"]} <= {2 * n, 2 * n + 1}
+        assert last["about"]["head"] == str(2 * n + 2)
+    assert max(sizes[6:]) < 2 * min(sizes)  # one may have a message in mid-answer
+
+
+def test_a_page_that_comes_later_gets_all_that_is_kept_and_writes_from_then_on(
+    chat_with: Any,
+) -> None:
+    chat = heard_by(chat_with(answer("A"), answer("B")))
+    chat.ask("a")
+    whole = greeted(chat, "q")
+    assert (whole["page"], whole["count"], sorted(whole["entries"])) == ("q", 2, ["0", "1"])
+    chat.ask("b")
+    assert chat.said("kept")[-1]["page"] == "q"
+
+
+def test_another_branch_changes_what_is_kept_of_the_turns_it_leaves_and_takes(
+    chat_with: Any,
+) -> None:
+    chat = heard_by(chat_with(answer("A"), answer("B"), answer("C")))
+    chat.ask("a")
+    chat.ask("b")
+    chat.edit("3", "c")
+    shown = {
+        place: bool(html) for place, (_, html, _, _) in chat.said("kept")[-2]["entries"].items()
+    }
+    shown |= {place: bool(e[1]) for place, e in chat.said("kept")[-1]["entries"].items()}
+    assert shown == {"2": False, "3": False, "4": True, "5": True}
+    chat.clear()
+    assert chat.said("kept")[-1]["count"] == 0
+
+
+def test_a_page_that_was_not_heard_yet_is_not_told_everything_at_each_question(
+    chat_with: Any,
+) -> None:
+    chat = chat_with(*[answer("A")] * 8)
+    for _ in range(8):
+        chat.ask("a")
+    assert len(chat.said("state")) < 8
+
+
 def test_a_conversation_goes_on_from_whatever_held_it(chat_with: Any, tmp_path: Path) -> None:
     chat = chat_with(answer("A"))
     chat.ask("a")

@@ -555,13 +555,21 @@ def test_a_conversation_in_jupyterlab_lasts(lab: Any) -> None:
     assert notebook.python("list(ornb.usage.df['label'])") == ["chat", "chat"]
 
     notebook.save()
-    kept = next(o["data"] for o in notebook.outputs(0) if MIME_TRANSCRIPT in o.get("data", {}))
-    assert len(Conversation.from_json(kept[MIME_TRANSCRIPT])) == 4
+    assert len(Conversation.load(notebook.file)) == 4
 
-    notebook = notebook.reload()  # the kernel lives: the chat is there, and knows its limit
-    expect(notebook.output(0).get_by_label("Answer")).to_have_count(2)
-    expect(notebook.output(0)).to_contain_text("new answers are not saved")
-    notebook.python("get_ipython().run_cell('pass').success")
+    notebook = notebook.reload()  # the kernel lives: the chat is there, and goes on saving
+    out = notebook.output(0)
+    expect(out.get_by_label("Answer")).to_have_count(2)
+    expect(out.get_by_text("new answers are not saved")).to_be_hidden()
+    out.get_by_label(BOX).fill("And after?")
+    out.get_by_label(BOX).press("Enter")
+    expect(out.get_by_label("Answer")).to_have_count(3)
+    expect(out.get_by_label("Answer").last).to_have_attribute("aria-busy", "false")
+    notebook.wait_output(0, "And after?")
+    notebook.save()
+    saved = Conversation.load(notebook.file)
+    assert saved.to_json() == notebook.python("chat.conversation.to_json()")
+    assert saved.path[4].text == "And after?"
 
     notebook = notebook.close_and_reopen()  # the kernel is gone: the ordinary output is there
     expect(notebook.output(0).locator("blockquote").first).to_have_text("Before you came?")
@@ -569,6 +577,71 @@ def test_a_conversation_in_jupyterlab_lasts(lab: Any) -> None:
     expect(notebook.output(0)).to_contain_text("Error displaying widget")  # JupyterLab's own line
     assert all("widget model not found" in line for line in lab.console_errors)
     lab.console_errors.clear()
+
+
+LONG = """from ornb.wire.reply import Reply
+talk = chat.conversation
+for n in range(30):
+    talk.add_user(f"Question {n}?")
+    talk.add_reply(Reply(text=f"Answer {n}. " + "It is so. " * 500, model="acme/orbit"))
+"""
+
+
+def test_a_long_conversation_takes_several_outputs_of_its_cell(lab: Any) -> None:
+    notebook = lab.open([CHAT]).run_all()
+    out = notebook.output(0)
+    expect(out.get_by_label(BOX)).to_be_visible()
+    notebook.wait_said("said.type === 'kept'")
+    notebook.python(f"exec({LONG!r})")
+    expect(out.get_by_label("Answer")).to_have_count(30)
+    notebook.wait_output(0, "Answer 29.")
+    notebook.save()
+
+    def pieces() -> list[str]:
+        found = [each.get("data", {}) for each in notebook.outputs(0)]
+        return [data["text/plain"] for data in found if MIME_TRANSCRIPT in data]
+
+    before = pieces()
+    assert 3 < len(before) < 8
+    assert Conversation.load(notebook.file).to_json() == notebook.python("talk.to_json()")
+    expect(out.locator(".ornb-static").last).to_be_hidden()
+    notebook.python("talk.add_user('Another question 25?', parent_id=talk.path[49].id).id")
+    notebook.wait_output(0, "Another question 25?")
+    notebook.save()
+    after = pieces()
+    assert Conversation.load(notebook.file).to_json() == notebook.python("talk.to_json()")
+    assert after[:3] == before[:3]
+    assert "Answer 29." not in "".join(after)
+    notebook.python("talk.go_to(talk.tip('60'))")
+    notebook.wait_output(0, "Answer 29.")
+    notebook.save()
+    assert pieces() == before
+
+    notebook = notebook.close_and_reopen()
+    shown = notebook.output(0)
+    expect(shown.get_by_text("Error displaying widget")).to_be_attached()
+    expect(shown.get_by_text("Error displaying widget")).to_be_hidden()
+    expect(shown.get_by_text("ornb.Chat.reopen(")).to_have_count(1)
+    text = shown.inner_text()
+    places = [text.index(f"Answer {n}.") for n in range(30)]
+    assert places == sorted(places)
+    assert all("widget model not found" in line for line in lab.console_errors)
+    lab.console_errors.clear()
+
+
+def test_a_chat_whose_kept_output_was_removed_says_that_it_saves_no_more(lab: Any) -> None:
+    notebook = lab.open([CHAT, "pass"]).run_all()
+    out = notebook.output(0)
+    notebook.wait_said("said.type === 'kept'")
+    notebook.page.evaluate(
+        """path => { const { outputs } = ornbTest.panel(path).content.widgets[0].model;
+        outputs.fromJSON(outputs.toJSON().filter(output => !output.metadata?.ornb)) }""",
+        notebook.path,
+    )
+    expect(out.get_by_label(BOX)).to_be_visible()
+    out.get_by_label(BOX).fill("Hi")
+    out.get_by_label(BOX).press("Enter")
+    expect(out).to_contain_text("new answers are not saved")
 
 
 SETUP = "import ornb\nornb.connect(base_url={url!r})\nchat = ornb.Chat('acme/orbit')\nchat"

@@ -111,6 +111,61 @@ def test_another_model_and_system_message_may_take_over(tmp_path: Path) -> None:
     assert chat.params == {"temperature": 0}
 
 
+def pieces_of(whole: Conversation, *, row: str = "a") -> list[dict[str, Any]]:
+    """Outputs that hold a conversation together, a turn each; only the last knows its end."""
+    data = whole.to_json()
+    return [
+        {MIME_TRANSCRIPT: {**data, "row": row, "piece": n, "turns": [turn], "head": turn["id"]}}
+        for n, turn in enumerate(data["turns"])
+    ]
+
+
+def notebook_of_outputs(path: Path, *cells: list[dict[str, Any]]) -> Path:
+    notebook = notebook_of(["chat"] * len(cells))
+    for cell, bundles in zip(notebook.cells, cells, strict=True):
+        cell.outputs = [nbformat.v4.new_output("display_data", each) for each in bundles]
+    nbformat.write(notebook, path)
+    return path
+
+
+def test_a_conversation_in_several_outputs_is_read_as_one(tmp_path: Path) -> None:
+    first, second = talk("first?"), talk("second?")
+    second.add_user("And then?")
+    one, other = pieces_of(first), pieces_of(second, row="b")
+    mixed = [other[0], one[0], other[2], one[1], other[1]]
+    path = notebook_of_outputs(tmp_path / "a.ipynb", mixed, [transcript(talk("third?"))])
+    for place, whole in enumerate((second, first, talk("third?"))):
+        assert Conversation.load(path, place).to_json() == whole.to_json()
+
+
+def test_of_a_cell_that_was_copied_with_its_outputs_nothing_is_said_twice(tmp_path: Path) -> None:
+    path = notebook_of_outputs(tmp_path / "a.ipynb", pieces_of(talk()), pieces_of(talk()))
+    assert Conversation.load(path).to_json() == talk().to_json()
+    with pytest.raises(ConfigError, match="holds 1 conversation;"):
+        Conversation.load(path, 1)
+
+
+def test_an_output_that_was_emptied_says_nothing_of_the_end(tmp_path: Path) -> None:
+    emptied = {**talk().to_json(), "row": "a", "piece": 2, "turns": [], "head": "17"}
+    bundles = [*pieces_of(talk()), {MIME_TRANSCRIPT: emptied}]
+    path = notebook_of_outputs(tmp_path / "a.ipynb", bundles)
+    assert Conversation.load(path).to_json() == talk().to_json()
+
+
+@pytest.mark.parametrize("damaged", [None, [], {"row": "a"}, {"row": "a", "piece": 1, "turns": 3}])
+def test_a_damaged_piece_of_a_conversation_is_refused(tmp_path: Path, damaged: Any) -> None:
+    bundles = [*pieces_of(talk())[:1], {MIME_TRANSCRIPT: damaged}]
+    path = notebook_of_outputs(tmp_path / "a.ipynb", bundles)
+    with pytest.raises(ConfigError) as refused:
+        Conversation.load(path)
+    assert "\n" not in str(refused.value)
+
+
+def test_one_of_several_outputs_alone_is_refused_with_what_to_give(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"one of several outputs .* give the notebook"):
+        Chat.reopen(pieces_of(talk())[1])
+
+
 DAMAGED: dict[str, Any] = {
     "nothing": "",
     "no JSON": "{",

@@ -55,7 +55,7 @@ def test_the_bytes_of_a_chat_grow_no_faster_than_it(tmp_path: Path) -> None:
     found = soaked("turns", tmp_path, turns=25)
     live = "25 turns in one chat: bytes to the live chat, last fifth over the first"
     assert found[live] < 1.25
-    assert found["the same: bytes of the output that stays, for each turn"] < 4000
+    assert found["the same: bytes of the outputs that stay, for each turn"] < 4000
     assert found["the same: memory kept by a turn of 30 tokens"] < 400  # kB
 
 

@@ -3,7 +3,7 @@
 What is changed, and nothing else:
 
 - a widget becomes what it showed: its own plain twin, or the outputs inside it with a line on its
-  controls. A live view below its twin goes, and so does a progress bar: what it told is over.
+  controls. A live view beside its twin goes, and so does a progress bar: what it told is over.
 - a figure stays as it is, for those who can draw it, and gets a picture and its caption beside it.
 - lines that were printed in a row are one output.
 - numbers that were drawn by lot, which tie a widget to its twin, are taken out.
@@ -29,11 +29,12 @@ States = Mapping[str, Mapping[str, Any]]
 Draw = Callable[[dict[str, Any]], str]
 """Makes the SVG of a figure's JSON."""
 
-TWIN_ABOVE = "the output above."
-"""Ends the text of a live view that stands below its own twin."""
+TWIN = ("the output above.", "the output below.")
+"""End the text of a live view that stands beside its own twin."""
+TRANSCRIPT = "application/vnd.ornb.transcript+json"
 
 _BY_LOT = re.compile(r" ornb-static-[0-9a-f]{12}(?=[\"'])")
-_HIDING = re.compile(r"<style>\s*\.jp-OutputArea-child:has\(\.ornb-static-[^<]*</style>\s*")
+_HIDING = re.compile(r"<style>\s*\.jp-OutputArea-child:has\([^<]*\.ornb-static-[^<]*</style>\s*")
 _TAG = re.compile(r"<[^>]+>")
 
 
@@ -71,6 +72,8 @@ def tidy(outputs: list[Output], states: States, draw: Draw) -> list[Output]:
 def _static(output: Output, states: States) -> list[Output]:
     output = json.loads(json.dumps(output))
     output.pop("transient", None)
+    if "row" in output.get("metadata", {}).get("ornb", {}):
+        del output["metadata"]["ornb"]
     view = output.get("data", {}).pop(WIDGET, None)
     if view is None:
         return [output]
@@ -80,7 +83,7 @@ def _static(output: Output, states: States) -> list[Output]:
     shown = [each for state in inside for each in state.get("outputs") or ()]
     if not shown:
         said = output["data"].get("text/plain", "")
-        return [] if said.endswith(TWIN_ABOVE) else [output]
+        return [] if said.endswith(TWIN) else [output]
     controls = [
         f"{state['description']} {state['value']}"
         for state in inside
@@ -104,6 +107,8 @@ def _family(model_id: str, states: States) -> Any:
 def _data(data: dict[str, Any], draw: Draw) -> dict[str, Any]:
     if isinstance(data.get("text/html"), str):
         data["text/html"] = _BY_LOT.sub("", _HIDING.sub("", data["text/html"]))
+    for by_lot in ("row", "piece"):
+        data.get(TRANSCRIPT, {}).pop(by_lot, None)
     figure = data.get(FIGURE)
     if figure is None:
         return data

@@ -43,7 +43,28 @@ def kept_in(path: Path, media_type: str, which: int, noun: str = "conversation")
         ]
     except (TypeError, KeyError, AttributeError) as error:
         raise ConfigError(f"The file is not a notebook: {error!r}.") from error
-    return _chosen(found, which, path, noun)
+    return _chosen(_joined(found), which, path, noun)
+
+
+def _joined(found: Sequence[Any]) -> list[Any]:
+    """Put together what one conversation has in a row of outputs; of copies the last counts."""
+    rows: dict[Any, dict[Any, Any]] = {}
+    for place, value in enumerate(found):
+        told = value if isinstance(value, Mapping) else {}
+        row, piece = (told.get(name) for name in ("row", "piece"))
+        pieces = rows.setdefault(row if isinstance(row, str) else place, {})
+        pieces[piece if isinstance(piece, int) else 0] = value
+    return [_whole([pieces[place] for place in sorted(pieces)]) for pieces in rows.values()]
+
+
+def _whole(pieces: list[Any]) -> Any:
+    if len(pieces) == 1:
+        return pieces[0]
+    for each in pieces:
+        if not isinstance(each.get("turns"), list):
+            return each  # whoever reads it says what is wrong
+    said = [each for each in pieces if each["turns"]] or pieces[:1]
+    return {**said[-1], "turns": [turn for each in said for turn in each["turns"]]}
 
 
 def write_whole(path: Path, text: str) -> None:

@@ -412,14 +412,12 @@ class Conversation:
         1
         """
         with self._lock:
-            return {
-                **self._unknown,
-                "format": FORMAT,
-                "version": VERSION,
-                "system": self.system,
-                "head": self._head,
-                "turns": [turn_to_json(turn) for turn in self._turns.values()],
-            }
+            return {**self._about(), "turns": [turn_to_json(turn) for turn in self._turns.values()]}
+
+    def _about(self) -> dict[str, Any]:
+        """Give what `to_json` does, but for the turns."""
+        about = {"format": FORMAT, "version": VERSION, "system": self.system, "head": self._head}
+        return {**self._unknown, **about}
 
     @classmethod
     def from_json(cls, source: Mapping[str, Any] | str | bytes) -> Conversation:
@@ -456,11 +454,15 @@ class Conversation:
                 raise ConfigError(f"This is not JSON, so not a transcript: {error}.") from error
         data = checked_head(source)
         talk = cls(Reader(data, "its head").text("system"))
-        known = {"format", "version", "system", "head", "turns"}
+        known = {"format", "version", "system", "head", "turns", "row", "piece"}
         talk._unknown = {key: value for key, value in data.items() if key not in known}
         for position, item in enumerate(data["turns"], 1):
             turn = turn_from_json(item, f"turn number {position}")
             orphan = turn.parent_id is not None and turn.parent_id not in talk._turns
+            if orphan and data.get("piece"):
+                raise ConfigError(
+                    "This is one of several outputs that hold a conversation; give the notebook."
+                )
             if turn.id in talk._turns or orphan:
                 raise ConfigError(
                     f"The transcript is damaged: turn number {position} has the id "

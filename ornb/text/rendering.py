@@ -10,12 +10,13 @@ from __future__ import annotations
 import html
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC
 from typing import TYPE_CHECKING, Any, NamedTuple
 from unicodedata import bidirectional
 
 from ..conversation import MIME_TRANSCRIPT, thought_s, well_formed
+from ..conversation.transcript import turn_to_json
 from ..wire.reply import source_of
 from .citations import footnotes
 from .markdown import StreamRenderer, plain, render, web_link
@@ -29,7 +30,9 @@ __all__ = [
     "Facts",
     "StreamRenderer",
     "content_html",
+    "entry",
     "facts",
+    "opening",
     "pictures_html",
     "provider_words",
     "render",
@@ -39,6 +42,7 @@ __all__ = [
     "sources_html",
     "static_html",
     "steps_html",
+    "stretch",
     "transcript",
 ]
 
@@ -68,18 +72,19 @@ _LINKS = (
 
 # JupyterLab writes "Error displaying widget: model not found" where the live chat was, and falls
 # back to no other form of that output. While it holds nothing but text it is hidden, and a line
-# below the conversation says how to go on. (That output has the class of a widget itself only when
+# above the conversation says how to go on. (That output has the class of a widget itself only when
 # there is none; one made of a stored state that no kernel fills hides itself.) Style elements work
 # in trusted notebooks only; in others JupyterLab shows the widget's plain text, and of this the
 # line alone.
 _REOPEN = """<p class="ornb-reopen" hidden><small>This conversation is saved in the notebook. \
 To go on with it: <code>chat = ornb.Chat.reopen("the notebook's name.ipynb")</code></small></p>
 <style>
-.jp-OutputArea-child:has(.{name}) + .jp-OutputArea-child > .jp-OutputArea-output:not(:has(*)) {{
+.jp-OutputArea-child:has(.{name}) + .jp-OutputArea-child > .jp-OutputArea-output:not(:has(*)),
+.jp-OutputArea-child:has(+ .jp-OutputArea-child .{name}) > .jp-OutputArea-output:not(:has(*)) {{
   display: none }}
-.jp-OutputArea-child:has(.{name}):has(+ .jp-OutputArea-child > .jupyter-widgets) .ornb-reopen,
-.jp-OutputArea-child:has(.{name}):has(+ .jp-OutputArea-child .unheard.jupyter-widgets-disconnected)
-  .ornb-reopen {{ display: block }}
+.jp-OutputArea:has(> .jp-OutputArea-child > .jupyter-widgets) .{name} .ornb-reopen,
+.jp-OutputArea:has(> * .unheard.jupyter-widgets-disconnected) .{name} .ornb-reopen {{
+  display: block }}
 </style>
 """
 
@@ -89,8 +94,12 @@ def static_html(body: str, *, css_class: str = "") -> str:
 
     Jupyter looks for no TeX in it; formulas are MathML already, and dollars are money.
     """
+    return f"{_opening(css_class)}{_LINKS if '<a ' in body else ''}{body}</div>"
+
+
+def _opening(css_class: str) -> str:
     names = f"ornb-static {_NO_TEX} {html.escape(css_class)}".strip()
-    return f'<div class="{names}">{_LINKS if "<a " in body else ""}{body}</div>'
+    return f'<div class="{names}">'
 
 
 def reply_html(reply: Reply) -> str:
@@ -234,18 +243,44 @@ def transcript(
     With a `css_class` it says how to go on where JupyterLab finds the chat gone. It has no
     ``text/markdown``: viewers that prefer it run the HTML in it.
     """
-    path = conversation.path
-    rendered = rendered or {}
-    bodies = "".join(_turn_html(turn, rendered.get(turn.id)) for turn in path)
-    if conversation.system:
-        bodies = f"<p><small>System: {_lines(conversation.system)}</small></p>\n{bodies}"
-    if path and css_class:
-        bodies += _REOPEN.format(name=html.escape(css_class))
-    body = bodies or "<p>No messages yet.</p>"
+    path, rendered = {turn.id for turn in conversation.path}, rendered or {}
+    entries = (
+        entry(turn, rendered.get(turn.id), shown=turn.id in path) for turn in conversation.turns
+    )
+    return stretch(opening(conversation, css_class), entries, conversation._about())
+
+
+def opening(conversation: Conversation | None, css_class: str) -> str:
+    """What stands before the turns of an output that stays; of a conversation, where it begins."""
+    first = _opening(css_class)
+    if conversation is None:
+        return first
+    if css_class and conversation.head is not None:
+        first += _REOPEN.format(name=html.escape(css_class))
+    system = conversation.system
+    said = f"<p><small>System: {_lines(system)}</small></p>\n" if system else ""
+    return f"{first}{_LINKS}{said}"
+
+
+def entry(
+    turn: Turn, body: str | None = None, *, shown: bool = True
+) -> tuple[str, str, dict[str, Any]]:
+    """HTML, text and JSON of a turn in the output that stays; off the path the JSON alone."""
+    data = turn_to_json(turn)
+    return (_turn_html(turn, body), _turn_text(turn), data) if shown else ("", "", data)
+
+
+def stretch(
+    first: str, entries: Iterable[Sequence[Any]], about: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Make an output of some entries, as the page does in ``chat-kept.js``."""
+    said = list(entries)
+    nothing = "" if about.get("piece") else "No messages yet."
+    body = "".join(html for html, _, _ in said) or (nothing and f"<p>{nothing}</p>")
     return {
-        "text/html": static_html(body, css_class=css_class),
-        "text/plain": "\n\n".join(_turn_text(turn) for turn in path) or "No messages yet.",
-        MIME_TRANSCRIPT: conversation.to_json(),
+        "text/html": f"{first}{body}</div>",
+        "text/plain": "\n\n".join(text for _, text, _ in said if text) or nothing,
+        MIME_TRANSCRIPT: {**about, "turns": [data for _, _, data in said]},
     }
 
 

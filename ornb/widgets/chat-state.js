@@ -57,6 +57,8 @@
  * @property {Attached[]} files  chosen, and not yet sent
  * @property {string[]} sent    ids of those that go with the question under way
  * @property {any} settings     what the drawer shows
+ * @property {import("./chat-kept.js").Kept | null} kept  what is in the notebook's outputs
+ * @property {boolean} lost     whether those outputs are not there any more
  * @property {string | null} [moved]  id of the first turn of the branch that was gone to
  * @property {Set<(what?: string) => void>} views
  *
@@ -75,7 +77,8 @@ export function stateOf(model) {
   if (!state) {
     state = {
       seq: -1, epoch: 0, turns: [], live: null, page: null, sending: "", refused: "",
-      stopping: false, asked: 0, lives: 0, files: [], sent: [], settings: null, views: new Set(),
+      stopping: false, asked: 0, lives: 0, files: [], sent: [], settings: null, kept: null, lost: false,
+      views: new Set(),
     };
     STATES.set(id, state);
   }
@@ -129,7 +132,7 @@ export function take(state, message) {
     takeFile(state, message);
   } else if (message.type === "settings") {
     state.settings = { ids: state.settings?.ids, ...message };
-  } else {
+  } else if (message.type !== "kept") {
     return "";
   }
   return message.type;

@@ -13,6 +13,7 @@
  */
 
 import { iconButton } from "./chat-buttons.js";
+import { keep } from "./chat-kept.js";
 import { settingsElement } from "./chat-settings.js";
 import { STATES, stateOf, take } from "./chat-state.js";
 import { answerElement, fileElement, questionElement } from "./chat-turns.js";
@@ -53,9 +54,10 @@ function render({ model, el }) {
   const banner = make("p", { className: "trouble", role: "alert" });
   const stale = make("details", { className: "stale" },
     make("summary", { textContent:
-      "This page was loaded again: new answers are not saved in the notebook. How to mend it" }),
+      "From this page new answers are not saved in the notebook. How to mend it" }),
     make("p", { textContent:
-      "Run the cell that shows this chat once more: it comes back with all its messages, and "
+      "The page was loaded again, or the output that stays was removed, or a newer page saves. "
+      + "Run the cell that shows this chat once more: it comes back with all its messages, and "
       + "saves again. Or keep a copy with chat.conversation.save(\"chat.json\"), which "
       + "Chat.reopen(\"chat.json\") goes on with." }));
   // Not live itself: a screen reader would read every piece. `status` tells it of the start of an
@@ -160,7 +162,8 @@ function render({ model, el }) {
     const trouble = state.refused || model.get("error");
     banner.textContent = trouble;
     banner.hidden = !trouble;
-    stale.hidden = !state.page || state.page === PAGE || state.turns.length === 0;
+    const unsaved = state.lost || (state.page && state.page !== PAGE);
+    stale.hidden = !unsaved || state.turns.length === 0;
     const asks = state.live?.steps?.find((step) => step.state === "asking");
     const news = state.sending && slow
       ? "The kernel is busy or has stopped; your message is kept"
@@ -404,7 +407,11 @@ async function upload(model, state, file) {
 /** @param {{ model: Model }} context */
 function initialize({ model }) {
   const state = stateOf(model);
-  const leave = listen(state, model, (message) => take(state, message));
+  const leave = listen(state, model, (message) => {
+    const what = take(state, message);
+    if (what === "kept") keep(state, model, message);
+    return what;
+  });
   const lost = () => {
     if (!state.live) return;
     state.turns.push({ ...state.live, html: state.live.html + state.live.tail, tail: "",

@@ -385,8 +385,7 @@ class Chat(ChatCalls):
             return
         kind, said_id = content.get("type"), str(content.get("id"))
         if kind == "hello":
-            self._page = self._page or content.get("page")
-            self._tell_state()
+            self._greet(content.get("page"), writes=content.get("writes") is True)
         elif kind in ("ask", "again", "edit", "go"):
             self._obey(kind, content)
         elif kind in ("settings", "set", "reset"):

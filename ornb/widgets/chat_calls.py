@@ -136,6 +136,8 @@ class ChatCalls(ChatPage):
         with self._lock:
             self._take_conversation(conversation)
             self._html.clear()
+            if self._kept is not None:
+                self._kept.begin(conversation)
             self._tell_state()
         self._update_kept()
 
@@ -273,7 +275,7 @@ class ChatCalls(ChatPage):
             long = self._kept_wait > KEPT_EVERY_S
             self._kept_due = monotonic() + self._kept_wait * long  # a short one is kept at once
             self._call = call
-            if self._page is None:
+            if self._page is None and monotonic() >= self._whole_due:
                 self._tell_state()
             else:
                 shown = [self._for_page(turn) for turn in turns]
@@ -321,7 +323,7 @@ class ChatCalls(ChatPage):
                 self._tell_state()
             elif change is not None:
                 self._tell("delta", **change)
-            if change is not None and self._handle is not None and monotonic() >= self._kept_due:
+            if change is not None and self._kept is not None and monotonic() >= self._kept_due:
                 self._keep_part(call)
         return call.answer.wait_s
 

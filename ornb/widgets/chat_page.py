@@ -6,22 +6,24 @@ All messages to the page carry one sequence number; a page that misses one asks 
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import dataclasses
 import secrets
 import threading
+import time
 from collections.abc import Callable, Iterator
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import traitlets as t
-from IPython.display import DisplayHandle, display
+from IPython.display import display
 
 from .. import session
 from ..client import OPENROUTER
 from ..conversation import Conversation, Turn
-from ..text.rendering import transcript
 from .base import Widget
+from .chat_kept import Kept
 from .exchange import Exchange
 from .shown import body_html, turn_for_page
 
@@ -30,6 +32,9 @@ if TYPE_CHECKING:
 
 WHOLE_EVERY_S = 1.0
 """How often a page that has not been heard yet gets the whole conversation."""
+
+WHOLE_PAUSE_S = 0.2
+"""Between the outputs of a long one: Jupyter Server drops what is beyond 3 MB in 3 s."""
 
 KEPT_EVERY_S = 5.0
 """How often the output that stays is brought up to date while an answer is being written, so that
@@ -65,8 +70,9 @@ class ChatPage(Widget):
         self._take_conversation(talk)
         self._sequence = 0
         self._whole_due = self._kept_due = self._kept_wait = 0.0
-        self._handle: DisplayHandle | None = None
+        self._kept: Kept | None = None
         self._page: str | None = None
+        self._page_writes = False
 
     @property
     def conversation(self) -> Conversation:
@@ -122,13 +128,14 @@ class ChatPage(Widget):
     def _tell_state(self) -> None:
         """Send the page everything."""
         with self._lock:
-            call, here = self._call, self._conversation.head
+            began, call, here = monotonic(), self._call, self._conversation.head
             live = None
             if call is not None and here is not None and here.id == call.question.id:
                 live = {**self._live(call), **call.answer.snapshot()}  # elsewhere it is nobody's
             turns = [self._for_page(turn, whole=True) for turn in self._conversation.path]
-            self._tell("state", turns=turns, live=live, page=self._page if self._handle else None)
-            self._whole_due = monotonic() + WHOLE_EVERY_S
+            self._tell("state", turns=turns, live=live, page=self._page if self._kept else None)
+            took = monotonic() - began
+            self._whole_due = monotonic() + max(WHOLE_EVERY_S, 20 * took)
 
     def _live(self, call: Exchange) -> dict[str, Any]:
         """What the page says of an answer before anything has come."""
@@ -153,10 +160,10 @@ class ChatPage(Widget):
     def _ipython_display_(self) -> None:
         with self.guard():
             self._meet()
-        self.keep()
         bundle = self._repr_mimebundle_()
         if bundle is not None:
             display(bundle[0], metadata=bundle[1], raw=True)  # type: ignore[no-untyped-call]
+        self.keep()
 
     def keep(self) -> None:
         """Show, here, the output that stays; it is brought up to date when an answer ends.
@@ -168,34 +175,54 @@ class ChatPage(Widget):
         >>> chat = ornb.Chat()
         >>> chat.keep()  # doctest: +SKIP
         """
-        self._page = None  # the next page to say hello is the one that shows this output
-        self._handle = display(  # type: ignore[no-untyped-call]
-            self._bundle(), raw=True, display_id=True
-        )
+        with self._lock:
+            self._page, self._page_writes = None, False  # the next to say hello shows this output
+            self._kept = Kept(self._conversation, self._html, f"ornb-static-{self._chat_id}")
 
-    def _bundle(self, talk: Conversation | None = None) -> dict[str, Any]:
-        name = f"ornb-static-{self._chat_id}"
-        talk = talk or self._conversation.light()
-        return transcript(talk, css_class=name, rendered=self._html)
+    def _greet(self, page: Any, *, writes: bool) -> None:
+        """Hear of a page that shows the chat; the newest that writes into its notebook does so."""
+        with self._lock:
+            if writes:
+                self._page, self._page_writes = page, True
+            self._page = self._page or page
+            self._tell_state()
+            kept = self._kept if writes else None
+        if kept is not None:
+            run = contextvars.copy_context().run
+            threading.Thread(target=run, args=(self._tell_kept, kept), daemon=True).start()
 
-    def _update_kept(self) -> None:
-        """Bring the output that stays up to date."""
-        if self._handle is not None:
-            self._handle.update(self._bundle(), raw=True)  # type: ignore[no-untyped-call]
+    def _tell_kept(self, kept: Kept) -> None:
+        """Have the page put all there is into the notebook, no faster than Jupyter lets through."""
+        for piece in kept.pieces:
+            with self._lock:
+                if kept is not self._kept:
+                    return  # it was shown anew meanwhile
+                self._tell("kept", page=self._page, **kept.whole(piece))
+            time.sleep(WHOLE_PAUSE_S)
+
+    def _update_kept(self, part: Turn | None = None) -> int:
+        """Bring the output that stays up to date; characters that took."""
+        with self._lock:
+            if self._kept is None:
+                return 0
+            if not self._page_writes:
+                return self._kept.redraw(part)
+            news = self._kept.news(part)
+            self._tell("kept", page=self._page, **news)
+            return sum(2 * len(html) + len(text) for _, html, text, _ in news["entries"].values())
 
     def _keep_part(self, call: Exchange) -> None:
         """Bring the output that stays up to date in mid-answer."""
-        talk = self._conversation.light()
-        if call.stream is not None and call.answer.has_text:
-            part = dataclasses.replace(call.stream.reply, status="stopped")
-            talk.add_reply(part, parent_id=call.question.id, steps=call.steps)
-        bundle = self._bundle(talk)
-        size = 2 * len(bundle["text/html"]) + len(bundle["text/plain"])  # the JSON is about one
+        part, here = None, self._conversation.head
+        if call.stream is not None and call.answer.has_text and here == call.question:
+            reply, steps = call.stream.reply, tuple(call.steps)
+            reply = dataclasses.replace(reply, status="stopped")
+            part_id = self._conversation._new_id()
+            part = Turn(part_id, call.question.id, "assistant", reply.text, reply, steps=steps)
+        size = self._update_kept(part)
         self._kept_wait = max(KEPT_EVERY_S, size / KEPT_BYTES_PER_S)
         self._kept_due = monotonic() + self._kept_wait
-        if self._handle is not None:
-            self._handle.update(bundle, raw=True)  # type: ignore[no-untyped-call]
 
     def _static_text(self) -> str:
         # Saved as it was when the chat was shown, so it must hold for later as well.
-        return "Live chat (needs a running kernel); what was said is in the output above."
+        return "Live chat (needs a running kernel); what was said is in the output below."

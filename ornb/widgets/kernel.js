@@ -9,6 +9,7 @@
  * @property {(event: string, callback: (content?: any) => void) => void} on
  * @property {(event: string, callback: (content?: any) => void) => void} off
  * @property {(content: object, callbacks?: any, buffers?: ArrayBuffer[]) => void} send
+ * @property {any} [widget_manager]  in JupyterLab and Notebook it knows the notebook
  *
  * @typedef {object} Heard  what a widget knows in this page, shared by its views
  * @property {number} seq    of the newest message; -1 before the first
@@ -35,10 +36,13 @@ export function tell(model, content, buffers) {
   }
 }
 
+/** The cells of the notebook that shows a widget, where the page has them. @param {Model} model */
+export const cellsOf = (model) => model.widget_manager?.context?.model?.cells ?? null;
+
 /** Ask for everything. @param {Heard} state @param {Model} model */
 export function hello(state, model) {
   state.asked = performance.now();
-  tell(model, { type: "hello", page: PAGE });
+  tell(model, { type: "hello", page: PAGE, writes: cellsOf(model) !== null });
 }
 
 /** @param {Heard} state @param {string} [what] */

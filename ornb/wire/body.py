@@ -96,13 +96,13 @@ class Written(list[dict[str, Any]]):
     b'{"messages": [{"role": "user"}], "n": 1}'
     """
 
-    _text = ""
+    _json: tuple[bytes, ...] = ()
 
     def with_more(self, messages: Sequence[dict[str, Any]]) -> Written:
         """Return these and others after them."""
         longer = Written([*self, *messages])
-        text = json.dumps(messages, allow_nan=False)[1:-1]
-        longer._text = ", ".join(filter(None, (self._text, text)))
+        written = (json.dumps(each, allow_nan=False).encode() for each in messages)
+        longer._json = (*self._json, *written)
         return longer
 
 
@@ -223,10 +223,12 @@ def encoded(body: Mapping[str, Any]) -> bytes:
     """Write a request as JSON, in ASCII."""
     messages = body.get("messages")
     try:
-        if isinstance(messages, Written):
-            start = '{"messages": ['
-            rest = json.dumps({**body, "messages": []}, allow_nan=False)
-            return f"{start}{messages._text}{rest[len(start) :]}".encode()
+        if isinstance(messages, Written) and messages:
+            start, rest = b'{"messages": [', {**body, "messages": []}
+            parts = [*messages._json]
+            parts[0] = start + parts[0]
+            parts[-1] += json.dumps(rest, allow_nan=False).encode()[len(start) :]
+            return b", ".join(parts)
         return json.dumps(body, allow_nan=False).encode()
     except (TypeError, ValueError, RecursionError) as error:
         check_json(body)

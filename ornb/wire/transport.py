@@ -41,6 +41,8 @@ POOL_SIZE = 64
 IDLE_S = 90.0
 """Seconds after which a kept connection is not trusted any more. One that died without a word, as
 when a laptop slept or a network changed, would be waited for as long as a model may think."""
+LARGE = 65_536
+"""Bytes of a request from which its head goes first: to join them costs more than a write."""
 
 
 class Recorded(NamedTuple):
@@ -281,16 +283,16 @@ class _Stamped(HTTPConnection):
         if self._head == b"":
             self._head = data
             return
+        parts = [data]
         if self._head:
-            data, self._head = self._head + data, None
+            parts = [self._head + data] if len(data) < LARGE else [self._head, data]
+            self._head = None
         wire = Wire.current()
-        if wire is not None:
-            if self.sock is None:
-                self.connect()
-            with wire.writing(self.sock):
-                super().send(data)
-        else:
-            super().send(data)
+        if wire is not None and self.sock is None:
+            self.connect()
+        with contextlib.nullcontext() if wire is None else wire.writing(self.sock):
+            for part in parts:
+                super().send(part)
 
     def getresponse(self) -> Any:
         response = super().getresponse()

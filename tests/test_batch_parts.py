@@ -493,13 +493,14 @@ def test_interpreters_of_this_process_do_not_share_its_connections(serve):
 def engines():
     """Two engines of this machine."""
     ipyparallel = pytest.importorskip("ipyparallel")
-    os.environ["OPENROUTER_API_KEY"] = KEY
     cluster = ipyparallel.Cluster(n=2, log_level=40)
     try:
-        yield cluster.start_and_connect_sync(activate=False)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("OPENROUTER_API_KEY", KEY)
+            started = cluster.start_and_connect_sync(activate=False)
+        yield started
     finally:
         cluster.stop_cluster_sync()
-        del os.environ["OPENROUTER_API_KEY"]
 
 
 @pytest.mark.slow

@@ -219,23 +219,30 @@ class _Taking:
         self._head_s = 0.0
         self._end: str | None = None
         self._ended_s = 0.0
+        self._heard_at: float | None = None
         self._written = False
 
     def _now(self) -> float:
         return perf_counter() - (self._wire.sent_at or self._began)
+
+    def _clock(self) -> float:
+        """Tell the call, of what was just heard, the moment that is written down."""
+        at, self._heard_at = self._heard_at, None
+        return perf_counter() if at is None else at
 
     @property
     def is_replayed(self) -> bool:
         return self._wire.recorded is not None
 
     def begin(self, response: requests.Response) -> _Taking:
-        self._response = response
+        self._response, self._wire.clock = response, self._clock
         head_at, sent_at = self._wire.head_at, self._wire.sent_at
         self._head_s = head_at - sent_at if head_at and sent_at else self._now()
         return self
 
     def heard(self, block: bytes) -> None:
-        self._ended_s = self._now()
+        self._heard_at = perf_counter()
+        self._ended_s = self._heard_at - (self._wire.sent_at or self._began)
         if block:
             self._pieces.append((self._ended_s, block))
         elif self._end is None:

@@ -202,7 +202,9 @@ class Traffic:
         page.on("console", self._console)
 
     def _console(self, message: Any) -> None:
-        if message.type == "error" and not JUPYTERLAB_NOISE.match(message.text):
+        # Asked twice to end a session, once by the page before a reload: it has ended.
+        has_ended = "/api/sessions/" in message.location["url"] and " 404 " in message.text
+        if message.type == "error" and not (has_ended or JUPYTERLAB_NOISE.match(message.text)):
             self.console_errors.append(message.text)
 
     def _note(self, url: str) -> None:

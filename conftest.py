@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+from hypothesis.internal.conjecture import providers
 
 import ornb
 from ornb import session
@@ -23,13 +24,18 @@ from tests.page import until
 # A real browser, a real JupyterLab; in a bare page each widget, the chat and the comparison.
 pytest_plugins = ["tests.lab", "tests.esm", "tests.stages", "tests.javascript"]
 
+SAME_CASES = not os.environ.get("ORNB_NEW_CASES")  # make test-all looks for new ones
 settings.register_profile(
     "here",
     deadline=None,  # a slow machine is no fault of the code
     suppress_health_check=[HealthCheck.too_slow],
-    derandomize=not os.environ.get("ORNB_NEW_CASES"),  # make test-all looks for new ones
+    derandomize=SAME_CASES,
 )
 settings.load_profile("here")
+if SAME_CASES:
+    # Else it tries the words of our modules as well, of those that are loaded by then: other ones
+    # in each worker (findings/hypothesis-derandomize.sh).
+    providers.is_local_module_file = lambda _path: False
 
 
 def pytest_configure(config: pytest.Config) -> None:

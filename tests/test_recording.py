@@ -189,7 +189,7 @@ def test_a_connection_that_was_made_is_told_from_one_that_was_kept(path, nobody)
     assert again[0].queued_s >= first[0].connect_s - 1e-5
 
 
-# Hypothesis tries the words of the modules that are loaded, so also names of what is taken out.
+# Hypothesis may try the words of our own modules, so also names of what is taken out.
 NAMES = st.text(max_size=5).filter(lambda name: name.lower() not in PERSONAL)
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),

@@ -54,7 +54,9 @@ def kept(path):
 @pytest.mark.parametrize("request_", [{}, {"a": 1, "model": "m"}, {"z": {"messages": []}}], ids=str)
 @pytest.mark.parametrize("system", [None, "Ünder {{text}}"])
 def test_a_store_of_an_earlier_version_is_found_again(request_, system):
-    rows = Rows(pd.DataFrame({"text": ["é\x7f", "\ud800"]}), "{{text}}", system, request_, "here")
+    # As objects: half a character is no text to Arrow, which pandas 3 uses where it is installed.
+    data = pd.DataFrame({"text": ["é\x7f", "\ud800"]}, dtype=object)
+    rows = Rows(data, "{{text}}", system, request_, "here")
     for n, row in enumerate(rows):
         text = json.dumps(rows.body(n), sort_keys=True)
         assert row.digest == hashlib.sha256(f"here\n{text}".encode()).hexdigest()

@@ -46,7 +46,7 @@ export const tokens = (count) => {
       return thousands >= base ? `${three.format(thousands / base)}M` : `${thousands}k`;
     }
   }
-  return whole.format(count);
+  return count >= 1_000_000 ? `${three.format(count / 1_000_000)}M` : whole.format(count);
 };
 
 /** @param {number} price */

@@ -773,14 +773,14 @@ def _readable(rows: pd.DataFrame, columns: Iterable[str]) -> pd.DataFrame:
 def _tokens(count: int) -> str:
     """Write a token count as people say it: 128000 and 131072 are both 128k.
 
-    >>> [_tokens(n) for n in (4095, 32_768, 128_000, 131_072, 1_048_576, 1_050_000)]
+    >>> [_tokens(n) for n in (4095, 32_768, 128_000, 131_072, 1_048_576, 1_047_576)]
     ['4,095', '32k', '128k', '128k', '1M', '1.05M']
     """
     for base in (1000, 1024):
         if count % base == 0:
             thousands = count // base
             return f"{thousands / base:.3g}M" if thousands >= base else f"{thousands}k"
-    return f"{count:,}"
+    return f"{count / 1_000_000:.3g}M" if count >= 1_000_000 else f"{count:,}"
 
 
 def _usd(price: float) -> str:

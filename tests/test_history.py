@@ -372,7 +372,9 @@ def test_a_range_without_an_observation_says_where_the_history_ends():
 def test_ids_may_come_from_a_table_or_a_picker():
     ids = ["openai/gpt-4o", "openai/o3", "openai/gpt-4o"]
     expected = ["openai/gpt-4o", "openai/o3"]
-    for given_as in (ids, pd.Series(ids), pd.Index(ids), tuple(ids), (each for each in ids)):
+    some_chosen_by_the_service = pd.Series([*ids, None], dtype=ornb.usage.df["model"].dtype)
+    in_tables = (pd.Series(ids), pd.Index(ids), some_chosen_by_the_service)
+    for given_as in (ids, *in_tables, tuple(ids), (each for each in ids)):
         assert price_history(given_as)["id"].unique().tolist() == expected
     picker = type("Picker", (), {"value": "openai/o3"})()
     assert set(price_history(picker)["id"]) == {"openai/o3"}

@@ -6,6 +6,7 @@ them. No table here says more than that.
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -232,10 +233,16 @@ def _listed(ids: Iterable[Any] | None) -> list[str]:
         wanted = [] if ids is None else list(ids)
     except TypeError:
         wanted = [ids]
+    # Calls whose model the service chose have none in the usage table.
+    wanted = [each for each in wanted if each is not pd.NA and not _is_nan(each)]
     for each in wanted:
         if not isinstance(each, str):
             raise ConfigError(f"ids={each!r} is no id; give one or more such as 'openai/gpt-4o'.")
     return wanted
+
+
+def _is_nan(value: Any) -> bool:
+    return isinstance(value, float) and math.isnan(value)
 
 
 def _unknown(model_id: str, known: set[str]) -> str:

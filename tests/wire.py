@@ -148,7 +148,9 @@ class WireServer:
         lines = []
         while (line := incoming.readline()) not in (b"\r\n", b""):
             lines.append(line)
-        if not lines:
+        # A port is the machine's: whoever is still looking for its last owner, as ZeroMQ's sockets
+        # do for a kernel or a controller that has gone, says something else than HTTP.
+        if not lines or b" HTTP/1." not in lines[0]:
             return None
         named = [line for line in lines if line.lower().startswith(b"content-length")]
         length = int(named[0].split(b":")[1]) if named else 0

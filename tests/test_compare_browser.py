@@ -260,6 +260,7 @@ def test_a_letter_goes_to_its_button_and_enter_votes(stage: Any, page: Page) -> 
       document.addEventListener("keydown", event => window.leaked.push(event.key));
     }""")
     one.end_all()
+    expect(page.get_by_role("button", name="Choose B")).to_be_visible()  # drawn with the next frame
     page.get_by_role("log").first.focus()
     page.keyboard.press("b")  # in JupyterLab's command mode this would add a cell
     expect(page.get_by_role("button", name="Choose B")).to_be_focused()

@@ -144,7 +144,7 @@ class Server:
 def running() -> Iterator[Server]:
     """Start it, and end it with the block."""
     command = [sys.executable, __file__]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.PIPE)  # noqa: S603
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.PIPE)
     try:
         yield Server(int(process.stdout.readline() if process.stdout else 0), process.pid)
     finally:

@@ -153,7 +153,7 @@ def _beside_others() -> None:
             for name, python in pythons.items():
                 command = [python, Path(__file__).with_name("_rows.py"), name, server.url]
                 rows = MANY // 10 if name == "openai" else MANY  # it is slow, and flat
-                told = subprocess.run(  # noqa: S603
+                told = subprocess.run(
                     [*command, str(rows)], capture_output=True, text=True, check=True
                 )
                 found[name].append(json.loads(told.stdout.splitlines()[-1]))

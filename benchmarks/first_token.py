@@ -157,7 +157,7 @@ class Plain:
 
     def __init__(self) -> None:
         command = [sys.executable, __file__, "serve"]
-        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)  # noqa: S603
+        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         port = int(next(iter(self._process.stdout or ())))
         self.url = f"http://127.0.0.1:{port}/api/v1"
 

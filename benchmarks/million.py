@@ -53,7 +53,7 @@ def main() -> int:
 def _killed(data: Path, store: Path, url: str, half: int) -> None:
     began = time.perf_counter()
     command = [sys.executable, __file__, "--ask", data, store, url]
-    with subprocess.Popen(command) as process:  # noqa: S603
+    with subprocess.Popen(command) as process:
         while process.poll() is None and _count(url)["requests"] < half:
             time.sleep(0.2)
         if process.poll() is None:
@@ -68,7 +68,7 @@ def _killed(data: Path, store: Path, url: str, half: int) -> None:
 
 def _asked(data: Path, store: Path, url: str) -> dict[str, Any]:
     command = [sys.executable, __file__, "--ask", data, store, url]
-    told = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)  # noqa: S603
+    told = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     found: dict[str, Any] = json.loads(told.stdout.splitlines()[-1])
     return found
 

@@ -64,7 +64,7 @@ def installed(*packages: str) -> bool:
         return True
     print(f"Installing {' '.join(packages)} ...", flush=True)
     install = [PYTHON, "-m", "pip", "install", "-q", "--disable-pip-version-check", *packages]
-    return subprocess.run(install, check=False).returncode == 0  # noqa: S603
+    return subprocess.run(install, check=False).returncode == 0
 
 
 def versions(*packages: str) -> dict[str, str]:
@@ -73,7 +73,7 @@ def versions(*packages: str) -> dict[str, str]:
         return {}
     code = f"import importlib.metadata as m; print(*map(m.version, {packages}))"
     command = [PYTHON, "-c", code]
-    told = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+    told = subprocess.run(command, capture_output=True, text=True, check=False)
     return dict(zip(packages, told.stdout.split(), strict=False))
 
 
@@ -83,7 +83,7 @@ def _import_s(name: str) -> float:
     code = f"import time; a = time.process_time(); import {module}; print(time.process_time() - a)"
     environment = os.environ | {"LITELLM_LOCAL_MODEL_COST_MAP": "True"}
     python = sys.executable if name == "ornb" else PYTHON
-    told = subprocess.run(  # noqa: S603
+    told = subprocess.run(
         [python, "-c", code], capture_output=True, text=True, check=True, env=environment
     )
     return float(told.stdout.split()[-1])
@@ -93,7 +93,7 @@ def _measured(name: str, port: int) -> dict[str, Any]:
     python = sys.executable if name == "ornb" else PYTHON
     command = [python, HERE / "_peer.py", name, str(port)]
     try:
-        ended = subprocess.run(  # noqa: S603
+        ended = subprocess.run(
             command, capture_output=True, text=True, check=False, timeout=LONGEST_S
         )
         told, why = ended.stdout, ended.stderr

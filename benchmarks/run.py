@@ -73,7 +73,7 @@ def run(name: str, *, quick: bool) -> tuple[list[list[str]], int]:
         command = [sys.executable, HERE / f"{name}.py"]
         began = time.perf_counter()
         try:
-            ended = subprocess.run(  # noqa: S603
+            ended = subprocess.run(
                 command, cwd=HERE.parent, env=environment, check=False, timeout=LONGEST_S
             )
             status = ended.returncode

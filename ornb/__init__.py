@@ -84,7 +84,7 @@ _PLACES = {
 """Module to the public names that it has."""
 _HOME = {name: home for home, names in _PLACES.items() for name in names.split()}
 
-__all__ = sorted(["__version__", "plots", *_HOME])  # noqa: PLE0605
+__all__ = sorted(["__version__", "plots", *_HOME])  # noqa: PLE0605  # the table has the names
 
 
 def __getattr__(name: str) -> Any:

@@ -451,6 +451,7 @@ def test_a_blind_comparison_in_jupyterlab_is_voted_on_and_lasts(lab: Any) -> Non
     notebook.run_all()
     out = notebook.output(1)
     expect(out.get_by_role("article")).to_have_count(2)  # and not four: shown once
+    expect(out.get_by_role("button", name="Choose B")).to_be_visible()
     expect(out).to_contain_text("Which answer is best?")
     out.get_by_role("log").first.focus()
     lab.page.keyboard.press("b")  # JupyterLab would add a cell

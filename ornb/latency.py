@@ -18,6 +18,7 @@ from . import columns as c
 from .bootstrap import ends, generator_of, needed, resampled
 from .columns import Column
 from .errors import ConfigError, did_you_mean
+from .ledger.table import one_engine, origins
 
 if TYPE_CHECKING:
     from .bootstrap import Counts, Floats
@@ -120,8 +121,9 @@ def latency_summary(
     -------
     pandas.DataFrame, one row a group
         Columns as in docs/tables.md, smallest median first; groups without a time come last. A
-        figure that n is too small for is missing, and ``note`` says what it would take.
-        ``.attrs["source"]`` tells how many times are live, recorded, local or canned.
+        figure that n is too small for is missing, and ``note`` says what it would take. Where one
+        engine answered under several models' names, ``note`` says so and there is no ranking.
+        ``.attrs["source"]`` tells how many times are live, recorded (from what), local or canned.
 
     Raises
     ------
@@ -157,6 +159,10 @@ def latency_summary(
     frame.index = _index([name for name, _ in groups], keys)
     frame.attrs.update(metric=metric, confidence=confidence, resamples=resamples, seed=seed)
     frame.attrs["source"] = _sources(timed)
+    if "model" in keys and (shared := one_engine(timed)):
+        frame.attrs["one_engine"] = shared
+        frame["note"] = [f"{shared}; {note}".removesuffix("; ") for note in frame["note"]]
+        return frame
     return frame.sort_values("median", kind="stable", na_position="last")
 
 
@@ -164,7 +170,7 @@ def _sources(timed: pd.DataFrame) -> str:
     """Where the times come from, for who reads or draws them: "24 local", or several."""
     if "source" not in timed:
         return "not stated"
-    counts = timed["source"].value_counts()
+    counts = origins(timed.dropna(subset="source")).value_counts()
     return ", ".join(f"{count} {source}" for source, count in counts.items())
 
 
@@ -319,6 +325,8 @@ def latency_differences(
     rows = [_difference_row(a, b, samples, medians, drawn, each, unit) for a, b in pairs]
     frame = _frame(DIFFERENCE_COLUMNS, rows)
     frame.attrs.update(metric=metric, confidence=confidence, each=each, seed=seed)
+    if keys == ["model"] and (shared := one_engine(timed)):
+        frame["verdict"] += f"; {shared}"
     return frame.sort_values("difference", ascending=False, kind="stable", ignore_index=True)
 
 

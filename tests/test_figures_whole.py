@@ -274,7 +274,7 @@ def test_a_recording_with_damage_is_named_and_its_calls_are_tables_and_figures(
         for prompt in ("One", "Two"):
             tracker.record(ornb.ask(prompt, "openai/gpt-4o-mini", max_tokens=3))
     assert tracker.df["source"].tolist() == ["recorded"] * 2
-    assert "Source: recorded answers." in caption(plots.spend(tracker.df))
+    assert "Source: answers recorded from ornb/canned." in caption(plots.spend(tracker.df))
     assert "recorded" in caption(plots.latency_ecdf(tracker.df))
 
 

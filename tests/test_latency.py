@@ -191,6 +191,21 @@ def test_a_summary_says_where_its_times_come_from():
     assert ornb.latency_summary(frame(a=[0.1])).attrs["source"] == "not stated"
 
 
+def test_one_engine_under_several_names_is_noted_and_not_ranked():
+    counted = frame(b=[0.1] * 6, a=[0.3] * 6)
+    counted["source"], counted["served_model"] = "recorded", "ornb/smollm2-135m-instruct"
+    said = "ornb/smollm2-135m-instruct answered under both names"
+    summary = ornb.latency_summary(counted)
+    assert summary.attrs["source"] == "12 recorded from ornb/smollm2-135m-instruct"
+    assert list(summary.index) == ["a", "b"], "by name, not by time"
+    assert summary["note"].str.startswith(said).all()
+    assert ornb.latency_differences(counted)["verdict"].item().endswith(f"; {said}")
+    assert not ornb.latency_summary(counted, "burst")["note"].str.contains("answered").any()
+    counted["served_model"] = counted["model"]
+    assert list(ornb.latency_summary(counted).index) == ["b", "a"]
+    assert ornb.latency_summary(counted).attrs["source"] == "12 recorded live"
+
+
 def test_an_empty_measurement_gives_empty_tables():
     empty = frame(a=[]).astype({"status": object, "error": object})
     assert list(ornb.latency_summary(empty, ("model", "status")).columns) == list(LATENCY_COLUMNS)

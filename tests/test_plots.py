@@ -114,6 +114,17 @@ def test_no_text_of_a_figure_has_two_dollar_signs(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ALL)
+def test_no_axis_writes_an_amount_with_a_prefix_of_the_sciences(name: str) -> None:
+    """Plotly's own choice for 0.0005 USD is "500µ"."""
+    figure = ALL[name]()
+    usual = figure.layout.template.layout
+    for axis in [*figure.select_xaxes(), *figure.select_yaxes()]:
+        default = usual.xaxis if axis in figure.select_xaxes() else usual.yaxis
+        chosen = axis.exponentformat or default.exponentformat
+        assert chosen == "none" or axis.ticktext or axis.type in ("category", "date")
+
+
+@pytest.mark.parametrize("name", ALL)
 def test_figures_stay_small(name: str) -> None:
     assert len(ALL[name]().to_json()) < 60_000
 
@@ -145,6 +156,66 @@ def test_plots_is_reached_without_an_import_and_loads_plotly_only_for_a_figure()
         "assert 'plotly' not in sys.modules; ornb.plots.template(); assert 'plotly' in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+# ---- who answered --------------------------------------------------------------------------------
+
+SMALL = "ornb/smollm2-135m-instruct"
+STOOD_IN = CALLS.assign(source="recorded", served_model=SMALL, provider="ornb offline")
+"""What the small model answered under three names, recorded."""
+OF_CALLS: dict[str, Callable[[pd.DataFrame], go.Figure]] = {
+    "latency_ecdf": plots.latency_ecdf,
+    "latency_intervals": lambda calls: plots.latency_intervals(ornb.latency_summary(calls)),
+    "first_token_and_rate": plots.first_token_and_rate,
+    "spend": plots.spend,
+}
+
+
+@pytest.mark.parametrize("draw", OF_CALLS.values(), ids=list(OF_CALLS))
+def test_one_engine_under_several_names_is_said_in_the_title(
+    draw: Callable[[pd.DataFrame], go.Figure],
+) -> None:
+    said = f"{SMALL} answered under all 3 names"
+    assert said in draw(STOOD_IN).layout.title.text
+    assert said in plots.with_table(draw(STOOD_IN)).to_html()
+    own = STOOD_IN.assign(served_model=STOOD_IN["model"], source="live")
+    assert "answered under" not in draw(own).layout.title.text
+    elsewhere = STOOD_IN.assign(provider=STOOD_IN["model"])
+    assert "answered under" not in draw(elsewhere).layout.title.text
+
+
+@pytest.mark.parametrize("draw", OF_CALLS.values(), ids=list(OF_CALLS))
+def test_one_engine_is_not_ranked_under_its_names(
+    draw: Callable[[pd.DataFrame], go.Figure],
+) -> None:
+    names = list(dict.fromkeys(STOOD_IN["model"]))
+    slow_first = STOOD_IN.assign(
+        time_to_first_token_s=STOOD_IN["model"].map({n: 9.0 - i for i, n in enumerate(names)})
+    )
+    figure = draw(slow_first)
+    assert not re.search("Better|Who |fastest|cheapest", figure.layout.title.text)
+    order = [n for t in figure.data for n in names if str(t.name).startswith(n)]
+    assert order in (sorted(names), names, []), "as they were asked, or by name"
+
+
+def test_two_of_three_names_are_counted_and_a_fallback_is_no_engine_of_two() -> None:
+    names = list(dict.fromkeys(STOOD_IN["model"]))
+    served = STOOD_IN["model"].where(STOOD_IN["model"] == names[0], SMALL)
+    figure = plots.latency_ecdf(STOOD_IN.assign(served_model=served))
+    assert f"{SMALL} answered under 2 of 3 names" in figure.layout.title.text
+    once = STOOD_IN["model"].where(STOOD_IN.index > 2, SMALL)
+    assert (
+        "answered" not in plots.latency_ecdf(STOOD_IN.assign(served_model=once)).layout.title.text
+    )
+
+
+@pytest.mark.parametrize("draw", OF_CALLS.values(), ids=list(OF_CALLS))
+def test_recorded_answers_say_what_they_were_recorded_from(
+    draw: Callable[[pd.DataFrame], go.Figure],
+) -> None:
+    assert f"recorded from {SMALL}" in caption(draw(STOOD_IN))
+    live = STOOD_IN.assign(served_model=STOOD_IN["model"])
+    assert "recorded live" in caption(draw(live))
 
 
 # ---- colours and themes --------------------------------------------------------------------------
@@ -307,6 +378,33 @@ def test_front_has_no_model_that_another_beats() -> None:
         assert (
             (best["usd"] <= row.usd) & (best["intelligence_index"] >= row.intelligence_index)
         ).any()
+
+
+@pytest.mark.parametrize("draw", [plots.price_quality, plots.context_price])
+def test_the_front_of_paid_models_does_not_begin_at_a_free_one(
+    draw: Callable[[pd.DataFrame], go.Figure],
+) -> None:
+    figure = draw(models())
+    lines = [trace for trace in figure.data if trace.mode == "lines"]
+    assert all(figure.layout.xaxis.tickvals[0] < min(line.x) for line in lines)
+    if draw is plots.price_quality:
+        assert [line.name for line in lines] == ["Pareto front of paid models"]
+        assert "free ones stand apart" in figure.layout.title.text
+
+
+@pytest.mark.parametrize("draw", [plots.price_quality, plots.context_price, plots.price_map])
+def test_a_highlighted_model_that_has_no_place_is_named_with_the_reason(
+    draw: Callable[..., go.Figure],
+) -> None:
+    frame = models()
+    no_place = {
+        plots.price_quality: frame.index[frame["intelligence_index"].isna() & ~frame["is_router"]],
+        plots.context_price: frame.index[frame["is_router"]],
+        plots.price_map: frame.index[frame["is_free"]],
+    }[draw][0]
+    figure = draw(frame, highlight=[no_place, "openai/gpt-5.4"])
+    assert re.search(f"Highlighted, but left out: {re.escape(no_place)}, .+[.]", caption(figure))
+    assert "left out: openai" not in caption(figure)
 
 
 def test_free_models_stand_apart_and_keep_their_price() -> None:

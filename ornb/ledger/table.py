@@ -27,6 +27,8 @@ __all__ = [
     "exact_sum",
     "frame_of",
     "moment",
+    "one_engine",
+    "origins",
     "rows_of",
     "with_books",
 ]
@@ -176,6 +178,36 @@ def exact_sum(amounts: Iterable[float]) -> float:
     listed = [Decimal(repr(amount)) for amount in map(float, amounts) if not np.isnan(amount)]
     with localcontext(_WIDE):
         return float(sum(listed, Decimal(0))) if listed else float("nan")
+
+
+def origins(calls: pd.DataFrame) -> pd.Series[Any]:
+    """Say of each call where its answer came from; of a recorded one, from what it was recorded."""
+    source = calls["source"].fillna("not stated").astype(object)
+    if "served_model" not in calls:
+        return source
+    served = calls["served_model"]
+    ours = served.astype(object).map(lambda name: str(name).startswith("ornb/"))
+    told = ("recorded from " + served.astype(object)).where(ours, "recorded live")
+    return source.where(~source.eq("recorded") | served.isna(), told)
+
+
+def one_engine(calls: pd.DataFrame) -> str:
+    """Say who answered under several of the names that were asked; empty if nobody did.
+
+    A name counts where one engine, of one provider, gave all its answers: a fallback is none.
+    """
+    if not {"model", "served_model"} <= set(calls.columns):
+        return ""
+    parts, total = ["served_model", "provider"], calls["model"].nunique()
+    told = calls[calls["served_model"].notna()].reindex(columns=["model", *parts])
+    who = told.astype(object).fillna("").drop_duplicates()
+    names = who[~who["model"].duplicated(keep=False)].groupby(parts, sort=False)["model"].size()
+    shared = names[names > 1]
+    every = "both names" if total == 2 else f"all {total} names"
+    return "; ".join(
+        f"{engine} answered under {every if count == total else f'{count} of {total} names'}"
+        for engine, count in zip(shared.index.get_level_values(0), shared, strict=True)
+    )
 
 
 def moment(value: Any) -> datetime:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from ..errors import ConfigError
+from ..text.rendering import source_words
+from ..wire.reply import Reply
 from . import canvas, style, words
 from .rows import Rows
 
@@ -119,6 +121,7 @@ def _tokens(answer: Any) -> Rows:
         for taken, others in zip(frame["percent"], frame["others"], strict=True)
     ]
     model, source = getattr(answer, "model", None), getattr(answer, "source", None)
+    source = source_words(answer) if isinstance(answer, Reply) and source == "recorded" else source
     said = f"{source or 'not stated'}{f', {model}' if model else ''}"
     return Rows(frame, "tokens", said, len(frame))
 

@@ -46,10 +46,12 @@ def sheet(
     right: int = _RIGHT,
     below: int = 54,
     legend_rows: int = 1,
+    engine: str = "",
 ) -> go.Figure:
     """Empty figure with title, subtitle and caption in their places; sizes are in pixels.
 
-    `legend_rows` is what the legend needs above the plot; 0 for no legend.
+    `legend_rows` is what the legend needs above the plot; 0 for no legend. `engine` says who
+    answered under several names: it is a part of the title.
     """
     import plotly.graph_objects as go  # type: ignore[import-untyped, unused-ignore]
 
@@ -62,11 +64,11 @@ def sheet(
         margin={
             "l": left,
             "r": right,
-            "t": 70 + 22 * legend_rows,
+            "t": 70 + 22 * legend_rows + (22 if engine else 0),
             "b": below + 12 + _LINE * len(lines),
         },
         title={
-            "text": f"<b>{title}</b><br>{_small(subtitle, of)}",
+            "text": "<br>".join([*_bold(title, engine), _small(subtitle, of)]),
             "font": {"size": 17},
             "x": 0,
             "xref": "container",
@@ -97,6 +99,11 @@ def sheet(
         font={"size": 11, "color": of.quiet},
     )
     return figure
+
+
+def _bold(title: str, engine: str) -> list[str]:
+    second = f'<b style="font-size:14px">{words.plain(engine)}</b>'
+    return [f"<b>{title}</b>", *([second] if engine else [])]
 
 
 def _small(text: str, of: style.Theme) -> str:

@@ -17,7 +17,6 @@ from .models import (
     PROMPT,
     blended_axis,
     dots,
-    free_aside,
     model_rows,
     name_some,
     without_price,
@@ -47,7 +46,7 @@ def price_map(
         As `ornb.models` gives it, or some of its rows.
     highlight : iterable of str
         Ids that are named and drawn in their own colours, the others in grey. The caption tells
-        which of them are not in the frame.
+        which of them are not in the frame, or have no place in the figure, and why.
     theme : {"auto", "light", "dark"}, optional
         See `use_theme`.
 
@@ -135,16 +134,16 @@ def price_quality(
         Which score: Artificial Analysis's indices, in points.
     highlight : iterable of str
         Ids that are named and drawn in their own colours, the others in grey. The caption tells
-        which of them are not in the frame.
+        which of them are not in the frame, or have no place in the figure, and why.
     theme : {"auto", "light", "dark"}, optional
         See `use_theme`.
 
     Returns
     -------
     plotly.graph_objects.Figure
-        Blended USD per million tokens, logarithmic, against points. Free models stand apart on the
-        left. The line is the Pareto front: no model is both cheaper and better. Models without a
-        score are counted in the caption.
+        Blended USD per million tokens, logarithmic, against points. Free models, whose calls are
+        few a day, stand apart on the left. The line is the Pareto front of the paid ones: none of
+        them is both cheaper and better. Models without a score are counted in the caption.
 
     Raises
     ------
@@ -167,7 +166,8 @@ def price_quality(
     name = index.replace("_", " ")
     figure = canvas.sheet(
         "Which models give the most for their price?",
-        f"The line joins the models that none beats in both price and {name}.",
+        f"The line joins the paid models that no paid one beats in price and {name};"
+        " free ones stand apart.",
         rows.caption(),
         theme=theme,
         height=560,
@@ -178,10 +178,10 @@ def price_quality(
     if frame.empty:
         return canvas.say_empty(figure, rows)
     figure.update_yaxes(range=canvas.padded(frame[index]))
-    best = front(frame, BLENDED, index)
+    best = front(frame[frame[BLENDED] > 0], BLENDED, index)
     _front_line(figure, frame.loc[best], index, theme)
     dots(figure, frame, BLENDED, index, wanted)
-    name_some(figure, frame, BLENDED, index, wanted, list(frame.loc[best[::-1], "id"]))
+    name_some(figure, frame, BLENDED, index, wanted, _notable(frame, best, index))
     return figure
 
 
@@ -195,12 +195,18 @@ def front(frame: pd.DataFrame, cost: str, score: str) -> list[Any]:
     return list(ordered.index[points > points.cummax().shift(fill_value=float("-inf"))])
 
 
+def _notable(frame: pd.DataFrame, best: list[Any], score: str) -> list[str]:
+    """Those of the paid front, the best first, and the best of the free."""
+    free = frame[frame[BLENDED] == 0].nlargest(1, score)
+    return list(frame.loc[[*best[::-1], *free.index], "id"])
+
+
 def _front_line(figure: go.Figure, best: pd.DataFrame, index: str, theme: str | None) -> None:
     figure.add_scatter(
-        x=free_aside(figure, best[BLENDED]),
+        x=words.numbers(best[BLENDED]),
         y=words.numbers(best[index]),
         mode="lines",
-        name="Pareto front",
+        name="Pareto front of paid models",
         legendrank=3000,
         line={"color": style.theme_of(theme).line, "width": 1.5, "shape": "hv"},
         hoverinfo="skip",
@@ -221,7 +227,7 @@ def context_price(
         As `ornb.models` gives it, or some of its rows.
     highlight : iterable of str
         Ids that are named and drawn in their own colours, the others in grey. The caption tells
-        which of them are not in the frame.
+        which of them are not in the frame, or have no place in the figure, and why.
     theme : {"auto", "light", "dark"}, optional
         See `use_theme`.
 
@@ -258,8 +264,9 @@ def context_price(
     if frame.empty:
         return canvas.say_empty(figure, rows)
     dots(figure, frame, BLENDED, "context_length", wanted)
-    best = front(frame, BLENDED, "context_length")
-    name_some(figure, frame, BLENDED, "context_length", wanted, list(frame.loc[best[::-1], "id"]))
+    best = front(frame[frame[BLENDED] > 0], BLENDED, "context_length")
+    notable = _notable(frame, best, "context_length")
+    name_some(figure, frame, BLENDED, "context_length", wanted, notable)
     return figure
 
 

@@ -99,13 +99,14 @@ def latency_ecdf(
     few = [name for name, n in counts.items() if n < 10]
     if few:
         rows.notes.append(f"Fewer than 10 calls: {', '.join(map(str, few))}.")
-    models = _by_median(rows.frame, metric)
+    models = _in_order(rows, metric)
     figure = canvas.sheet(
         title,
         "Share of the calls that took no longer. The dotted line is the median.",
         rows.caption(),
         theme=theme,
         legend_rows=1 + (len(models) - 1) // 3,
+        engine=rows.engine,
     )
     figure.update_xaxes(**canvas.seconds_axis(rows.frame[metric], axis_title))
     figure.update_yaxes(title={"text": "calls (%)"}, range=[0, 103], tickvals=[0, 25, 50, 75, 100])
@@ -139,8 +140,10 @@ def _steps(figure: go.Figure, model: str, times: list[Any], metric: str) -> None
     )
 
 
-def _by_median(frame: pd.DataFrame, metric: str) -> list[Any]:
-    return list(frame.groupby("model", sort=False)[metric].median().sort_values().index)
+def _in_order(rows: Rows, metric: str) -> list[Any]:
+    """The models by their medians; as they came where one engine answered for several."""
+    medians = rows.frame.groupby("model", sort=False)[metric].median()
+    return list((medians if rows.engine else medians.sort_values()).index)
 
 
 # ---- intervals -----------------------------------------------------------------------------------
@@ -183,7 +186,9 @@ def latency_intervals(summary: pd.DataFrame, *, theme: str | None = None) -> go.
     metric = _metric(summary)
     _, axis_title = _said(metric)
     rows.leave_out(rows.frame["median"].isna(), "without a time")
-    frame = rows.frame = rows.frame.sort_values("median", kind="stable", ignore_index=True)
+    if not rows.engine:
+        rows.frame = rows.frame.sort_values("median", kind="stable", ignore_index=True)
+    frame = rows.frame
     sure = frame["median_low"].notna() & frame["median_high"].notna()
     if (~sure).any():
         rows.notes.append(f"Open dot: too few calls for an interval ({int((~sure).sum())}).")
@@ -199,6 +204,7 @@ def latency_intervals(summary: pd.DataFrame, *, theme: str | None = None) -> go.
         left=canvas.room_for(frame["group"].map(lambda name: words.cut(name, 32))),
         right=64,
         legend_rows=0,
+        engine=rows.engine,
     )
     ends = [v for c in ("median", "median_high", "p90") if c in frame for v in frame[c]]
     figure.update_xaxes(**canvas.seconds_axis([*ends, *frame["median_low"]], axis_title))
@@ -325,14 +331,18 @@ def first_token_and_rate(calls: pd.DataFrame | HasFrame, *, theme: str | None = 
     'tokens per second of the whole call'
     """
     rows = _timed(calls, [FIRST_TOKEN, RATE])
-    models = _by_median(rows.frame, FIRST_TOKEN)
+    models = _in_order(rows, FIRST_TOKEN)
+    better = "Better is further up and to the left."
     figure = canvas.sheet(
-        "Who answers at once, and who writes fast?",
-        "Small: one call. Large: the model's medians. Better is further up and to the left.",
+        "How soon does it answer, and how fast?"
+        if rows.engine
+        else "Who answers at once, and who writes fast?",
+        f"Small: one call. Large: the medians of a name. {'' if rows.engine else better}",
         rows.caption(),
         theme=theme,
         height=500,
         legend_rows=1 + (len(models) - 1) // 3,
+        engine=rows.engine,
     )
     figure.update_xaxes(**canvas.seconds_axis(rows.frame[FIRST_TOKEN], _MEANING[FIRST_TOKEN][1]))
     figure.update_yaxes(**canvas.seconds_axis(rows.frame[RATE], _MEANING[RATE][1]))

@@ -43,6 +43,7 @@ def model_rows(
     wanted = [highlight] if isinstance(highlight, str) else list(dict.fromkeys(highlight))
     rows.note_unknown(wanted, rows.frame["id"])
     wanted = [name for name in wanted if name in set(rows.frame["id"])]
+    rows.watched = frozenset(wanted)
     for flag, why in (("is_alias", "aliases"), ("is_batch", "batch variants")):
         if flag in rows.frame:
             asked = rows.frame["id"].isin(wanted)

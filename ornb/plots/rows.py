@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from ..errors import ConfigError
+from ..ledger.table import one_engine, origins
 
 __all__ = ["HasFrame", "Rows", "source_of"]
 
@@ -36,7 +37,8 @@ class HasFrame(Protocol):
 class Rows:
     """The rows of one figure, counted while some are set aside.
 
-    `aside` says what was set aside, such as ``"5 without a price"``.
+    `aside` says what was set aside, such as ``"5 without a price"``; of the `watched` ids it is
+    noted by name. `engine` says who answered under several names.
     """
 
     frame: pd.DataFrame
@@ -45,6 +47,8 @@ class Rows:
     total: int
     aside: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    watched: frozenset[str] = frozenset()
+    engine: str = ""
 
     @classmethod
     def of(cls, frame: Any, noun: str, needs: Iterable[str], *, unique: str | None = None) -> Rows:
@@ -67,6 +71,7 @@ class Rows:
             )
         told = [str(note) for note in frame.attrs.get("notes") or ()]
         rows = cls(flat.reset_index(drop=True), noun, source_of(frame), len(frame), notes=told)
+        rows.engine = str(frame.attrs.get("one_engine") or one_engine(flat))
         if unique is not None:
             rows.leave_out(rows.frame[unique].duplicated(), f"listed twice by {unique}")
         return rows
@@ -77,6 +82,9 @@ class Rows:
         gone = self.frame[out]
         if len(gone):
             self.aside.append(f"{len(gone)} {why}")
+            if self.watched and (named := self.watched.intersection(gone["id"])):
+                said = ", ".join(sorted(named))
+                self.notes.append(f"Highlighted, but left out: {said}, {why}.")
             self.frame = self.frame[~out].reset_index(drop=True)
         return gone
 
@@ -108,8 +116,10 @@ def source_of(frame: pd.DataFrame) -> str:
     if kind:
         return f"{kind}, {fetched} UTC" if fetched else str(kind)
     if "source" in frame.columns and len(frame):
-        counts = frame["source"].fillna("not stated").value_counts()
+        counts = origins(frame).value_counts()
         names = [str(name) for name in counts.index]
+        if len(names) == 1 and names[0].startswith("recorded "):
+            return f"answers {names[0]}"
         if len(names) == 1:
             return f"{names[0]} answers" if names[0] != "not stated" else "not stated"
         return ", ".join(f"{n} {name}" for name, n in zip(names, counts, strict=True))

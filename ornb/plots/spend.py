@@ -67,6 +67,7 @@ def spend(usage: pd.DataFrame | HasFrame, *, theme: str | None = None) -> go.Fig
         height=500,
         left=84,
         below=72,
+        engine=rows.engine,
     )
     figure.update_xaxes(title={"text": "time (UTC)"}, type="date")
     figure.update_yaxes(title={"text": "added up (USD)"}, rangemode="tozero", domain=[0.3, 1])

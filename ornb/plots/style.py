@@ -160,6 +160,7 @@ def template(name: str | None = None) -> go.layout.Template:
         "automargin": True,
         "title": {"font": {"size": 13}, "standoff": 10},
         "tickfont": {"size": 12},
+        "exponentformat": "none",  # 0.0005 USD, which plotly's own choice writes as 500µ
         "minor": {"ticklen": 3, "tickcolor": of.line},
     }
     return go.layout.Template(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -98,7 +99,7 @@ class WithTable:
         -------
         str
         """
-        title, _, _ = str(self.figure.layout.title.text).partition("<br>")
+        title = re.sub("<br><span.*", "", str(self.figure.layout.title.text))
         marks = table(self.figure)
         more = len(marks) - self.rows
         body = marks.head(self.rows).to_html(index=False, border=0, na_rep="")

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from wire import DONE, END, STREAM, WireServer, event, whole
+from wire import DONE, END, STREAM, WireServer, chunked, event, whole
 
 import ornb
 from ornb import errors
@@ -135,10 +135,42 @@ def test_a_field_is_kept_in_any_company(read, field, value, kept, company) -> No
         pytest.param(
             [[call(0, 7, "get", "{}")]], [("7", "get", "{}")], id="an id that is a number"
         ),
+        pytest.param(
+            [[call(0, "a", None, "{}")], [call(0, None, "get")]],
+            [("a", "get", "{}")],
+            id="the name comes last",
+        ),
+        pytest.param(
+            [[call(0, None, "get", '{"n":1}')], [call(0, None, "get", '{"n":2}')]],
+            [(None, "get", '{"n":1}'), (None, "get", '{"n":2}')],
+            id="whole calls of one index without ids",
+        ),
+        pytest.param(
+            [[call(0, "a", "get", "{}")], [call(0, None, "get", "")]],
+            [("a", "get", "{}")],
+            id="the name alone once more",
+        ),
+        pytest.param(
+            [[call(0, "a", "get", '{"n":1}')], [call(0, "a", "get", '{"n":1}')]],
+            [("a", "get", '{"n":1}')],
+            id="a call is told again",
+        ),
+        pytest.param(
+            [[call(0, "a", "get", {})], [call(0, arguments='{"n"')], [call(0, arguments=":1}")]],
+            [("a", "get", '{"n":1}')],
+            id="empty arguments before the first piece",
+        ),
     ],
 )
 def test_a_piece_of_a_call_goes_where_it_belongs(pieces, made) -> None:
     assert calls_of(streamed(*({"tool_calls": piece} for piece in pieces))) == made
+
+
+@pytest.mark.parametrize("pieces", [('{"t":"}', '{"}'), ("{", '"a":{}', "}")])
+def test_braces_do_not_end_the_arguments_where_they_go_on(pieces) -> None:
+    told = [{"tool_calls": [call(0, None, None, piece)]} for piece in pieces]
+    reply = streamed({"tool_calls": [call(0, "a", "get", "")]}, *told)
+    assert calls_of(reply) == [("a", "get", "".join(pieces))]
 
 
 def test_calls_of_a_whole_message_are_never_joined() -> None:
@@ -396,7 +428,86 @@ def test_parts_of_a_content_are_read_by_their_kind() -> None:
     assert (reply.refusal, reply.images) == ("No more.", (PICTURE["image_url"]["url"],))
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        ["A ", "cat."],
+        [{"type": "output_text", "text": "A cat."}],
+        {"type": "text", "text": "A cat."},
+        [{"type": "text", "text": "A "}, "cat."],
+    ],
+)
+@pytest.mark.parametrize("read", [streamed, at_once])
+def test_a_content_of_bare_texts_or_one_part_is_read(read, content) -> None:
+    assert read({"content": content}).text == "A cat."
+
+
+@pytest.mark.parametrize("odd", [{"content": "x"}, 7, ["x"], True])
+def test_an_odd_field_hides_no_good_one(odd) -> None:
+    reply = streamed({"reasoning": odd, "reasoning_content": "Hm."}, {"content": "A cat."})
+    assert (reply.reasoning, reply.text) == ("Hm.", "A cat.")
+
+
+@pytest.mark.parametrize("read", [streamed, at_once])
+def test_the_probabilities_of_a_refusal_are_kept(read) -> None:
+    told = {"token": "No", "logprob": -0.1, "top_logprobs": []}
+    logprobs = {"content": None, "refusal": [told]}
+    finish = {"index": 0, "finish_reason": "stop", "logprobs": logprobs}
+    if read is streamed:
+        script = [STREAM, event(choices=[finish | {"delta": {"refusal": "No"}}]), DONE, END]
+    else:
+        script = [whole({"choices": [finish | {"message": {"refusal": "No"}}]})]
+    assert asked(script).logprobs == (told,)
+
+
+@pytest.mark.parametrize("count", [2**63, 10**30, "1e30"])
+def test_a_count_that_no_table_holds_is_none(count) -> None:
+    script = [whole({"choices": [SAID], "usage": {"prompt_tokens": count, "cost": 0.5}})]
+    with WireServer(script) as server:
+        duel = ornb.compare("Hi", ["lab/one"], client=Client(base_url=server.url))
+        chat = ornb.Chat("lab/one", client=Client(base_url=server.url))
+        chat.ask("Hi")
+        for table in (duel.df, chat.conversation.df.tail(1)):
+            assert table["prompt_tokens"].isna().tolist() == [True]
+            assert table["cost_usd"].tolist() == [0.5]
+        duel.close()
+
+
 # -- how it ended
+
+
+GONE = {"code": 503, "message": "Out of memory", "type": "server_error"}
+TOLD = {
+    "vLLM's, without an envelope": b"data: " + json.dumps({"object": "error", **GONE}).encode(),
+    "llama.cpp's, as a field of its own": b"error: " + json.dumps(GONE).encode(),
+    "with the name of the event": b"event: error\ndata: " + json.dumps(GONE).encode(),
+    "Ollama's, without a field": json.dumps({"error": GONE}).encode(),
+    "Google's, as a list": b"data: " + json.dumps([{"error": GONE}]).encode(),
+    "FastAPI's": b'data: {"detail": "Out of memory"}',
+}
+
+
+@pytest.mark.parametrize("done", [DONE, b""])
+@pytest.mark.parametrize("told", TOLD.values(), ids=TOLD)
+def test_an_error_in_a_stream_is_one_however_it_is_told(told, done) -> None:
+    begun = event(choices=[{"index": 0, "delta": {"content": "A"}}])
+    reply = asked([STREAM, begun, chunked(told + b"\n\n"), done, END])
+    assert (reply.text, reply.status) == ("A", "error")
+    assert reply.error.startswith("Out of memory [50")
+
+
+@pytest.mark.parametrize(
+    "body", [{"object": "error", **GONE}, {"detail": "Out of memory"}, [{"error": GONE}]]
+)
+@pytest.mark.parametrize("status", [200, 503])
+def test_an_error_instead_of_an_answer_is_told(body, status) -> None:
+    assert asked([whole(body, status)]).error.startswith("Out of memory [50")
+
+
+@pytest.mark.parametrize("odd", [{"type": "ping"}, {"message": "Searching"}, {"object": "x"}, {}])
+def test_an_event_that_is_no_error_ends_nothing(odd) -> None:
+    script = [STREAM, event(**odd), event(choices=[SAID]), DONE, END]
+    assert (asked(script).text, asked(script).status) == ("Five.", "ok")
 
 
 @pytest.mark.parametrize("usage_first", [True, False])

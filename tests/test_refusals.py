@@ -166,13 +166,23 @@ ELSEWHERE: dict[str, tuple[int, object, type, str]] = {
         "own key for its provider was refused",
     ),
     "no such path": (404, {"detail": "Not Found"}, errors.NotFound, "check base_url"),
+    "Google": (404, [{"error": {"message": "Gone"}}], errors.NotFound, "Gone [404]"),
+    "Mistral": (422, {"message": {"detail": [FIELD]}}, errors.BadRequest, "temperature: Input"),
+    "a list of words": (400, {"error": {"message": ["too", "odd"]}}, errors.BadRequest, "too; odd"),
+    "an error that is true": (
+        404,
+        {"error": True, "message": "Gone"},
+        errors.NotFound,
+        "Gone [404]",
+    ),
+    "no detail": (500, {"detail": None}, errors.ServerError, "no reason given"),
     "Portkey": (400, {"message": PORTKEY}, errors.BadRequest, "ornb.connect(..., headers={...})"),
 }
 
 
 @pytest.mark.parametrize(("status", "answer", "kind", "words"), ELSEWHERE.values(), ids=ELSEWHERE)
 def test_other_servers_errors_are_read_as_they_put_them(
-    status: int, answer: dict, kind: type, words: str
+    status: int, answer: object, kind: type, words: str
 ) -> None:
     error = at_home(status, answer)
     assert type(error) is kind

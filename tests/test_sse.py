@@ -29,6 +29,8 @@ def decode(*blocks: bytes) -> list[str]:
         pytest.param(b"data: a\r\rdata: b\r\n\r\ndata: c\n\n", ["a", "b", "c"], id="line ends"),
         pytest.param(b"retry: 10\nfoo: bar\n\n", [], id="unknown fields"),
         pytest.param(b": OPENROUTER PROCESSING\n\n", [], id="keep-alive"),
+        pytest.param(b'error: {"a": 1}\n\n', ['{"a": 1}'], id="an error, as llama.cpp had it"),
+        pytest.param(b'{"error":1}\n\ndata: b', ['{"error":1}', "b"], id="one without a field"),
         pytest.param(b"data: cut", ["cut"], id="the end without a blank line"),
         pytest.param(b"data: \xff\n\n", ["\ufffd"], id="not UTF-8"),
     ],

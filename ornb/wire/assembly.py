@@ -99,7 +99,7 @@ class Assembly:
         `text` is the chunk as it came, `now` the ``perf_counter`` of the read that held it.
         """
         self._chunks.append(text)
-        self.fault = chunk.get("error")
+        self.fault = _fault(chunk)
         for key in SERVED:
             value = chunk.get(key)
             if value and isinstance(value, str):  # some servers begin with a chunk of empty names
@@ -130,7 +130,8 @@ class Assembly:
                 self._take_rarer(delta, events, whole=whole)
         logprobs = choice.get("logprobs")
         if logprobs and isinstance(logprobs, dict):
-            self._logprobs += _dicts(logprobs.get("content"))
+            for key in ("content", "refusal"):
+                self._logprobs += _dicts(logprobs.get(key))
         native, reason = choice.get("native_finish_reason"), choice.get("finish_reason")
         if native:
             self._native_finish_reason = str(native)
@@ -143,13 +144,16 @@ class Assembly:
 
     def _take_delta(self, delta: dict[str, Any], now: float, events: list[Event]) -> None:
         # `reasoning_content` is what vLLM, llama.cpp and DeepSeek's own servers call it.
-        reasoning = delta.get("reasoning") or delta.get("reasoning_content")
+        reasoning: Any = delta.get("reasoning")
+        if not reasoning or not isinstance(reasoning, str):
+            reasoning = delta.get("reasoning_content")
         content, refusal = delta.get("content"), delta.get("refusal")
-        if isinstance(content, list):
-            reasoning = reasoning or _text_of(content, "thinking", "reasoning")
-            refusal = refusal or _text_of(content, "refusal")
-            self._take_images(content, events)
-            content = _text_of(content, "text")
+        if isinstance(content, list | dict):
+            parts = content if isinstance(content, list) else [content]
+            reasoning = reasoning or _text_of(parts, "thinking", "reasoning")
+            refusal = refusal or _text_of(parts, "refusal")
+            self._take_images(parts, events)
+            content = _text_of(parts, "text", "output_text")
         if reasoning and isinstance(reasoning, str):
             self._thinks_in_details = False
         elif self._thinks_in_details and "reasoning_details" in delta:
@@ -221,10 +225,10 @@ class Assembly:
     def _merge_tool_call(self, piece: dict[str, Any], *, whole: bool, lone: bool) -> None:
         index, told, function = _index(piece), _id(piece), piece.get("function")
         function = function if isinstance(function, dict) else {}
-        name = _as_text(function.get("name"))
+        name, arguments = (_as_text(function.get(key)) for key in ("name", "arguments"))
         # Of several in one list, those without a place are calls of their own.
         may_go_on = not whole and (lone or index is not None or told is not None)
-        place = self._call_of(index, told, name) if may_go_on else None
+        place = self._call_of(index, told, name, arguments) if may_go_on else None
         if place is None:
             self._tool_calls.append(
                 {"id": None, "type": "function", "function": {"name": "", "arguments": ""}}
@@ -237,10 +241,13 @@ class Assembly:
         call.update({k: v for k, v in piece.items() if k not in _OF_A_CALL and v is not None})
         if call["function"]["name"] != name:  # else it is repeated whole
             call["function"]["name"] += name
-        arguments = _as_text(function.get("arguments"))
-        call["function"]["arguments"] = _joined(call["function"]["arguments"], arguments)
+        before = call["function"]["arguments"]
+        again = _follows_whole(before, arguments)  # some tell a call twice, some begin with {}
+        call["function"]["arguments"] = arguments if again else _joined(before, arguments)
 
-    def _call_of(self, index: int | None, told: str | None, name: str) -> int | None:
+    def _call_of(
+        self, index: int | None, told: str | None, name: str, arguments: str
+    ) -> int | None:
         """Return which of the calls so far a piece goes on with; None if it begins a new one."""
         for place in reversed(range(len(self._tool_calls))):
             call, at = self._tool_calls[place], self._places[place]
@@ -251,8 +258,9 @@ class Assembly:
                     return place
                 continue
             made = call["function"]
-            begins = name and made["arguments"] and made["name"] != name
-            return None if begins else place
+            begins = name and made["name"] and made["arguments"]
+            other = made["name"] != name or _follows_whole(made["arguments"], arguments)
+            return None if begins and other else place
         return None
 
     def _merge_detail(self, piece: dict[str, Any], *, whole: bool) -> None:
@@ -336,10 +344,12 @@ def _dicts(value: Any) -> list[dict[str, Any]]:
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 
-def _text_of(parts: Any, *kinds: str) -> str:
+def _text_of(parts: Sequence[Any], *kinds: str) -> str:
     """The texts of some kinds of parts; a thought is a list of parts itself (Mistral)."""
     texts: list[str] = []
-    for part in _dicts(parts):
+    for part in ({"text": part} if isinstance(part, str) else part for part in parts):
+        if not isinstance(part, dict):
+            continue
         kind = part.get("type", "text")
         if kind in kinds:
             value = part.get("text") or part.get(kind)
@@ -347,6 +357,14 @@ def _text_of(parts: Any, *kinds: str) -> str:
                 value = _text_of(value, "text")
             texts += [value] if isinstance(value, str) else []
     return _paired("".join(texts))
+
+
+def _fault(chunk: Mapping[str, Any]) -> Any:
+    """The error that a chunk holds, or is: vLLM, llama.cpp and FastAPI sent some bare."""
+    if chunk.get("error") or chunk.get("choices") or chunk.get("usage"):
+        return chunk.get("error")
+    is_bare = chunk.get("object") == "error" or "detail" in chunk or {"message", "code"} <= {*chunk}
+    return chunk if is_bare else None
 
 
 def _thoughts(details: Any) -> str:
@@ -371,6 +389,17 @@ def _id(piece: Mapping[str, Any]) -> str | None:
 def _joined(before: str, piece: str) -> str:
     text = before + piece
     return _paired(text) if "\udc00" <= piece[:1] <= "\udfff" else text
+
+
+def _follows_whole(before: str, piece: str) -> bool:
+    """Whether arguments begin after others that are whole, so that they do not go on with them."""
+    if not (before.rstrip().endswith("}") and piece.lstrip().startswith("{")):
+        return False
+    try:
+        json.loads(before)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def _paired(text: str) -> str:

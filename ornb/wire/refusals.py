@@ -142,7 +142,7 @@ def refusal(
     OpenRouter docs, "Errors and debugging", 2026-08-22; 27 values of ``error_type``: official SDK
     1.3.84. Elsewhere a code may be a string, metadata null, ``raw`` text, JSON text or an object.
     """
-    error = _error_object(body, status)
+    error = _error_object(body)
     host = urlsplit(url).netloc or "The server"
     if "X-Ornb-Source" in headers:  # the offline default speaks for OpenRouter
         server = None
@@ -218,24 +218,28 @@ def _date(value: Any) -> datetime | None:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-def _error_object(body: bytes, status: int) -> dict[str, Any] | None:
+def _error_object(body: bytes) -> dict[str, Any] | None:
     """The error, out of the shapes that servers give it."""
     try:
         value = json.loads(body)
     except (ValueError, RecursionError):
         return None
+    if isinstance(value, list) and len(value) == 1:  # Google's own servers
+        value = value[0]
     if not isinstance(value, dict):
         return None
     error = value.get("error")
-    if error is None and status >= 400:
-        # FastAPI says "detail"; Portkey, Mistral and older releases of vLLM have no envelope.
-        error = (
-            _detail(value["detail"]) if "detail" in value else value if "message" in value else None
-        )
+    if not isinstance(error, dict | str) and {"detail", "message"} & value.keys():
+        error = value  # Portkey, Mistral and older releases of vLLM have no envelope
+    if isinstance(error, dict) and "detail" in error and "message" not in error:  # FastAPI
+        error = _detail(error["detail"])
     if isinstance(error, str):  # other OpenAI-compatible servers send a bare sentence
         return {"message": error}
     if isinstance(error, dict) and isinstance(error.get("error"), dict):  # seen nested twice
         error = error["error"] | {key: error[key] for key in error if key != "error"}
+    if isinstance(error, dict) and isinstance(error.get("message"), dict | list):
+        said = _detail(error["message"])
+        error = error | (said if isinstance(said, dict) else {"message": said})
     if isinstance(error, dict) and isinstance(value.get("openrouter_metadata"), dict):
         error = {**error, "openrouter_metadata": value["openrouter_metadata"]}
     return error if isinstance(error, dict) else None
@@ -243,12 +247,15 @@ def _error_object(body: bytes, status: int) -> dict[str, Any] | None:
 
 def _detail(detail: Any) -> Any:
     """FastAPI's word: a sentence, an error, or a list of the fields that are not right."""
+    if isinstance(detail, dict) and "message" not in detail:
+        detail = detail.get("error") or detail.get("detail") or json.dumps(detail)
     if isinstance(detail, list):
-        wrong = [each for each in detail if isinstance(each, dict)]
-        return "; ".join(f"{_place(each.get('loc'))}{each.get('msg')}" for each in wrong)
-    if isinstance(detail, dict):
-        return detail if "message" in detail else detail.get("error") or json.dumps(detail)
-    return str(detail)
+        return "; ".join(
+            each if isinstance(each, str) else f"{_place(each.get('loc'))}{each.get('msg')}"
+            for each in detail
+            if isinstance(each, str | dict)
+        )
+    return detail if isinstance(detail, dict) else str(detail or "")
 
 
 def _place(path: Any) -> str:

@@ -613,7 +613,7 @@ def is_unbilled(source: str | None, cost_usd: float | None, status: str) -> bool
 def _count(counts: Any, key: str) -> int | None:
     value = counts.get(key) if isinstance(counts, Mapping) else None
     number = amount(value)
-    return None if number is None else int(number)
+    return None if number is None or number >= 2**63 else int(number)  # as tables hold it
 
 
 def amount(value: Any) -> float | None:

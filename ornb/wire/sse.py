@@ -13,7 +13,8 @@ class Decoder:
     """Turns bytes into the data of events, whatever way they are cut; an event has a `limit`.
 
     Comments (``:``), ``event``, ``id`` and ``retry`` are passed over: chat completions neither name
-    events nor resume. WHATWG HTML, section 9.2.6 "Interpreting an event stream".
+    events nor resume. WHATWG HTML, section 9.2.6 "Interpreting an event stream". Errors are read
+    that llama.cpp sent in a field of their own, and Ollama sends without any.
     """
 
     def __init__(self, limit: int = 64 * 2**20) -> None:
@@ -79,5 +80,7 @@ class Decoder:
 def _data_lines(event: str) -> Iterable[str]:
     for line in event.split("\n"):
         name, _, value = line.partition(":")
-        if name == "data":
+        if name == '{"error"':
+            yield line
+        elif name in ("data", "error"):
             yield value.removeprefix(" ")

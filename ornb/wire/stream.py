@@ -405,6 +405,8 @@ class Stream:
         return events
 
     def _take(self, chunk: Any, text: str, now: float, response: requests.Response) -> list[Event]:
+        if isinstance(chunk, list) and len(chunk) == 1:  # Google's errors
+            chunk = chunk[0]
         if not isinstance(chunk, dict):
             text = self._service.without_key(text)
             raise UnexpectedAnswer(
@@ -423,7 +425,7 @@ class Stream:
         return [] if self._refused is not None else events
 
     def _refuse_empty(self, answer: Any, response: requests.Response) -> None:
-        if not isinstance(answer.get("choices"), list):
+        if isinstance(answer, dict) and not isinstance(answer.get("choices"), list):
             raise UnexpectedAnswer(
                 f"{self._service.host} answered JSON without `choices` (status "
                 f"{response.status_code}), which is not a chat completion. Check base_url."

@@ -144,9 +144,7 @@ class Assembly:
 
     def _take_delta(self, delta: dict[str, Any], now: float, events: list[Event]) -> None:
         # `reasoning_content` is what vLLM, llama.cpp and DeepSeek's own servers call it.
-        reasoning: Any = delta.get("reasoning")
-        if not reasoning or not isinstance(reasoning, str):
-            reasoning = delta.get("reasoning_content")
+        reasoning = _word(delta.get("reasoning")) or delta.get("reasoning_content")
         content, refusal = delta.get("content"), delta.get("refusal")
         if isinstance(content, list | dict):
             parts = content if isinstance(content, list) else [content]

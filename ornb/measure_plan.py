@@ -329,12 +329,15 @@ def _request(
     schema: Any,
 ) -> dict[str, Any]:
     """Fields of every request."""
+    if provider is not None:
+        named = [provider] if isinstance(provider, str) else provider
+        if not isinstance(named, Iterable):
+            raise ConfigError(f"provider is {provider!r}; give names, or the API's own object.")
+        asked = dict(named) if isinstance(named, Mapping) else {"only": list(named)}
+        params = {**params, "provider": asked}
     made = fields_of("ornb.measure", {"label": label, **params}, schema)
     if max_tokens is not None:
         made["max_tokens"] = _whole("max_tokens", max_tokens, 1)
-    if provider is not None:
-        named = [provider] if isinstance(provider, str) else provider
-        made["provider"] = dict(named) if isinstance(named, Mapping) else {"only": list(named)}
     if service.asks["response_cache"]:
         made.setdefault("response_cache", False)  # its times are not the model's
     if service.source == "offline":

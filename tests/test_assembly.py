@@ -338,6 +338,15 @@ def test_why_an_answer_is_empty_is_said_where_it_is_known(finish) -> None:
     assert "the answer is empty" not in streamed({}, finish=finish).facts
 
 
+@pytest.mark.parametrize("read", [streamed, at_once])
+def test_an_answer_of_calls_alone_says_so(read) -> None:
+    one, two = call(0, "a", "get", "{}"), call(1, "b", "get", "{}")
+    for calls, words in (([one], "asks for 1 tool call"), ([one, two], "asks for 2 tool calls")):
+        reply = read({"tool_calls": calls}, finish="tool_calls")
+        assert reply.facts[-1] == words
+        assert words in reply._repr_html_()
+
+
 def test_an_answer_that_is_on_its_way_is_not_called_empty() -> None:
     assert "the answer is empty" not in [*Reply().facts, *Reply(status="stopped").facts]
     assert not streamed({"tool_calls": [call(0, "c1", "add", "{}")]}).is_empty

@@ -285,6 +285,15 @@ def test_a_provider_is_pinned(provider, sent):
     assert df["provider"].tolist() == ["NorthCloud"], "who served is told in any case"
 
 
+@pytest.mark.parametrize("odd", [5, {"max_price": float("nan")}])
+def test_an_odd_provider_is_refused_before_anything_is_sent(odd):
+    with answering() as server:
+        ornb.connect(base_url=server.url)
+        with pytest.raises(ConfigError, match="provider"):
+            timed("acme/orbit", repeats=1, warmup=0, provider=odd)
+        assert asked(server) == []
+
+
 def test_a_refusal_is_not_asked_again():
     slow = whole({"error": {"code": 429, "message": "Slow down"}}, 429, Retry_After="1")
     with answering(chat=[slow]) as server:

@@ -218,6 +218,7 @@ def test_a_key_is_given_where_it_reaches_that_server() -> None:
 @pytest.mark.parametrize(
     ("path", "what"),
     [
+        ("/models", "no list of models there: check base_url"),
         ("/providers", "no list of providers"),
         ("/models/a/b/endpoints", "no list of a model's endpoints"),
         ("/key", "no account of its keys"),

@@ -19,6 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
+import ornb
 from ornb.errors import ConfigError, SchemaMismatch
 from ornb.request.tools import LONGEST_RESULT, Tool, ToolResult, as_text, run, toolbox
 
@@ -273,6 +274,19 @@ def test_a_toolbox_has_each_name_once_and_lets_server_tools_pass():
     assert definitions[1] == server
     with pytest.raises(ConfigError, match="Two tools are called 'len'"):
         toolbox([len, Tool.from_function(plain_style, name="len")])
+
+
+@pytest.mark.parametrize("one", [numpy_style, {"type": "openrouter:web_search"}])
+def test_one_tool_needs_no_list(one):
+    assert toolbox(one) == toolbox([one])
+    ornb.Chat("acme/orbit", tools=one).close()
+    assert toolbox(None) == toolbox([])
+
+
+@pytest.mark.parametrize("odd", [5, "numpy_style", [5]])
+def test_what_is_no_tool_is_refused_by_name(odd):
+    with pytest.raises(ConfigError, match=r"'numpy_style'|5"):
+        ornb.Chat("acme/orbit", tools=odd)
 
 
 # ---- running

@@ -193,14 +193,22 @@ class ToolResult:
         return {"role": "tool", "tool_call_id": self.id, "content": self.content}
 
 
-def toolbox(tools: Iterable[Any]) -> tuple[dict[str, Tool], list[dict[str, Any]]]:
+def tools_in(tools: Any) -> tuple[Any, ...]:
+    """Return the tools of a list, or the one that was given without."""
+    if tools is None:
+        return ()
+    is_one = not isinstance(tools, Iterable) or isinstance(tools, str | Mapping)
+    return (tools,) if is_one else tuple(tools)
+
+
+def toolbox(tools: Any) -> tuple[dict[str, Tool], list[dict[str, Any]]]:
     """Sort what a person hands over as tools: those by name, and the request's ``tools``.
 
     Dicts such as ``{"type": "openrouter:web_search"}`` are tools that the service runs.
     """
     named: dict[str, Tool] = {}
     definitions: list[dict[str, Any]] = []
-    for each in tools:
+    for each in tools_in(tools):
         if isinstance(each, Mapping):
             definitions.append(dict(each))
             continue

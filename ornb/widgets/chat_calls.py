@@ -20,7 +20,7 @@ from ..request import attachments
 from ..request.asked import fields_of, files_of
 from ..request.attachments import Attachment
 from ..request.structured import answered
-from ..request.tools import toolbox
+from ..request.tools import toolbox, tools_in
 from ..wire.body import messages_from
 from ..wire.reply import Reply
 from .base import describe
@@ -54,7 +54,7 @@ class ChatCalls(ChatPage):
         confirm: bool = True,
         params: Mapping[str, Any] | None = None,
     ) -> None:
-        tools = tuple(tools)
+        tools = tools_in(tools)
         toolbox(tools)
         check_system(system)
         self._picker = model if hasattr(model, "observe") else None

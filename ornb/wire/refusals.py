@@ -281,6 +281,8 @@ def _has_not(
     """What another server than OpenRouter lacks, where it was asked for that."""
     path = urlsplit(url).path
     what = next((OPENROUTERS[end] for end in OPENROUTERS if path.endswith(end)), None)
+    if status in (404, 405, 501) and path.endswith("/models"):
+        return "has no list of models there: check base_url, or ask a model by the name that it has"
     if what is None or status not in (404, 405, 501):
         return None
     said = str((error or {}).get("message")).casefold()

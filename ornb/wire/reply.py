@@ -414,6 +414,8 @@ class Reply:
             return self.blocked or "the model refused"
         if self.finish_reason in ENDINGS:
             return ENDINGS[self.finish_reason]
+        if self.tool_calls:
+            return f"asks for {counted(len(self.tool_calls), 'tool call')}"
         return NO_ANSWER if self.is_empty else None
 
     def _cost(self) -> str:

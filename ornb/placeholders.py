@@ -98,6 +98,8 @@ def _put(
     missing: dict[str, ConfigError | None] | None,
 ) -> str:
     """Write the value of a placeholder, or what stands there where it is none."""
+    if place.steps == [] and type(text := variables.get(place.name)) is str:
+        return text  # of a table's rows, nearly all
     if not _is_meant(place, variables):
         return place.whole
     path = f"{place.name}{place.rest}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from operator import attrgetter
 from typing import Any
 
 import pandas as pd
@@ -238,7 +239,7 @@ def with_answers(
     made: dict[str, Any] = {}
     for name, (dtype, _) in BATCH_COLUMNS.items():
         if name in known:
-            made[name] = c.typed([getattr(each, name) for each in answers], dtype)
+            made[name] = c.typed(map(attrgetter(name), answers), dtype)
         if name == "answer":
             made[name] = c.strings([each.text or None for each in answers])
             made.update({} if shape is None else shape.columns(answers))

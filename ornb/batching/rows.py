@@ -22,6 +22,7 @@ __all__ = ["Row", "Rows"]
 _written = json.JSONEncoder(sort_keys=True, allow_nan=False).encode
 _PLACE = re.compile(r"\{\{\s*([^{}]+?)\s*\}\}")
 _PATH = re.compile(r"([^\W\d]\w*)\s*(?:[.\[].*)?")
+_MARK = "\x00"  # where the prompt goes
 _MOST_NAMES = 12  # columns named in an error
 
 
@@ -80,9 +81,16 @@ class Rows:
             for last in (False, True)
         )
         head = f'{before[:-1]}{", " if len(before) > 2 else ""}"messages": '
-        self._tail = f"{', ' if len(after) > 2 else ''}{after[1:]}"
-        self._begun = hashlib.sha256(f"{service}\n{head}".encode())
-        self._length = len(head) + len(self._tail)
+        tail = f"{', ' if len(after) > 2 else ''}{after[1:]}"
+        self._is_plain = not self._files and "{{" not in (self._system or "")
+        self._shorter = 0  # by so much when sent, as what is escaped here is not escaped then
+        if self._is_plain:  # only the prompt differs
+            alike = messages_from(_MARK, self._system, may_be_empty=True)
+            before, _, after = _written(alike).rpartition(_written(_MARK))
+            head, tail = head + before, after + tail
+            self._shorter = len(_written(alike)) - len(_as_sent(alike))
+        self._begun, self._tail = hashlib.sha256(f"{service}\n{head}".encode()), tail.encode()
+        self._length = len(head) + len(tail)
 
     def on(self, frame: pd.DataFrame) -> Rows:
         """Return the same for a later part of the data; what is wrong with a row skips that row."""
@@ -112,12 +120,12 @@ class Rows:
 
     def body(self, position: int) -> dict[str, Any]:
         """Make the request of a row, counted from 0."""
-        return {"messages": self._messages(position, {}), **self._request}
+        prompt = self._filled(self._prompt, position, {})
+        return {"messages": self._messages(prompt, position, {}), **self._request}
 
     def _messages(
-        self, position: int, missing: dict[str, ConfigError | None]
+        self, prompt: str, position: int, missing: dict[str, ConfigError | None]
     ) -> list[dict[str, Any]]:
-        prompt = self._filled(self._prompt, position, missing)
         system = None if self._system is None else self._filled(self._system, position, missing)
         files = [file for each in self._files for file in self._attached(each, position, missing)]
         return messages_from(prompt, system, (file.part for file in files), may_be_empty=True)
@@ -152,7 +160,9 @@ class Rows:
         """What a row asks for, and the error of a template that asks of it what it has not."""
         missing: dict[str, ConfigError | None] = {}
         try:
-            messages = self._messages(position, missing)
+            asked: Any = self._filled(self._prompt, position, missing)
+            if not self._is_plain:
+                asked = self._messages(asked, position, missing)
         except _NotAttachedError as unread:
             return Row(None, str(unread), (0, 0)), self._of_row(position, unread)
         except ConfigError as refusal:
@@ -165,20 +175,21 @@ class Rows:
             error = next(filter(None, missing.values()), None)
             refused = None if error is None else self._of_row(position, error)
             return Row(None, why_not, (0, 0)), refused
-        content = messages[-1]["content"]
+        content = asked if self._is_plain else asked[-1]["content"]
         if isinstance(content, str) and not content.strip():
             return Row(None, "the prompt is empty", (0, 0)), None
-        text = _written(messages)
+        text = _written(asked)
         digest = self._begun.copy()
-        digest.update(f"{text}{self._tail}".encode())
-        length = size = self._length + len(text)
-        said = "".join([text_of(message["content"]) for message in messages])
+        digest.update(text.encode() + self._tail)
+        length = self._length + len(text)
+        size: tuple[Any, ...] = (length, length - self._shorter)
+        said = asked if self._is_plain else "".join([text_of(each["content"]) for each in asked])
         if not said.isascii() or "\x7f" in said:  # both are escaped above, and not when sent
-            sent = json.dumps(messages, ensure_ascii=False).encode("utf-8", "surrogatepass")
-            size = self._length + len(sent)
-        parts = () if isinstance(content, str) else content
-        attached = ((part["type"], len(json.dumps(part))) for part in parts if "text" not in part)
-        return Row(digest.hexdigest(), None, (length, size, *attached)), None
+            size = (length, self._length - self._shorter + len(_as_sent(asked)))
+        if not isinstance(content, str):
+            parts = [part for part in content if "text" not in part]
+            size += tuple((part["type"], len(json.dumps(part))) for part in parts)
+        return Row(digest.hexdigest(), None, size), None
 
     def _filled(self, text: str, position: int, missing: dict[str, ConfigError | None]) -> str:
         values = {name: column[position] for name, column in self._values.items()}
@@ -229,6 +240,10 @@ class Rows:
         names = list(self._labels)
         rest = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
         return f"Its columns: {', '.join(names[:_MOST_NAMES])}{rest}."
+
+
+def _as_sent(value: Any) -> bytes:
+    return json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogatepass")
 
 
 def _labels(frame: pd.DataFrame) -> dict[str, list[Any]]:

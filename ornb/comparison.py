@@ -18,7 +18,7 @@ from .columns import Column
 from .conversation import Conversation, well_formed
 from .conversation.transcript import kept_in
 from .errors import ConfigError
-from .ledger.table import COST_SOURCES
+from .ledger.table import COST_SOURCES, one_engine
 from .text.figures import NONE, Figure, figures
 from .text.rendering import (
     content_html,
@@ -52,7 +52,7 @@ COMPARISON_COLUMNS: dict[str, Column] = {
         "live, recorded, local (a small model on this machine) or canned; missing if not sent",
     ),
     "text": Column("string", "the answer, whole or as far as it came"),
-    "prompt_tokens": Column("Int64", "tokens sent, by the model's own tokenizer"),
+    "prompt_tokens": Column("Int64", "tokens sent, by the tokenizer of the model that answered"),
     "completion_tokens": Column("Int64", "tokens answered"),
     "cost_usd": Column(
         "float64", "USD charged, as the service said; 0 is free or refused, missing is unknown"
@@ -119,8 +119,15 @@ class Answer:
 
     @property
     def served(self) -> str:
-        """Provider and model that answered; empty where nobody said."""
-        return "" if self.reply is None else _dotted(self.reply.provider, self.reply.model)
+        """Provider and model that answered, and settings of its place; empty where nobody said."""
+        told = self.reply
+        return "" if told is None else _dotted(told.provider, told.model, self.note[1])
+
+    @property
+    def note(self) -> tuple[str, str]:
+        """The service's remark: what holds for all places, and the settings of this one."""
+        common, _, own = ((self.reply and self.reply.note) or "").partition(". Here: ")
+        return common, own
 
     @property
     def figures(self) -> list[Figure]:
@@ -163,6 +170,11 @@ class Answers:
     def names(self) -> list[str]:
         """What stands above each answer."""
         return [f"Answer {a.letter}" if self.sealed else well_formed(a.model) for a in self.places]
+
+    @property
+    def engine(self) -> str:
+        """Who answered under several of the names; empty if nobody did, or before the vote."""
+        return one_engine(self.df)
 
     @property
     def replies(self) -> dict[str, Reply]:
@@ -323,6 +335,8 @@ class Answers:
         system = self.question.system
         parts = [f"<p><small>System: {_lines(system)}</small></p>\n" if system else ""]
         parts.append(f"<blockquote>{content_html(self.question.path[-1].content)}</blockquote>\n")
+        if engine := self.engine:
+            parts.append(f"<p><strong>{html.escape(engine)}.</strong></p>\n")
         parts.append(f"<table>\n{''.join(rows)}</table>\n")
         if self.sealed:
             parts.append("<p><small>Names, costs and times are shown after the vote.</small></p>")
@@ -335,6 +349,8 @@ class Answers:
 
     def _texts(self) -> Iterable[str]:
         yield f"Prompt: {self.prompt}"
+        if engine := self.engine:
+            yield f"{engine}."
         for answer, name in zip(self.places, self.names, strict=True):
             if answer.reply is None:
                 yield f"{name}: being written …"

@@ -668,8 +668,17 @@ def test_the_key_is_in_nothing_that_is_kept_or_sent(asked: Any) -> None:
         (Reply(usage=Usage(cost_usd=0.0)), None, ("$0", "billed")),
         (Reply(), 0.000145, ("≈ $0.00015", "estimated")),
         (Reply(), None, ("\u2013", "not reported")),
-        (Reply(source="canned", usage=Usage(cost_usd=0.0)), 0.1, ("$0", "not billed")),
-        (Reply(source="local", usage=Usage(cost_usd=0.0)), 0.1, ("$0", "not billed")),
+        (Reply(source="canned", usage=Usage(cost_usd=0.0)), None, ("$0", "not billed")),
+        (
+            Reply(source="canned", usage=Usage(cost_usd=0.0)),
+            0.000145,
+            ("$0, ≈ $0.00015 live", "not billed"),
+        ),
+        (
+            Reply(source="recorded", recorded_from="local", usage=Usage(cost_usd=0.0)),
+            0.000145,
+            ("$0, ≈ $0.00015 live", "not billed"),
+        ),
         (Reply(source="recorded", usage=Usage(cost_usd=2)), None, ("$2.00", "when recorded")),
         (Reply(source="canned", status="stopped", http_status=200), None, ("$0", "not billed")),
         (Reply(status="error", http_status=404), None, ("$0", "not billed")),
@@ -678,6 +687,45 @@ def test_the_key_is_in_nothing_that_is_kept_or_sent(asked: Any) -> None:
 def test_a_cost_says_what_it_is(reply: Reply, estimate: float | None, said: Any) -> None:
     cost = figures(reply, estimate)[0]
     assert (cost.value, cost.remark) == said
+
+
+def test_tokens_say_whose_they_are_where_another_counted_them() -> None:
+    counts = Usage(22, 9)
+    for source, model, said in (
+        ("live", "a/b-2026", "in → out"),
+        ("local", "ornb/smollm2-135m-instruct", "in → out, as ornb/smollm2-135m-instruct counts"),
+    ):
+        told = figures(Reply(usage=counts, source=source, model=model), None)
+        assert next(one for one in told if one.key == "tokens").remark == said
+
+
+def test_one_engine_under_several_names_is_said_and_nothing_is_called_the_fastest() -> None:
+    done: Any = compare("Hi", MODELS, max_tokens=3)
+    said = "ornb/canned answered under all 3 names"
+    assert done.engine == said
+    assert said in lasting(done)["text/html"]
+    assert said in lasting(done)["text/plain"]
+    assert said == Comparison.reopen(done.to_json()).engine
+
+
+def test_names_that_answer_for_themselves_are_no_one_engine(asked: Any) -> None:
+    said = [{"index": 0, "delta": {"content": "x"}, "finish_reason": "stop"}]
+    scripts = {name: [STREAM, event(model=name, choices=said), DONE, END] for name in MODELS}
+    done: Any = compare("Hi", MODELS, client=asked(scripts))
+    assert [reply.model for reply in done.replies.values()] == list(MODELS)
+    assert done.engine == ""
+
+
+def test_who_answered_for_all_is_told_after_the_vote() -> None:
+    blind: Any = compare("Hi", MODELS, blind=True, max_tokens=3)
+    assert blind.engine == ""
+    blind.vote = "A"
+    assert blind.engine == "ornb/canned answered under all 3 names"
+
+
+def test_offline_each_place_says_something_of_its_own() -> None:
+    done = compare("Hi", MODELS)
+    assert len({reply.text for reply in done.replies.values()}) == len(MODELS)
 
 
 def test_a_rate_says_over_what() -> None:

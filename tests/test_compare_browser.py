@@ -70,14 +70,29 @@ def test_answers_grow_side_by_side_and_end_with_their_facts(stage: Any, page: Pa
 def test_the_best_of_each_figure_is_marked_once_all_are_there(stage: Any, page: Page) -> None:
     one = stage()
     one.say("a", "b", "c")
-    one.end(1, reply("b", first=0.1, whole=4))
-    one.end(2, reply("c", first=0.4, whole=1))
+    one.end(1, reply("b", first=0.1, whole=4, model="acme/comet-2026"))
+    one.end(2, reply("c", first=0.4, whole=1, model="lab/small"))
     expect(one.column(2).locator("footer")).to_contain_text("1.00 s")
     assert page.locator(".best:visible").count() == 0
     one.end(0, reply("a", first=0.4, whole=3))
     expect(one.column(1).locator(".best:visible")).to_have_text(["fastest"])
     expect(one.column(2).locator(".best:visible")).to_have_text(["fastest", "fastest"])
     assert one.column(0).locator(".best:visible").count() == 0  # equal costs: none is the lowest
+
+
+def test_one_engine_under_several_names_is_said_above_and_nothing_is_marked(
+    stage: Any, page: Page
+) -> None:
+    one = stage()
+    one.say("a", "b", "c")
+    for place in range(3):
+        own = f"A tiny model. Here: temperature 0.8, seed {place}"
+        one.end(place, reply("x", first=0.1 + place, whole=4 - place, source="local", note=own))
+    said = "acme/orbit-2026 answered under all 3 names, so nothing here tells them apart."
+    expect(page.locator(".engine")).to_have_text(said)
+    assert page.locator(".best:visible").count() == 0
+    expect(one.column(2).locator(".served")).to_contain_text("temperature 0.8, seed 2")
+    expect(page.locator(".notes")).to_have_text("A tiny model")
 
 
 def test_the_line_of_times_is_drawn_to_one_scale(stage: Any, page: Page) -> None:

@@ -111,6 +111,20 @@ def test_the_same_seed_gives_the_same_words(chat):
     assert text_of(chat(**options, seed=7)) != text_of(chat(**options, seed=8))
 
 
+def test_places_of_a_comparison_get_settings_of_their_own_and_say_so(chat):
+    prompt = [{"role": "user", "content": "Write one line about the sea."}]
+    told = [chat(messages=prompt, max_tokens=20, ornb={"place": place}) for place in (0, 1, 2)]
+    assert len(set(map(text_of, told))) == 3
+    usual = chat(messages=prompt, max_tokens=20)
+    assert text_of(told[0]) == text_of(usual)
+    notes = [one.headers["X-Ornb-Note"].removeprefix(usual.headers["X-Ornb-Note"]) for one in told]
+    settings = ["temperature 0", "temperature 0.8, seed 1", "temperature 0.8, seed 2"]
+    assert notes == [f". Here: {each}" for each in settings]
+    asked_for = chat(messages=prompt, max_tokens=20, temperature=0, ornb={"place": 1})
+    assert text_of(asked_for) == text_of(usual), "what the caller chose is kept"
+    assert asked_for.headers["X-Ornb-Note"] == usual.headers["X-Ornb-Note"]
+
+
 def test_the_answer_keeps_to_a_json_schema(chat):
     schema = {
         "type": "object",

@@ -48,7 +48,7 @@ USAGE_COLUMNS: dict[str, Column] = {
         "str",
         "live, recorded, local (a small model on this machine) or canned; missing if not sent",
     ),
-    "prompt_tokens": Column("Int64", "tokens sent, by the model's own tokenizer"),
+    "prompt_tokens": Column("Int64", "tokens sent, by the tokenizer of the model that answered"),
     "completion_tokens": Column("Int64", "tokens answered"),
     "reasoning_tokens": Column("Int64", "tokens of thought, a part of completion_tokens"),
     "cached_tokens": Column("Int64", "tokens read from a cache, a part of prompt_tokens"),

@@ -13,7 +13,7 @@ import re
 import time
 import zlib
 from collections.abc import AsyncGenerator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from ornb.errors import OfflineError
@@ -102,7 +102,11 @@ class LocalModel:
             if question.model == LOCAL_ID:
                 raise Fault(404, f"No endpoints found for {LOCAL_ID}: {reason}.")
             return None
-        return OfflineAnswer(self.origin, self._parts(question))
+        origin = self.origin
+        if own := place_settings(question):
+            said = ", ".join(f"{name} {value}" for name, value in own.items())
+            origin = replace(origin, note=f"{LOCAL_NOTE}. Here: {said}")
+        return OfflineAnswer(origin, self._parts(question))
 
     def close(self) -> None:
         """End the model's process."""
@@ -200,10 +204,18 @@ def local_request(question: ChatRequest) -> Json:
     if not any(message["role"] in ("system", "developer") for message in messages):
         messages = [{"role": "system", "content": SYSTEM_MESSAGE}, *messages]
     request: Json = {"temperature": 0, "repeat_penalty": 1.1, "max_tokens": DEFAULT_MAX_TOKENS}
+    request |= place_settings(question)
     for name, theirs in _PASSED_ON.items():
         if question.body.get(name) is not None:
             request[theirs] = question.body[name]
     return {**request, "messages": messages}
+
+
+def place_settings(question: ChatRequest) -> Json:
+    """Return what sets the places of a comparison apart: the first has the usual temperature."""
+    if question.place is None:
+        return {}
+    return {"temperature": 0.8, "seed": question.place} if question.place else {"temperature": 0}
 
 
 def canned_words(question: ChatRequest, *, has_local: bool = False) -> list[str]:
@@ -211,7 +223,7 @@ def canned_words(question: ChatRequest, *, has_local: bool = False) -> list[str]
     if (question.body.get("response_format") or {}).get("type") in ("json_object", "json_schema"):
         text = json.dumps({"canned": True, "message": "ornb is offline: this is no model's answer"})
     else:
-        choice = zlib.crc32(repr(question.messages).encode())
+        choice = zlib.crc32(repr(question.messages).encode()) + (question.place or 0)
         text = _CANNED.format(
             opening=_OPENINGS[choice % len(_OPENINGS)],
             characters=question.characters,

@@ -57,6 +57,17 @@ class ChatRequest:
         return isinstance(ours, dict) and ours.get("clock") is True
 
     @property
+    def place(self) -> int | None:
+        """Which place of a comparison this is, from 0, so that one engine need not say one thing.
+
+        ``"ornb": {"place": 1}`` says so; a caller's own temperature or seed comes before it.
+        """
+        ours = self.body.get("ornb")
+        place = ours.get("place") if isinstance(ours, dict) else None
+        chosen = {"temperature", "seed"} & {k for k, v in self.body.items() if v is not None}
+        return place if isinstance(place, int) and not chosen else None
+
+    @property
     def characters(self) -> int:
         """Length of all messages together."""
         return sum(len(message["content"]) for message in self.messages)

@@ -46,7 +46,10 @@ def figures(reply: Reply, estimate_usd: float | None) -> list[Figure]:
         Figure("whole", "Total time", _seconds(whole), number=whole),
         Figure("rate", "Tokens/s", _rate(rate), over, rate),
         Figure(
-            "tokens", "Tokens", NONE if sent == made == NONE else f"{sent} → {made}", "in → out"
+            "tokens",
+            "Tokens",
+            NONE if sent == made == NONE else f"{sent} → {made}",
+            f"in → out, as {reply.model} counts" if _origin(reply) == "local" else "in → out",
         ),
         Figure("end", "Finish", _ending(reply)),
     ]
@@ -54,8 +57,9 @@ def figures(reply: Reply, estimate_usd: float | None) -> list[Figure]:
 
 def _cost(reply: Reply, estimate_usd: float | None) -> Figure:
     billed = charged(reply)
-    if is_unbilled(reply.recorded_from or source_of(reply), billed, reply.status):
-        return Figure("cost", "Cost", format_usd(0), NOT_BILLED)
+    if is_unbilled(_origin(reply), billed, reply.status):
+        live = "" if estimate_usd is None else f", ≈ {format_usd(estimate_usd)} live"
+        return Figure("cost", "Cost", f"{format_usd(0)}{live}", NOT_BILLED)
     if billed is None and estimate_usd is not None:
         return Figure("cost", "Cost", f"≈ {format_usd(estimate_usd)}", "estimated", estimate_usd)
     if billed is None:
@@ -67,6 +71,11 @@ def _cost(reply: Reply, estimate_usd: float | None) -> Figure:
     if reply.usage.lacks_byok:  # no figure to be compared
         return Figure("cost", "Cost", format_usd(billed), f"{remark}, your own key's part unknown")
     return Figure("cost", "Cost", format_usd(billed), remark, billed)
+
+
+def _origin(reply: Reply) -> str | None:
+    """Where an answer was made, also a recorded one."""
+    return reply.recorded_from or source_of(reply)
 
 
 def _held_back(timing: Timing) -> str:

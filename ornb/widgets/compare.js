@@ -260,11 +260,13 @@ function columnElement(place, halt, choose) {
 
 /**
  * Of each figure, the place of the one best value, if there is one as far as it is shown.
- * @param {Answer[]} answers @returns {Record<string, string>[]} for each answer, figure to mark
+ * None where one engine answered for several.
+ * @param {Answer[]} answers @param {string} engine
+ * @returns {Record<string, string>[]} for each answer, figure to mark
  */
-function bestOf(answers) {
+function bestOf(answers, engine) {
   const marks = answers.map(() => /** @type {Record<string, string>} */ ({}));
-  if (answers.some(({ live }) => live)) return marks;
+  if (engine || answers.some(({ live }) => live)) return marks;
   for (const [key, [better, word]] of Object.entries(BEST)) {
     const known = answers.flatMap(({ figures, status }, place) => {
       const figure = figures?.find((one) => one.key === key);
@@ -296,13 +298,14 @@ function render({ model, el }) {
   const stale = make("p", { className: "stale", hidden: true, textContent:
     "This page was loaded again: what came since is not saved in the notebook. Show the comparison "
     + "once more in a cell, and it is." });
+  const engine = make("p", { className: "engine", hidden: true });
   const grid = make("div", { className: "grid" });
   const notes = make("p", { className: "notes", hidden: true });
   const frame = make("section", { className: "frame", ariaLabel: "Comparison" },
     make("header", { className: "top" },
       make("div", { className: "asked" }, prompt, more),
       make("div", { className: "bar" }, status, spoken, service, make("span", { className: "slot" }, stop, tie))),
-    banner, stale, grid, notes);
+    banner, stale, engine, grid, notes);
   el.classList.add("ornb-compare");
   el.dataset.lmSuppressShortcuts = "true";   // JupyterLab: keys typed here are not its shortcuts
   el.append(frame);
@@ -369,7 +372,7 @@ function render({ model, el }) {
     const { answers } = state;
     const names = model.get("_names");
     const [sealed, vote, open] = [model.get("_sealed"), model.get("vote"), isOpen()];
-    const best = bestOf(answers);
+    const best = bestOf(answers, model.get("_engine"));
     const longest = Math.max(...answers.map(
       ({ figures }) => figures?.find(({ key }) => key === "whole")?.number ?? 0));
     columns.forEach((column, place) => {
@@ -401,6 +404,8 @@ function render({ model, el }) {
     say(banner, error);
     banner.hidden = !error;
     stale.hidden = !state.unsaved;
+    say(engine, `${model.get("_engine")}, so nothing here tells them apart.`);
+    engine.hidden = !model.get("_engine");
     const winner = vote && vote !== TIE ? names[LETTERS.indexOf(vote)] : "";
     const held = slow && answers.some(({ live }, place) => live && state.stopping.has(place));
     say(status, held ? "The kernel is busy; interrupting it stops all at once"
@@ -446,7 +451,7 @@ function render({ model, el }) {
     button.scrollIntoView({ block: "nearest", inline: "nearest" });
   };
 
-  const traits = ["vote", "busy", "service", "error", "_names", "_sealed"]
+  const traits = ["vote", "busy", "service", "error", "_names", "_sealed", "_engine"]
     .map((trait) => `change:${trait}`);
   const redraw = () => changed();
   for (const event of traits) model.on(event, redraw);

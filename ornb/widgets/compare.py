@@ -110,6 +110,7 @@ class Comparison(Widget):
     _prompt = t.Unicode().tag(sync=True)
     _names: Any = t.List(t.Unicode()).tag(sync=True)
     _sealed = t.Bool(False).tag(sync=True)
+    _engine = t.Unicode().tag(sync=True)
 
     # Also there when __init__ refused its arguments: Python closes what it throws away.
     _calls: Sequence[_Call] = ()
@@ -143,6 +144,7 @@ class Comparison(Widget):
             _prompt=_shown(answers.question.path[-1]),
             _names=answers.names,
             _sealed=answers.sealed,
+            _engine=well_formed(answers.engine),
         )
         self.on_msg(self._heard)
 
@@ -176,6 +178,12 @@ class Comparison(Widget):
         """
         with self._lock:
             return self._answers.replies
+
+    @property
+    def engine(self) -> str:
+        """Who answered under several of the names, as offline; empty where each has its own."""
+        with self._lock:
+            return self._answers.engine
 
     @property
     def winner(self) -> str | None:
@@ -300,6 +308,7 @@ class Comparison(Widget):
             self._flush()
             if not any(answer.can_win for answer in self._answers.places):
                 self.reveal()  # there is nothing to vote for
+            self._engine = well_formed(self.engine)
             self.busy = False
             self._keep()
         finally:  # whatever happens, nobody waits for ever
@@ -407,6 +416,7 @@ class Comparison(Widget):
                 return
             self._answers.sealed = self._sealed = False
             self._names = self._answers.names
+            self._engine = well_formed(self.engine)
             known = {str(i): self._facts(call) for i, call in enumerate(self._calls) if call.told}
             self._tell("delta", changes={}, done=known)
         self._keep()
@@ -495,7 +505,7 @@ class Comparison(Widget):
             "status": reply.status,
             "source": reply.source,
             "source_label": source_words(reply),
-            "note": reply.note or "",
+            "note": answer.note[0],
             "appendix": answer.appendix,
             "can_win": answer.can_win,
         }
@@ -562,7 +572,9 @@ def compare(
     In a notebook the answers stream into the page, each with its cost, its times and a Stop
     button. The cell waits for the last one, so that a notebook that runs from top to bottom has
     them all; the interrupt button stops those that are being written and keeps what has arrived.
-    A model that fails leaves the others alone.
+    A model that fails leaves the others alone. Offline one small model answers for all: each place
+    then has a temperature and seed of its own, unless you give one, and `Comparison.engine` says
+    who answered.
 
     Parameters
     ----------
@@ -631,6 +643,9 @@ def compare(
             model: fields_of("ornb.compare", {"label": label, **params, **own}, schema)
             for model, own in _wanted(models).items()
         }
+        if service.source == "offline" and len(wanted) > 1:  # one engine would say one thing
+            for place, fields in enumerate(wanted.values()):
+                fields["ornb"] = {"place": place, **(fields.get("ornb") or {})}
         messages = messages_of(
             prompt,
             wanted,

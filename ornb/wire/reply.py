@@ -39,7 +39,7 @@ class Usage:
     Attributes
     ----------
     prompt_tokens : int or None
-        Tokens sent, by the model's own tokenizer; cached ones are among them.
+        Tokens sent, by the answering model's tokenizer; cached ones are among them.
     completion_tokens : int or None
         Tokens answered; reasoning is among them.
     total_tokens : int or None

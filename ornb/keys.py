@@ -443,7 +443,7 @@ def describe(data: Mapping[str, Any]) -> KeyInfo:
         }
     )
     budgets = tuple(filter(None, map(_budget, listed if isinstance(listed, list) else ())))
-    known = [each for each in budgets if each.remaining_usd is not None]
+    known = [each for each in (*budgets, own) if each and each.remaining_usd is not None]
     least = min(known, key=lambda each: each.remaining_usd or 0, default=own)
     return KeyInfo(
         budget=_budget(data.get("effective_budget")) or least,

@@ -274,6 +274,8 @@ LENGTHS: dict[str, tuple[dict[str, Any], int]] = {
     "LiteLLM": ({"id": "a", "max_input_tokens": 128000, "max_output_tokens": 16384}, 128000),
     "Groq": ({"id": "a", "context_window": 131072, "max_completion_tokens": 32768}, 131072),
     "Mistral": ({"id": "a", "max_context_length": 32768}, 32768),
+    "an odd one": ({"id": "a", "context_length": {"in": 1}, "max_model_len": "4096"}, 4096),
+    "a negative one": ({"id": "a", "context_length": -1, "n_ctx": 4096}, 4096),
 }
 
 
@@ -359,6 +361,16 @@ def test_a_litellm_proxy_tells_prices_and_lengths_and_no_authors() -> None:
     assert not table.loc["house", "is_free"]
     assert quote.worst_usd is not None
     assert quote.worst_usd >= 100 * Decimal("6e-7")
+
+
+def test_numbers_may_be_texts_as_yaml_reads_1e_6() -> None:
+    texts = {k: str(v) if type(v) in (int, float) else v for k, v in PRICED["model_info"].items()}
+    with serving({**LITELLM, "/v1/model/info": {"data": [{**PRICED, "model_info": texts}]}}):
+        written = ornb.models()
+        quoted = ornb.quote("Hi", "gpt-4o-mini", max_tokens=100).worst_usd
+    with serving(LITELLM):
+        pd.testing.assert_frame_equal(written.loc[["gpt-4o-mini"]], ornb.models().iloc[:1])
+        assert quoted == ornb.quote("Hi", "gpt-4o-mini", max_tokens=100).worst_usd
 
 
 def test_of_several_deployments_the_dearest_bounds_and_the_shortest_fits() -> None:
@@ -565,7 +577,7 @@ JSON = st.recursive(
 @given(JSON)
 def test_whatever_stands_in_its_info_the_models_are_listed(info: Any) -> None:
     """Also a proxy of another kind may have such an address."""
-    listed = [{"id": "a"}, 7, None]
+    listed = [{"id": "a"}, 7, None, {"id": ["a"]}, {"id": {}}]
     for answer in (info, {"data": info}, {"data": [{"model_name": "a", "model_info": info}]}):
         assert to_frame(with_info(listed, answer)).index.tolist() == ["a"]
 

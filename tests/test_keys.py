@@ -347,6 +347,10 @@ def test_without_a_word_of_the_effective_one_the_least_budget_counts() -> None:
     info = describe({"budgets": [MEMBER, SPENT, None, 3, {"limit_usd": 5}]})
     assert info.budget is not None
     assert info.budget.scope == "workspace"
+    both = describe({"limit": 5, "limit_remaining": 0, "budgets": [MEMBER]}).budget
+    assert both is not None
+    assert both.scope == "key_limit"
+    assert both.is_spent
     own = describe({"limit": 5, "limit_remaining": 1}).budget
     assert own is not None
     assert (own.limit_usd, own.remaining_usd, own.scope) == (5, 1, "key_limit")

@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from .reply import amount
+
 _CONTEXT = (
     *("context_length", "max_model_len", "max_input_tokens", "n_ctx"),  # vLLM, LiteLLM, llama.cpp
     *("max_context_length", "context_window", "n_ctx_train"),  # LM Studio and Mistral, Groq
@@ -40,7 +42,7 @@ def max_completion_tokens(record: Mapping[str, Any]) -> Any:
 
 
 def _first(record: Mapping[str, Any], names: Iterable[str]) -> Any:
-    return next((record[name] for name in names if record.get(name)), None)
+    return next((record[name] for name in names if amount(record.get(name))), None)
 
 
 def with_info(records: Iterable[Any], answer: Any) -> list[Any]:
@@ -51,8 +53,8 @@ def with_info(records: Iterable[Any], answer: Any) -> list[Any]:
         if isinstance(each, dict) and isinstance(each.get("model_info"), dict):
             told.setdefault(str(each.get("model_name")), []).append(each["model_info"])
     return [
-        each | _in_our_words(told[each["id"]])
-        if isinstance(each, dict) and each.get("id") in told
+        each | _in_our_words(told[str(each["id"])])
+        if isinstance(each, dict) and str(each.get("id")) in told
         else each
         for each in records
     ]
@@ -63,7 +65,8 @@ def _in_our_words(infos: list[dict[str, Any]]) -> dict[str, Any]:
     # It says of every model that it is OpenAI's, of 2023-02-28.
     words: dict[str, Any] = {"owned_by": None, "created": None}
     for name, theirs in (("context_length", "max_input_tokens"), ("answer", "max_output_tokens")):
-        counts = [info[theirs] for info in infos if _is_number(info.get(theirs))]
+        told = [amount(info.get(theirs)) for info in infos]
+        counts = [count for count in told if count is not None]
         if counts:
             words[name] = min(counts)
     if "answer" in words:
@@ -90,20 +93,17 @@ def _prices(infos: list[dict[str, Any]]) -> dict[str, Any]:
     """USD per token, by OpenRouter's names: the highest, so that a budget holds."""
     prices: dict[str, Any] = {}
     for theirs, ours in _PRICES.items():
-        found = [info.get(theirs) for info in infos]
-        if all(map(_is_number, found)):
-            prices[ours] = max(found)  # type: ignore[type-var]
+        found = [amount(info.get(theirs)) for info in infos]
+        known = [price for price in found if price is not None]
+        if len(known) == len(found):
+            prices[ours] = max(known)
     steps = [
         {"min_prompt_tokens": 1000 * int(step[2]), _PRICES[step[1]]: price}
         for info in infos
-        for name, price in info.items()
-        if (step := _ABOVE.fullmatch(name)) and _is_number(price)
+        for name, told in info.items()
+        if (step := _ABOVE.fullmatch(name)) and (price := amount(told)) is not None
     ]
     return prices | {"overrides": steps} if steps else prices
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
 
 
 def _lists(info: Mapping[str, Any]) -> bool:

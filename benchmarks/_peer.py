@@ -127,7 +127,7 @@ def facts(port: int) -> dict[str, Any]:
 
 
 def _ornb(url: str) -> Ask:
-    from ornb.client import Client
+    from ornb.api.client import Client
 
     client = Client(base_url=url)
 

@@ -29,10 +29,10 @@ from _table import QUICK, row
 from peers import PYTHON, installed
 
 import ornb
-from ornb.batching.answers import Answer
-from ornb.batching.data import table_of
-from ornb.batching.rows import Rows
-from ornb.batching.store import AnswerStore, _row
+from ornb.runs.answers import Answer
+from ornb.runs.data import table_of
+from ornb.runs.rows import Rows
+from ornb.runs.store import AnswerStore, _row
 
 BURSTS = 3
 AT_ONCE, ROUNDS, ROWS = 64, 2 if QUICK else 5, 20_000

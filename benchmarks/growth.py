@@ -29,8 +29,8 @@ from catalog import _made_up
 from tracker import _reply
 
 import ornb
+from ornb.api.client import OPENROUTER
 from ornb.catalog import to_frame
-from ornb.client import OPENROUTER
 from ornb.ledger.tracker import UsageTracker
 
 if TYPE_CHECKING:

@@ -17,10 +17,10 @@ from tracker import ROWS, _record, _reply, _seconds
 
 from ornb.ledger.totals import Running
 from ornb.ledger.tracker import UsageTracker
-from ornb.widgets.panel import UsagePanel
+from ornb.notebook.panel import UsagePanel
 
 if TYPE_CHECKING:
-    from ornb.wire.reply import Reply
+    from ornb.api.reply import Reply
 
 MANY = 1_000_000
 LOOKS = 50

@@ -20,7 +20,7 @@ from esm import show  # noqa: E402 - found only now
 from lab import CHROMIUM_ARGS  # noqa: E402
 from test_picker_browser import many  # noqa: E402
 
-from ornb.widgets.picker import ModelPicker  # noqa: E402
+from ornb.notebook.picker import ModelPicker  # noqa: E402
 from tools.system import find_browser  # noqa: E402
 
 WORDS = ["claud", "model 39", "mistr", "lab: 1", "openlab 7"]

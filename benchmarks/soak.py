@@ -38,7 +38,7 @@ from _table import QUICK, read, row, status
 from comm.base_comm import BaseComm
 
 import ornb
-from ornb.client import Client, Timeouts
+from ornb.api.client import Client, Timeouts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -297,7 +297,7 @@ class Opened:
 
 def _panel() -> Any:
     from ornb.ledger.tracker import UsageTracker
-    from ornb.widgets.panel import UsagePanel
+    from ornb.notebook.panel import UsagePanel
 
     return UsagePanel(UsageTracker())
 

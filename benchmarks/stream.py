@@ -20,7 +20,7 @@ from _floor import floor
 from _server import running
 from _table import QUICK, row
 
-from ornb.client import Client
+from ornb.api.client import Client
 
 if TYPE_CHECKING:
     from collections.abc import Callable

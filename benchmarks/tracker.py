@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 from _table import row
 
+from ornb.api.reply import Reply, Timing, Usage
 from ornb.ledger.tracker import USAGE_COLUMNS, UsageTracker
-from ornb.wire.reply import Reply, Timing, Usage
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -16,70 +16,72 @@ they are first touched, so that ``import ornb`` costs next to nothing.
 
 from __future__ import annotations
 
-import importlib
+import importlib.machinery
 import sys
+import warnings
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from . import plots as plots
-    from .batch import batch as batch
-    from .client import Client as Client
-    from .client import Event as Event
-    from .client import Reply as Reply
-    from .client import Timeouts as Timeouts
-    from .client import Timing as Timing
-    from .client import Usage as Usage
-    from .conversation import Conversation as Conversation
+    from .api.client import Client as Client
+    from .api.client import Event as Event
+    from .api.client import Reply as Reply
+    from .api.client import Timeouts as Timeouts
+    from .api.client import Timing as Timing
+    from .api.client import Usage as Usage
+    from .catalog.observations import catalog_at as catalog_at
     from .errors import OrnbError as OrnbError
-    from .history import catalog_at as catalog_at
-    from .history import catalog_changes as catalog_changes
-    from .history import price_at as price_at
-    from .history import price_history as price_history
-    from .latency import latency_beside_listed as latency_beside_listed
-    from .latency import latency_differences as latency_differences
-    from .latency import latency_summary as latency_summary
     from .ledger.budget import budget as budget
     from .ledger.tracker import UsageTracker as UsageTracker
-    from .measure import measure as measure
+    from .messages import Conversation as Conversation
+    from .notebook.chat import Chat as Chat
+    from .notebook.compare import Comparison as Comparison
+    from .notebook.compare import compare as compare
+    from .notebook.key import sign_in as sign_in
+    from .notebook.picker import ModelPicker as ModelPicker
     from .pricing import tiers as tiers
     from .recording import record as record
     from .recording import replay as replay
+    from .runs.batch import batch as batch
+    from .runs.latency import latency_beside_listed as latency_beside_listed
+    from .runs.latency import latency_differences as latency_differences
+    from .runs.latency import latency_summary as latency_summary
+    from .runs.measure import measure as measure
     from .session import activity as activity
     from .session import ask as ask
+    from .session import catalog_changes as catalog_changes
     from .session import client as client
     from .session import connect as connect
     from .session import endpoints as endpoints
     from .session import models as models
+    from .session import price_at as price_at
+    from .session import price_history as price_history
     from .session import providers as providers
     from .session import quota as quota
     from .session import quote as quote
     from .session import usage as usage
-    from .widgets.chat import Chat as Chat
-    from .widgets.compare import Comparison as Comparison
-    from .widgets.compare import compare as compare
-    from .widgets.key import sign_in as sign_in
-    from .widgets.picker import ModelPicker as ModelPicker
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _PLACES = {
-    "batch": "batch",
-    "client": "Client Event Reply Timeouts Timing Usage",
-    "conversation": "Conversation",
+    "api.client": "Client Event Reply Timeouts Timing Usage",
+    "catalog.observations": "catalog_at",
     "errors": "OrnbError",
-    "history": "catalog_at catalog_changes price_at price_history",
-    "latency": "latency_beside_listed latency_differences latency_summary",
     "ledger.budget": "budget",
     "ledger.tracker": "UsageTracker",
-    "measure": "measure",
+    "messages": "Conversation",
+    "notebook.chat": "Chat",
+    "notebook.compare": "Comparison compare",
+    "notebook.key": "sign_in",
+    "notebook.picker": "ModelPicker",
     "pricing": "tiers",
     "recording": "record replay",
-    "session": "activity ask client connect endpoints models providers quota quote usage",
-    "widgets.chat": "Chat",
-    "widgets.compare": "Comparison compare",
-    "widgets.key": "sign_in",
-    "widgets.picker": "ModelPicker",
+    "runs.batch": "batch",
+    "runs.latency": "latency_beside_listed latency_differences latency_summary",
+    "runs.measure": "measure",
+    "session": "activity ask catalog_changes client connect endpoints models price_at "
+    "price_history providers quota quote usage",
 }
 """Module to the public names that it has."""
 _HOME = {name: home for home, names in _PLACES.items() for name in names.split()}
@@ -102,19 +104,75 @@ def __dir__() -> list[str]:
     return sorted({*__all__, "errors", "load_ipython_extension"})
 
 
-class _Package(ModuleType):
-    """Keeps `ornb.client` the function, whatever else is imported.
+_MOVED = {
+    "batch": "runs.batch",
+    "batching": "runs",
+    "bootstrap": "runs.bootstrap",
+    "client": "api.client",
+    "comparison": "text.comparison",
+    "conversation": "messages",
+    "export": "text.export",
+    "filters": "catalog.filters",
+    "history": "catalog",
+    "history.seen": "catalog.observations",
+    "keys": "api.keys",
+    "latency": "runs.latency",
+    "ledger.worst_case": "ledger.bound",
+    "magics": "notebook.magics",
+    "measure": "runs.measure",
+    "measure_plan": "runs.measure_plan",
+    "placeholders": "messages.placeholders",
+    "request": "messages",
+    "request.matching": "messages.validation",
+    "request.parameters": "api.parameters",
+    "request.room": "messages.context",
+    "request.structured": "messages.schema",
+    "widgets": "notebook",
+    "wire": "api",
+}
+"""Modules as they were called in 0.1: they are still found there, until 0.3."""
 
-    The import system binds a submodule to its package once it is loaded; where a public name is
-    spelled like a submodule, the public name is meant. ``from ornb.client import Client`` works as
-    ever.
-    """
+
+class _Finder:
+    """Gives the module of today to who imports it by its name of 0.1."""
+
+    def find_spec(self, name: str, *_: Any) -> importlib.machinery.ModuleSpec | None:
+        if _today(name) is None or name.endswith(".__main__"):
+            return None
+        loader: Any = self
+        return importlib.machinery.ModuleSpec(name, loader, is_package=True)
+
+    def create_module(self, spec: importlib.machinery.ModuleSpec) -> None:
+        pass
+
+    def exec_module(self, module: ModuleType) -> None:
+        name = module.__name__
+        today = _today(name) or name
+        if not name.startswith("ornb.history"):  # python -m ornb.history is no mistake
+            warnings.warn(f"{name} is {today} since ornb 0.2.", DeprecationWarning, stacklevel=2)
+        sys.modules[name] = importlib.import_module(today)
+
+
+def _today(name: str) -> str | None:
+    package, _, moved = name.partition(".")
+    rest = ""
+    while package == "ornb" and moved:
+        if moved in _MOVED:
+            return f"ornb.{_MOVED[moved]}{rest}"
+        moved, _, last = moved.rpartition(".")
+        rest = f".{last}{rest}"
+    return None
+
+
+class _Package(ModuleType):
+    """Keeps `ornb.client` the function, whatever else is imported by its name of 0.1."""
 
     def __setattr__(self, name: str, value: Any) -> None:
         if not (name in _HOME and isinstance(value, ModuleType)):
             super().__setattr__(name, value)
 
 
+sys.meta_path.insert(0, _Finder())
 sys.modules[__name__].__class__ = _Package
 
 
@@ -126,7 +184,7 @@ def load_ipython_extension(shell: Any) -> None:
     shell : IPython.core.interactiveshell.InteractiveShell
         The running IPython.
     """
-    from . import magics
+    from .notebook import magics
 
     magics.register(shell)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import sys
 import threading
@@ -11,12 +12,17 @@ import warnings
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
-from . import catalog
 from . import recording as recordings
-from .client import OPENROUTER, Client, Reply, Timeouts
+from .api.body import messages_from
+from .api.client import OPENROUTER, Client, Reply, Timeouts
+from .api.parameters import misspelt
+from .api.reply import format_usd, not_sent
+from .catalog import changes, prices
+from .catalog import frames as catalog
+from .catalog.filters import check_makers, closest, sort_models
 from .errors import (
     BadRequest,
     BudgetExceeded,
@@ -27,27 +33,23 @@ from .errors import (
     OrnbError,
     did_you_mean,
 )
-from .filters import check_makers, closest, sort_models
 from .ledger.bills import activity_to_frame, estimate_reply
+from .ledger.bound import Quote
 from .ledger.budget import settle_bill
 from .ledger.gate import Gate
 from .ledger.quota import FreeQuota, Quota
 from .ledger.tracker import UsageTracker
-from .ledger.worst_case import Quote
-from .request.asked import fields_of, messages_of
-from .request.parameters import misspelt
-from .request.structured import answered
-from .wire.body import messages_from
-from .wire.reply import format_usd, not_sent
+from .messages.asked import fields_of, messages_of
+from .messages.schema import answered
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     import pandas as pd
 
+    from .api.body import Messages
+    from .api.stream import Settle
     from .offline import OfflineServer
-    from .wire.body import Messages
-    from .wire.stream import Settle
 
 LIVE_DEFAULT = "openrouter/free"
 """Answers at no cost, by a free model that OpenRouter chooses."""
@@ -333,6 +335,24 @@ def models(*, refresh: bool = False, sort: str | None = None, **filters: Any) ->
     for note in kept.attrs["notes"][len(frame.attrs["notes"]) :]:
         warnings.warn(note, stacklevel=_out_of_ornb())
     return kept if sort is None else sort_models(kept, sort)
+
+
+_History = TypeVar("_History", bound="Callable[..., pd.DataFrame]")
+
+
+def _of_today(function: _History) -> _History:
+    """Let a function of the price history, which stands below, take today's from `models`."""
+
+    @functools.wraps(function)
+    def asked(*args: Any, live: Any = True, **rest: Any) -> pd.DataFrame:
+        return function(*args, live=models if live is True else live, **rest)
+
+    return asked  # type: ignore[return-value]
+
+
+catalog_changes = _of_today(changes.catalog_changes)
+price_at = _of_today(prices.price_at)
+price_history = _of_today(prices.price_history)
 
 
 def _catalog(state: _Default, service: Client, *, refresh: bool = False) -> pd.DataFrame:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ornb.client import Client
-from ornb.wire.reply import Reply
+from ornb.api.client import Client
+from ornb.api.reply import Reply
 
 
 def call(url: str, body: dict[str, Any]) -> Reply:

@@ -13,8 +13,8 @@ from typing import Any
 
 from playwright.sync_api import Error, Frame, Page
 
-from ornb.conversation import Conversation
-from ornb.wire.reply import Reply
+from ornb.api.reply import Reply
+from ornb.messages import Conversation
 
 AWAY = "https://hostile.example/"
 HERE = "/hostile-"

@@ -1,8 +1,8 @@
 /** Calls what the widgets' scripts export: one request a line, as JSON, and one answer each. */
 
-import { stateOf, take } from "../ornb/widgets/chat-state.js";
-import { grow } from "../ornb/widgets/kernel.js";
-import { Catalogue } from "../ornb/widgets/picker-table.js";
+import { stateOf, take } from "../ornb/notebook/chat-state.js";
+import { grow } from "../ornb/notebook/kernel.js";
+import { Catalogue } from "../ornb/notebook/picker-table.js";
 
 /** @type {Catalogue} */
 let catalogue;

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parents[1]
-SCRIPTS = sorted((ROOT / "ornb" / "widgets").glob("*.js"))
+SCRIPTS = sorted((ROOT / "ornb" / "notebook").glob("*.js"))
 CALLS = ROOT / "tests" / "javascript.js"
 QUIET = {"NO_COLOR": "1", "DENO_NO_UPDATE_CHECK": "1", "DENO_DIR": str(ROOT / ".pytest_cache/deno")}
 

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 from playwright.sync_api import Locator
 
+from ornb.api.reply import Event, Reply, Timing, Usage
 from ornb.errors import OrnbError
-from ornb.widgets.chat import Chat
-from ornb.widgets.compare import Comparison, compare
-from ornb.wire.reply import Event, Reply, Timing, Usage
+from ornb.notebook.chat import Chat
+from ornb.notebook.compare import Comparison, compare
 from tests.esm import LONGEST_S, Shown
 
 MODELS = ["acme/orbit", "acme/comet", "lab/small"]
@@ -37,7 +37,7 @@ def timed(text: str, first: float = 0.2, whole: float = 2.0, **facts: Any) -> Re
 
 
 class Said:
-    """One call's answer, as from `ornb.client.Client.stream`: what a test says of it arrives."""
+    """One call's answer, as from `Client.stream`: what a test says of it arrives."""
 
     def __init__(self) -> None:
         self.reply = Reply()

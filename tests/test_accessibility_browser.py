@@ -18,13 +18,13 @@ import pytest
 from nbconvert import HTMLExporter
 from playwright.sync_api import Browser, Page, expect
 
-from ornb.conversation import Conversation
-from ornb.export import to_notebook
 from ornb.ledger.tracker import UsageTracker
+from ornb.messages import Conversation
+from ornb.notebook.key import KeyForm
+from ornb.notebook.panel import UsagePanel
+from ornb.notebook.picker import ModelPicker
+from ornb.text.export import to_notebook
 from ornb.text.rendering import reply_html, transcript
-from ornb.widgets.key import KeyForm
-from ornb.widgets.panel import UsagePanel
-from ornb.widgets.picker import ModelPicker
 from tests.axe import violations
 from tests.lab import notebook_of, run_headless
 from tests.stages import MODELS, ChatStage, reply, timed

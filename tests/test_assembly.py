@@ -13,13 +13,13 @@ from wire import DONE, END, STREAM, WireServer, chunked, event, whole
 
 import ornb
 from ornb import errors
-from ornb.client import Client
-from ornb.conversation import Conversation
-from ornb.request.structured import parse
-from ornb.request.tool_loop import ToolLoop, together
+from ornb.api.assembly import Assembly
+from ornb.api.client import Client
+from ornb.api.reply import Reply, Usage
+from ornb.messages import Conversation
+from ornb.messages.schema import parse
+from ornb.messages.tool_loop import ToolLoop, together
 from ornb.text.figures import figures
-from ornb.wire.assembly import Assembly
-from ornb.wire.reply import Reply, Usage
 
 COUNTS = {"prompt_tokens": 5, "completion_tokens": 7, "total_tokens": 12, "cost": 0.001}
 SOURCE = {"type": "url_citation", "url_citation": {"url": "https://a.example", "title": "A"}}

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from wire import FINISH, STREAM, WireServer, delta
 
 import ornb
+from ornb.api.client import Client
 from ornb.catalog import to_frame
-from ornb.client import Client
 from ornb.errors import ConfigError
-from ornb.request.attachments import MAX_BYTES, Attachment, check, content, readable, sniff
+from ornb.messages.attachments import MAX_BYTES, Attachment, check, content, readable, sniff
 
 
 def png(width=2, height=2):

@@ -32,14 +32,14 @@ from wire import DONE, END, SOON_S, STALL_S, STREAM, WireServer, delta, event, w
 
 import ornb
 from ornb import session
-from ornb.batching.answers import BATCH_COLUMNS, Answer, Shape, with_answers
-from ornb.batching.plan import total
-from ornb.batching.rows import Rows
-from ornb.batching.run import BatchInterrupted
-from ornb.batching.store import TABLE, AnswerStore, default_path
-from ornb.batching.work import InTurn, address_of
 from ornb.errors import ConfigError, PriceUnknown
 from ornb.ledger.price_book import EXACT
+from ornb.runs.answers import BATCH_COLUMNS, Answer, Shape, with_answers
+from ornb.runs.plan import total
+from ornb.runs.rows import Rows
+from ornb.runs.run import BatchInterrupted
+from ornb.runs.store import TABLE, AnswerStore, default_path
+from ornb.runs.work import InTurn, address_of
 from tests.page import until
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -127,7 +127,9 @@ def serve(monkeypatch):
         return made[-1]
 
     monkeypatch.setattr(importlib.import_module("ornb.ledger.budget"), "_session", [])
-    monkeypatch.setattr(importlib.import_module("ornb.batch"), "_unfinished", type(_unfinished())())
+    monkeypatch.setattr(
+        importlib.import_module("ornb.runs.batch"), "_unfinished", type(_unfinished())()
+    )
     yield start
     for service in made:
         service.close()
@@ -135,7 +137,7 @@ def serve(monkeypatch):
 
 
 def _unfinished():
-    return importlib.import_module("ornb.batch")._unfinished
+    return importlib.import_module("ornb.runs.batch")._unfinished
 
 
 def batch(data, template="{{text}}", model=MODEL, **options):
@@ -566,7 +568,7 @@ def test_what_a_row_does_not_hold_is_said_in_it(serve, tmp_path, said, beside, f
 
 def test_a_store_that_cannot_be_opened_is_told_before_the_first_call(serve, monkeypatch):
     service = serve()
-    monkeypatch.setattr("ornb.batching.store.default_path", lambda: Path(os.devnull) / "no.sqlite3")
+    monkeypatch.setattr("ornb.runs.store.default_path", lambda: Path(os.devnull) / "no.sqlite3")
     with pytest.raises(ConfigError, match="cannot be opened"):
         batch(["a"], store=True)
     assert service.asked == []
@@ -730,7 +732,7 @@ def test_free_models_are_spaced_and_the_setting_is_put_back(serve, monkeypatch):
         now[0] += seconds
         return False
 
-    monkeypatch.setattr("ornb.batching.run.Run._wait", wait)
+    monkeypatch.setattr("ornb.runs.run.Run._wait", wait)
     serve()
     counter.believe({"is_free_tier": True})  # an account of OpenRouter's
     answers = batch(texts(22), model="acme/orbit:free", concurrency=4)
@@ -1082,7 +1084,7 @@ def test_work_is_handed_out_little_by_little(serve):
 
 def test_where_no_thread_can_be_started_calls_go_one_by_one(serve, monkeypatch):
     serve()
-    monkeypatch.setattr("ornb.batching.run.own_executor", lambda _: InTurn())
+    monkeypatch.setattr("ornb.runs.run.own_executor", lambda _: InTurn())
     answers = batch(texts(3), None)
     assert answers["status"].tolist() == ["ok"] * 3
 
@@ -1318,7 +1320,7 @@ def test_the_page_names_every_argument():
     import inspect
 
     page = (DOCS / "batch.md").read_text(encoding="utf-8")
-    module = importlib.import_module("ornb.batch")
+    module = importlib.import_module("ornb.runs.batch")
     missing = [name for name in inspect.signature(module.batch).parameters if name not in page]
     assert missing == []
 

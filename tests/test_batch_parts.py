@@ -35,10 +35,10 @@ from wire import STALL_S
 
 import ornb
 from ornb import session
-from ornb.batching.rows import Rows
-from ornb.batching.store import TABLE
-from ornb.batching.work import InTurn
 from ornb.errors import ConfigError
+from ornb.runs.rows import Rows
+from ornb.runs.store import TABLE
+from ornb.runs.work import InTurn
 
 __all__ = ["_interruptible", "serve"]
 
@@ -109,7 +109,7 @@ def test_an_iterator_of_rows_needs_a_store_to_be_streamed(serve, tmp_path, rows)
 )
 @pytest.mark.parametrize("kind", [str, os.fspath, "path"])
 def test_a_file_is_read_a_part_at_a_time(serve, tmp_path, monkeypatch, name, separator, kind):
-    monkeypatch.setattr("ornb.batching.data.ROWS", 4)
+    monkeypatch.setattr("ornb.runs.data.ROWS", 4)
     service = serve()
     path = tmp_path / name
     pd.DataFrame({"text": [*texts(9), None], "n": range(10)}).to_csv(
@@ -141,7 +141,7 @@ def test_a_parquet_file_without_pyarrow_says_what_to_install(serve, tmp_path, mo
 
 def test_a_parquet_file_is_read_a_part_at_a_time(serve, tmp_path, monkeypatch):
     pytest.importorskip("pyarrow")
-    monkeypatch.setattr("ornb.batching.data.ROWS", 4)
+    monkeypatch.setattr("ornb.runs.data.ROWS", 4)
     serve()
     pd.DataFrame({"text": texts(10)}).to_parquet(tmp_path / "a.parquet")
     done = batch(tmp_path / "a.parquet", store=tmp_path / "a.sqlite3")
@@ -303,7 +303,7 @@ def test_behind_a_lock_no_answer_is_lost(serve, tmp_path, monkeypatch):
     assert set(again["status"]) <= {"cached", "ok"}
     assert kept(path) == 10
     assert Counter(service.asked) == Counter(["first", *texts(9)])
-    unfinished = importlib.import_module("ornb.batch")._unfinished
+    unfinished = importlib.import_module("ornb.runs.batch")._unfinished
     assert unfinished._answers == {}
 
 
@@ -366,10 +366,8 @@ def test_where_the_way_is_long_quick_requests_go_together(serve):
 
 def test_behind_a_slow_answer_the_others_are_handed_out_anew(serve, monkeypatch):
     """With no patience, each load is cut after its first request, and none is asked twice."""
-    monkeypatch.setattr("ornb.batching.work.TURN_S", -1.0)
-    monkeypatch.setattr(
-        "ornb.batching.run.Run._fit_loads", lambda self, *_: setattr(self, "_most", 4)
-    )
+    monkeypatch.setattr("ornb.runs.work.TURN_S", -1.0)
+    monkeypatch.setattr("ornb.runs.run.Run._fit_loads", lambda self, *_: setattr(self, "_most", 4))
     service, pool = serve(), FarAway()
     with ornb.budget(1) as budget:
         answers = batch(texts(9), executor=pool, concurrency=2)
@@ -380,10 +378,8 @@ def test_behind_a_slow_answer_the_others_are_handed_out_anew(serve, monkeypatch)
 
 
 def test_requests_that_no_worker_began_set_nothing_aside(serve, monkeypatch):
-    monkeypatch.setattr("ornb.batching.work.TURN_S", -1.0)
-    monkeypatch.setattr(
-        "ornb.batching.run.Run._fit_loads", lambda self, *_: setattr(self, "_most", 4)
-    )
+    monkeypatch.setattr("ornb.runs.work.TURN_S", -1.0)
+    monkeypatch.setattr("ornb.runs.run.Run._fit_loads", lambda self, *_: setattr(self, "_most", 4))
     serve(lambda prompt, _: refused(401) if prompt == "text 1" else None, retries=0)
     with ornb.budget(1) as budget:
         answers = batch(texts(9), executor=FarAway(), concurrency=1)

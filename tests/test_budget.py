@@ -18,11 +18,11 @@ from wire import DONE, END, STALL_S, STREAM, WireServer, delta, event, whole
 
 import ornb
 from ornb import errors, pricing, session
+from ornb.api.reply import Reply, Timing, Usage
+from ornb.ledger.bound import IMAGE_TOKENS, TEMPLATE_TOKENS, prompt_tokens_at_most, quote
 from ornb.ledger.budget import Budget, active, admit, billed, settle_bill
 from ornb.ledger.price_book import PriceBook, allowed
 from ornb.ledger.tracker import UsageTracker
-from ornb.ledger.worst_case import IMAGE_TOKENS, TEMPLATE_TOKENS, prompt_tokens_at_most, quote
-from ornb.wire.reply import Reply, Timing, Usage
 
 RECORD = {
     "id": "acme/orbit",

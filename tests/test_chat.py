@@ -19,8 +19,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import ornb
-from ornb.client import Client
-from ornb.conversation import MIME_TRANSCRIPT, Conversation
+from ornb.api.client import Client
+from ornb.api.reply import Event, Reply
 from ornb.errors import (
     AuthenticationError,
     ConfigError,
@@ -33,12 +33,12 @@ from ornb.errors import (
     SchemaMismatch,
     ServerError,
 )
+from ornb.messages import MIME_TRANSCRIPT, Conversation
+from ornb.notebook.chat import Chat
+from ornb.notebook.chat_page import WHOLE_EVERY_S
+from ornb.notebook.live import LiveAnswer, Pacer, patch
+from ornb.notebook.shown import call_for_page
 from ornb.text.rendering import render
-from ornb.widgets.chat import Chat
-from ornb.widgets.chat_page import WHOLE_EVERY_S
-from ornb.widgets.live import LiveAnswer, Pacer, patch
-from ornb.widgets.shown import call_for_page
-from ornb.wire.reply import Event, Reply
 from tests.hostile import CALLS
 from tests.lab import notebook_of, run_headless
 from tests.page import PATIENCE_S, as_soon_as, from_page, lasting, until

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from ornb.conversation import MIME_TRANSCRIPT, Conversation
+from ornb.api.reply import Event, Reply, Timing
+from ornb.messages import MIME_TRANSCRIPT, Conversation
+from ornb.notebook.chat import Chat
+from ornb.notebook.live import LiveAnswer
 from ornb.text.rendering import render, reply_html
-from ornb.widgets.chat import Chat
-from ornb.widgets.live import LiveAnswer
-from ornb.wire.reply import Event, Reply, Timing
 from tests.axe import violations
 from tests.esm import LONGEST_S
 from tests.hostile import Trap
@@ -579,7 +579,7 @@ def test_a_conversation_in_jupyterlab_lasts(lab: Any) -> None:
     lab.console_errors.clear()
 
 
-LONG = """from ornb.wire.reply import Reply
+LONG = """from ornb.api.reply import Reply
 talk = chat.conversation
 for n in range(30):
     talk.add_user(f"Question {n}?")

@@ -26,9 +26,9 @@ from wire import (
 )
 
 from ornb import errors
-from ornb.client import Client, Reply, Secret, Timeouts
-from ornb.conversation import Conversation
-from ornb.wire.reply import Usage
+from ornb.api.client import Client, Reply, Secret, Timeouts
+from ornb.api.reply import Usage
+from ornb.messages import Conversation
 from tests.page import as_soon_as
 
 KEY = "sk-or-v1-" + "5e" * 32

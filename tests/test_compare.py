@@ -20,16 +20,16 @@ from IPython.core.formatters import DisplayFormatter
 
 import ornb
 from ornb import catalog
-from ornb.client import Client
-from ornb.comparison import COMPARISON_COLUMNS, MIME_COMPARISON, Answers
-from ornb.conversation import Conversation
+from ornb.api.client import Client
+from ornb.api.reply import Reply, Timing, Usage
 from ornb.errors import ConfigError
+from ornb.messages import Conversation
+from ornb.notebook import compare as module
+from ornb.notebook.chat import Chat
+from ornb.notebook.compare import Comparison, compare
+from ornb.text.comparison import COMPARISON_COLUMNS, MIME_COMPARISON, Answers
 from ornb.text.figures import figures
 from ornb.text.rendering import render
-from ornb.widgets import compare as module
-from ornb.widgets.chat import Chat
-from ornb.widgets.compare import Comparison, compare
-from ornb.wire.reply import Reply, Timing, Usage
 from tests.hostile import ANSWER
 from tests.lab import notebook_of, run_headless
 from tests.page import PATIENCE_S, as_soon_as, displayed, from_page, lasting, main_waits_in, until
@@ -885,7 +885,7 @@ def _question(prompt: str) -> Conversation:
 # ------------------------------------------------------------------ in a kernel, without a browser
 
 COMPARE = """import ornb
-from ornb.widgets.compare import compare
+from ornb.notebook.compare import compare
 models = ['openai/gpt-4o-mini', 'anthropic/claude-sonnet-4']
 """
 

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from ornb.comparison import MIME_COMPARISON, Answers
-from ornb.wire.reply import Reply
+from ornb.api.reply import Reply
+from ornb.text.comparison import MIME_COMPARISON, Answers
 from tests.axe import violations
 from tests.hostile import ANSWER, Trap
 from tests.stages import MODELS
@@ -448,7 +448,7 @@ def test_hostile_answers_run_nothing_and_fetch_nothing(stage: Any, page: Page) -
 
 # ------------------------------------------------------------------ in JupyterLab
 
-IMPORT = "from ornb.widgets.compare import compare"
+IMPORT = "from ornb.notebook.compare import compare"
 SETUP = f"""import ornb
 {IMPORT}
 ornb.connect(offline=True)

@@ -25,12 +25,12 @@ from wire import DONE, END, WireServer, event, head, whole
 
 import ornb
 from ornb import errors
+from ornb.api.dialects import with_info
 from ornb.catalog import to_frame
-from ornb.magics import commands
+from ornb.notebook.magics import commands
 from ornb.offline import model as local_model
 from ornb.offline.engine import Engine
 from ornb.text.figures import figures
-from ornb.wire.dialects import with_info
 
 NAME = "acme-7b:latest"
 
@@ -458,7 +458,7 @@ def test_whatever_shows_a_proxys_reckoning_says_whose_it_is(
     assert duel.df["cost_source"].tolist() == ["proxy"]
     assert figures(duel.replies["gpt-4o-mini"], None)[0].remark == "reckoned by the proxy"
     assert chat.conversation.df["cost_source"].tolist()[-1] == "proxy"
-    assert "reckoned by the proxy" in ornb.export.to_markdown(chat.conversation)
+    assert "reckoned by the proxy" in ornb.text.export.to_markdown(chat.conversation)
     assert f"{said} the proxy" in reply.facts
     assert [trace.name for trace in figure.data[:3]] == [
         "billed: 0 USD (0 calls)",

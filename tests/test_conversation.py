@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ornb.conversation import COLUMNS, MIME_TRANSCRIPT, Conversation
+from ornb.api.reply import Reply, Timing, Usage
 from ornb.errors import ConfigError
+from ornb.messages import COLUMNS, MIME_TRANSCRIPT, Conversation
 from ornb.text.rendering import transcript
-from ornb.wire.reply import Reply, Timing, Usage
 
 REPLY = Reply(
     text="A *cat*.",

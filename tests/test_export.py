@@ -13,12 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from ornb import export
-from ornb.conversation import Conversation
+from ornb.api.reply import Reply
 from ornb.errors import ConfigError
+from ornb.messages import Conversation
+from ornb.text import export
 from ornb.text.markdown import render
 from ornb.text.writer import fenced, literal, rewritten
-from ornb.wire.reply import Reply
 from tests import hostile
 from tests.lab import run_headless
 from tests.test_lasting import talk
@@ -232,7 +232,7 @@ def test_an_empty_conversation_is_exported_too(tmp_path: Path) -> None:
 
 
 def test_a_chat_is_saved_and_gone_on_with(tmp_path: Path) -> None:
-    from ornb.widgets.chat import Chat
+    from ornb.notebook.chat import Chat
 
     chat = Chat("openai/gpt-4o-mini", system="Be brief.")
     chat.ask("What is a token?")

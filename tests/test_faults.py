@@ -52,10 +52,10 @@ from wire import END, FINISH, STREAM, Step, WireServer, as_wish, chunked, delta,
 
 import ornb
 from ornb import errors
-from ornb.client import Client, Reply, Timeouts
+from ornb.api import service, stream
+from ornb.api.client import Client, Reply, Timeouts
 from ornb.ledger.tracker import UsageTracker
 from ornb.offline import OfflineServer
-from ornb.wire import service, stream
 
 KEY = "sk-or-v1-" + "fa" * 32
 GOOD = [STREAM, delta("Well."), FINISH]
@@ -607,7 +607,7 @@ url, decoder = sys.argv[1:]
 if decoder == "without":
     sys.modules["brotli"] = sys.modules["brotlicffi"] = None  # as if they were not installed
 
-from ornb.client import Client
+from ornb.api.client import Client
 from ornb.errors import UnexpectedAnswer
 
 for streamed in (True, False):

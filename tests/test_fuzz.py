@@ -15,13 +15,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ornb.conversation import Conversation
+from ornb.api.assembly import Assembly
+from ornb.api.refusals import refusal
+from ornb.api.sse import Decoder
 from ornb.errors import ConfigError
+from ornb.messages import Conversation
 from ornb.recording.lines import read
 from ornb.text.markdown import StreamRenderer, render
-from ornb.wire.assembly import Assembly
-from ornb.wire.refusals import refusal
-from ornb.wire.sse import Decoder
 from tests.fuzz.__main__ import mutated
 from tests.fuzz.exchange import PIECES
 from tests.fuzz.harmless import assert_harmless, assert_settled, assert_tame_markdown

@@ -17,21 +17,12 @@ from hypothesis import strategies as st
 from wire import WireServer, whole
 
 import ornb
-from ornb.catalog import MODEL_COLUMNS, to_frame
+from ornb import catalog_at, catalog_changes, price_at, price_history
+from ornb.catalog import MODEL_COLUMNS, journal, refresh, to_frame
+from ornb.catalog.changes import CHANGE_COLUMNS, CHANGES
+from ornb.catalog.observations import CATALOG_COLUMNS
+from ornb.catalog.prices import PRICE_AT_COLUMNS, PRICE_HISTORY_COLUMNS
 from ornb.errors import CatalogError, ConfigError
-from ornb.history import (
-    CATALOG_COLUMNS,
-    CHANGE_COLUMNS,
-    CHANGES,
-    PRICE_AT_COLUMNS,
-    PRICE_HISTORY_COLUMNS,
-    catalog_at,
-    catalog_changes,
-    journal,
-    price_at,
-    price_history,
-    refresh,
-)
 from ornb.offline import OfflineServer
 from ornb.offline.snapshot import build, load
 

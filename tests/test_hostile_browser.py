@@ -16,12 +16,12 @@ from markdown_it import MarkdownIt
 from nbconvert import HTMLExporter
 from playwright.sync_api import Browser, Page, expect
 
-from ornb.conversation import Conversation
-from ornb.export import save, to_notebook
+from ornb.api.reply import Reply
+from ornb.messages import Conversation
+from ornb.notebook.shown import call_for_page
+from ornb.text.export import save, to_notebook
 from ornb.text.markdown import StreamRenderer, render
 from ornb.text.rendering import reply_html, transcript
-from ornb.widgets.shown import call_for_page
-from ornb.wire.reply import Reply
 from tests.hostile import (
     ANSWER,
     AWAY,

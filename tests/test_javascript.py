@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ornb import catalog
-from ornb.widgets.live import LiveAnswer
-from ornb.widgets.picker import COLUMNS, FILTERS, ModelPicker
-from ornb.wire.reply import Event
+from ornb.api.reply import Event
+from ornb.notebook.live import LiveAnswer
+from ornb.notebook.picker import COLUMNS, FILTERS, ModelPicker
 from tests.javascript import CALLS, SCRIPTS, deno
 from tests.test_picker import MODELS, from_code, ids
 

@@ -10,9 +10,9 @@ import pytest
 import requests
 from playwright.sync_api import expect
 
-from ornb import keys
+from ornb.api import keys
+from ornb.notebook.key import BINDER, KeyForm
 from ornb.offline import OfflineServer
-from ornb.widgets.key import BINDER, KeyForm
 from tests.axe import violations
 from tests.lab import BUSY
 from tests.test_keys import KEY_DATA
@@ -354,7 +354,7 @@ def console(lab):
 
 def cells(server):
     return [
-        "import ornb\nfrom ornb.widgets.key import sign_in\nornb.connect(offline=True)",
+        "import ornb\nfrom ornb.notebook.key import sign_in\nornb.connect(offline=True)",
         f"form = sign_in({server.base_url!r}, auth_url='https://openrouter.ai/auth')\nform",
     ]
 

@@ -14,11 +14,12 @@ import requests
 from ipywidgets import Widget
 
 import ornb
-from ornb import keys, session
-from ornb.client import Secret
+from ornb import session
+from ornb.api import keys
+from ornb.api.client import Secret
 from ornb.errors import AuthenticationError, ConfigError
+from ornb.notebook.key import KeyForm, sign_in
 from ornb.offline import OfflineServer
-from ornb.widgets.key import KeyForm, sign_in
 from tests.lab import notebook_of, run_headless
 from tests.page import PATIENCE_S, displayed, from_page
 from tests.wire import WireServer, whole
@@ -446,7 +447,7 @@ def test_a_headless_notebook_goes_on_past_the_form_and_past_the_prompt(tmp_path:
     """nbclient saves the state of all widgets by default, and has nobody who types."""
     notebook = notebook_of(
         [
-            "from ornb.widgets.key import sign_in\nsign_in()",
+            "from ornb.notebook.key import sign_in\nsign_in()",
             "from ornb.errors import ConfigError\n"
             "try:\n    sign_in(prompt=True)\nexcept ConfigError as error:\n    print(error)",
         ]

@@ -22,8 +22,9 @@ from keyring.backend import KeyringBackend
 from keyring.backends.fail import Keyring as NoKeyring
 from keyring.errors import PasswordDeleteError
 
-from ornb import keys
-from ornb.client import OPENROUTER, Secret
+from ornb.api import keys
+from ornb.api.client import OPENROUTER, Secret
+from ornb.api.keys import KeyInfo, Pkce, check, describe, exchange, tidy
 from ornb.errors import (
     AuthenticationError,
     BadRequest,
@@ -34,7 +35,6 @@ from ornb.errors import (
     ServerError,
     UnexpectedAnswer,
 )
-from ornb.keys import KeyInfo, Pkce, check, describe, exchange, tidy
 from ornb.offline import OfflineServer
 from tests.page import displayed
 from tests.wire import WireServer, whole
@@ -401,7 +401,7 @@ def test_binder_is_known_by_its_environment(monkeypatch: pytest.MonkeyPatch, nam
 
 
 def test_the_keyring_is_not_loaded_unless_asked_for() -> None:
-    code = "import sys, ornb.keys, ornb.widgets.key; sys.exit('keyring' in sys.modules)"
+    code = "import sys, ornb.api.keys, ornb.notebook.key; sys.exit('keyring' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 
 

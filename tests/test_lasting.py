@@ -10,11 +10,11 @@ import nbformat
 import nh3
 import pytest
 
-from ornb.conversation import MIME_TRANSCRIPT, Conversation
+from ornb.api.reply import Reply, Timing, Usage
 from ornb.errors import ConfigError
+from ornb.messages import MIME_TRANSCRIPT, Conversation
+from ornb.notebook.chat import Chat
 from ornb.text.rendering import transcript
-from ornb.widgets.chat import Chat
-from ornb.wire.reply import Reply, Timing, Usage
 from tests.lab import notebook_of
 
 

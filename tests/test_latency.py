@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import ornb
-from ornb.bootstrap import needed, quantiles_of_resamples, resampled
 from ornb.errors import ConfigError
-from ornb.latency import DIFFERENCE_COLUMNS, LATENCY_COLUMNS, LISTED_COLUMNS
+from ornb.runs.bootstrap import needed, quantiles_of_resamples, resampled
+from ornb.runs.latency import DIFFERENCE_COLUMNS, LATENCY_COLUMNS, LISTED_COLUMNS
 
 FIRST = "time_to_first_token_s"
 PAGE = Path(__file__).parents[1] / "docs" / "tables.md"

@@ -21,11 +21,11 @@ from wire import DONE, END, STREAM, WireServer, delta, event, whole
 
 import ornb
 from ornb import errors, session
+from ornb.api.reply import Reply, Timing, Usage
 from ornb.ledger.quota import FreeQuota
 from ornb.ledger.store import TABLE, Store
 from ornb.ledger.table import STORED
 from ornb.ledger.tracker import UsageTracker
-from ornb.wire.reply import Reply, Timing, Usage
 
 THREADS, PROCESSES, FIT = 64, 4, 23
 BILL = Decimal("0.0005")

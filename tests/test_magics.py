@@ -19,12 +19,13 @@ from jupyter_client.manager import KernelManager
 from nbclient.exceptions import CellExecutionError
 
 import ornb
-from ornb import magics, session
-from ornb.conversation import MIME_TRANSCRIPT, Conversation
+from ornb import session
+from ornb.api.reply import Event, Reply, format_usd
 from ornb.errors import ConfigError, OrnbError
-from ornb.magics import commands, options
-from ornb.magics.output import TerminalOutput
-from ornb.wire.reply import Event, Reply, format_usd
+from ornb.messages import MIME_TRANSCRIPT, Conversation
+from ornb.notebook import magics
+from ornb.notebook.magics import commands, options
+from ornb.notebook.magics.output import TerminalOutput
 from tests.hostile import TERMINAL
 from tests.lab import notebook_of, private_environment, run_headless
 from tests.wire import FINISH, SOON_S, STALL_S, STREAM, WireServer, delta, whole
@@ -196,7 +197,7 @@ def wire() -> Any:
         one.__exit__()
 
 
-SETUP = "import ornb.magics\nornb.magics.register(get_ipython())\nnumber = 7"
+SETUP = "import ornb.notebook.magics\nornb.notebook.magics.register(get_ipython())\nnumber = 7"
 
 
 def run(tmp_path: Path, server: WireServer, *cells: str) -> nbformat.NotebookNode:
@@ -279,7 +280,9 @@ def test_the_interrupt_button_stops_a_silent_answer_and_keeps_the_part(
     client.start_channels()
     try:
         client.wait_for_ready(timeout=120)
-        client.execute("import ornb.magics\nornb.magics.register(get_ipython())", reply=True)
+        client.execute(
+            "import ornb.notebook.magics\nornb.notebook.magics.register(get_ipython())", reply=True
+        )
         shown: list[str] = []
         began = 0.0
         asked = client.execute("%%ornb acme/orbit --into reply\nHi")
@@ -623,7 +626,7 @@ def test_chat_refuses_what_is_no_conversation(shell: Any) -> None:
 
 def test_every_fact_has_the_name_that_the_usage_table_gives_it() -> None:
     from ornb.ledger.tracker import USAGE_COLUMNS
-    from ornb.magics.output import audit
+    from ornb.notebook.magics.output import audit
 
     facts = audit(ornb.ask("Hi", seed=7), {"seed": 7})
     assert set(facts) - set(USAGE_COLUMNS) == {"params", "ornb_version"}
@@ -646,7 +649,7 @@ def test_the_page_names_every_option_command_and_setting() -> None:
 
 
 def test_the_page_tells_the_limits_of_the_code() -> None:
-    from ornb import placeholders as p
+    from ornb.messages import placeholders as p
 
     assert f"first {p.MOST_ROWS} rows and {p.MOST_COLUMNS} columns" in PAGE
     assert f"cut at {p.LONGEST_CELL} characters" in PAGE

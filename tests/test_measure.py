@@ -18,9 +18,9 @@ import pytest
 from wire import FINISH, SOON_S, STALL_S, STREAM, WireServer, delta, whole
 
 import ornb
-from ornb.client import Client
+from ornb.api.client import Client
 from ornb.errors import BudgetExceeded, ConfigError, ConnectionFailed
-from ornb.measure import MEASURE_COLUMNS
+from ornb.runs.measure import MEASURE_COLUMNS
 
 MODEL, OTHER = "openai/gpt-4o-mini", "openai/gpt-4o"
 QUICK = {"simulate": {"first_token_s": 0.01, "chunk_s": 0.002, "tokens": 4}}

@@ -15,16 +15,16 @@ from hypothesis import strategies as st
 
 import ornb
 from ornb import session
+from ornb.api.reply import Reply, Timing, Usage
 from ornb.errors import ConfigError
 from ornb.ledger import budget as budgets
 from ornb.ledger.quota import FreeQuota
 from ornb.ledger.totals import LATEST, WINDOW, Running
 from ornb.ledger.tracker import UsageTracker
-from ornb.widgets import panel as panel_module
-from ornb.widgets.live import Pacer
-from ornb.widgets.overview import SHOWN_MODELS
-from ornb.widgets.panel import UsagePanel
-from ornb.wire.reply import Reply, Timing, Usage
+from ornb.notebook import panel as panel_module
+from ornb.notebook.live import Pacer
+from ornb.notebook.overview import SHOWN_MODELS
+from ornb.notebook.panel import UsagePanel
 from tests.lab import notebook_of, run_headless
 from tests.page import displayed, from_page, until
 

@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import expect
 
 from ornb.ledger.tracker import UsageTracker
-from ornb.widgets.panel import UsagePanel
+from ornb.notebook.panel import UsagePanel
 from tests.axe import violations
 from tests.test_panel import HOSTILE, reply
 

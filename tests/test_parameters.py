@@ -11,8 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import ornb
-from ornb.errors import ConfigError
-from ornb.request.parameters import (
+from ornb.api.parameters import (
     DOCUMENTED,
     Parameter,
     check,
@@ -20,6 +19,7 @@ from ornb.request.parameters import (
     record_of,
     to_request,
 )
+from ornb.errors import ConfigError
 
 
 def row(*supported, **more):

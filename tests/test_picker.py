@@ -11,10 +11,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import ornb.widgets.picker as picker_module
+import ornb.notebook.picker as picker_module
 from ornb import catalog
 from ornb.errors import ConfigError
-from ornb.widgets.picker import COLUMNS, FILTERS, ModelPicker
+from ornb.notebook.picker import COLUMNS, FILTERS, ModelPicker
 from tests.page import displayed
 
 HOSTILE = "<img src=x onerror=alert(1)>'\"&"

@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import expect
 
 import ornb
-from ornb.widgets.picker import FILTERS, ModelPicker
+from ornb.notebook.picker import FILTERS, ModelPicker
 from tests.axe import violations
 from tests.lab import BUSY
 from tests.page import until
@@ -677,7 +677,7 @@ def test_a_key_press_is_in_the_next_frame_and_the_page_stays_small(draw, page):
 CELL = f"""
 import json
 from ornb import catalog
-from ornb.widgets.picker import ModelPicker
+from ornb.notebook.picker import ModelPicker
 models = catalog.to_frame(json.loads({json.dumps(RECORDS)!r}), source="snapshot")
 """
 

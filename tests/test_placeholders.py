@@ -14,8 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ornb.api.reply import Reply
 from ornb.errors import ConfigError
-from ornb.placeholders import (
+from ornb.messages.placeholders import (
     LONGEST_CELL,
     LONGEST_JSON,
     MOST_COLUMNS,
@@ -23,7 +24,6 @@ from ornb.placeholders import (
     fill_in,
     only_value,
 )
-from ornb.wire.reply import Reply
 
 
 @dataclass

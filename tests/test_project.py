@@ -114,9 +114,7 @@ def test_core_modules_never_import_the_widget_stack() -> None:
     found = [
         each
         for each in IMPORTS
-        if layer(each.importer) not in {"widgets", "magics"}
-        and not each.is_ours
-        and each.imported in WIDGET_STACK
+        if layer(each.importer) != "notebook" and not each.is_ours and each.imported in WIDGET_STACK
     ]
     drawing = ("plots", "plotly", False)  # only once a figure is asked for
     wrong = [
@@ -148,7 +146,7 @@ def test_core_modules_load_without_the_widget_stack() -> None:
     core = [
         f"ornb.{module}"
         for module in MODULES
-        if layer(module) not in {"widgets", "magics", "__init__"} and "__main__" not in module
+        if layer(module) not in {"notebook", "__init__"} and "__main__" not in module
     ]
     assert loaded_after("import " + ", ".join(core)) & WIDGET_STACK == set()
 

@@ -13,9 +13,9 @@ from wire import FINISH, STREAM, WireServer, delta, whole
 
 import ornb
 from ornb import errors, session
+from ornb.api.refusals import refusal
+from ornb.api.reply import Reply, Timing
 from ornb.ledger.quota import FreeQuota, explain, is_counted
-from ornb.wire.refusals import refusal
-from ornb.wire.reply import Reply, Timing
 
 NOON = datetime(2026, 8, 22, 12, tzinfo=UTC).timestamp()
 FREE = {"model": "acme/orbit:free"}

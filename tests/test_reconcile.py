@@ -16,11 +16,11 @@ from wire import FINISH, STREAM, WireServer, delta, whole
 
 import ornb
 from ornb import errors
-from ornb.client import Client
+from ornb.api.assembly import Assembly
+from ornb.api.client import Client
+from ornb.api.reply import Reply, Usage
 from ornb.ledger.bills import ACTIVITY_COLUMNS, Bill, activity_to_frame, bills, estimate_reply
 from ornb.ledger.tracker import USAGE_COLUMNS, UsageTracker
-from ornb.wire.assembly import Assembly
-from ornb.wire.reply import Reply, Usage
 
 BOOKS = {
     "id": "gen-1",

@@ -35,7 +35,7 @@ from wire import (
 
 import ornb
 from ornb import errors, session
-from ornb.client import Client, Timeouts
+from ornb.api.client import Client, Timeouts
 from ornb.recording.bodies import pieces_of, written
 from ornb.recording.lines import FORMAT, Request, read
 from ornb.recording.matching import differences, nearest, normal, same_as

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from requests.structures import CaseInsensitiveDict
 
 from ornb import errors
-from ornb.wire.refusals import NEXT_STEP, refusal, retry_after
+from ornb.api.refusals import NEXT_STEP, refusal, retry_after
 
 KINDS = {name: kind for name, kind in vars(errors).items() if inspect.isclass(kind)}
 

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ornb.conversation import Conversation
+from ornb.api.reply import Reply, Timing, Usage
+from ornb.messages import Conversation
 from ornb.offline.answers import LOCAL_NOTE
 from ornb.offline.store import LOCAL_ID, LOCAL_PROVIDER
 from ornb.text.markdown import ATTRIBUTES, CLASSES, TAGS, StreamRenderer, render, web_link
@@ -25,7 +26,6 @@ from ornb.text.rendering import (
     static_html,
     transcript,
 )
-from ornb.wire.reply import Reply, Timing, Usage
 from tests import hostile
 
 DAY = datetime(2026, 8, 22, tzinfo=UTC)

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ornb.api.assembly import Assembly
+from ornb.api.reply import Reply, Timing, Usage, format_usd
 from ornb.ledger.tracker import UsageTracker
 from ornb.text.figures import figures
-from ornb.wire.assembly import Assembly
-from ornb.wire.reply import Reply, Timing, Usage, format_usd
 from tests.page import displayed
 
 JSON = st.recursive(

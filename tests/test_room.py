@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 import ornb
 from ornb.catalog import to_frame
 from ornb.errors import ConfigError, ContextTooLong
-from ornb.request.room import DOUBT, estimate_tokens, fits, in_words, suggest
+from ornb.messages.context import DOUBT, estimate_tokens, fits, in_words, suggest
 
 SMALL = {"id": "lab/small", "context_length": 8_192}
 

@@ -35,12 +35,14 @@ from lab import notebook_of
 from wire import END, STREAM, WireServer, chunked, delta, event, head, whole
 
 import ornb
-from ornb import errors, export, keys, session
-from ornb.client import Client, Timeouts
+from ornb import errors, session
+from ornb.api import keys
+from ornb.api.client import Client, Timeouts
+from ornb.notebook.key import KeyForm
 from ornb.offline import OfflineServer
 from ornb.recording.opened import opened
 from ornb.recording.redaction import without_keys
-from ornb.widgets.key import KeyForm
+from ornb.text import export
 from tests.page import PATIENCE_S, as_soon_as, displayed, from_page, printed, until
 
 PART = "5entine1"

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ornb.api.sse import Decoder
 from ornb.errors import UnexpectedAnswer
-from ornb.wire.sse import Decoder
 
 
 def decode(*blocks: bytes) -> list[str]:

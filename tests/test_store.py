@@ -23,11 +23,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import ornb
+from ornb.api.reply import Reply, Timing, Usage
 from ornb.errors import ConfigError
 from ornb.ledger.store import TABLE, Store, default_path
 from ornb.ledger.table import STORED
 from ornb.ledger.tracker import HISTORY_COLUMNS, USAGE_COLUMNS, UsageTracker
-from ornb.wire.reply import Reply, Timing, Usage
 
 START = datetime(2026, 8, 22, 12, 0, 0, 123456, tzinfo=UTC)
 KEY = "sk-or-v1-" + "5e" * 32
@@ -305,7 +305,7 @@ def test_64_threads_lose_no_row(tracker, path):
 WRITER = """
 import sys
 from datetime import UTC, datetime
-from ornb.wire.reply import Reply, Timing, Usage
+from ornb.api.reply import Reply, Timing, Usage
 from ornb.ledger.tracker import UsageTracker
 
 url, first, calls = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])

@@ -22,10 +22,10 @@ from jsonschema import Draft202012Validator
 from wire import DONE, END, STREAM, WireServer, delta
 
 import ornb
-from ornb.client import Client, Reply
+from ornb.api.client import Client, Reply
 from ornb.errors import ConfigError, OrnbError, SchemaMismatch
-from ornb.request.hints import inlined, of_hint
-from ornb.request.structured import parse, response_format, schema_of
+from ornb.messages.hints import inlined, of_hint
+from ornb.messages.schema import parse, response_format, schema_of
 
 
 class Kind(enum.Enum):
@@ -255,9 +255,7 @@ def test_the_form_matches_what_a_recorded_call_sent(shared_data):
 
 
 def test_pydantic_is_not_imported():
-    code = (
-        "import sys; from ornb.request import structured, tools; print('pydantic' in sys.modules)"
-    )
+    code = "import sys; from ornb.messages import schema, tools; print('pydantic' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
 

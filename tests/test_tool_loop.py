@@ -11,10 +11,10 @@ from cassettes import exchanges
 from wire import DONE, END, FINISH, SOON_S, STREAM, USAGE, WireServer, chunked, delta, event, whole
 
 import ornb
-from ornb.client import Client, Reply, Timing, Usage
+from ornb.api.client import Client, Reply, Timing, Usage
 from ornb.errors import ConfigError, NotFound, OrnbError, StreamBroken
 from ornb.ledger.tracker import UsageTracker
-from ornb.request.tool_loop import ToolLoop, together
+from ornb.messages.tool_loop import ToolLoop, together
 
 COST = event(choices=[], usage=USAGE)
 
@@ -238,7 +238,9 @@ def test_recorded_exchanges_are_gone_through(shared_data, tracker, name):
     ][:2]
     scripts = [[whole(e.body, content_type=e.headers["content-type"])] for e in tape]
     first, second = (exchange.request["messages"] for exchange in tape)
-    tool = ornb.request.tools.Tool.from_function(fixed[name], name=name, description="As recorded.")
+    tool = ornb.messages.tools.Tool.from_function(
+        fixed[name], name=name, description="As recorded."
+    )
     with WireServer(*scripts) as server:
         client = Client("k", server.url, on_call=tracker.record)
         one = ToolLoop(client, first, tape[0].request["model"], [tool], auto=True)

@@ -21,7 +21,7 @@ from jsonschema import Draft202012Validator
 
 import ornb
 from ornb.errors import ConfigError, SchemaMismatch
-from ornb.request.tools import LONGEST_RESULT, Tool, ToolResult, as_text, run, toolbox
+from ornb.messages.tools import LONGEST_RESULT, Tool, ToolResult, as_text, run, toolbox
 
 
 class Unit(enum.Enum):

@@ -12,9 +12,9 @@ import trustme
 from wire import FINISH, SOON_S, STALL_S, STREAM, WireServer, delta, whole
 
 from ornb import errors
-from ornb.client import Client
-from ornb.wire import transport
-from ornb.wire.reply import Reply
+from ornb.api import transport
+from ornb.api.client import Client
+from ornb.api.reply import Reply
 
 
 @pytest.fixture(scope="module")

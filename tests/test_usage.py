@@ -12,10 +12,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from ornb.api.reply import Reply, Timing, Usage
 from ornb.errors import ConfigError
 from ornb.ledger.table import BOOKS, STORED, frame_of, rows_of
 from ornb.ledger.tracker import SUMMARY_COLUMNS, USAGE_COLUMNS, UsageTracker, exact_sum
-from ornb.wire.reply import Reply, Timing, Usage
 from tests.page import displayed
 
 TEXT_TYPE = str(pd.Series(["a"]).dtype)  # "str" in pandas 3, "object" before
@@ -516,8 +516,8 @@ def test_the_page_on_tables_describes_history_and_activity():
 
 
 def test_the_page_on_costs_names_what_there_is():
+    from ornb.ledger.bound import Quote
     from ornb.ledger.budget import Budget
-    from ornb.ledger.worst_case import Quote
 
     page = (DOCS / "costs.md").read_text(encoding="utf-8")
     names = set(re.findall(r"`(?:\w+\.)*(?:quote\(\.\.\.\)\.)?(\w+_usd)`", page))

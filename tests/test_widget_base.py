@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import traitlets as t
 
-import ornb.widgets
+import ornb.notebook
 from ornb.errors import ConfigError, near
-from ornb.widgets.base import BadValue, Widget, describe, module, sheet
+from ornb.notebook.base import BadValue, Widget, describe, module, sheet
 
 
 class Counter(Widget):
@@ -130,7 +130,7 @@ def test_the_bundle_has_a_text_that_a_reader_understands():
 
 # ------------------------------------------------------------------ sheets and scripts of parts
 
-FOLDER = Path(ornb.widgets.__file__).parent
+FOLDER = Path(ornb.notebook.__file__).parent
 DRAWN = [p for p in sorted(FOLDER.glob("*.js")) if "export default" in p.read_text("utf-8")]
 
 

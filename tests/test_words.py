@@ -18,9 +18,9 @@ from IPython.core.interactiveshell import InteractiveShell
 from wire import FINISH, STREAM, ChatServer, delta, whole
 
 import ornb
-from ornb import magics
+from ornb.api.body import ELSEWHERE, EMPTY
 from ornb.errors import ConfigError, SchemaMismatch
-from ornb.wire.body import ELSEWHERE, EMPTY
+from ornb.notebook import magics
 
 PAGE = Path(__file__).parents[1] / "docs" / "words.md"
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(20)

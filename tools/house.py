@@ -2,7 +2,7 @@
 
     python tools/house.py
 
-A room is what will be one folder or file of `ornb/`; a floor imports only from those below it.
+A room is one folder or file of `ornb/`; a floor imports only from those below it.
 `tests/test_project.py` holds every import to that.
 """
 
@@ -24,41 +24,24 @@ from types import ModuleType
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "ornb"
 
-FLOORS: tuple[dict[str, tuple[str, ...]], ...] = (
-    {"errors": ("errors",), "columns": ("columns",)},
-    {
-        "api": ("wire", "client", "keys", "request.parameters"),
-        "offline": ("offline",),
-        "pricing": ("pricing",),
-    },
-    {
-        "catalog": ("catalog", "filters"),
-        "ledger": ("ledger",),
-        "plots": ("plots",),
-        "recording": ("recording",),
-    },
-    {"messages": ("conversation", "request", "placeholders")},
-    {"session": ("session",), "text": ("text", "export", "comparison")},
-    {
-        "runs": ("batch", "batching", "measure", "measure_plan", "latency", "bootstrap", "history"),
-        "notebook": ("widgets", "magics"),
-    },
-    {"face": ("__init__",)},
+FLOORS = (
+    ("errors", "columns"),
+    ("api", "offline", "pricing"),
+    ("catalog", "ledger", "recording"),
+    ("messages",),
+    ("session", "text"),
+    ("runs", "plots", "notebook"),
+    ("__init__",),
 )
-"""From the ground up: rooms, and the modules that are theirs. New modules are added here."""
+"""From the ground up: the rooms, each a folder or file of `ornb/`."""
 
 SELF_DISPLAY = {
-    ("wire.reply", "text.rendering"),
-    ("ledger.tracker", "widgets.panel"),
+    ("api.reply", "text.rendering"),
+    ("ledger.tracker", "notebook.panel"),
 }
 """The exception: a value that shows itself asks, at that moment, how to be shown."""
 
-PLACES = {
-    place: (floor, room)
-    for floor, rooms in enumerate(FLOORS, 1)
-    for room, places in rooms.items()
-    for place in places
-}
+FLOOR = {room: floor for floor, rooms in enumerate(FLOORS, 1) for room in rooms}
 MODULES = {
     ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__"): path
     for path in sorted(PACKAGE.rglob("*.py"))
@@ -91,9 +74,8 @@ class Import:
 
 def place_of(module: str) -> tuple[int, str]:
     """The floor and the room of a module; KeyError if it has none."""
-    while module not in PLACES and "." in module:
-        module = module.rpartition(".")[0]
-    return PLACES[module]
+    room = module.partition(".")[0]
+    return FLOOR[room], room
 
 
 def _imports_of(module: str) -> list[Import]:

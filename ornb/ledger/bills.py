@@ -16,15 +16,15 @@ import pandas as pd
 
 from .. import columns as c
 from .. import pricing as prices
+from ..api.refusals import mapping
+from ..api.reply import amount, charged
 from ..columns import Column
 from ..errors import ConnectionFailed, NotFound, ProviderUnavailable, RateLimited
-from ..wire.refusals import mapping
-from ..wire.reply import amount, charged
 from .price_book import EXACT
 from .table import BOOKS
 
 if TYPE_CHECKING:
-    from ..wire.reply import Reply
+    from ..api.reply import Reply
 
 __all__ = ["ACTIVITY_COLUMNS", "Bill", "activity_to_frame", "bills", "charged", "estimate_reply"]
 

@@ -19,18 +19,18 @@ from contextlib import contextmanager
 from decimal import ROUND_DOWN, ROUND_UP, Context, Decimal, InvalidOperation, localcontext
 from typing import TYPE_CHECKING, Any
 
+from ..api.reply import counted
 from ..errors import BudgetExceeded, ConfigError, OrnbError, PriceUnknown
-from ..wire.reply import counted
 from .bills import charged
+from .bound import quote
 from .price_book import EXACT
-from .worst_case import quote
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from ..wire.reply import Reply
+    from ..api.reply import Reply
+    from .bound import Quote
     from .price_book import PriceBook
-    from .worst_case import Quote
 
 __all__ = ["Budget", "Reservation", "active", "admit", "billed", "budget"]
 
@@ -175,7 +175,7 @@ class Reservation:
 
     def settle(self, reply: Reply, error: OrnbError | None = None) -> None:
         """Put what was billed in the place of what was set aside; once, later calls do nothing."""
-        del error  # the reply says it all: this is the shape of `ornb.wire.stream.Settle`
+        del error  # the reply says it all: this is the shape of `ornb.api.stream.Settle`
         _ended.append((self, reply))
         if _lock.acquire(blocking=False):  # else who has it, or looks next, books it
             try:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from ..wire.reply import NOT_BILLED, counted, format_usd, is_unbilled
+from ..api.reply import NOT_BILLED, counted, format_usd, is_unbilled
 
 __all__ = ["CLASSES", "SCROLLS", "STYLE", "html_table", "money", "text_table"]
 

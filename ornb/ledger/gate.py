@@ -4,23 +4,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from .bound import Quote, quote
 from .budget import admit
 from .price_book import PriceBook
-from .worst_case import Quote, quote
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from ..api.reply import Reply
+    from ..api.stream import Settle
     from ..errors import OrnbError
-    from ..wire.reply import Reply
-    from ..wire.stream import Settle
     from .quota import FreeQuota
 
 __all__ = ["Gate"]
 
 
 class Gate:
-    """The ``before_call`` of a client (`ornb.wire.stream.BeforeCall`).
+    """The ``before_call`` of a client (`ornb.api.stream.BeforeCall`).
 
     `record` and `endpoints` look a model up, the second while a budget is open; `is_answered_here`
     says of a request that it will not leave this machine.

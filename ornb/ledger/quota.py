@@ -23,13 +23,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from .. import keys
+from ..api import keys
+from ..api.refusals import mapping, retry_after
+from ..api.service import is_openrouter
 from ..errors import ConfigError, FreeQuotaReached, OrnbError, RateLimited
-from ..wire.refusals import mapping, retry_after
-from ..wire.service import is_openrouter
 
 if TYPE_CHECKING:
-    from ..wire.reply import Reply
+    from ..api.reply import Reply
 
 __all__ = [
     "PER_DAY",

@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 
 from .. import columns as c
+from ..api.reply import CALL, ONE_PIECE
 from ..columns import Column
 from ..errors import ConfigError
-from ..wire.reply import CALL, ONE_PIECE
 
 __all__ = [
     "BOOKS",

@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from ..api.reply import values_of
 from ..errors import ConfigError, did_you_mean
-from ..wire.reply import values_of
 from .bills import bills
 from .display import html_table, text_table
 from .table import (
@@ -43,9 +43,9 @@ from .totals import Running
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from ..client import Client
-    from ..widgets.panel import UsagePanel
-    from ..wire.reply import Reply
+    from ..api.client import Client
+    from ..api.reply import Reply
+    from ..notebook.panel import UsagePanel
     from .bills import Bill
     from .store import Store
     from .totals import Totals
@@ -68,7 +68,7 @@ class UsageTracker:
 
     Examples
     --------
-    >>> from ornb.wire.reply import Reply, Usage
+    >>> from ornb.api.reply import Reply, Usage
     >>> tracker = UsageTracker()
     >>> used = Usage(prompt_tokens=22, completion_tokens=9, total_tokens=31, cost_usd=0.000145)
     >>> tracker.record(Reply(requested_model="lab/small", usage=used))
@@ -108,7 +108,7 @@ class UsageTracker:
 
         Examples
         --------
-        >>> from ornb.wire.reply import Reply
+        >>> from ornb.api.reply import Reply
         >>> tracker = UsageTracker()
         >>> tracker.record(Reply(status="error", error="no route to host"))
         >>> len(tracker)
@@ -184,7 +184,7 @@ class UsageTracker:
 
         Examples
         --------
-        >>> from ornb.wire.reply import Reply
+        >>> from ornb.api.reply import Reply
         >>> tracker = UsageTracker()
         >>> tracker.record(Reply(requested_model="lab/small"))
         >>> tracker.record(Reply(requested_model="lab/small", status="error"))
@@ -229,7 +229,7 @@ class UsageTracker:
 
         Examples
         --------
-        >>> from ornb.wire.reply import Reply, Usage
+        >>> from ornb.api.reply import Reply, Usage
         >>> tracker = UsageTracker()
         >>> tracker.record(Reply(usage=Usage(22, 9, cost_usd=0.000145)))
         >>> tracker.totals().of("live").cost_usd
@@ -260,7 +260,7 @@ class UsageTracker:
         >>> UsageTracker().panel()
         Usage: no calls yet
         """
-        from ..widgets.panel import UsagePanel
+        from ..notebook.panel import UsagePanel
 
         return UsagePanel.of(self)
 
@@ -316,7 +316,7 @@ class UsageTracker:
 
         Examples
         --------
-        >>> from ornb.wire.reply import Reply
+        >>> from ornb.api.reply import Reply
         >>> tracker = UsageTracker()
         >>> tracker.record(Reply(generation_id="gen-1", status="stopped"))
         >>> class Books:
@@ -450,7 +450,7 @@ class UsageTracker:
 
         Examples
         --------
-        >>> from ornb.wire.reply import Reply
+        >>> from ornb.api.reply import Reply
         >>> tracker = UsageTracker()
         >>> store = tracker.persist("sqlite://")
         >>> tracker.record(Reply(requested_model="lab/small"))
@@ -486,7 +486,7 @@ class UsageTracker:
 
         Examples
         --------
-        >>> from ornb.wire.reply import Reply
+        >>> from ornb.api.reply import Reply
         >>> tracker = UsageTracker()
         >>> tracker.record(Reply())
         >>> tracker.to_sql("sqlite://")

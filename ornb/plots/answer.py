@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from ..api.reply import Reply
 from ..errors import ConfigError
 from ..text.rendering import source_words
-from ..wire.reply import Reply
 from . import canvas, style, words
 from .rows import Rows
 

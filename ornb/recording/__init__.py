@@ -1,7 +1,7 @@
 """A lesson recorded once with a key, and replayed anywhere without one.
 
 `record` writes what is asked and answered to a file of JSON lines, `replay` answers out of it.
-Both stand between `ornb.wire.transport.Adapter` and the network, so whatever asks is recorded and
+Both stand between `ornb.api.transport.Adapter` and the network, so whatever asks is recorded and
 answered alike: a cell, a chat, a comparison, a measurement.
 """
 

@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import requests
 
-from ..wire.transport import Adapter
+from ..api.transport import Adapter
 from .lines import Request
 
 __all__ = ["Opened", "opened", "question_of"]

@@ -14,9 +14,9 @@ import requests
 from requests.structures import CaseInsensitiveDict
 from urllib3 import HTTPResponse
 
+from ..api.reply import counted
+from ..api.transport import Recorded, Wire
 from ..errors import ConfigError, NotRecorded
-from ..wire.reply import counted
-from ..wire.transport import Recorded, Wire
 from . import lines
 from .lines import Exchange, Request
 from .matching import nearest, same_as

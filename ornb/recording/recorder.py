@@ -15,10 +15,10 @@ from typing import Any
 import requests
 from urllib3.exceptions import ReadTimeoutError
 
+from ..api.reply import counted
+from ..api.service import PUBLIC, innermost, secret_words
+from ..api.transport import Wire
 from ..errors import ConfigError
-from ..wire.reply import counted
-from ..wire.service import PUBLIC, innermost, secret_words
-from ..wire.transport import Wire
 from . import lines
 from .lines import Exchange, Request, Times
 from .matching import normal

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from ..wire.reply import (
+from ..api.reply import (
     ENDINGS,
     NOT_BILLED,
     ONE_PIECE,

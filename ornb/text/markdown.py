@@ -30,7 +30,7 @@ from mdit_py_plugins.dollarmath import dollarmath_plugin
 from pygments.lexers import get_lexer_by_name
 from pygments.util import ClassNotFound
 
-from ..conversation import well_formed
+from ..messages import well_formed
 
 if TYPE_CHECKING:
     from markdown_it.rules_block import StateBlock

@@ -15,15 +15,15 @@ from datetime import UTC
 from typing import TYPE_CHECKING, Any, NamedTuple
 from unicodedata import bidirectional
 
-from ..conversation import MIME_TRANSCRIPT, thought_s, well_formed
-from ..conversation.transcript import turn_to_json
-from ..wire.reply import source_of
+from ..api.reply import source_of
+from ..messages import MIME_TRANSCRIPT, thought_s, well_formed
+from ..messages.transcript import turn_to_json
 from .citations import footnotes
 from .markdown import StreamRenderer, plain, render, web_link
 
 if TYPE_CHECKING:
-    from ..conversation import Content, Conversation, Turn
-    from ..wire.reply import Reply
+    from ..api.reply import Reply
+    from ..messages import Content, Conversation, Turn
 
 __all__ = [
     "SOURCES",

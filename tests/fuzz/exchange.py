@@ -19,12 +19,12 @@ from typing import Any
 
 from wire import END, FINISH, STREAM, chunked, delta, event, head, whole
 
-from ornb.client import Timeouts
+from ornb.api import transport
+from ornb.api.client import Timeouts
+from ornb.api.reply import Reply
+from ornb.api.service import Service
+from ornb.api.stream import Stream
 from ornb.errors import OrnbError
-from ornb.wire import transport
-from ornb.wire.reply import Reply
-from ornb.wire.service import Service
-from ornb.wire.stream import Stream
 from tests.fuzz.pieces import cut
 
 LONGEST_S = 5.0

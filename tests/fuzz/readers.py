@@ -72,7 +72,7 @@ def _first(choices: Any) -> Any:
 
 @contextlib.contextmanager
 def ornb(url: str) -> Iterator[Read]:
-    from ornb.client import Client
+    from ornb.api.client import Client
     from ornb.errors import OrnbError
 
     def read(streamed: bool) -> Found:

@@ -21,19 +21,19 @@ from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 from ornb import catalog
-from ornb.conversation import Conversation, well_formed
+from ornb.api.assembly import Assembly
+from ornb.api.chunked import Unframed
+from ornb.api.refusals import refusal
+from ornb.api.reply import Reply
+from ornb.api.sse import Decoder
 from ornb.errors import ApiError, CatalogError, ConfigError, OrnbError, UnexpectedAnswer
 from ornb.ledger.tracker import UsageTracker
+from ornb.messages import Conversation, well_formed
 from ornb.recording import Replay
 from ornb.recording.lines import Request
 from ornb.text.markdown import StreamRenderer, render
 from ornb.text.rendering import reply_html, reply_text, transcript
 from ornb.text.writer import fenced, literal, rewritten
-from ornb.wire.assembly import Assembly
-from ornb.wire.chunked import Unframed
-from ornb.wire.refusals import refusal
-from ornb.wire.reply import Reply
-from ornb.wire.sse import Decoder
 from tests.fuzz.exchange import exchange
 from tests.fuzz.exchange import seeds as exchange_seeds
 from tests.fuzz.harmless import assert_harmless, assert_settled, assert_tame_markdown
@@ -491,15 +491,15 @@ def _programs() -> list[bytes]:
 
 
 TARGETS = {
-    "sse": Target(sse, lambda: _led(SSE_SEEDS), ("ornb.wire",)),
-    "chunked": Target(chunked, lambda: _led(CHUNKED_SEEDS), ("ornb.wire",)),
-    "exchange": Target(exchange, exchange_seeds, ("ornb.wire",), 2_000),
+    "sse": Target(sse, lambda: _led(SSE_SEEDS), ("ornb.api",)),
+    "chunked": Target(chunked, lambda: _led(CHUNKED_SEEDS), ("ornb.api",)),
+    "exchange": Target(exchange, exchange_seeds, ("ornb.api",), 2_000),
     "models": Target(models, _programs, ("ornb.catalog", "ornb.columns", "ornb.pricing"), 600),
     "endpoints": Target(endpoints, _programs, ("ornb.catalog", "ornb.columns"), 600),
-    "chunks": Target(chunks, _programs, ("ornb.wire", "ornb.ledger", "ornb.text"), 600),
-    "refusals": Target(refusals, _programs, ("ornb.wire",), 600),
+    "chunks": Target(chunks, _programs, ("ornb.api", "ornb.ledger", "ornb.text"), 600),
+    "refusals": Target(refusals, _programs, ("ornb.api",), 600),
     "recording": Target(recording, _programs, ("ornb.recording",), 600),
-    "conversation": Target(conversation, _programs, ("ornb.conversation",), 600),
+    "conversation": Target(conversation, _programs, ("ornb.messages",), 600),
     "markdown": Target(
         markdown,
         lambda: _led(hostile_seeds()),

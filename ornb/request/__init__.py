@@ -1,1 +1,0 @@
-"""What a chat request may hold, checked before it is sent: parameters, files, tools, schemas."""

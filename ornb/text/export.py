@@ -1,0 +1,186 @@
+"""A conversation as Markdown, as JSON, and as a notebook that goes on with it.
+
+The same conversation always gives the same bytes. What is written holds what was said and what it
+cost, and no key: a conversation has none.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from datetime import UTC
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..api.reply import counted
+from ..errors import ConfigError
+from ..messages import Content, Conversation, Turn, well_formed
+from ..messages.transcript import write_whole
+from .citations import footnotes
+from .rendering import facts
+from .writer import fenced, link, literal, rewritten
+
+if TYPE_CHECKING:
+    from ..api.reply import Reply
+
+SUFFIXES = {".md": "Markdown", ".json": "JSON", ".ipynb": "a notebook"}
+"""What `save` writes, by the file's suffix."""
+
+_ABOUT = """# {title}
+
+The code cell below brings the conversation back, and the last one shows it, to go on with. Neither
+asks a model anything."""
+_AFTER = '# The next question, when you like:\n# chat.ask("...")\nchat'
+_WIDTH = 88
+
+
+def to_markdown(conversation: Conversation) -> str:
+    """Write a conversation's path as Markdown for any renderer, also one that lets HTML through.
+
+    An answer's HTML is shown as text, its images are links, its links lead to web and mail
+    addresses only, and its headings stand below ours.
+    """
+    blocks = [block for turn in conversation.path for block in _turn(turn)]
+    if conversation.system:
+        blocks.insert(0, _said(conversation.system, before="System: "))
+    return well_formed("\n\n".join(blocks or ["No messages yet."])) + "\n"
+
+
+def to_json(conversation: Conversation, path: str | Path | None = None) -> str:
+    """Write a conversation, all branches, as the JSON that `Conversation.load` reads."""
+    text = json.dumps(conversation.to_json(), ensure_ascii=False, indent=1) + "\n"
+    text = well_formed(text)
+    if path is not None:
+        write_whole(Path(path), text)
+    return text
+
+
+def to_notebook(conversation: Conversation) -> dict[str, Any]:
+    """Make a notebook (format 4.5) that shows a conversation and, when it is run, goes on with it.
+
+    All branches are in it, and it needs no other file. Running it asks nothing. What is huge is
+    cut, see `Conversation.light`.
+    """
+    path = conversation.path
+    shown = ["\n\n".join(_turn(turn)) for turn in path]
+    if conversation.system:
+        shown.insert(0, _said(conversation.system, before="System: "))
+    title = f"A conversation, {counted(len(path), 'message')}"
+    cells = [
+        _cell("markdown", _ABOUT.format(title=title)),
+        _cell("code", _rebuilt(conversation), jupyter={"source_hidden": True}),
+        *(_cell("markdown", well_formed(text)) for text in shown),
+        _cell("code", _AFTER),
+    ]
+    kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
+    return {
+        "cells": [{"id": f"ornb-{number}", **cell} for number, cell in enumerate(cells)],
+        "metadata": {"kernelspec": kernel, "language_info": {"name": "python"}},
+        "nbformat": 4,
+        "nbformat_minor": 5,
+    }
+
+
+def save(conversation: Conversation, path: str | Path) -> Path:
+    """Write a conversation to a file, in the form that its suffix says."""
+    path = Path(path)
+    kind = path.suffix.lower()
+    if kind == ".json":
+        to_json(conversation, path)
+    elif kind == ".md":
+        write_whole(path, to_markdown(conversation))
+    elif kind == ".ipynb":
+        write_whole(
+            path, json.dumps(to_notebook(conversation), ensure_ascii=False, indent=1) + "\n"
+        )
+    else:
+        known = ", ".join(f"{suffix} ({what})" for suffix, what in SUFFIXES.items())
+        raise ConfigError(f"{path.name!r} does not say what to write; let it end in {known}.")
+    return path
+
+
+# ------------------------------------------------------------------ a turn as Markdown
+
+
+def _turn(turn: Turn) -> Iterator[str]:
+    reply = turn.reply
+    if reply is None:
+        yield "### You"
+        yield from _content(turn.content)
+        return
+    yield f"### {literal(reply.model or reply.requested_model or 'Model')}"
+    if reply.reasoning:
+        yield f"<details><summary>Reasoning</summary>\n\n{fenced(reply.reasoning)}\n\n</details>"
+    for step in turn.steps:
+        yield from _step(step)
+    text, notes = footnotes(reply.annotations, turn.text)
+    if text.strip():
+        yield rewritten(text, below=3)
+    if notes:
+        yield "\n".join(f"{note.number}. {link(note.url, note.title)}" for note in notes)
+    if reply.images:
+        yield f"[images made by the model, in the transcript: {len(reply.images)}]"
+    if reply.error:
+        yield f"**{literal(reply.error)}**"
+    yield f"<sub>{' · '.join(map(literal, _facts(reply)))}</sub>"
+
+
+def _facts(reply: Reply) -> Iterator[str]:
+    """Pieces of the line under an answer; its model stands above."""
+    said = facts(reply)
+    yield from said.served[1:] if reply.model or reply.requested_model else said.served
+    yield said.source
+    yield from said.numbers
+    if reply.model and reply.requested_model not in (None, reply.model):
+        yield f"asked for {reply.requested_model}"
+    if reply.timing.started_at is not None:
+        yield f"{reply.timing.started_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+    yield from filter(None, (reply.generation_id, reply.note))
+
+
+def _said(text: str, *, before: str = "") -> str:
+    """What a person typed, to the letter: a line as a quotation, more as a block of text."""
+    if "\n" in text.strip():
+        return f"> {before}\n\n{fenced(text)}" if before else fenced(text)
+    return f"> {before}{literal(text)}"
+
+
+def _content(content: Content) -> Iterator[str]:
+    for part in [{"text": content}] if isinstance(content, str) else content:
+        if isinstance(part.get("text"), str):
+            yield _said(str(part["text"]))
+            continue
+        kind = str(part.get("type"))
+        inside = part.get(kind)
+        held: Mapping[str, Any] = inside if isinstance(inside, Mapping) else {}
+        url = str(held.get("url") or "data:")
+        name = held.get("filename") or ("" if url.startswith("data:") else url)
+        yield f"> {literal(f'[{kind} {name}]'.replace(' ]', ']'))}"
+
+
+def _step(step: Mapping[str, Any]) -> Iterator[str]:
+    if step.get("role") == "tool":
+        content = step.get("content")
+        yield fenced(content if isinstance(content, str) else json.dumps(content))
+    for call in step.get("tool_calls") or ():
+        function = call.get("function") if isinstance(call, Mapping) else None
+        if isinstance(function, Mapping):
+            yield fenced(f"{function.get('name')}({function.get('arguments')})")
+
+
+# ------------------------------------------------------------------ a notebook's cells
+
+
+def _cell(kind: str, source: str, **metadata: Any) -> dict[str, Any]:
+    cell: dict[str, Any] = {"cell_type": kind, "metadata": metadata}
+    if kind == "code":
+        cell |= {"execution_count": None, "outputs": []}
+    return cell | {"source": source.splitlines(keepends=True)}
+
+
+def _rebuilt(conversation: Conversation) -> str:
+    """Code that brings a conversation back: its transcript as a string, and not one name of it."""
+    data = json.dumps(conversation.light().to_json())  # ASCII: no character can end a line early
+    lines = [data[at : at + _WIDTH] for at in range(0, len(data), _WIDTH)]
+    written = "\n".join(f"    {line!r}" for line in lines)
+    return f"import ornb\n\nchat = ornb.Chat.reopen(\n{written}\n)"

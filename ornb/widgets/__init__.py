@@ -1,7 +1,0 @@
-"""Widgets: one module, one ``.js`` and one ``.css`` each, under the same name.
-
-What several of them need is in parts (``theme.css``, ``text.css``, ``elements.js``, ``kernel.js``,
-``text.js``), which `ornb.widgets.base` joins to each as its imports say.
-
-They draw and take gestures; truth, validation and network stay in the modules below them.
-"""

@@ -584,6 +584,12 @@ def test_what_a_server_hangs_on_a_call_is_kept_to_be_sent_back() -> None:
         )
 
 
+def test_a_call_of_another_type_keeps_it() -> None:
+    custom = {"id": "c", "type": "custom", "custom": {"name": "code", "input": "print(1)"}}
+    (made,) = at_once({"tool_calls": [custom]}).tool_calls
+    assert {key: made[key] for key in custom} == custom
+
+
 @pytest.mark.parametrize("kind", [str, float])
 def test_an_index_may_be_of_another_type(kind) -> None:
     zero, one = kind(0), kind(1)

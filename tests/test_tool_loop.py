@@ -211,6 +211,36 @@ def test_calls_without_an_id_get_one(rounds):
     assert message[1]["tool_calls"][0]["id"] == message[2]["tool_call_id"] == "call_0"
 
 
+def test_each_of_two_calls_with_one_id_gets_its_result(rounds):
+    calls = [piece(n, "temperature", json.dumps({"city": "Oslo"}), "same") for n in (0, 1)]
+    script = [STREAM, delta(None, tool_calls=calls), delta("", "tool_calls"), COST, DONE, END]
+    one, server = rounds(script, says("Cold."))
+    list(one)
+    _, request, *results = sent(server)[1]["messages"]
+    ids = [each["id"] for each in request["tool_calls"]]
+    assert ids == [each["tool_call_id"] for each in results] == ["same", "same_1"]
+
+
+@pytest.mark.parametrize("odd", [float("nan"), float("inf"), [{"in": -float("inf")}]])
+def test_a_number_that_json_has_not_ends_no_conversation(rounds, odd, tmp_path):
+    details = [{"type": "reasoning.text", "text": "Hm.", "score": odd}]
+    call = piece(0, "temperature", json.dumps({"city": "Oslo"}), "a") | {"score": odd}
+    note = {"type": "file", "score": odd}
+    more = {"tool_calls": [call], "reasoning_details": details, "annotations": [note]}
+    script = [STREAM, delta(None, **more), delta("", "tool_calls"), COST, DONE, END]
+    server = WireServer(script, says("Cold."), says("Yes."))
+    with server:
+        client = Client(base_url=server.url, retries=0)
+        chat = ornb.Chat("acme/orbit", client=client, tools=[temperature], confirm=False)
+        chat.ask("Weather?")
+        chat.save(tmp_path / "talk.json")
+        json.loads((tmp_path / "talk.json").read_text(), parse_constant=pytest.fail)
+        assert chat.ask("Sure?").text == "Yes."
+    message = sent(server)[-1]["messages"][1]
+    assert message["reasoning_details"][0]["text"] == "Hm."
+    assert message["tool_calls"][0]["score"] in (None, [{"in": None}])
+
+
 def test_without_tools_it_is_a_plain_answer(rounds):
     one, server = rounds(says("Hello."), tools=())
     list(one)

@@ -198,12 +198,12 @@ class Assembly:
             events.append(Event("tool_call", data=call))
         self._take_images(delta.get("images"), events)
         # Some servers list all sources in each piece, or again in the last.
-        listed = {_as_text(each): each for each in _dicts(delta.get("annotations"))}
+        listed = {_as_text(each): _sendable(each) for each in _dicts(delta.get("annotations"))}
         new = {key: each for key, each in listed.items() if key not in self._annotations}
         self._annotations.update(new)
         events += [Event("annotation", data=each) for each in new.values()]
         for detail in _dicts(delta.get("reasoning_details")):
-            self._merge_detail(detail, whole=whole)
+            self._merge_detail(_sendable(detail), whole=whole)
 
     def _take_images(self, parts: Any, events: list[Event]) -> None:
         for part in _dicts(parts):
@@ -235,8 +235,10 @@ class Assembly:
             place = -1
         call = self._tool_calls[place]
         call["id"] = call["id"] or told
+        call["type"] = _word(piece.get("type")) or call["type"]
         # What a server hangs on a call, such as a signature, it wants back.
-        call.update({k: v for k, v in piece.items() if k not in _OF_A_CALL and v is not None})
+        more = {k: v for k, v in piece.items() if k not in _OF_A_CALL and v is not None}
+        call.update(_sendable(more))
         if call["function"]["name"] != name:  # else it is repeated whole
             call["function"]["name"] += name
         before = call["function"]["arguments"]
@@ -387,6 +389,15 @@ def _id(piece: Mapping[str, Any]) -> str | None:
 def _joined(before: str, piece: str) -> str:
     text = before + piece
     return _paired(text) if "\udc00" <= piece[:1] <= "\udfff" else text
+
+
+def _sendable(piece: dict[str, Any]) -> dict[str, Any]:
+    """The same without NaN and infinities (1e400 is one): JSON has no form for them."""
+    text = json.dumps(piece)
+    if "NaN" not in text and "Infinity" not in text:
+        return piece
+    made: dict[str, Any] = json.loads(text, parse_constant=lambda _: None)
+    return made
 
 
 def _follows_whole(before: str, piece: str) -> bool:

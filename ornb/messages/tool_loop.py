@@ -136,10 +136,12 @@ class ToolLoop:
         yield Event("reply", data=self.replies[-1])
 
     def _answer_calls(self, reply: Reply) -> Iterator[Event]:
-        calls = [
-            call if call.get("id") else {**call, "id": f"call_{len(self.results) + place}"}
-            for place, call in enumerate(reply.tool_calls)
-        ]
+        calls: list[dict[str, Any]] = []
+        for place, call in enumerate(reply.tool_calls):
+            told = call.get("id")
+            if not told or any(told == each["id"] for each in calls):  # results go by it
+                told = f"{told or 'call'}_{len(self.results) + place}"
+            calls.append({**call, "id": told})
         self._add(_request(reply, calls))
         waiting = list(calls)
         try:

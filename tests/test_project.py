@@ -15,6 +15,7 @@ from lab import notebook_of, run_headless
 from packaging.requirements import Requirement
 
 from tools.house import (
+    FLOORS,
     IMPORTS,
     MODULES,
     ROOT,
@@ -83,6 +84,16 @@ def layer(module: str) -> str:
 
 def test_every_module_has_its_room() -> None:
     assert [module for module in MODULES if not place_of(module)] == []
+
+
+def test_the_drawn_house_is_the_one_that_stands() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    drawn = re.findall(r"^   \d  (.*)", page, re.M)
+    rooms = [
+        re.split(r"  +", line.strip())[: len(floor)]
+        for line, floor in zip(drawn, FLOORS[-2::-1], strict=True)
+    ]
+    assert [sorted(floor) for floor in FLOORS[-2::-1]] == list(map(sorted, rooms))
 
 
 def test_rooms_import_only_what_stands_below_them() -> None:

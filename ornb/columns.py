@@ -9,6 +9,7 @@ for a whole column at once), the slow one for everything else.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 from types import NoneType
@@ -247,6 +248,9 @@ def _date(value: Any) -> int:
 
 
 def _moments(listed: list[Any]) -> Any:
+    if set(map(type, listed)) <= _TEXT:  # as SQLite has them: in UTC, without a word on it
+        with suppress(ValueError):
+            return pd.DatetimeIndex(np.array(listed, "datetime64[us]")).tz_localize("UTC").array
     moments = pd.to_datetime(pd.Series(listed, dtype=object), utc=True)
     return moments.dt.as_unit("us").array
 
@@ -270,7 +274,10 @@ _ARRAYS: dict[str, Callable[[list[Any]], Any]] = {
 
 def typed(values: Iterable[Any], dtype: str) -> Any:
     """Make a column of a dtype, None where missing."""
-    return _ARRAYS[dtype](list(values))
+    listed = list(values)
+    if set(map(type, listed)) == {NoneType}:  # many columns of calls; one by one it is slow
+        return _ARRAYS[dtype]([None]).repeat(len(listed))
+    return _ARRAYS[dtype](listed)
 
 
 def frame(rows: Sequence[Any], columns: Mapping[str, Column]) -> pd.DataFrame:

@@ -59,6 +59,18 @@ class _Moment(sa.types.TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
+class _Plain(sa.types.TypeDecorator[Any]):
+    """A UTC timestamp as the database has it: in SQLite a text, which is not read one by one."""
+
+    impl = sa.DateTime(timezone=True)
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: sa.Dialect) -> Any:
+        return dialect.type_descriptor(sa.Text() if dialect.name == "sqlite" else self.impl)
+
+
+_PART = 20_000
+"""Rows that are read at once, at most."""
 _TYPES: dict[str, Any] = {
     "Int64": sa.BigInteger,
     "float64": sa.Double,
@@ -164,15 +176,19 @@ class Store:
         since: Any = None,
         until: Any = None,
         **only: str | Sequence[str] | None,
-    ) -> list[tuple[Any, ...]]:
-        """Read calls, oldest first: the columns in order, then the id of the process.
+    ) -> Iterator[Sequence[Sequence[Any]]]:
+        """Read calls, oldest first, some at a time: the columns in order, then the process's id.
 
         `since` and `until` are days, moments (UTC unless they have a zone), or how long ago;
         `since` is within, `until` not. `model` is compared with the model that served too.
         """
         self._flush()
         columns = self._table.c
-        query = sa.select(*(columns[name] for name in self.columns), columns.kernel)
+        plain = (
+            sa.type_coerce(each, _Plain()) if isinstance(each.type, _Moment) else each
+            for each in (columns[name] for name in self.columns)
+        )
+        query = sa.select(*plain, columns.kernel)
         if since is not None:
             query = query.where(columns.started_at >= moment(since))
         if until is not None:
@@ -182,9 +198,11 @@ class Store:
                 query = query.where(self._is_one_of(name, value))
         begun = columns.get("started_at")  # databases differ in where they sort what is missing
         order = [] if begun is None else [begun.is_(None).desc(), begun]
+        return self._parts(query.order_by(*order, columns.kernel, columns.number))
+
+    def _parts(self, query: sa.Select[Any]) -> Iterator[Sequence[Sequence[Any]]]:
         with self._begin() as connection:
-            found = connection.execute(query.order_by(*order, columns.kernel, columns.number))
-            return [tuple(row) for row in found]
+            yield from connection.execute(query).partitions(_PART)
 
     def free_calls(self, since: datetime, *, but: str) -> list[datetime]:
         """Return when free models were called by other processes (UTC)."""

@@ -20,6 +20,7 @@ __all__ = [
     "BOOKS",
     "FIELDS",
     "HISTORY_COLUMNS",
+    "KEPT",
     "SHALLOW",
     "STORED",
     "SUMMARY_COLUMNS",
@@ -136,18 +137,31 @@ FIELDS = CALL
 """What a recorded row is: a plain tuple in this order."""
 STORED = {name: USAGE_COLUMNS[name].dtype for name in (*FIELDS, *BOOKS)}
 """What a database keeps: the columns that are not made of others, and their dtypes."""
+KEPT = {**STORED, "kernel": HISTORY_COLUMNS["kernel"].dtype}
+"""The same, and whose call it was."""
 SHALLOW = not pd.__version__.startswith("2.")
 """From pandas 3 on a write copies, so sharing is safe."""
 
-_SHARED_WORDS = ("label", "model", "served_model", "provider", "source", "finish_reason", "status")
+_SHARED_WORDS = (
+    "label",
+    "model",
+    "served_model",
+    "provider",
+    "source",
+    "finish_reason",
+    "status",
+    "kernel",
+)
 _WIDE = Context(prec=700)  # a float has its digits between 1e308 and 1e-324
 
 
-def frame_of(rows: Sequence[Sequence[Any]], words: dict[Any, Any]) -> pd.DataFrame:
-    """Turn rows in the order of `STORED` into a typed frame; `words` holds repeated texts once."""
+def frame_of(
+    rows: Sequence[Sequence[Any]], words: dict[Any, Any], stored: Mapping[str, str] = STORED
+) -> pd.DataFrame:
+    """Turn rows in the order of `stored` into a typed frame; `words` holds repeated texts once."""
     listed = [list(values) for values in zip(*rows, strict=True)]
     columns: dict[str, Any] = dict.fromkeys(USAGE_COLUMNS)  # all in their places
-    for n, (name, dtype) in enumerate(STORED.items()):
+    for n, (name, dtype) in enumerate(stored.items()):
         values = listed[n] if n < len(listed) else [None] * len(rows)
         columns[name] = _column(name, dtype, values, words)
     return pd.DataFrame(_derived(columns), copy=False)

@@ -28,6 +28,7 @@ from .bills import bills
 from .display import html_table, text_table
 from .table import (
     HISTORY_COLUMNS,
+    KEPT,
     SHALLOW,
     STORED,
     SUMMARY_COLUMNS,
@@ -459,12 +460,12 @@ class UsageTracker:
         """
         if self._store is None:
             raise ConfigError("Nothing is kept yet: call ornb.usage.persist() first.")
-        rows = self._store.read(
+        found = self._store.read(
             since=since, until=until, model=model, provider=provider, label=label
         )
-        frame = frame_of([row[:-1] for row in rows], {})
-        frame["kernel"] = pd.Series([row[-1] for row in rows], dtype=frame["model"].dtype)
-        return frame
+        words: dict[Any, Any] = {}
+        parts = [frame_of(rows, words, KEPT) for rows in found]
+        return pd.concat(parts or [frame_of([], {}, KEPT)], ignore_index=True)
 
     def to_sql(self, url: str | os.PathLike[str]) -> int:
         """Write the calls so far to a database, once each.

@@ -227,7 +227,7 @@ print(json.dumps(sorted(name for name in passed if name.startswith("ornb."))))
 
 CONSTANT = re.compile(r"_?[A-Z][A-Z0-9_]*|__\w+__")
 MAKES_NO_STATE = re.compile(
-    r"re\.compile|\S*(itemgetter|TypeVar|Context|Lock|frozenset|tuple|Path|Table)$"
+    r"_of_today|re\.compile|\S*(itemgetter|TypeVar|Context|Lock|frozenset|tuple|Path|Table)$"
 )
 
 

@@ -581,7 +581,7 @@ def cost_source(reply: Reply, estimate_usd: float | None) -> str:
 
 
 def not_sent(error: Exception, source: str, model: str | None, label: str | None) -> Reply:
-    """Give the reply of a call that was refused before it left: of no source, and at no cost."""
+    """Return the reply of a call that was refused before it left: of no source, and at no cost."""
     began = Timing(started_at=datetime.now(UTC), duration_s=0.0)
     return Reply(
         requested_model=model,

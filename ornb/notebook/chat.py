@@ -103,7 +103,7 @@ class Chat(ChatCalls):
         )
         self._files: dict[str, Attachment] = {}
         self._uploads: dict[str, bytearray] = {}
-        self.on_msg(self._heard)
+        self.on_msg(self._on_message)
 
     # ------------------------------------------------------------------ what was said
 
@@ -380,7 +380,7 @@ class Chat(ChatCalls):
 
     # ------------------------------------------------------------------ what the page says
 
-    def _heard(self, _: Any, content: Any, buffers: Any) -> None:
+    def _on_message(self, _: Any, content: Any, buffers: Any) -> None:
         """Take a message of the page's."""
         if not isinstance(content, dict):
             return
@@ -388,7 +388,7 @@ class Chat(ChatCalls):
         if kind == "hello":
             self._greet(content.get("page"), writes=content.get("writes") is True)
         elif kind in ("ask", "again", "edit", "go"):
-            self._obey(kind, content)
+            self._act(kind, content)
         elif kind in ("settings", "set", "reset"):
             self._aside(lambda: self._tell_settings(kind, content))
         elif kind == "attach":
@@ -396,9 +396,9 @@ class Chat(ChatCalls):
         elif kind == "allow" and (call := self._call) is not None:
             call.decide(said_id, allowed=content.get("yes") is True)
         else:
-            self._obey_plainly(kind, said_id)
+            self._act_on_plain(kind, said_id)
 
-    def _obey_plainly(self, kind: Any, said_id: str) -> None:
+    def _act_on_plain(self, kind: Any, said_id: str) -> None:
         if kind == "ping":
             self._tell("pong")
         elif kind == "stop":
@@ -406,7 +406,7 @@ class Chat(ChatCalls):
         elif kind == "detach":
             self._files.pop(said_id, None)
 
-    def _obey(self, kind: str, content: Mapping[str, Any]) -> None:
+    def _act(self, kind: str, content: Mapping[str, Any]) -> None:
         """Do what a button asks for; a refusal goes back to the page with what was typed."""
         prompt, turn = content.get("text"), content.get("turn")
 
@@ -423,7 +423,7 @@ class Chat(ChatCalls):
                 raise ConfigError("An answer is still being written. Stop it or wait for it.")
             self._switch(str(turn))
 
-        deeds: dict[str, Callable[[], object]] = {
+        actions: dict[str, Callable[[], object]] = {
             "ask": ask,
             "again": lambda: self._again(turn, {}),
             "edit": lambda: self._reworded(turn, prompt, {}),
@@ -432,7 +432,7 @@ class Chat(ChatCalls):
 
         def do() -> None:
             try:
-                deeds[kind]()
+                actions[kind]()
             except ConfigError as error:
                 self._tell("refused", text=str(error), prompt=prompt)
 

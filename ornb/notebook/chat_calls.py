@@ -24,7 +24,7 @@ from ..messages.schema import answered
 from ..messages.tools import toolbox, tools_in
 from .base import describe
 from .chat_page import KEPT_EVERY_S, ChatPage
-from .exchange import Exchange, explained
+from .exchange import ChatCall, explained
 from .live import PACER
 from .shown import body_html
 
@@ -150,7 +150,7 @@ class ChatCalls(ChatPage):
         attach: Any = (),
         schema: Any = None,
         blocking: bool = False,
-    ) -> Exchange:
+    ) -> ChatCall:
         with self._noted(params):
             files = files_of(attach)
             content = self._content(prompt, [each.part for each in files])
@@ -172,7 +172,7 @@ class ChatCalls(ChatPage):
         *,
         schema: Any = None,
         blocking: bool = False,
-    ) -> Exchange:
+    ) -> ChatCall:
         with self._noted(params):
             talk = self._conversation
 
@@ -195,7 +195,7 @@ class ChatCalls(ChatPage):
         *,
         schema: Any = None,
         blocking: bool = False,
-    ) -> Exchange:
+    ) -> ChatCall:
         with self._noted(params):
             talk = self._conversation
             old = _turn_of(talk, turn)
@@ -248,7 +248,7 @@ class ChatCalls(ChatPage):
         *,
         schema: Any = None,
         blocking: bool = False,
-    ) -> Exchange:
+    ) -> ChatCall:
         """Put the question where it belongs, and have a thread read the answer."""
         several = self._picker is not None and self.model is None
         given = {"label": self._label, **self._params, **params}
@@ -259,7 +259,7 @@ class ChatCalls(ChatPage):
                 raise ConfigError(
                     "An answer is still being written, so nothing was sent. Stop it or wait for it."
                 )
-            call = Exchange(
+            call = ChatCall(
                 Turn("", None, "user", ""),
                 fields,
                 blocking=blocking,
@@ -287,7 +287,7 @@ class ChatCalls(ChatPage):
 
     # ------------------------------------------------------------------ its answer
 
-    def _work(self, call: Exchange, messages: list[dict[str, Any]]) -> None:
+    def _work(self, call: ChatCall, messages: list[dict[str, Any]]) -> None:
         """Read the answer to its end. Runs in a thread of its own."""
         news, leave = PACER.join(lambda: self._flush(call))
         client = None
@@ -310,7 +310,7 @@ class ChatCalls(ChatPage):
             leave()
             self._end(call)
 
-    def _flush(self, call: Exchange) -> float:
+    def _flush(self, call: ChatCall) -> float:
         """Send what is new of an answer. Runs on the pacer's thread.
 
         In "Run all" the page's script may load in the middle of the answer: so a page that has not
@@ -326,7 +326,7 @@ class ChatCalls(ChatPage):
                 self._keep_part(call)
         return call.answer.wait_s
 
-    def _end(self, call: Exchange) -> None:
+    def _end(self, call: ChatCall) -> None:
         """Put the answer into the conversation, once, whoever comes first."""
         if call.reply is None:
             PACER.turn()
@@ -354,7 +354,7 @@ class ChatCalls(ChatPage):
                 self._call = None
                 call.ended.set()
 
-    def _reply_of(self, call: Exchange) -> Reply:
+    def _reply_of(self, call: ChatCall) -> Reply:
         status = "stopped" if call.stopping else "error" if call.error else "ok"
         reply = call.error.reply if call.error else call.whole
         if reply is None and call.stream is not None:
@@ -364,14 +364,14 @@ class ChatCalls(ChatPage):
         error = str(call.error) if status == "error" else None
         return dataclasses.replace(reply, status=status, error=error)
 
-    def _outcome(self, call: Exchange) -> Reply:
+    def _outcome(self, call: ChatCall) -> Reply:
         if call.error is not None and not call.stopping:
             call.error.reply = call.error.reply or call.reply
             raise call.error
         assert call.reply is not None  # noqa: S101 - set before `ended` is
         return call.reply
 
-    def _waited(self, call: Exchange) -> Reply:
+    def _waited(self, call: ChatCall) -> Reply:
         try:
             while not call.ended.wait(0.2):  # a bare wait cannot be interrupted on Windows
                 call.ask_person()

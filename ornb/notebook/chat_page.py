@@ -24,7 +24,7 @@ from ..api.client import OPENROUTER
 from ..messages import Conversation, Turn
 from .base import Widget
 from .chat_kept import Kept
-from .exchange import Exchange
+from .exchange import ChatCall
 from .shown import body_html, turn_for_page
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class ChatPage(Widget):
     _chat_id = t.Unicode().tag(sync=True)
 
     # Also there when __init__ refused its arguments: Python closes what it throws away.
-    _call: Exchange | None = None
+    _call: ChatCall | None = None
     _leave_conversation: Callable[[], None] | None = None
 
     def __init__(
@@ -137,7 +137,7 @@ class ChatPage(Widget):
             took = monotonic() - began
             self._whole_due = monotonic() + max(WHOLE_EVERY_S, 20 * took)
 
-    def _live(self, call: Exchange) -> dict[str, Any]:
+    def _live(self, call: ChatCall) -> dict[str, Any]:
         """What the page says of an answer before anything has come."""
         asked = call.params["model"]
         return {
@@ -211,7 +211,7 @@ class ChatPage(Widget):
             self._tell("kept", page=self._page, **news)
             return sum(2 * len(html) + len(text) for _, html, text, _ in news["entries"].values())
 
-    def _keep_part(self, call: Exchange) -> None:
+    def _keep_part(self, call: ChatCall) -> None:
         """Bring the output that stays up to date in mid-answer."""
         part, here = None, self._conversation.head
         if call.stream is not None and call.answer.has_text and here == call.question:

@@ -31,7 +31,7 @@ from ..messages import Conversation, well_formed
 from ..messages.asked import fields_of, messages_of
 from ..messages.schema import answered
 from ..text import comparison
-from ..text.comparison import LETTERS, Answer, Answers
+from ..text.comparison import LETTERS, Answers, Place
 from ..text.rendering import source_words
 from .base import BadValue, Widget, describe, module, sheet
 from .live import PACER, LiveAnswer
@@ -59,7 +59,7 @@ class Vote(t.TraitType[Any, Any]):
 class _Call:
     """One answer on its way."""
 
-    def __init__(self, answer: Answer, params: Mapping[str, Any]) -> None:
+    def __init__(self, answer: Place, params: Mapping[str, Any]) -> None:
         self.answer = answer
         self.params = params
         self.live = LiveAnswer()
@@ -147,7 +147,7 @@ class Comparison(Widget):
             _sealed=answers.sealed,
             _engine=well_formed(answers.engine),
         )
-        self.on_msg(self._heard)
+        self.on_msg(self._on_message)
 
     # ------------------------------------------------------------------ what was said
 
@@ -463,7 +463,7 @@ class Comparison(Widget):
                 self._tell("delta", changes=changes, done=done)
         return wait_s
 
-    def _heard(self, _: Any, content: Any, __: Any) -> None:
+    def _on_message(self, _: Any, content: Any, __: Any) -> None:
         """Take a message of the page's."""
         kind = content.get("type") if isinstance(content, dict) else None
         if kind == "hello":

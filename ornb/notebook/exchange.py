@@ -29,7 +29,7 @@ NOBODY = (
 )
 
 
-class Exchange:
+class ChatCall:
     """A question, the thread that reads its answer, and the person who may stop or allow.
 
     `on_call` is told what the page should show of a tool's call, each time that changes.

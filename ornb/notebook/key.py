@@ -125,7 +125,7 @@ class KeyForm(Widget):
             advice=BINDER if keys.on_binder() else "",
         )
         self._new_try()
-        self.on_msg(self._heard)
+        self.on_msg(self._on_message)
         kept = keys.recall(self._base_url) if remember else None
         if kept is not None:
             self._start("Checking the key of this computer's keyring …", self._use, kept)
@@ -172,7 +172,7 @@ class KeyForm(Widget):
 
     # ------------------------------------------------------------------ what the page says
 
-    def _heard(self, _: Any, content: Any, __: Any) -> None:
+    def _on_message(self, _: Any, content: Any, __: Any) -> None:
         if not isinstance(content, dict):
             return
         # Taken out of the message, which the kernel keeps until the next one.

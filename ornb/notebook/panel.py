@@ -115,7 +115,7 @@ class UsagePanel(Widget):
         self._news, leave = PACER.join(self._turn)
         self.look()
         self._stops = (tracker.on_change(self._news), tracker.on_bill(self._billed), leave)
-        self.on_msg(self._heard)
+        self.on_msg(self._on_message)
         shell = get_ipython()
         if shell is not None:
             shell.events.register("post_run_cell", self._cell_ended)
@@ -238,7 +238,7 @@ class UsagePanel(Widget):
                 self._cell_at = self._at
                 self._keep()
 
-    def _heard(self, _: Any, content: Any, __: Any) -> None:
+    def _on_message(self, _: Any, content: Any, __: Any) -> None:
         kind = content.get("type") if isinstance(content, dict) else None
         if kind == "refresh":
             self.refresh()

@@ -314,7 +314,7 @@ class ModelPicker(Widget):
         )
         self.observe(self._write_code, names=[*FILTERS, "sort"])
         self.observe(self._keep_used, names=["value"])
-        self.on_msg(self._heard)
+        self.on_msg(self._on_message)
 
     @property
     def models(self) -> pd.DataFrame:
@@ -427,7 +427,7 @@ class ModelPicker(Widget):
         before = (change["old"] or ()) if self.multiple else ()
         self._kept = kept.used(*(one for one in reversed(self._picked()) if one not in before))
 
-    def _heard(self, _: Any, content: Any, __: Any) -> None:
+    def _on_message(self, _: Any, content: Any, __: Any) -> None:
         told = content if isinstance(content, dict) else {}
         kind, on = told.get("type"), bool(told.get("on"))
         with self.guard():

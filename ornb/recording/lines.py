@@ -111,7 +111,7 @@ def exchange_line(exchange: Exchange, keys: Collection[str] = ()) -> bytes:
     data: dict[str, Any] = {
         "at": _written(exchange.at),
         "source": exchange.source,
-        "request": _shorn(exchange.question._asdict()),
+        "request": _without_empty(exchange.question._asdict()),
     }
     if exchange.status is not None:
         data["answer"] = {
@@ -150,7 +150,7 @@ def append(path: Path, *lines: bytes) -> None:
         ) from error
 
 
-def _shorn(values: Mapping[str, Any]) -> dict[str, Any]:
+def _without_empty(values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value not in (None, {})}
 
 

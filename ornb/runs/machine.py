@@ -26,7 +26,7 @@ from ..offline import start
 from .answers import Answer, Shape, check_names, with_answers
 from .data import comes_in_parts, is_file, parts_of, table_of
 from .plan import Plan, total
-from .rows import Rows
+from .rows import Requests
 from .run import Ask, BatchInterrupted, Run
 from .store import AnswerStore, Memory
 from .tally import Tally
@@ -106,7 +106,7 @@ class Batched:
 class _Part:
     """Rows at hand: what each asks for, and what came of it."""
 
-    def __init__(self, rows: Rows) -> None:
+    def __init__(self, rows: Requests) -> None:
         self.rows = rows
         self.answers: list[Answer | None] = []
         self.first: dict[str, int] = {}
@@ -201,7 +201,7 @@ class Batch:
         files = one_or_many(attach)
         catalogue = session.catalogue_of(self.client) if files else None
         service = self._service()
-        rows = Rows(self.frame, template, system, self.request, service, files, catalogue)
+        rows = Requests(self.frame, template, system, self.request, service, files, catalogue)
         gate, asked, is_offline = (
             self.client.before_call,
             self.client,

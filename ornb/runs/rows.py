@@ -17,7 +17,7 @@ from ..messages.asked import files_of, one_or_many
 from ..messages.attachments import Attachment, check
 from ..messages.placeholders import cells, fill_in, only_value
 
-__all__ = ["Row", "Rows"]
+__all__ = ["Requests", "Row"]
 
 _written = json.JSONEncoder(sort_keys=True, allow_nan=False).encode
 _PLACE = re.compile(r"\{\{\s*([^{}]+?)\s*\}\}")
@@ -42,7 +42,7 @@ class _NotAttachedError(ConfigError):
     """What a row names cannot be read, or its model does not take it."""
 
 
-class Rows:
+class Requests:
     """The rows of a table as requests. The template is checked here, before anything is sent.
 
     Without a template the only column is the prompt. `service` is part of the content hash.
@@ -92,7 +92,7 @@ class Rows:
         self._begun, self._tail = hashlib.sha256(f"{service}\n{head}".encode()), tail.encode()
         self._length = len(head) + len(tail)
 
-    def on(self, frame: pd.DataFrame) -> Rows:
+    def on(self, frame: pd.DataFrame) -> Requests:
         """Return the same for a later part of the data; what is wrong with a row skips that row."""
         other = copy.copy(self)
         other._frame, other._is_first = frame, False

@@ -43,22 +43,22 @@ class Outcomes(list[tuple[Reply, OrnbError | None]]):
     """What came of a piece of work, request by request; those at its end may not be begun."""
 
 
-class Travelling(Secret):
+class PortableSecret(Secret):
     """A key on its way to a process of one's own: unlike others, it can be pickled."""
 
     __slots__ = ()
 
     def __repr__(self) -> str:
-        return "Travelling(…)"
+        return "PortableSecret(…)"
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Travelling) and other._value == self._value
+        return isinstance(other, PortableSecret) and other._value == self._value
 
     def __hash__(self) -> int:
         return hash(self._value)
 
     def __reduce__(self) -> Any:
-        return Travelling, (self._value,)
+        return PortableSecret, (self._value,)
 
 
 @dataclass(frozen=True)
@@ -74,11 +74,11 @@ class Address:
     headers: tuple[tuple[str, str], ...]
     asks: tuple[tuple[str, Any], ...] = ()
     """What `Client.asks` has."""
-    key: Travelling | None = None
+    key: PortableSecret | None = None
     """The key itself, where it may travel."""
     key_hash: str | None = field(default=None, repr=False)
     """Else what the key of the worker's environment must hash to; None: no key is sent."""
-    secret_headers: Travelling | None = None
+    secret_headers: PortableSecret | None = None
     """Headers of the caller's own as JSON, where they may travel."""
     headers_hash: str | None = field(default=None, repr=False)
     """Else what those of the worker's environment must hash to; None: none are sent."""
@@ -111,9 +111,9 @@ def address_of(client: Client, executor: Executor) -> Address:
         service.timeouts,
         tuple(sorted(service._headers.items())),
         tuple(client.asks.items()),
-        Travelling(key) if key is not None and travels else None,
+        PortableSecret(key) if key is not None and travels else None,
         _hash(key) if key is not None and not travels else None,
-        Travelling(headers) if headers is not None and travels else None,
+        PortableSecret(headers) if headers is not None and travels else None,
         _hash(headers) if headers is not None and not travels else None,
     )
 

@@ -31,7 +31,7 @@ from .rendering import (
     static_html,
 )
 
-__all__ = ["COMPARISON_COLUMNS", "LETTERS", "MIME_COMPARISON", "TIE", "Answer", "Answers"]
+__all__ = ["COMPARISON_COLUMNS", "LETTERS", "MIME_COMPARISON", "TIE", "Answers", "Place"]
 
 MIME_COMPARISON = "application/vnd.ornb.text.comparison+json"
 """Media type under which a comparison rests in a notebook, for a program to read."""
@@ -87,7 +87,7 @@ _TOLD_BEFORE_THE_VOTE = frozenset({"text", "source", "status", "position", "vote
 
 
 @dataclass
-class Answer:
+class Place:
     """One model's part of a comparison."""
 
     model: str
@@ -158,7 +158,7 @@ class Answers:
         """Whether names, costs and times are hidden now."""
         self.shuffle_seed = shuffle_seed
         places = zip(order, LETTERS, strict=False)
-        self.places = [Answer(model, letter) for model, letter in places]
+        self.places = [Place(model, letter) for model, letter in places]
         self._vote: str | None = None
 
     @property
@@ -212,7 +212,7 @@ class Answers:
         """The model that was voted for; None before the vote, and after a tie."""
         return next((a.model for a in self.places if a.letter == self._vote), None)
 
-    def verdict(self, answer: Answer) -> str | None:
+    def verdict(self, answer: Place) -> str | None:
         """Return how an answer fared: "won", "lost" or "tie"; None without a vote."""
         if self._vote is None or self._vote == TIE:
             return self._vote
@@ -225,7 +225,7 @@ class Answers:
         frame = pd.DataFrame(rows, columns=list(COMPARISON_COLUMNS))
         return frame.astype({name: column.dtype for name, column in COMPARISON_COLUMNS.items()})
 
-    def _row(self, answer: Answer) -> dict[str, Any]:
+    def _row(self, answer: Place) -> dict[str, Any]:
         reply = answer.reply
         call = {} if reply is None else reply.row(answer.estimate_usd)
         row = {name: call.get(name) for name in COMPARISON_COLUMNS} | {
@@ -344,7 +344,7 @@ class Answers:
             parts.append(_NO_ERROR_LINE.format(name=css_class))
         return static_html("".join(parts), css_class=css_class)
 
-    def _table_row(self, head: str, cell: Callable[[Answer], str]) -> str:
+    def _table_row(self, head: str, cell: Callable[[Place], str]) -> str:
         return _table_row(head, map(cell, self.places))
 
     def _texts(self) -> Iterable[str]:
@@ -373,7 +373,7 @@ def _table_row(head: str, cells: Iterable[str], tag: str = "td") -> str:
     return f"<tr><th {left}>{head}</th>{inner}</tr>\n"
 
 
-def _answer_html(answer: Answer) -> str:
+def _answer_html(answer: Place) -> str:
     if answer.reply is None:
         return "<em>being written …</em>"
     thought = answer.reply.reasoning
@@ -389,14 +389,14 @@ def _source(reply: Reply | None) -> str:
     return f"{label}, {began:%Y-%m-%d %H:%M} UTC" if began else label
 
 
-def _words(answer: Answer, place: int) -> str:
+def _words(answer: Place, place: int) -> str:
     if answer.reply is None:
         return NONE
     figure = answer.figures[place]
     return html.escape(f"{figure.value} ({figure.remark})" if figure.remark else figure.value)
 
 
-def _error(answer: Answer) -> str:
+def _error(answer: Place) -> str:
     return html.escape((answer.reply and answer.reply.error) or "")
 
 

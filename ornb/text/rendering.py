@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "SOURCES",
-    "Facts",
+    "FactLine",
     "StreamRenderer",
     "content_html",
     "entry",
@@ -182,7 +182,7 @@ def _step_lines(step: Mapping[str, Any]) -> Iterator[str]:
             yield f"{function.get('name')}({function.get('arguments')})"
 
 
-class Facts(NamedTuple):
+class FactLine(NamedTuple):
     """The line under an answer. Plain text; it may hold a provider's words, so it is escaped."""
 
     served: list[str]
@@ -196,12 +196,12 @@ class Facts(NamedTuple):
         return " · ".join([*self.served, self.source, *self.numbers])
 
 
-def facts(reply: Reply) -> Facts:
+def facts(reply: Reply) -> FactLine:
     """Return the line under an answer: what `Reply.facts` has, and the source."""
     who = [reply.model or reply.requested_model or "", reply.provider or ""]
     numbers = reply.facts[sum(map(bool, who)) :]
     served = [plain(one) for one in (who[0], provider_words(reply)) if one]
-    return Facts(served, source_words(reply), [plain(piece) for piece in numbers])
+    return FactLine(served, source_words(reply), [plain(piece) for piece in numbers])
 
 
 def provider_words(reply: Reply) -> str:

@@ -22,7 +22,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -529,7 +528,8 @@ def run_headless(
     """
     home = folder / "home"
     home.mkdir()
-    with _short_folder() as short:
+    with _short_folder() as short, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("JUPYTER_PATH", kernels.specs())
         kernel = {"transport": TRANSPORT, "connection_file": str(short / "kernel.json")}
         client = nbclient.NotebookClient(
             notebook,
@@ -539,39 +539,6 @@ def run_headless(
         )
         client.execute(env=private_environment(home, **environment))
     return notebook
-
-
-@contextlib.contextmanager
-def _forked_kernels(folder: Path, short: Path) -> Iterator[None]:
-    """Have the kernels of a JupyterLab in `folder` forked, where that works: tests/kernels.py."""
-    if sys.platform != "linux":
-        yield
-        return
-    place = str(short / "kernels")
-    spec = folder / "forked/kernels/python3/kernel.json"
-    spec.parent.mkdir(parents=True)
-    argv = [sys.executable, "-IS", kernels.__file__, place, "-f", "{connection_file}"]
-    described = {"display_name": "Python 3 (ipykernel)", "language": "python"}
-    spec.write_text(
-        json.dumps(described | {"argv": argv, "metadata": {"debugger": True}}), encoding="utf-8"
-    )
-    with socket.socket(socket.AF_UNIX) as door:
-        door.bind(place)
-        door.listen()
-        number = str(door.fileno())
-        process = subprocess.Popen(
-            [sys.executable, "-c", LEAN + f"from tests.kernels import serve; serve({number})"],
-            cwd=ROOT,
-            env=private_environment(folder),
-            stdin=subprocess.DEVNULL,
-            pass_fds=[door.fileno()],
-            start_new_session=True,
-        )
-    try:
-        yield
-    finally:
-        process.kill()
-        process.wait()
 
 
 @contextlib.contextmanager
@@ -597,7 +564,7 @@ def lab_server(folder: Path) -> Iterator[Callable[[], str]]:
         f"--KernelManager.transport={TRANSPORT}",
     ]
     (folder / "runtime").mkdir()
-    with _short_folder() as short, log.open("wb") as output, _forked_kernels(folder, short):
+    with _short_folder() as short, log.open("wb") as output:
         runtime = folder / "runtime"
         if os.name == "posix":
             (runtime := short / "r").symlink_to(folder / "runtime")
@@ -605,7 +572,7 @@ def lab_server(folder: Path) -> Iterator[Callable[[], str]]:
             command,
             cwd=folder / "root",
             env=private_environment(
-                folder, JUPYTER_RUNTIME_DIR=str(runtime), JUPYTER_PATH=str(folder / "forked")
+                folder, JUPYTER_RUNTIME_DIR=str(runtime), JUPYTER_PATH=kernels.specs()
             ),
             stdin=subprocess.DEVNULL,
             stdout=output,

@@ -16,6 +16,7 @@ from lab import notebook_of, private_environment
 
 from ornb.offline import model
 from ornb.recording.lines import read
+from tests import kernels
 from tools.notebooks import made, releases
 from tools.outputs import FIGURE, PICTURE, WIDGET, tidy
 from tools.record import SIMULATED, record, recordings_of
@@ -76,7 +77,7 @@ def nbmake(*paths: Path, **environment: str) -> subprocess.CompletedProcess[str]
     return subprocess.run(
         [sys.executable, "-m", "pytest", *options, "--nbmake-timeout=120", *map(str, paths)],
         cwd=home,
-        env=private_environment(home, **environment),
+        env=private_environment(home, JUPYTER_PATH=kernels.specs(), **environment),
         capture_output=True,
         text=True,
         timeout=600,
@@ -122,13 +123,16 @@ def test_the_tour_runs_under_nbmake_on_the_local_model(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @each_notebook
-def test_stored_outputs_are_what_make_notebooks_makes(path: Path) -> None:
+def test_stored_outputs_are_what_make_notebooks_makes(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     there, reason = model.available()
     if not there:
         pytest.skip(reason)
     stored = read_notebook(path)
     if stored.metadata.ornb.outputs_made_with != releases():
         pytest.skip("the outputs were made with other releases, which lay out tables their own way")
+    monkeypatch.setenv("JUPYTER_PATH", kernels.specs())
     again = made(path, lambda _figure: "to be drawn")
     assert "to be drawn" not in nbformat.writes(again), "a figure has changed: make notebooks"
     for bundle in (*bundles_of(again), *bundles_of(stored)):

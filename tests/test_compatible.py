@@ -86,6 +86,18 @@ def as_documented(request: bytes, body: bytes) -> list[bytes]:
     return [STREAM, *pieces, said("stop"), *counts, DONE, END]
 
 
+@pytest.fixture(scope="module")
+def llama_cpp() -> Iterator[tuple[str, str]]:
+    """Key and address of llama.cpp's server with the small model."""
+    there, reason = local_model.available()
+    if not there:
+        pytest.skip(reason)
+    engine = Engine()
+    child = engine._spawn()
+    yield engine._key, child.ready["address"] + "/v1"
+    child.close()
+
+
 @pytest.fixture(params=["as documented", "llama.cpp"])
 def served(request: pytest.FixtureRequest) -> Iterator[str]:
     """Connect to such a server, and give the name of its one model."""
@@ -95,15 +107,9 @@ def served(request: pytest.FixtureRequest) -> Iterator[str]:
             ornb.usage.clear()
             yield NAME
     else:
-        there, reason = local_model.available()
-        if not there:
-            pytest.skip(reason)
-        engine = Engine()
-        child = engine._spawn()
-        ornb.connect(engine._key, child.ready["address"] + "/v1")
+        ornb.connect(*request.getfixturevalue("llama_cpp"))
         ornb.usage.clear()
         yield "smollm2-135m-instruct"
-        child.close()
     ornb.connect(offline=True)
 
 

@@ -4,19 +4,18 @@
  * Every trait is a part of the panel, and a part is drawn anew only when its trait has changed.
  * All text goes in through textContent.
  *
- * @typedef {object} Model  anywidget's model
- * @property {(name: string) => any} get
- * @property {(event: string, callback: () => void) => void} on
- * @property {(event: string, callback: () => void) => void} off
- * @property {(content: object) => void} send
- *
+ * @typedef {import("./kernel.js").Model} Model
  * @typedef {{ name: string, value: string, notes: string[] }} Tile
  * @typedef {{ source: string, calls: string, title: string }} Source
  * @typedef {{ model: string, source: string, status: string, seconds: number | null }} Call
  * @typedef {{ name: string, text: string, spent: number, kept: number, limited: boolean,
  *   low: boolean }} Budget
  * @typedef {{ minute: number[], day: number[], note: string, refusal: string }} FreeCalls
+ *
+ * @typedef {{ traits: string[], draw: () => void }} Part  of the panel, and what it shows
  */
+
+import { hideStatic, icon, make, say } from "./elements.js";
 
 const COLUMNS = {
   model: "Model", source: "Source", calls: "Calls", tokens: "Tokens",
@@ -25,34 +24,7 @@ const COLUMNS = {
 /** After that long without news the free calls of the minute are other ones. */
 const MINUTE_MS = 61_000;
 
-/**
- * @param {string} what  tag and classes: "div.a.b"
- * @param {Record<string, string | boolean | null>} [attributes]
- * @param {...(string | Node | null)} children
- * @returns {any}
- */
-const make = (what, attributes = {}, ...children) => {
-  const [tag, ...classes] = what.split(".");
-  const element = document.createElement(tag);
-  if (classes.length) element.className = classes.join(" ");
-  for (const [name, value] of Object.entries(attributes)) {
-    if (value !== null && value !== false) element.setAttribute(name, value === true ? "" : value);
-  }
-  for (const child of children) if (child !== null) element.append(child);
-  return element;
-};
-
-const SVG = "http://www.w3.org/2000/svg";
-const arrow = () => {
-  const svg = document.createElementNS(SVG, "svg");
-  const path = document.createElementNS(SVG, "path");
-  for (const [name, value] of [["viewBox", "0 0 16 16"], ["aria-hidden", "true"], ["class", "icon"]]) {
-    svg.setAttribute(name, value);
-  }
-  path.setAttribute("d", "M13 8a5 5 0 1 1-1.6-3.7L13 5.8M13 2.6v3.2H9.8");
-  svg.append(path);
-  return svg;
-};
+const ARROW = "M13 8a5 5 0 1 1-1.6-3.7L13 5.8M13 2.6v3.2H9.8";
 
 /** @param {string} source  as a class; anything else is not one of ours */
 const known = (source) => {
@@ -62,7 +34,7 @@ const known = (source) => {
 
 /** @param {string} source @param {string} text @param {string} [title] */
 const badge = (source, text, title) =>
-  make(`span.badge.${known(source)}`, { title: title ?? null }, text);
+  make(`span.badge.${known(source)}`, title === undefined ? {} : { title }, text);
 
 /** @param {number | null} seconds */
 const inSeconds = (seconds) => (seconds === null ? "no time" : `${seconds.toFixed(2)} s`);
@@ -155,58 +127,53 @@ function tableElements({ rows, more }) {
   ].filter((one) => one !== null);
 }
 
-/** Hide the ordinary output of this panel for as long as the live one is shown. @param {string} id */
-function hideStatic(id) {
-  const style = make("style", {},
-    `.jp-OutputArea-child:has(.ornb-static-${id}), .ornb-static-${id} { display: none }`);
-  document.head.append(style);
-  return () => style.remove();
-}
+// --- the parts -----------------------------------------------------------------------------------
 
-/**
- * Draw one view.
- * @param {{ model: Model, el: HTMLElement }} context
- * @returns {() => void}
- */
-function render({ model, el }) {
-  const sources = make("span.sources");
-  const time = make("time.time");
-  const again = make("button.again", {
-    type: "button", "aria-label": "Count again",
-    title: "Count again, and ask the key for its limits of free calls",
-  }, arrow());
-  const trouble = make("p.trouble", { role: "alert", hidden: true });
+/** Where the calls went; and what is said while there are none. @param {Model} model */
+function sourcesPart(model) {
+  const element = make("span.sources");
   const empty = make("p.empty", {}, "What this kernel asks is counted here, call by call.");
-  const tiles = make("dl.tiles");
-  const gauges = make("div.gauges");
-  const table = make("div.table", { role: "region", "aria-label": "By model", tabindex: "0" });
-  const frame = make("section.frame", { "aria-label": "Usage" },
-    make("header", {}, make("span.title", {}, "Usage"), sources, time, again),
-    trouble, tiles, empty, gauges, table);
-
-  const drawTop = () => {
+  const draw = () => {
     const listed = /** @type {Source[]} */ (model.get("sources"));
-    sources.replaceChildren(...listed.map(({ source, calls, title }) =>
+    element.replaceChildren(...listed.map(({ source, calls, title }) =>
       badge(source, `${calls} ${source}`, title)));
     empty.hidden = listed.length > 0;
   };
-  const drawTime = () => {
+  return { element, empty, traits: ["sources"], draw };
+}
+
+/** @param {Model} model */
+function timePart(model) {
+  const element = make("time.time");
+  const draw = () => {
     const at = model.get("updated_at");
-    time.dateTime = at;
-    time.title = at;
-    time.textContent = at ? `Updated ${new Date(at).toLocaleTimeString()}` : "";
+    element.dateTime = at;
+    element.title = at;
+    element.textContent = at ? `Updated ${new Date(at).toLocaleTimeString()}` : "";
   };
-  const drawTiles = () => {
+  return { element, traits: ["updated_at"], draw };
+}
+
+/** @param {Model} model */
+function tilesPart(model) {
+  const element = make("dl.tiles");
+  const draw = () => {
     const calls = /** @type {Call[]} */ (model.get("latest"));
     const listed = /** @type {Tile[]} */ (model.get("tiles"));
-    tiles.replaceChildren(...listed.map(({ name, value, notes }) =>
+    element.replaceChildren(...listed.map(({ name, value, notes }) =>
       make("div.tile", {},
         make("dt", {}, name),
         make("dd.value", {}, value),
         ...notes.map((note) => make("dd.note", {}, note)),
         name === "First token" && calls.length ? make("dd.last", {}, strip(calls)) : null)));
   };
-  const drawGauges = () => {
+  return { element, traits: ["tiles", "latest"], draw };
+}
+
+/** Budgets and free calls. @param {Model} model */
+function gaugesPart(model) {
+  const element = make("div.gauges");
+  const draw = () => {
     const budgets = /** @type {Budget[]} */ (model.get("budgets"));
     const free = /** @type {FreeCalls} */ (model.get("free_calls"));
     const counted = Boolean(free.minute);
@@ -214,40 +181,53 @@ function render({ model, el }) {
       ? make("div.gauge", {}, make("span.label", {}, "Budget"),
         make("span.text", {}, "none; ", make("code", {}, "ornb.budget(2.00)"), " sets a ceiling"))
       : null;
-    gauges.replaceChildren(...budgets.map(budgetElement), ...(hint ? [hint] : []),
+    element.replaceChildren(...budgets.map(budgetElement), ...(hint ? [hint] : []),
       ...(counted ? freeElements(free) : []));
-    gauges.hidden = !gauges.childElementCount;
+    element.hidden = !element.childElementCount;
   };
-  const drawTable = () => {
-    const models = model.get("models");
-    table.hidden = !models.rows?.length;
-    if (!table.hidden) table.replaceChildren(...tableElements(models));
-  };
-  const drawTrouble = () => {
-    const error = model.get("error");
-    if (trouble.textContent !== error) trouble.textContent = error;
-    trouble.hidden = !error;
-  };
+  return { element, traits: ["budgets", "free_calls"], draw };
+}
 
+/** @param {Model} model */
+function tablePart(model) {
+  const element = make("div.table", { role: "region", "aria-label": "By model", tabindex: "0" });
+  const draw = () => {
+    const models = model.get("models");
+    element.hidden = !models.rows?.length;
+    if (!element.hidden) element.replaceChildren(...tableElements(models));
+  };
+  return { element, traits: ["models"], draw };
+}
+
+/** @param {Model} model */
+function troublePart(model) {
+  const element = make("p.trouble", { role: "alert", hidden: true });
+  const draw = () => {
+    say(element, model.get("error"));
+    element.hidden = !model.get("error");
+  };
+  return { element, traits: ["error"], draw };
+}
+
+/** The minute passes without any news of the kernel's: then it is asked to count again. @param {Model} model */
+function minutePart(model) {
   let timer = 0;
-  /** The minute passes without any news of the kernel's: then it is asked to count again. */
-  const wait = () => {
-    clearTimeout(timer);
+  const end = () => clearTimeout(timer);
+  const draw = () => {
+    end();
     if (model.get("free_calls").minute?.[0]) {
       timer = setTimeout(() => model.send({ type: "look" }), MINUTE_MS);
     }
   };
+  return { traits: ["free_calls", "updated_at"], draw, end };
+}
 
-  /** @type {[string[], () => void][]} */
-  const parts = [
-    [["sources"], drawTop],
-    [["updated_at"], drawTime],
-    [["tiles", "latest"], drawTiles],
-    [["budgets", "free_calls"], drawGauges],
-    [["models"], drawTable],
-    [["error"], drawTrouble],
-    [["free_calls", "updated_at"], wait],
-  ];
+/**
+ * Draw the parts, and each again in the frame after one of its traits has changed.
+ * @param {Model} model @param {Part[]} parts
+ * @returns {() => void} ends it
+ */
+function follow(model, parts) {
   /** @type {Set<() => void>} */
   const due = new Set();
   let frameRequest = 0;
@@ -256,7 +236,7 @@ function render({ model, el }) {
     for (const draw of due) draw();
     due.clear();
   };
-  const listeners = parts.flatMap(([names, draw]) => names.map((name) => {
+  const listeners = parts.flatMap(({ traits, draw }) => traits.map((name) => {
     const changed = () => {
       due.add(draw);
       frameRequest ||= requestAnimationFrame(drawDue);
@@ -264,17 +244,37 @@ function render({ model, el }) {
     return /** @type {[string, () => void]} */ ([`change:${name}`, changed]);
   }));
   for (const [event, changed] of listeners) model.on(event, changed);
-  again.addEventListener("click", () => model.send({ type: "refresh" }));
-
-  const reveal = hideStatic(model.get("_panel_id"));
-  el.classList.add("ornb-panel");
-  el.dataset.lmSuppressShortcuts = "true";   // JupyterLab: keys typed here are not its shortcuts
-  el.append(frame);
-  for (const [, draw] of parts) draw();
+  for (const { draw } of parts) draw();
   return () => {
     for (const [event, changed] of listeners) model.off(event, changed);
     cancelAnimationFrame(frameRequest);
-    clearTimeout(timer);
+  };
+}
+
+/**
+ * Draw one view.
+ * @param {{ model: Model, el: HTMLElement }} context
+ * @returns {() => void}
+ */
+function render({ model, el }) {
+  const again = make("button.again", {
+    type: "button", "aria-label": "Count again",
+    title: "Count again, and ask the key for its limits of free calls",
+  }, icon(ARROW));
+  again.addEventListener("click", () => model.send({ type: "refresh" }));
+  const [sources, time, tiles] = [sourcesPart(model), timePart(model), tilesPart(model)];
+  const [gauges, table, trouble] = [gaugesPart(model), tablePart(model), troublePart(model)];
+  const minute = minutePart(model);
+  const reveal = hideStatic(model.get("_panel_id"));
+  el.classList.add("ornb-panel");
+  el.dataset.lmSuppressShortcuts = "true";   // JupyterLab: keys typed here are not its shortcuts
+  el.append(make("section.frame", { "aria-label": "Usage" },
+    make("header", {}, make("span.title", {}, "Usage"), sources.element, time.element, again),
+    trouble.element, tiles.element, sources.empty, gauges.element, table.element));
+  const leave = follow(model, [sources, time, tiles, gauges, table, trouble, minute]);
+  return () => {
+    leave();
+    minute.end();
     reveal();
     el.replaceChildren();
   };

@@ -26,8 +26,8 @@ CELLS = [
 ]
 SETUP = "import os; os.environ |= {{'ORNB_OFFLINE_MODEL': '', 'ORNB_CACHE_DIR': {!r}}}"
 QUESTIONS = [
-    "Write a short Python function that counts the words in a text.",
-    "Is this review positive or negative? One word. 'Bright screen, weak battery.'",
+    "What is the capital of France, and what is it known for?",
+    "What is the capital of Japan?",
 ]
 
 

@@ -693,7 +693,7 @@ def test_tokens_say_whose_they_are_where_another_counted_them() -> None:
     counts = Usage(22, 9)
     for source, model, said in (
         ("live", "a/b-2026", "in → out"),
-        ("local", "ornb/smollm2-135m-instruct", "in → out, as ornb/smollm2-135m-instruct counts"),
+        ("local", "ornb/smollm2-135m-instruct", "in → out, the small model's"),
     ):
         told = figures(Reply(usage=counts, source=source, model=model), None)
         assert next(one for one in told if one.key == "tokens").remark == said

@@ -88,7 +88,7 @@ def test_one_engine_under_several_names_is_said_above_and_nothing_is_marked(
     for place in range(3):
         own = f"A tiny model. Here: temperature 0.8, seed {place}"
         one.end(place, reply("x", first=0.1 + place, whole=4 - place, source="local", note=own))
-    said = "acme/orbit-2026 answered under all 3 names, so nothing here tells them apart."
+    said = "acme/orbit-2026 answered under all 3 names: no figure here tells the models apart."
     expect(page.locator(".engine")).to_have_text(said)
     assert page.locator(".best:visible").count() == 0
     expect(one.column(2).locator(".served")).to_contain_text("temperature 0.8, seed 2")

@@ -388,8 +388,8 @@ def test_the_front_of_paid_models_does_not_begin_at_a_free_one(
     lines = [trace for trace in figure.data if trace.mode == "lines"]
     assert all(figure.layout.xaxis.tickvals[0] < min(line.x) for line in lines)
     if draw is plots.price_quality:
-        assert [line.name for line in lines] == ["Pareto front of paid models"]
-        assert "free ones stand apart" in figure.layout.title.text
+        assert [line.name for line in lines] == ["Pareto front"]
+        assert "Line: paid models that no paid one beats" in figure.layout.title.text
 
 
 @pytest.mark.parametrize("draw", [plots.price_quality, plots.context_price, plots.price_map])

@@ -569,6 +569,16 @@ def test_the_source_of_an_answer_is_shown(tracker, source):
     assert f">{source}</span>" in displayed(tracker)["text/html"]
 
 
+def test_who_answered_under_names_of_others_is_said_also_of_recorded_calls(tracker):
+    small = "ornb/smollm2-135m-instruct"
+    for asked in ("a/one", "b/two"):
+        reply = Reply(model=small, requested_model=asked, source="recorded", usage=Usage(1, 2))
+        tracker.record(reply)
+        said = f"{small} answered" + (" under both names" if asked == "b/two" else "")
+        assert repr(tracker).splitlines()[0].endswith(said)
+        assert said in displayed(tracker)["text/html"]
+
+
 def test_text_from_outside_stays_text(tracker):
     tracker.record(
         replace(

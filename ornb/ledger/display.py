@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from ..api.reply import NOT_BILLED, counted, format_usd, is_unbilled
+from .table import one_engine
 
 __all__ = ["CLASSES", "SCROLLS", "STYLE", "html_table", "money", "text_table"]
 
@@ -32,7 +33,15 @@ def _total_line(frame: pd.DataFrame) -> str:
             parts.append(f"{count:,} {word}" if word == "stopped" else counted(count, word))
     sent, made = int(frame["prompt_tokens"].sum()), int(frame["completion_tokens"].sum())
     parts.append(f"{sent:,} → {made:,} tokens")
-    return " · ".join(parts + money(frame))
+    return " · ".join([*parts, *money(frame), *_stood_in(frame)])
+
+
+def _stood_in(frame: pd.DataFrame) -> list[str]:
+    """Who answered under names of others, also when that was recorded."""
+    if said := one_engine(frame):
+        return [said]
+    served = frame["served_model"].dropna().unique()
+    return [f"{name} answered" for name in served if name.startswith("ornb/")]
 
 
 def money(frame: pd.DataFrame) -> list[str]:

@@ -404,7 +404,7 @@ function render({ model, el }) {
     say(banner, error);
     banner.hidden = !error;
     stale.hidden = !state.unsaved;
-    say(engine, `${model.get("_engine")}, so nothing here tells them apart.`);
+    say(engine, `${model.get("_engine")}: no figure here tells the models apart.`);
     engine.hidden = !model.get("_engine");
     const winner = vote && vote !== TIE ? names[LETTERS.indexOf(vote)] : "";
     const held = slow && answers.some(({ live }, place) => live && state.stopping.has(place));

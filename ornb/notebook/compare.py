@@ -646,7 +646,8 @@ def compare(
         }
         if service.source == "offline" and len(wanted) > 1:  # one engine would say one thing
             for place, fields in enumerate(wanted.values()):
-                fields["ornb"] = {"place": place, **(fields.get("ornb") or {})}
+                ours = fields.get("ornb")
+                fields["ornb"] = {"place": place, **(ours if isinstance(ours, dict) else {})}
         messages = messages_of(
             prompt,
             wanted,

@@ -166,8 +166,7 @@ def price_quality(
     name = index.replace("_", " ")
     figure = canvas.sheet(
         "Which models give the most for their price?",
-        f"The line joins the paid models that no paid one beats in price and {name};"
-        " free ones stand apart.",
+        f"Line: paid models that no paid one beats in price and {name}. Free ones stand apart.",
         rows.caption(),
         theme=theme,
         height=560,
@@ -206,7 +205,7 @@ def _front_line(figure: go.Figure, best: pd.DataFrame, index: str, theme: str | 
         x=words.numbers(best[BLENDED]),
         y=words.numbers(best[index]),
         mode="lines",
-        name="Pareto front of paid models",
+        name="Pareto front",
         legendrank=3000,
         line={"color": style.theme_of(theme).line, "width": 1.5, "shape": "hv"},
         hoverinfo="skip",

@@ -49,7 +49,7 @@ def figures(reply: Reply, estimate_usd: float | None) -> list[Figure]:
             "tokens",
             "Tokens",
             NONE if sent == made == NONE else f"{sent} → {made}",
-            f"in → out, as {reply.model} counts" if _origin(reply) == "local" else "in → out",
+            "in → out, the small model's" if _origin(reply) == "local" else "in → out",
         ),
         Figure("end", "Finish", _ending(reply)),
     ]

@@ -699,6 +699,35 @@ def test_a_value_out_of_range_is_refused_with_the_range() -> None:
 
 # ------------------------------------------------------------------ images and PDFs
 
+
+MADE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}}
+
+
+def listed(model: str, *inputs: str) -> dict[str, Any]:
+    return {"id": model, "architecture": {"input_modalities": inputs}}
+
+
+@pytest.mark.parametrize("text", ["", "Here."])
+def test_an_image_goes_back_to_the_model_that_is_to_change_it(
+    server: Any, text: str, tmp_path: Path
+) -> None:
+    drawn = [STREAM, delta(text, images=[MADE]), FINISH]
+    models = {"data": [listed("acme/orbit", "text", "image"), listed("acme/blind", "text")]}
+    wire = server(drawn, [whole(models)], answer("Blue."), answer("Nice."), answer("Again."))
+    chat = Heard("acme/orbit", client=Client(None, wire.url))
+    chat.ask("A cat")
+    chat.ask("In blue")
+    sent = json.loads(wire.requests[-1][1])["messages"]
+    assert sent[1] == {"role": "assistant", "content": text, "images": [MADE]}
+    chat.ask("Is it nice?", model="acme/blind")
+    sent = json.loads(wire.requests[-1][1])["messages"]
+    assert all("images" not in message for message in sent), "it takes none"
+    assert [each["role"] for each in sent][-3:] == ["user", "assistant", "user"]
+    chat.save(tmp_path / "talk.json")
+    again = Chat.reopen(tmp_path / "talk.json", client=Client(None, wire.url))
+    assert again.conversation.messages() == chat.conversation.messages()
+
+
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(40)
 LISTED = [whole({"data": [{"id": "acme/orbit"}]})]
 

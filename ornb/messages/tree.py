@@ -342,9 +342,14 @@ class Conversation:
         with self._lock:
             return _first(self.system) + _sent(self.path)
 
-    def _written(self) -> list[dict[str, Any]]:
-        """Return `messages` to be sent, not changed; only what is new is written as JSON."""
+    def _written(self, *, images: bool = True) -> list[dict[str, Any]]:
+        """Return `messages` to be sent, not changed; only what is new is written as JSON.
+
+        Without `images`, for a model that takes none, those that models made stay behind.
+        """
         with self._lock:
+            if not images:
+                return _first(self.system) + _sent(self.path, images=False)
             path, (system, turns, told) = self.path, self._answered
             end = len(path)
             while end and path[end - 1].role == "user":
@@ -537,14 +542,15 @@ def _first(system: str | None) -> list[dict[str, Any]]:
     return [{"role": "system", "content": system}] if system else []
 
 
-def _sent(turns: Sequence[Turn]) -> list[dict[str, Any]]:
+def _sent(turns: Sequence[Turn], *, images: bool = True) -> list[dict[str, Any]]:
     """The messages of some turns in a row."""
     messages: list[dict[str, Any]] = []
     for turn in turns:
         messages.extend(map(dict, turn.steps))
         content = _after_steps(turn) if turn.role == "assistant" else turn.content
-        if content:
-            messages.append({"role": turn.role, "content": content, **_parsed_files(turn)})
+        made = _images_made(turn) if images else {}
+        if content or made:
+            messages.append({"role": turn.role, "content": content, **_parsed_files(turn), **made})
         elif messages and messages[-1]["role"] == "user":
             messages.pop()
     return messages
@@ -555,6 +561,13 @@ def _after_steps(turn: Turn) -> str:
     before = [step.get("content") for step in turn.steps if step.get("role") == "assistant"]
     said = "\n\n".join(text for text in before if isinstance(text, str) and text)
     return turn.text.removeprefix(said).lstrip("\n") if said else turn.text
+
+
+def _images_made(turn: Turn) -> dict[str, Any]:
+    """The images of an answer, as the model that made them wants them to go on from there."""
+    urls = turn.reply.images if turn.reply else ()
+    parts = [{"type": "image_url", "image_url": {"url": url}} for url in urls]
+    return {"images": parts} if parts else {}
 
 
 def _parsed_files(turn: Turn) -> dict[str, Any]:

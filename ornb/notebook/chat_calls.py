@@ -233,6 +233,17 @@ class ChatCalls(ChatPage):
         plugins = params.get("plugins") or ()
         attachments.check(files, model, self._catalogue(), plugins=plugins)
 
+    def _takes_images(self, model: Any) -> bool:
+        """Whether images that a model of this chat has made go to the one that is asked now."""
+        if not any(turn.reply and turn.reply.images for turn in self._conversation.path):
+            return True
+        models = self._catalogue()
+        with contextlib.suppress(OrnbError, KeyError):
+            if models is not None:
+                listed = models.loc[session.model_id(model), "input_modalities"]
+                return not listed or "image" in listed
+        return True
+
     def _catalogue(self) -> pd.DataFrame | None:
         """The models of the service; None where it does not say."""
         if self._client is None:
@@ -254,6 +265,7 @@ class ChatCalls(ChatPage):
         given = {"label": self._label, **self._params, **params}
         model = given.pop("model", self._picker if several else self.model)
         fields = {"model": model, **fields_of("Chat.ask", given, schema)}
+        images = self._takes_images(model)
         with self._lock:
             if self._call is not None:
                 raise ConfigError(
@@ -270,7 +282,7 @@ class ChatCalls(ChatPage):
             )
             with self._own_change():
                 call.question, after, turns = put()
-            messages = self._conversation._written()
+            messages = self._conversation._written(images=images)
             long = self._kept_wait > KEPT_EVERY_S
             self._kept_due = monotonic() + self._kept_wait * long  # a short one is kept at once
             self._call = call

@@ -354,7 +354,7 @@ class Stream:
         for now, block in blocks:
             self.read_at = now
             for data in decoder.feed(block):
-                if data == "[DONE]":
+                if data.strip() == "[DONE]":
                     self._last_byte_at = now
                     self._drain(blocks)
                     return
@@ -373,7 +373,7 @@ class Stream:
                 )
         self.read_at = self._last_byte_at = now = self._wire.clock()
         for data in decoder.close():
-            if data != "[DONE]":
+            if data.strip() != "[DONE]":
                 yield from self._parse(data, now, response)
         if self._assembly.finish_reason is None and not stopped():
             raise StreamBroken(
@@ -382,6 +382,8 @@ class Stream:
             )
 
     def _parse(self, data: str, now: float, response: requests.Response) -> list[Event]:
+        if data.strip() in ("", "null"):  # signs of life
+            return []
         try:
             chunk = _json(data)
         except (ValueError, RecursionError) as error:

@@ -238,10 +238,10 @@ class ChatCalls(ChatPage):
         if not any(turn.reply and turn.reply.images for turn in self._conversation.path):
             return True
         models = self._catalogue()
-        with contextlib.suppress(OrnbError, KeyError):
-            if models is not None:
-                listed = models.loc[session.model_id(model), "input_modalities"]
-                return not listed or "image" in listed
+        with contextlib.suppress(OrnbError):  # of several models, or none
+            known = None if models is None else models["input_modalities"]
+            listed = None if known is None else known.get(str(session.model_id(model)))
+            return not listed or "image" in listed
         return True
 
     def _catalogue(self) -> pd.DataFrame | None:

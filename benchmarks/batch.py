@@ -31,7 +31,7 @@ from peers import PYTHON, installed
 import ornb
 from ornb.runs.answers import Answer
 from ornb.runs.data import table_of
-from ornb.runs.rows import Rows
+from ornb.runs.rows import Requests
 from ornb.runs.store import AnswerStore, _row
 
 BURSTS = 3
@@ -110,7 +110,7 @@ def _resumed() -> None:
     with tempfile.TemporaryDirectory() as folder, running() as server:
         ornb.connect("sk-or-v1-0123456789", base_url=server.url)
         store = AnswerStore(path := Path(folder) / "answers.sqlite3")
-        rows = Rows(table_of(texts), "{{text}}", None, request, server.url)
+        rows = Requests(table_of(texts), "{{text}}", None, request, server.url)
         said = Answer("word " * 9, source="live", cost_usd=0.0001, generation_id="gen-1790000000")
         store._write([_row(str(each.digest), said) for each in rows])
         store.close()

@@ -36,7 +36,7 @@ from ornb.errors import ConfigError, PriceUnknown
 from ornb.ledger.price_book import EXACT
 from ornb.runs.answers import BATCH_COLUMNS, Answer, Shape, with_answers
 from ornb.runs.plan import total
-from ornb.runs.rows import Rows
+from ornb.runs.rows import Requests
 from ornb.runs.run import BatchInterrupted
 from ornb.runs.store import TABLE, AnswerStore, default_path
 from ornb.runs.work import InTurn, address_of
@@ -362,7 +362,7 @@ def test_values_are_not_searched_for_names_again(serve):
 @given(st.lists(st.tuples(st.text(max_size=3), st.text(max_size=3)), max_size=8))
 def test_rows_have_one_hash_exactly_if_they_ask_the_same(pairs):
     frame = pd.DataFrame(pairs, columns=["a", "b"]).astype(object)
-    rows = Rows(frame, "<{{a}}|{{b}}>", None, {"model": "x"}, "here")
+    rows = Requests(frame, "<{{a}}|{{b}}>", None, {"model": "x"}, "here")
     asked = [rows.body(i)["messages"][0]["content"] for i in range(len(rows))]
     hashes = [row.digest for row in rows]
     for i in range(len(rows)):
@@ -381,7 +381,7 @@ def test_the_hash_knows_model_parameters_schema_and_service():
         ({"model": "x"}, None, "there"),
     ]
     hashes = {
-        next(iter(Rows(frame, "{{text}}", system, body, where))).digest
+        next(iter(Requests(frame, "{{text}}", system, body, where))).digest
         for body, system, where in asked
     }
     assert len(hashes) == len(asked)

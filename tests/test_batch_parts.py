@@ -36,7 +36,7 @@ from wire import STALL_S
 import ornb
 from ornb import session
 from ornb.errors import ConfigError
-from ornb.runs.rows import Rows
+from ornb.runs.rows import Requests
 from ornb.runs.store import TABLE
 from ornb.runs.work import InTurn
 
@@ -56,7 +56,7 @@ def kept(path):
 def test_a_store_of_an_earlier_version_is_found_again(request_, system):
     # As objects: half a character is no text to Arrow, which pandas 3 uses where it is installed.
     data = pd.DataFrame({"text": ["é\x7f", "\ud800"]}, dtype=object)
-    rows = Rows(data, "{{text}}", system, request_, "here")
+    rows = Requests(data, "{{text}}", system, request_, "here")
     for n, row in enumerate(rows):
         text = json.dumps(rows.body(n), sort_keys=True)
         assert row.digest == hashlib.sha256(f"here\n{text}".encode()).hexdigest()
@@ -407,6 +407,58 @@ def test_an_executor_that_does_all_twice_ends_the_batch_at_the_first(serve):
     assert session.usage.df["cost_usd"].tolist() == [COST] * 2, "all that was paid"
 
 
+class DirectView:
+    """What ipyparallel's is, as far as it can be told from outside."""
+
+    __module__ = "ipyparallel.client.view"
+
+    def __init__(self, engines):
+        self.engines = engines
+
+    def __len__(self):
+        return self.engines
+
+
+class BroadcastView(DirectView):
+    """Another that sends all to each."""
+
+
+class LoadBalancedView:
+    """One that shares work out."""
+
+    __module__ = "ipyparallel.client.view"
+
+    def __len__(self):
+        return 2
+
+
+class OfView(FarAway):
+    """The executor of a view."""
+
+    def __init__(self, view):
+        super().__init__()
+        self.view = view
+
+
+@pytest.mark.parametrize("view", [DirectView(2), BroadcastView(3)], ids=["direct", "broadcast"])
+def test_an_executor_of_a_view_of_several_engines_is_refused_before_anything_is_sent(serve, view):
+    service, pool = serve(), OfView(view)
+    with ornb.budget(1) as budget, pytest.raises(ConfigError) as refusal:
+        batch(texts(9), executor=pool)
+    assert f"each of {len(view)} engines" in str(refusal.value)
+    assert "Nothing was sent. Take client.executor()" in str(refusal.value)
+    assert (service.asked, pool.sizes, budget.reserved_usd) == ([], [], 0)
+    assert batch(texts(9), executor=pool, dry_run=True).calls == 9
+
+
+@pytest.mark.parametrize(
+    "view", [DirectView(1), LoadBalancedView(), None], ids=["one", "shared", "none"]
+)
+def test_an_executor_of_a_view_that_does_work_once_is_taken(serve, view):
+    serve()
+    assert batch(texts(3), executor=OfView(view))["status"].tolist() == ["ok"] * 3
+
+
 class Strange(Executor):
     """Gives back something else, or takes nothing, or cannot cancel."""
 
@@ -522,10 +574,13 @@ def test_engines_of_ipyparallel_go_on_where_they_were_stopped(serve, engines, tm
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("default")
-def test_a_view_of_ipyparallel_ends_the_batch_at_the_first(serve, engines):
+def test_a_view_of_several_engines_of_ipyparallel_is_refused_before_anything_is_sent(
+    serve, engines
+):
     service = serve(api_key=KEY)
-    answers = batch(texts(9), executor=engines[:].executor, concurrency=1)
-    assert answers["status"].tolist() == ["ok"] + ["skipped"] * 8
-    assert "take client.executor()" in answers["error"].iloc[1]
-    assert service.asked == ["text 0"] * 2
-    assert session.usage.df["cost_usd"].tolist() == [COST] * 2
+    for view in (engines[:], engines.direct_view("all"), engines.broadcast_view()):
+        with pytest.raises(ConfigError, match=r"2 engines.*Nothing was sent.*client\.executor\(\)"):
+            batch(texts(9), executor=view.executor)
+    assert service.asked == []
+    for view in (engines[0], engines.load_balanced_view([0, 1])):
+        assert batch(texts(3), executor=view.executor)["status"].tolist() == ["ok"] * 3

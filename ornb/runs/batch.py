@@ -15,6 +15,7 @@ from .machine import Batch, Batched, Store
 from .plan import Plan
 from .run import BatchInterrupted
 from .store import Memory
+from .work import check_executor
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -191,11 +192,8 @@ def batch(
                 raise ConfigError(
                     f"concurrency is {concurrency!r}; give a number of calls from 1 on."
                 )
-            if executor is not None and not callable(getattr(executor, "submit", None)):
-                raise ConfigError(
-                    f"executor is {executor!r}; give one of concurrent.futures, or for Dask its "
-                    "Client's get_executor(pure=False)."
-                )
+            if executor is not None:
+                check_executor(executor)
             billed = plan.source != "offline" and plan.calls > 0
             if cap_usd is not None and plan.worst_usd is None and billed:
                 raise PriceUnknown(

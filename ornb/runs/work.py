@@ -33,7 +33,17 @@ from ..errors import ConfigError, OrnbError
 if TYPE_CHECKING:
     from ..api.stream import Stream
 
-__all__ = ["TURN_S", "Address", "InTurn", "Outcomes", "Task", "Work", "address_of", "own_executor"]
+__all__ = [
+    "TURN_S",
+    "Address",
+    "InTurn",
+    "Outcomes",
+    "Task",
+    "Work",
+    "address_of",
+    "check_executor",
+    "own_executor",
+]
 
 TURN_S = 0.5
 """Seconds after which a worker begins no further request of a piece of work."""
@@ -212,6 +222,23 @@ class InTurn(Executor):
         except Exception as error:  # noqa: BLE001 - as every executor does
             future.set_exception(error)
         return future
+
+
+def check_executor(executor: Executor) -> None:
+    """Refuse what takes no work, and a view of ipyparallel that does all work on each engine."""
+    if not callable(getattr(executor, "submit", None)):
+        raise ConfigError(
+            f"executor is {executor!r}; give one of concurrent.futures, or for Dask its Client's "
+            "get_executor(pure=False)."
+        )
+    view: Any = getattr(executor, "view", None)
+    kinds = {(kind.__module__.partition(".")[0], kind.__name__) for kind in type(view).__mro__}
+    if ("ipyparallel", "DirectView") in kinds and len(view) > 1:
+        raise ConfigError(
+            f"This executor does all work on each of {len(view)} engines, so each row would be "
+            f"paid {len(view)} times. Nothing was sent. Take client.executor(), which shares the "
+            "rows out among them."
+        )
 
 
 def own_executor(at_once: int) -> ThreadPoolExecutor | InTurn:

@@ -267,6 +267,19 @@ def test_an_interrupt_keeps_the_part_and_goes_on_up(client, calls) -> None:
 
 
 @pytest.mark.parametrize(
+    "body",
+    [{"error": {"code": 404, "message": "Gone"}}, {"object": "error", "message": "Gone"}],
+)
+@pytest.mark.parametrize("ask", ["models", "providers", "key", "endpoints"])
+def test_an_error_with_the_status_200_is_told_for_lists_too(body, ask) -> None:
+    with WireServer([whole(body)]) as server:
+        client = Client(base_url=server.url)
+        asked = (lambda: client.endpoints("a/b")) if ask == "endpoints" else getattr(client, ask)
+        with pytest.raises(errors.ApiError, match=r"^Gone"):
+            asked()
+
+
+@pytest.mark.parametrize(
     ("script", "kind", "words"),
     [
         pytest.param([STREAM, delta("A part"), "close"], errors.StreamBroken, "kept", id="cut"),

@@ -99,7 +99,7 @@ class Assembly:
         `text` is the chunk as it came, `now` the ``perf_counter`` of the read that held it.
         """
         self._chunks.append(text)
-        self.fault = _fault(chunk)
+        self.fault = fault(chunk)
         for key in SERVED:
             value = chunk.get(key)
             if value and isinstance(value, str):  # some servers begin with a chunk of empty names
@@ -359,8 +359,8 @@ def _text_of(parts: Sequence[Any], *kinds: str) -> str:
     return _paired("".join(texts))
 
 
-def _fault(chunk: Mapping[str, Any]) -> Any:
-    """The error that a chunk holds, or is: vLLM, llama.cpp and FastAPI sent some bare."""
+def fault(chunk: Mapping[str, Any]) -> Any:
+    """Return the error that an answer or a chunk holds, or is: some servers send it bare."""
     if chunk.get("error") or chunk.get("choices") or chunk.get("usage"):
         return chunk.get("error")
     is_bare = chunk.get("object") == "error" or "detail" in chunk or {"message", "code"} <= {*chunk}

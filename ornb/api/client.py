@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 from urllib.parse import quote, urljoin, urlsplit
 
 from ..errors import ConfigError, NotFound, OrnbError, UnexpectedAnswer
+from .assembly import fault
 from .body import Messages, asked_headers
 from .dialects import with_info
 from .reply import Event, Reply, Timing, Usage, counted
@@ -450,6 +452,8 @@ class Client:
         wire = Wire()
         with self._service.open("GET", url, wire, model=model, params=query) as response:
             body = self._service.json(response, wire, model)
+            if isinstance(body, dict) and "data" not in body and fault(body):
+                raise self._service.refusal(response, json.dumps(body).encode(), model)
             source = response.headers.get("X-Ornb-Source", "live")
             snapshot = response.headers.get("X-Ornb-Snapshot")
             if wire.recorded is not None:

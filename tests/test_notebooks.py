@@ -177,6 +177,26 @@ def test_every_figure_has_a_picture_and_words_beside_it(path: Path) -> None:
 
 
 @each_notebook
+def test_figures_say_from_what_answers_were_recorded_and_no_row_is_called_today(path: Path) -> None:
+    for bundle in bundles_of(read_notebook(path)):
+        source = bundle.get("text/plain", "").partition("Source: ")[2].split(". ")[0]
+        known = r"recorded (from ornb/|live|on \d|catalogues|\(local demo model\))"
+        assert "recorded" not in source or re.search(known, source), source
+        assert not re.search("^today ", bundle.get("text/plain", ""), re.MULTILINE)
+
+
+def test_the_tour_has_a_figure_and_one_count_of_models() -> None:
+    notebook = read_notebook(START_HERE)
+    texts = [bundle.get("text/plain", "") for bundle in bundles_of(notebook)]
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    texts += [output.text for output in outputs if output.output_type == "stream"]
+    counts = re.findall(r"(?:of |^)(\d+) (?:models|ids)", "\n".join(texts), re.MULTILINE)
+    assert any(FIGURE in bundle for bundle in bundles_of(notebook))
+    assert len(counts) == 3
+    assert len(set(counts)) == 1
+
+
+@each_notebook
 def test_outputs_fetch_and_run_nothing(path: Path) -> None:
     for bundle in bundles_of(read_notebook(path)):
         for kind in ("text/html", PICTURE):

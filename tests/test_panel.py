@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -283,6 +284,18 @@ def test_sources_are_told_apart_in_every_row(tracker, panel):
         "canned": "not billed",
     }
     assert [each["source"] for each in panel.latest] == ["canned", "local", "recorded", "live"]
+
+
+def test_who_answered_under_names_of_others_is_said_below_the_models(tracker, panel):
+    small = "ornb/smollm2-135m-instruct"
+    for source, served in (("live", "acme/orbit-2026"), ("local", small), ("recorded", small)):
+        tracker.record(replace(reply(0.0, source=source), model=served))
+        panel.look()
+        said = "" if source == "live" else f"Answered under other names: by {small}"
+        assert panel.models["engines"] == said
+    data = displayed(panel)
+    assert said in data["text/html"]
+    assert said in data["text/plain"]
 
 
 def test_a_call_that_was_not_sent_counts_under_no_source(tracker, panel):

@@ -33,7 +33,7 @@ LATEST = 40
 _CHUNK = 20_000
 _COUNTS = ("prompt_tokens", "completion_tokens", "reasoning_tokens", "cached_tokens")
 _READ = (
-    *("model", "source", "status", "cost_source", *_COUNTS),
+    *("model", "source", "status", "cost_source", "served_model", *_COUNTS),
     *("cost_usd", "byok_usd", "estimate_usd", "time_to_first_token_s"),
 )
 _take: Any = itemgetter(*map(FIELDS.index, _READ))
@@ -106,6 +106,8 @@ class Totals:
     """Of each source: median time to first token in seconds, and of how many calls."""
     latest: tuple[Call, ...]
     """The last calls, oldest first, at most `LATEST`."""
+    engines: tuple[str, ...] = ()
+    """What of this machine answered under the names of other models, now or when recorded."""
 
     @property
     def calls(self) -> int:
@@ -143,6 +145,7 @@ class Running:
         self._groups: dict[tuple[str | None, str | None], Sums] = {}
         self._times: dict[Any, deque[float]] = {}  # of a source, and of a model and source
         self._latest: deque[Call] = deque(maxlen=LATEST)
+        self._engines: dict[str, None] = {}
 
     def take(self, rows: Iterable[tuple[Any, ...]]) -> None:
         """Add rows that follow those already read."""
@@ -171,12 +174,14 @@ class Running:
             middle, count = middles.get(key, (None, 0))
             groups[key] = replace(sums, median_time_to_first_token_s=middle, timed=count)
         of_sources = {key: each for key, each in middles.items() if not isinstance(key, tuple)}
-        return Totals(groups, of_sources, tuple(self._latest))
+        return Totals(groups, of_sources, tuple(self._latest), tuple(self._engines))
 
     def _add(self, row: tuple[Any, ...]) -> None:
         self._count(row, 1)
         model, source, status, seconds = (*row[:3], row[-1])
         self._latest.append(Call(model, source, status, seconds))
+        if (served := row[4]) and served != model and served.startswith("ornb/"):
+            self._engines[served] = None
         if seconds is not None:
             for key in (source, (model, source)):
                 if key not in self._times:
@@ -186,7 +191,7 @@ class Running:
 
     def _count(self, row: tuple[Any, ...], sign: int) -> None:
         """Add what a row used, or take it out again."""
-        model, source, status, told_by, sent, made, thought, cached, cost, own, estimate, _ = row
+        model, source, status, told_by, _, sent, made, thought, cached, cost, own, estimate, _ = row
         sums = self._groups.get((model, source))
         if sums is None:
             sums = self._groups[model, source] = Sums()
@@ -240,9 +245,9 @@ def _rows(frame: pd.DataFrame) -> Iterable[tuple[Any, ...]]:
 
 def _cleaned(values: tuple[Any, ...]) -> tuple[Any, ...]:
     """What a row's values become in the table; nearly all are that already."""
-    words = tuple(v if v is None or type(v) is str else str(v) for v in values[:4])
-    counts = tuple(map(_count, values[4:8]))
-    return (*words, *counts, *map(_number, values[8:]))
+    words = tuple(v if v is None or type(v) is str else str(v) for v in values[:5])
+    counts = tuple(map(_count, values[5:9]))
+    return (*words, *counts, *map(_number, values[9:]))
 
 
 def _count(value: Any) -> int | None:

@@ -190,7 +190,9 @@ def _models(totals: Totals) -> dict[str, Any]:
 
     listed = sorted(totals.groups.items(), key=weight, reverse=True)
     rows = [_row(model, source, sums) for (model, source), sums in listed[:SHOWN_MODELS]]
-    return {"rows": rows, "more": len(listed) - len(rows)}
+    names = ", ".join(totals.engines)
+    engines = f"Answered under other names: by {names}" if names else ""
+    return {"rows": rows, "more": len(listed) - len(rows), "engines": engines}
 
 
 def _row(model: str | None, source: str | None, sums: Sums) -> dict[str, str]:
@@ -282,6 +284,7 @@ def page_text(said: dict[str, Any], at: datetime | None) -> str:
     else:
         lines = [f"Usage: {_source_words(said)}{_as_of(at)}"]
         lines += [f"  {each['name']:<12} {_tile_words(each)}" for each in said["tiles"]]
+        lines += [f"  {said['models']['engines']}"] if said["models"]["engines"] else []
     lines += [f"  {each['name']:<12} {each['text']}" for each in said["budgets"]]
     if said["free_calls"] and said["sources"]:
         lines.append(f"  {'Free calls':<12} {_free_words(said['free_calls'])}")
@@ -330,6 +333,7 @@ def _models_html(models: dict[str, Any]) -> str:
         for row in models["rows"]
     )
     more = f"<p>and {models['more']:,} more: ornb.usage.summary()</p>" if models["more"] else ""
+    more += f"<p>{escape(models['engines'])}</p>" if models["engines"] else ""
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{more}"
 
 

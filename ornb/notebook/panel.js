@@ -106,8 +106,8 @@ function freeElements({ minute, day, note, refusal }) {
   ].filter((one) => one !== null);
 }
 
-/** @param {{ rows: Record<string, string>[], more: number }} models */
-function tableElements({ rows, more }) {
+/** @param {{ rows: Record<string, string>[], more: number, engines: string }} models */
+function tableElements({ rows, more, engines }) {
   const head = make("tr", {}, ...Object.entries(COLUMNS).map(([key, name]) =>
     make(`th.${key}`, { scope: "col" }, name)));
   const cell = (/** @type {Record<string, string>} */ row, /** @type {string} */ key) => {
@@ -124,6 +124,7 @@ function tableElements({ rows, more }) {
       make("thead", {}, head), make("tbody", {}, ...body)),
     more ? make("p.more", {}, `and ${more.toLocaleString("en")} more: `,
       make("code", {}, "ornb.usage.summary()")) : null,
+    engines ? make("p.more", {}, engines) : null,
   ].filter((one) => one !== null);
 }
 

@@ -493,6 +493,7 @@ TOLD = {
     "Ollama's, without a field": json.dumps({"error": GONE}).encode(),
     "Google's, as a list": b"data: " + json.dumps([{"error": GONE}]).encode(),
     "FastAPI's": b'data: {"detail": "Out of memory"}',
+    "with its usage": b"data: " + json.dumps({"object": "error", **GONE, "usage": COUNTS}).encode(),
 }
 
 
@@ -522,7 +523,9 @@ def test_an_event_without_words_is_a_sign_of_life(nothing) -> None:
     assert len(reply.raw_chunks) == 1
 
 
-@pytest.mark.parametrize("odd", [{"type": "ping"}, {"message": "Searching"}, {"object": "x"}, {}])
+@pytest.mark.parametrize(
+    "odd", [{"type": "ping"}, {"message": "Good", "code": 0}, {"object": "x"}, {}]
+)
 def test_an_event_that_is_no_error_ends_nothing(odd) -> None:
     script = [STREAM, event(**odd), event(choices=[SAID]), DONE, END]
     assert (asked(script).text, asked(script).status) == ("Five.", "ok")

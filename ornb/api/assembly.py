@@ -361,10 +361,10 @@ def _text_of(parts: Sequence[Any], *kinds: str) -> str:
 
 def fault(chunk: Mapping[str, Any]) -> Any:
     """Return the error that an answer or a chunk holds, or is: some servers send it bare."""
-    if chunk.get("error") or chunk.get("choices") or chunk.get("usage"):
+    if chunk.get("error") or chunk.get("choices"):
         return chunk.get("error")
-    is_bare = chunk.get("object") == "error" or "detail" in chunk or {"message", "code"} <= {*chunk}
-    return chunk if is_bare else None
+    told = chunk.get("detail") or (chunk.get("message") and chunk.get("code"))  # 0 is a good one
+    return chunk if told or chunk.get("object") == "error" else None
 
 
 def _thoughts(details: Any) -> str:

@@ -1,20 +1,24 @@
 """What `ornb.batch` and `ornb.measure` add: 64 calls at once beside the slowest, and a row's work.
 
-Run: ``python benchmarks/batch.py``. Bars: all of them take at most 1.15 x the slowest call, at 64
+Run: ``python benchmarks/batch.py [--beside COMMIT]``; of a commit, the build of then takes turns
+with this one. Bars: all of them take at most 1.15 x the slowest call, at 64
 at once. The offline server answers each call after the same pause, so what is beyond one call is
 ours: checking, hashing, pricing, handing out, booking. And where a server answers at once, CPU of a
 row is at most 1.3 x that of a loop over a `requests` session in 64 threads, and 0.6 x that of
 `openai`'s async client (`_rows.py`). A row that the store has answered costs 25 us, and one that is
-asked, its usage row and its part of the table included, 1.5 kB without the data itself.
+asked, its usage row and its part of the table included, 1.5 kB without the data itself. CPU of one
+of 100,000 rows is at most 1.1 x that of one of 1,000.
 """
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import gc
 import io
 import json
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -36,6 +40,7 @@ from ornb.runs.store import AnswerStore, _row
 
 BURSTS = 3
 AT_ONCE, ROUNDS, ROWS = 64, 2 if QUICK else 5, 20_000
+FEW = 1_000 if QUICK else 2_000
 MANY, BESIDE = (1_000, 1) if QUICK else (10_000, 3)
 PAUSES_S = (1.0, 3.0)
 KEPT = 5_000 if QUICK else 100_000
@@ -45,6 +50,10 @@ MODEL = "bench/n9-f0-g0-c0"
 
 def main() -> None:
     """Print the figures, ratios made within one run."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    before = os.environ.get("BENCH_BESIDE")
+    parser.add_argument("--beside", metavar="COMMIT", default=before, help="ornb of then")
+    options = parser.parse_args()
     ornb.connect(offline=True)
     _batch("warm up", 4, 0.0)  # pandas, tqdm, the catalogue
     for pause_s in PAUSES_S:
@@ -55,6 +64,9 @@ def main() -> None:
     _resumed()
     _memory()
     _beside_others()
+    _grown()
+    if options.beside:
+        _beside_before(options.beside)
 
 
 def _at_once(pause_s: float, *, stored: bool) -> None:
@@ -143,6 +155,52 @@ def _memory() -> None:
     ornb.connect(offline=True)
 
 
+def _grown() -> None:
+    """A row of many over one of few, in processes of their own: what is done again shows."""
+    few, many = (500, 5_000) if QUICK else (1_000, 100_000)
+    with running() as server:
+        near = [_told(sys.executable, "ornb", server.url, few)["cpu"] for _ in range(5)]
+        far = _told(sys.executable, "ornb", server.url, many)["cpu"]
+    row(
+        f"CPU of one of {many:,} rows over one of {few:,}",
+        [far / each for each in near],
+        bar=1.1,
+        beside=f"{1e3 * statistics.median(near):.2f} ms a row, then {1e3 * far:.2f} ms",
+    )
+
+
+def _beside_before(commit: str) -> None:
+    """A row of a batch over that of another build, in turns; of few rows, should it grow."""
+    here, rounds = Path(__file__).parents[1], []
+    git = ["git", "-C", str(here), "worktree"]
+    with tempfile.TemporaryDirectory() as folder, running() as server:
+        tree = f"{folder}/before"
+        subprocess.run([*git, "add", "--quiet", "--detach", tree, commit], check=True)
+        try:
+            for _ in range(BESIDE):
+                ours, theirs = (
+                    _told(sys.executable, "ornb", server.url, FEW, path=str(path))
+                    for path in (here, tree)
+                )
+                rounds.append((ours["cpu"], theirs["cpu"]))
+        finally:
+            subprocess.run([*git, "remove", "--force", tree], check=True)
+    ours_ms, theirs_ms = (1e3 * min(each) for each in zip(*rounds, strict=True))
+    beside = f"{ours_ms:.2f} ms a row at best, then {theirs_ms:.2f} ms"
+    what = f"CPU of one of {FEW:,} rows, 64 at once, over ornb of {commit}"
+    row(what, [ours / theirs for ours, theirs in rounds], beside=beside)
+
+
+def _told(python: str, name: str, url: str, rows: int, path: str = "") -> dict[str, float]:
+    command = [python, Path(__file__).with_name("_rows.py"), name, url, str(rows)]
+    own = {"PYTHONPATH": path} if path else {}
+    told = subprocess.run(
+        command, env={**os.environ, **own}, capture_output=True, text=True, check=True
+    )
+    found: dict[str, float] = json.loads(told.stdout.splitlines()[-1])
+    return found
+
+
 def _beside_others() -> None:
     """A row of a batch, whole, beside others in the same run, each in a process of its own."""
     pythons = {"ornb": sys.executable}
@@ -151,12 +209,8 @@ def _beside_others() -> None:
     with running() as server:
         for _ in range(BESIDE):
             for name, python in pythons.items():
-                command = [python, Path(__file__).with_name("_rows.py"), name, server.url]
                 rows = MANY // 10 if name == "openai" else MANY  # it is slow, and flat
-                told = subprocess.run(
-                    [*command, str(rows)], capture_output=True, text=True, check=True
-                )
-                found[name].append(json.loads(told.stdout.splitlines()[-1]))
+                found[name].append(_told(python, name, server.url, rows))
     ours, bars = found.pop("ornb"), {"requests": 1.3, "openai": 0.6}
     for name, rounds in found.items():
         for kind, bar in (("cpu", bars[name]), ("wall", None)):

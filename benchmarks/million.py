@@ -8,6 +8,7 @@ lost, or paid twice.
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import resource
@@ -20,6 +21,7 @@ from typing import Any
 
 os.environ["ORNB_OFFLINE_MODEL"] = "off"
 
+import pandas
 import psutil
 import requests
 from _server import running
@@ -32,11 +34,8 @@ def main() -> int:
     """Run it twice, the first time up to its middle; then once more, for what is all answered."""
     rows = int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000
     with tempfile.TemporaryDirectory() as folder, running() as server:
-        data, store = Path(folder) / "texts.csv", Path(folder) / "answers.sqlite3"
-        with data.open("w", encoding="utf-8") as file:
-            file.write("text\n")
-            file.writelines(f"review {n} is good\n" for n in range(rows))
-        print(f"{rows:,} texts, {data.stat().st_size / 1e6:,.1f} MB", flush=True)
+        data, store = _texts(Path(folder), rows), Path(folder) / "answers.sqlite3"
+        print(f"{rows:,} texts, {data.suffix}, {data.stat().st_size / 1e6:,.1f} MB", flush=True)
         _killed(data, store, server.url, rows // 2)
         before = _count(server.url)
         print(f"killed when {before['requests']:,} were asked, {_size(store)}", flush=True)
@@ -48,6 +47,16 @@ def main() -> int:
         print(f"{asked['requests']:,} requests for {rows:,} rows: {twice} asked twice", flush=True)
         whole = told["counts"] == {"cached": rows} and asked["distinct"] == rows
         return 0 if whole and twice <= AT_ONCE else 1
+
+
+def _texts(folder: Path, rows: int) -> Path:
+    """A parquet file; without pyarrow, which reads and writes it, a CSV."""
+    frame = pandas.DataFrame({"text": [f"review {n} is good" for n in range(rows)]})
+    if importlib.util.find_spec("pyarrow") is None:
+        frame.to_csv(path := folder / "texts.csv", index=False)
+    else:
+        frame.to_parquet(path := folder / "texts.parquet")
+    return path
 
 
 def _killed(data: Path, store: Path, url: str, half: int) -> None:

@@ -28,7 +28,7 @@ HERE = Path(__file__).parent
 README = HERE / "README.md"
 BEGIN, END = "<!-- the table of make bench -->\n", "<!-- its end -->\n"
 OURS = ["ornb", "requests", "urllib3", "pandas", "ipykernel", "ipywidgets", "anywidget"]
-LONGEST_S = 400
+LONGEST_S = 900
 
 
 def main() -> int:
@@ -36,7 +36,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("names", nargs="*", metavar="NAME", help="only these, without .py")
     parser.add_argument("--quick", action="store_true", help="small sizes: tries the benchmarks")
+    parser.add_argument("--beside", metavar="COMMIT", help="its rows of a batch beside these")
     options = parser.parse_args()
+    if options.beside:
+        os.environ["BENCH_BESIDE"] = options.beside
     names = options.names or benchmarks()
     began, load = time.perf_counter(), os.getloadavg()[0]
     rows: list[list[str]] = []

@@ -205,8 +205,9 @@ def counts(listed: list[Any]) -> Any:
 def _int64(listed: list[Any]) -> Array:
     """64-bit integers, `_MISSING` where there is none."""
     try:
-        if set(map(type, listed)) <= _COUNT:
-            return np.array([_MISSING if v is None else v for v in listed], dtype="int64")
+        if (types := set(map(type, listed))) <= _COUNT:
+            whole = [_MISSING if v is None else v for v in listed] if NoneType in types else listed
+            return np.array(whole, dtype="int64")
     except OverflowError:  # beyond 64 bits: read them one by one
         pass
     return np.array([_integer(v) for v in listed], dtype="int64")
@@ -274,8 +275,10 @@ _ARRAYS: dict[str, Callable[[list[Any]], Any]] = {
 
 def typed(values: Iterable[Any], dtype: str) -> Any:
     """Make a column of a dtype, None where missing."""
-    listed = list(values)
-    if set(map(type, listed)) == {NoneType}:  # many columns of calls; one by one it is slow
+    listed = values if isinstance(values, list) else list(values)
+    if (
+        listed and listed[0] is None and set(map(type, listed)) == {NoneType}
+    ):  # one by one it is slow
         return _ARRAYS[dtype]([None]).repeat(len(listed))
     return _ARRAYS[dtype](listed)
 

@@ -1,0 +1,102 @@
+"""What reading back costs of many calls that a store keeps, over the SQL that it needs.
+
+Run: ``python benchmarks/store.py [CALLS]``, by default 1,000,000; 10,000,000 take 3 GB in a folder
+for the time, and some minutes. Bar: `ornb.usage.history` of one of 100 days takes at most 1.5 x the
+CPU of the same query through Python's `sqlite3` alone, whose rows become no table. A thousand calls
+are kept as ever, and copied by the database itself.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import sqlite3
+import sys
+import tempfile
+import time
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+os.environ["ORNB_OFFLINE_MODEL"] = "off"
+
+from _table import QUICK, row
+from tracker import _reply
+
+from ornb.ledger.tracker import UsageTracker
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+DAYS, ROUNDS = 100, 2 if QUICK else 5
+SEED = 1000
+
+
+def main() -> None:
+    """Fill it, and print a row for each way to read it."""
+    calls = int(sys.argv[1]) if len(sys.argv) > 1 else 100_000 if QUICK else 1_000_000
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "usage.sqlite3"
+        began = time.perf_counter()
+        tracker = UsageTracker()
+        for n in range(SEED):
+            tracker.record(_reply(n), estimate_usd=0.001)
+        store = tracker.persist(path)
+        bare = sqlite3.connect(path)
+        _copy(bare, calls)
+        size = sum(file.stat().st_size for file in path.parent.glob(f"{path.name}*")) / 1e9
+        print(f"{calls:,} calls, {size:.2f} GB, in {time.perf_counter() - began:.0f} s", flush=True)
+        _history(tracker, bare, calls)
+        bare.close()
+        store.close()
+
+
+def _copy(bare: sqlite3.Connection, calls: int) -> None:
+    """As many as that, over a hundred days: each time of the seed's, some days later."""
+    names = [column[1] for column in bare.execute("pragma table_info(ornb_usage)")]
+    made: dict[str, str] = dict.fromkeys(("kernel", "number", "started_at", "generation_id"), "")
+    made["kernel"], made["number"] = "kernel", f"number + {SEED} * :n"
+    made["started_at"] = "strftime('%Y-%m-%d %H:%M:%f000', started_at, :later)"
+    made["generation_id"] = "printf('gen-%012d', :n * 1000000 + number)"
+    bare.execute("pragma synchronous = off")
+    bare.execute("pragma cache_size = -500000")  # kB, so that indexes are written once
+    listed = ", ".join(made.get(name, name) for name in names)
+    seed = f"select {listed} from ornb_usage where number < {SEED}"  # noqa: S608
+    for n in range(1, calls // SEED):
+        later = f"+{n * DAYS * SEED / calls * 86_400:.3f} seconds"
+        bare.execute(f"insert into ornb_usage {seed}", {"n": n, "later": later})
+        if n % 200 == 0:
+            bare.commit()
+            bare.execute("pragma wal_checkpoint(truncate)")
+    bare.commit()
+    bare.execute("pragma wal_checkpoint(truncate)")
+
+
+def _history(tracker: UsageTracker, bare: sqlite3.Connection, calls: int) -> None:
+    first = tracker.df["started_at"].min()
+    since, until = (first + timedelta(days=days) for days in (50, 51))
+    span = tuple(f"{each:%Y-%m-%d %H:%M:%S.%f}" for each in (since, until))
+    query = (
+        "select * from ornb_usage where started_at >= ? and started_at < ? "
+        "order by started_at is null desc, started_at, kernel, number"
+    )
+    ratios, ours, theirs = [], [], []
+    for _ in range(ROUNDS):
+        theirs.append(_cpu(lambda: bare.execute(query, span).fetchall()))
+        ours.append(_cpu(lambda: tracker.history(since=since, until=until)))
+        ratios.append(ours[-1] / theirs[-1])
+    found = len(tracker.history(since=since, until=until))
+    what = f"history of one of {DAYS} days, {found:,} of {calls:,} calls, over the SQL"
+    each = f"{1e6 * min(ours) / found:.1f} us a call, the SQL {1e6 * min(theirs) / found:.1f} us"
+    row(what, ratios, bar=1.5, beside=each)
+
+
+def _cpu(work: Callable[[], object]) -> float:
+    gc.collect()
+    began = time.process_time()
+    work()
+    return time.process_time() - began
+
+
+if __name__ == "__main__":
+    main()

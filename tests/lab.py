@@ -70,8 +70,29 @@ SETTINGS: dict[str, dict[str, Any]] = {
     # All cells in the page, also those out of sight.
     "notebook-extension/tracker": {"windowingMode": "none"},
 }
+# What is drawn beside a notebook and follows it, and no test looks at: a third of what one costs.
+SWITCHED_OFF = {
+    "apputils": ("kernel-status", "running-sessions-status"),
+    "celltags": (),
+    "console": ("kernel-status",),
+    "debugger": (),
+    "extensionmanager": (),
+    "filebrowser": (),
+    "fileeditor": ("language-server",),
+    "inspector": (),
+    "launcher": (),
+    "logconsole": (),
+    "lsp": (),
+    "notebook": ("kernel-status", "language-server", "open-with-no-kernel", "toc"),
+    "running": (),
+    "statusbar": (),
+    "terminal": (),
+    "toc": (),
+    "workspaces": (),
+}
+"""Extensions of JupyterLab; of those that a notebook needs, some parts only."""
 # JupyterLab's own words when a kernel is shut down under it, on its console as errors.
-JUPYTERLAB_NOISE = re.compile("^Could not restore the debugger state|^Canceled future for ")
+JUPYTERLAB_NOISE = "Canceled future for "
 LONGEST_S = 180
 """What nothing takes, on a busy machine either: only a test that fails waits for so long."""
 expect.set_options(timeout=LONGEST_S * 1000)
@@ -142,7 +163,8 @@ window.ornbTest = {
   state(path) {
     const panel = this.panel(path);
     const {session} = panel.sessionContext;
-    const prompts = [...panel.node.querySelectorAll(".jp-InputPrompt")].map(one => one.innerText);
+    // Their textContent: asking for what is seen would have the page laid out each time.
+    const prompts = [...panel.node.querySelectorAll(".jp-InputPrompt")].map(one => one.textContent);
     return {kernel: session?.kernel?.status, connection: session?.kernel?.connectionStatus, prompts,
       dialog: document.querySelector(".jp-Dialog")?.innerText};
   },
@@ -203,7 +225,7 @@ class Traffic:
     def _console(self, message: Any) -> None:
         # Asked twice to end a session, once by the page before a reload: it has ended.
         has_ended = "/api/sessions/" in message.location["url"] and " 404 " in message.text
-        if message.type == "error" and not (has_ended or JUPYTERLAB_NOISE.match(message.text)):
+        if message.type == "error" and not (has_ended or message.text.startswith(JUPYTERLAB_NOISE)):
             self.console_errors.append(message.text)
 
     def _note(self, url: str) -> None:
@@ -279,7 +301,7 @@ class LabNotebook:
         """Wait until no cell waits or runs, seen three times in a row."""
         self.page.evaluate("ornbTest.quiet = 0")
         try:
-            self._until("path => ornbTest.idle(path)", self.path, polling=50)
+            self._until("path => ornbTest.idle(path)", self.path)
         except PlaywrightError:
             state = self.page.evaluate("path => ornbTest.state(path)", self.path)
             raise AssertionError(
@@ -296,8 +318,10 @@ class LabNotebook:
             ornbTest.panel(path).content.widgets[i].model.outputs.toJSON()).includes(text)"""
         self._until(script, [self.path, index, text])
 
-    def _until(self, script: str, argument: Any = None, **options: Any) -> None:
-        self.page.wait_for_function(script, arg=argument, timeout=LONGEST_S * 1000, **options)
+    def _until(self, script: str, argument: Any = None) -> None:
+        # Looking with every frame, as is usual, would have a frame drawn each time.
+        options = {"polling": 50, "timeout": LONGEST_S * 1000}
+        self.page.wait_for_function(script, arg=argument, **options)
 
     def errors(self) -> list[str]:
         """The error outputs of all cells, one line each."""
@@ -366,7 +390,8 @@ class Lab:
         self.url = url
         self.root = root
         """The folder that JupyterLab shows."""
-        context = browser.new_context(viewport={"width": 1280, "height": 900})
+        # A notebook has the room that it has beside the files in a window of 1280 by 900.
+        context = browser.new_context(viewport={"width": 995, "height": 876})
         context.set_default_timeout(LONGEST_S * 1000)
         context.add_init_script(PAGE_SCRIPT)
         self.traffic = Traffic(context)
@@ -388,7 +413,8 @@ class Lab:
     def load(self) -> None:
         """Load JupyterLab anew, with an empty workspace."""
         self.page.goto(self.url, wait_until="domcontentloaded")
-        self.page.wait_for_function("window.jupyterapp?.started", timeout=LONGEST_S * 1000)
+        started = "window.jupyterapp?.started"
+        self.page.wait_for_function(started, polling=50, timeout=LONGEST_S * 1000)
         script = "seconds => ornbTest.within(seconds, 'JupyterLab starts', jupyterapp.restored)"
         self.page.evaluate(script, LONGEST_S)
 
@@ -548,6 +574,16 @@ def lab_server(folder: Path) -> Iterator[Callable[[], str]]:
         file = folder / f"config/lab/user-settings/@jupyterlab/{name}.jupyterlab-settings"
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps(settings), encoding="utf-8")
+    off = {
+        f"@jupyterlab/{name}-extension{part}": True
+        for name, parts in SWITCHED_OFF.items()
+        for part in ([f":{part}" for part in parts] or [""])
+    }
+    (folder / "config/labconfig").mkdir()
+    page = folder / "config/labconfig/page_config.json"
+    # Whether it could be built anew would be asked of Node, at each load.
+    config = {"disabledExtensions": off, "buildCheck": False, "buildAvailable": False}
+    page.write_text(json.dumps(config), encoding="utf-8")
     startup = folder / "ipython/profile_default/startup"
     startup.mkdir(parents=True)
     (startup / "opening.py").write_text(OPENING, encoding="utf-8")
@@ -559,6 +595,7 @@ def lab_server(folder: Path) -> Iterator[Callable[[], str]]:
         f"--ServerApp.root_dir={folder / 'root'}",
         "--ServerApp.ip=127.0.0.1",
         "--LabApp.expose_app_in_browser=True",
+        "--ServerApp.jpserver_extensions=jupyter_lsp=False",  # it starts Node to look for servers
         "--LabApp.news_url=None",
         "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
         f"--KernelManager.transport={TRANSPORT}",

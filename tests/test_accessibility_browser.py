@@ -554,17 +554,21 @@ CELLS = [
 
 
 @pytest.fixture(scope="module")
-def lesson(tmp_path_factory: pytest.TempPathFactory) -> nbformat.NotebookNode:
+def lesson(once: Callable[..., Path]) -> nbformat.NotebookNode:
     """A notebook with every widget and every value that shows itself, run without a browser."""
-    return run_headless(notebook_of(CELLS), tmp_path_factory.mktemp("lesson"))
+
+    def run(folder: Path) -> None:
+        nbformat.write(run_headless(notebook_of(CELLS), folder), folder / "lesson.ipynb")
+
+    return nbformat.read(once("lesson", run) / "lesson.ipynb", as_version=4)
 
 
-def exported(notebook: Any, browser: Browser, folder: Path, theme: str, width: int) -> Page:
+def exported(notebook: Any, browser: Browser, folder: Path, theme: str) -> Page:
     """The notebook as nbconvert's page, without what it would fetch."""
     html, _ = HTMLExporter(theme=theme).from_notebook_node(notebook)
     file = folder / "exported.html"
     file.write_text(html, encoding="utf-8")
-    size: Any = {"width": width, "height": 900}
+    size: Any = {"width": 1280, "height": 900}
     context = browser.new_context(offline=True, reduced_motion="reduce", viewport=size)
     page = context.new_page()
     page.goto(file.as_uri())
@@ -572,9 +576,8 @@ def exported(notebook: Any, browser: Browser, folder: Path, theme: str, width: i
     return page
 
 
-@pytest.mark.parametrize("width", [1280, 420])
 def test_axe_finds_nothing_serious_in_what_is_ours_of_an_exported_page(
-    lesson: nbformat.NotebookNode, browser: Browser, tmp_path: Path, theme: str, width: int
+    lesson: nbformat.NotebookNode, browser: Browser, tmp_path: Path, theme: str
 ) -> None:
     """Without the widgets' state: what draws one in such a page comes from the network."""
     notebook: Any = copy.deepcopy(lesson)
@@ -586,10 +589,13 @@ def test_axe_finds_nothing_serious_in_what_is_ours_of_an_exported_page(
     for html in (transcript(talk)["text/html"], reply_html(said)):
         shown = nbformat.v4.new_output("display_data", {"text/html": html})
         notebook.cells.append(nbformat.v4.new_code_cell("", outputs=[shown]))
-    page = exported(notebook, browser, tmp_path, theme, width)
+    page = exported(notebook, browser, tmp_path, theme)
     expect(page.locator(".ornb-static").first).to_be_visible()
-    assert serious(page, ".jp-OutputArea-output") == []
+    wide = serious(page, ".jp-OutputArea-output")
+    page.set_viewport_size({"width": 420, "height": 900})
+    narrow = serious(page, ".jp-OutputArea-output")
     page.context.close()
+    assert (wide, narrow) == ([], [])
 
 
 def test_axe_finds_nothing_serious_in_what_is_ours_of_an_exported_conversation(
@@ -606,7 +612,7 @@ def test_axe_finds_nothing_serious_in_what_is_ours_of_an_exported_conversation(
     said = reply(WIDE, reasoning="Hm. " * 99, note="A note", annotations=(CITED,))
     talk.add_reply(said, steps=STEPS)
     notebook = nbformat.reads(json.dumps(to_notebook(talk)), as_version=4)
-    page = exported(notebook, browser, tmp_path, theme, 1280)
+    page = exported(notebook, browser, tmp_path, theme)
     expect(page.locator(".jp-RenderedMarkdown").first).to_be_visible()
     found = serious(page, ".jp-RenderedMarkdown")
     page.context.close()

@@ -262,6 +262,16 @@ def test_a_usage_that_grows_ends_as_its_last_word() -> None:
     assert (used.prompt_tokens, used.completion_tokens, used.cost_usd) == (5, 4, 0.5)
 
 
+@pytest.mark.parametrize("again", [None, [], {}, COUNTS | {"completion_tokens": 8}])
+def test_counts_in_the_choice_are_read_and_those_of_the_chunk_come_last(again) -> None:
+    """Moonshot tells them there with the finish reason, and then in a chunk of their own."""
+    last = {"index": 0, "delta": {}, "finish_reason": "stop", "usage": COUNTS}
+    other = last | {"index": 1, "usage": {"prompt_tokens": 99}}
+    used = asked([STREAM, event(choices=[other, last], usage=again), DONE, END]).usage
+    assert (used.prompt_tokens, used.cost_usd) == (5, 0.001)
+    assert used.completion_tokens == (8 if again else 7)
+
+
 @given(
     st.lists(st.sampled_from([{}, {"cost": None}, {"cost": 0.0}, {"cost": 0.25}, {"cost": 0.5}]))
 )

@@ -106,13 +106,14 @@ class Assembly:
                 self.served[key] = value
         events: list[Event] = []
         choices = chunk.get("choices")
-        if isinstance(choices, list) and choices:
-            for choice in _of_the_first(choices):
-                self._take_choice(choice, now, events)
-        usage = chunk.get("usage")
-        if isinstance(usage, dict):
-            self._usage = _grown(self._usage, usage)
-            events.append(Event("usage", data=Usage.from_json(self._usage)))
+        listed = _of_the_first(choices) if isinstance(choices, list) and choices else ()
+        for choice in listed:
+            self._take_choice(choice, now, events)
+        for teller in (*listed, chunk):  # Moonshot's servers tell it in the choice first
+            usage = teller.get("usage")
+            if isinstance(usage, dict):
+                self._usage = _grown(self._usage, usage)
+                events.append(Event("usage", data=Usage.from_json(self._usage)))
         for key in _ABOUT:
             if chunk.get(key):
                 self._about[key] = chunk[key]

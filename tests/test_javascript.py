@@ -16,6 +16,7 @@ from ornb.notebook.live import LiveAnswer
 from ornb.notebook.picker import COLUMNS, FILTERS, ModelPicker
 from tests.javascript import CALLS, SCRIPTS, deno
 from tests.test_picker import MODELS, from_code, ids
+from tools.house import javascript_functions
 
 
 def test_its_types_hold() -> None:
@@ -31,6 +32,12 @@ def test_a_wrong_type_is_found(tmp_path: Any) -> None:
         told, _ = process.communicate()
     assert process.returncode == 1
     assert "Cannot find name 'Nowhere'" in told
+
+
+def test_no_function_is_longer_than_80_lines() -> None:
+    functions = javascript_functions()
+    assert len(functions) > 200
+    assert [each for each in functions if each[0] > 80] == []
 
 
 # ------------------------------------------------------------------ the picker's filters and order

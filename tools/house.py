@@ -291,15 +291,29 @@ def _longest_python() -> tuple[int, str, str]:
     )
 
 
+def javascript_functions() -> list[tuple[int, str]]:
+    """Lines and name of each function of the widgets' scripts: named, method, or arrow with a name.
+
+    They end, as they are laid out, at the next brace that stands where they began.
+    """
+    begins = re.compile(
+        r"( *)(?:export |default |async )*(?:function (\w+)|const (\w+) = .*=> \{$"
+        r"|(?!(?:if|for|while|switch)\b)(\w+)\(.*\) \{$)"
+    )
+    found = []
+    for path in sorted(PACKAGE.rglob("*.js")):
+        lines = path.read_text(encoding="utf-8").splitlines()
+        for at, line in enumerate(lines):
+            if (begin := begins.match(line)) and not line.endswith("}"):
+                end = next(n for n in range(at, len(lines)) if lines[n].startswith(begin[1] + "}"))
+                name = begin[2] or begin[3] or begin[4]
+                found.append((end - at + 1, f"{path.name} {name}"))
+    return found
+
+
 def _longest_javascript() -> tuple[int, str, str]:
-    function = re.compile(
-        r"^( *)(?:export )?(?:default )?(?:async )?function (\w+).*?^\1\}", re.M | re.S
-    )
-    return max(
-        (found[0].count("\n") + 1, "80", f"{path.name} {found[2]}")
-        for path in PACKAGE.rglob("*.js")
-        for found in function.finditer(path.read_text(encoding="utf-8"))
-    )
+    lines, name = max(javascript_functions())
+    return lines, "80", name
 
 
 def _private_accesses() -> int:

@@ -65,25 +65,13 @@
  * @typedef {import("./kernel.js").Model} Model
  */
 
-import { grow } from "./kernel.js";
-
-/** anywidget hands `initialize` and `render` different models over one state. @type {Map<string, State>} */
-export const STATES = new Map();
+import { grow, sharedState } from "./kernel.js";
 
 /** @param {Model} model @returns {State} */
-export function stateOf(model) {
-  const id = model.get("_chat_id");
-  let state = STATES.get(id);
-  if (!state) {
-    state = {
-      seq: -1, epoch: 0, turns: [], live: null, page: null, sending: "", refused: "",
-      stopping: false, asked: 0, lives: 0, files: [], sent: [], settings: null, kept: null, lost: false,
-      views: new Set(),
-    };
-    STATES.set(id, state);
-  }
-  return state;
-}
+export const stateOf = (model) => sharedState(model.get("_chat_id"), () => ({
+  seq: -1, epoch: 0, turns: [], live: null, page: null, sending: "", refused: "", stopping: false,
+  asked: 0, lives: 0, files: [], sent: [], settings: null, kept: null, lost: false, views: new Set(),
+}));
 
 /** @param {State} state @param {any} message @returns {string} what changed, "" for nothing, "gap" */
 export function take(state, message) {

@@ -8,8 +8,8 @@
  */
 
 import { copyButton, iconButton } from "./chat-buttons.js";
-import { make } from "./elements.js";
-import { inWords, safe } from "./text.js";
+import { make, setText } from "./elements.js";
+import { growingElements, inWords, safe } from "./text.js";
 
 /** Words of an answer that are said aloud as it arrives, and those of one paragraph. */
 const MOST_ALOUD = 150;
@@ -140,129 +140,159 @@ const sourceElements = (sources) => sources.filter(({ url }) => /^https?:/i.test
     rel: "noopener noreferrer nofollow", textContent: one.title }),
   make("small", { className: "ornb-host", textContent: ` ${one.host}` })));
 
+/** Tells those who hear the page of finished blocks, up to a minute's speech: a long answer is read where it stands. */
+class Speaker {
+  /** @param {(text: string) => void} aloud */
+  constructor(aloud) {
+    this.aloud = aloud;
+    this.begun = false;
+    this.blocks = 0;                         // of which they have been told
+    this.words = 0;
+  }
+
+  /** @param {Element} done  what is there at first was heard before */
+  tell(done) {
+    for (const block of [...done.children].slice(this.blocks)) {
+      this.blocks += 1;
+      if (!this.begun || this.words >= MOST_ALOUD) continue;
+      const text = inWords(block, MOST_OF_BLOCK);
+      this.words += text.split(" ").length;
+      if (text) this.aloud(text);
+      if (this.words >= MOST_ALOUD) this.aloud("The rest is in the conversation.");
+    }
+    this.begun = true;
+  }
+}
+
+/** The calls of tools in an answer; one is drawn anew when it is another. @param {(content: object) => void} say */
+function stepsPart(say) {
+  const element = make("div", { className: "steps", hidden: true });
+  /** @type {string[]} */
+  const drawn = [];
+  /** @param {Answer} answer */
+  const update = (answer) => {
+    (answer.steps ?? []).forEach((step, place) => {
+      const now = JSON.stringify(step);
+      if (drawn[place] === now) return;
+      const fresh = stepElement(step, Boolean(answer.blocking), say);
+      const before = element.children[place];
+      const held = before?.matches(":focus-within");
+      if (before) before.replaceWith(fresh);
+      else element.append(fresh);
+      if (held) fresh.firstElementChild.focus({ preventScroll: true });
+      drawn[place] = now;
+    });
+    element.hidden = drawn.length === 0;
+  };
+  return { element, update };
+}
+
+/** Who answered and for how much, and what can be done with it. @param {Answer} answer @param {(content: object) => void} say */
+function footChildren(answer, say) {
+  const pieces = [answer.provider, ...(answer.facts ?? [])].filter(Boolean);
+  const again = iconButton("again", "Try again", () => say({ type: "again", turn: answer.id }),
+    "change again");
+  again.dataset.model = answer.asked_model ?? "";
+  return [
+    make("span", { className: `badge ${answer.source_label === "live" ? "live" : "other"}`,
+      textContent: answer.source_label ?? "", hidden: !answer.source_label }),
+    ...pieces.map((piece) => make("span", { textContent: piece })),
+    make("span", { className: "actions" },
+      copyButton(() => answer.source_text ?? "", "Copy text"), again, ...switcher(answer, say)),
+    ...(answer.note ? [make("span", { className: "note", textContent: answer.note })] : []),
+  ];
+}
+
+/** What stands over the reasoning: that it goes on, or how long it took. @param {Answer} answer @param {boolean} thinks */
+function thoughtTitle(answer, thinks) {
+  if (thinks) return "Thinking …";
+  const known = answer.thought ?? (answer.began && answer.spoke && answer.spoke > answer.began
+    ? `${((answer.spoke - answer.began) / 1000).toFixed(1)} s` : "");
+  return known ? `Thought for ${known}` : "Reasoning";
+}
+
+/** An answer's element, which is brought up to date until it is over. */
+class AnswerView {
+  /** @param {(content: object) => void} say @param {(text: string) => void} aloud */
+  constructor(say, aloud) {
+    this.say = say;
+    this.speaker = new Speaker(aloud);
+    this.steps = stepsPart(say);
+    this.parts = growingElements();
+    this.who = make("span", { className: "name" });
+    this.error = make("p", { className: "trouble", hidden: true });
+    this.foot = make("footer", { className: "facts", hidden: true });
+    this.sources = make("ol", { className: "sources", ariaLabel: "Sources", hidden: true });
+    const { reasoning, done, tail, wait } = this.parts;
+    this.root = make("article", { className: "turn answer", ariaLabel: "Answer" },
+      make("header", {}, this.who), reasoning, this.steps.element,
+      make("div", { className: "ornb-text" }, done, tail, wait), this.sources, this.error, this.foot);
+    this.version = -1;
+    this.drawn = 0;
+    this.drawnTail = "";
+    this.over = false;
+  }
+
+  /** @param {Answer} answer @param {boolean} live */
+  update(answer, live) {
+    if (this.over) return;
+    this.write(answer);
+    const { reasoning, summary, wait } = this.parts;
+    const speaks = Boolean(answer.html || answer.tail);
+    const thinks = live && !speaks;
+    reasoning.hidden = !answer.think;
+    this.root.classList.toggle("thinking", thinks && Boolean(answer.think));
+    setText(summary, thoughtTitle(answer, thinks));
+    this.steps.update(answer);
+    const open = (answer.steps ?? []).some(({ state }) => state === "asking" || state === "running");
+    wait.hidden = !live || speaks || Boolean(answer.think) || open;
+    this.who.textContent = answer.who || "Model";
+    this.root.classList.toggle("live", live);
+    this.root.ariaBusy = String(live);
+    if (!live) this.finish(answer);
+  }
+
+  /** What has come of the text. @param {Answer} answer */
+  write(answer) {
+    const { thought, done, tail } = this.parts;
+    if (this.version !== answer.version) {
+      done.replaceChildren();
+      this.drawn = 0;
+      this.version = answer.version;
+    }
+    if (answer.html.length > this.drawn) {
+      done.append(safe(answer.html.slice(this.drawn)));
+      this.drawn = answer.html.length;
+    }
+    this.speaker.tell(done);
+    if (this.drawnTail !== answer.tail) {
+      tail.replaceChildren(safe(answer.tail));
+      this.drawnTail = answer.tail;
+    }
+    const missing = answer.think.slice(thought.textContent.length);
+    if (missing) thought.append(missing);
+  }
+
+  /** @param {Answer} answer */
+  finish(answer) {
+    this.over = true;
+    this.sources.replaceChildren(...sourceElements(answer.sources ?? []));
+    this.sources.hidden = this.sources.children.length === 0;
+    if (answer.pictures) this.parts.done.append(safe(answer.pictures));
+    this.error.textContent = answer.error ?? "";
+    this.error.hidden = !answer.error;
+    this.foot.replaceChildren(...footChildren(answer, this.say));
+    this.foot.hidden = false;
+  }
+}
+
 /**
  * An answer's element, and how to bring it up to date.
  * @param {Answer} first @param {(content: object) => void} say
  * @param {(text: string) => void} aloud  tells those who hear the page what is new
  */
 export function answerElement(first, say, aloud) {
-  const who = make("span", { className: "name" });
-  const thought = make("div", { className: "thought", tabIndex: 0, role: "group",
-    ariaLabel: "Reasoning" });
-  const summary = make("summary");
-  const reasoning = make("details", { className: "reasoning", hidden: true }, summary, thought);
-  const done = make("div", { className: "done" });
-  const tail = make("div", { className: "tail" });
-  const wait = make("div", { className: "wait", role: "img", ariaLabel: "Waiting for the first word" },
-    make("i"), make("i"), make("i"));
-  const error = make("p", { className: "trouble", hidden: true });
-  const foot = make("footer", { className: "facts", hidden: true });
-  const sources = make("ol", { className: "sources", ariaLabel: "Sources", hidden: true });
-  const steps = make("div", { className: "steps", hidden: true });
-  /** @type {string[]} */
-  const drawnSteps = [];
-  const root = make("article", { className: "turn answer", ariaLabel: "Answer" },
-    make("header", {}, who), reasoning, steps,
-    make("div", { className: "ornb-text" }, done, tail, wait), sources, error, foot);
-  let version = -1;
-  let drawn = 0;
-  let shownTail = "";
-  let over = false;
-  let begun = false;
-  let blocks = 0;                            // of which those who hear the page have been told
-  let words = 0;
-
-  /** Tell of finished blocks, up to a minute's speech: a long answer is read where it stands. */
-  const tellAloud = () => {
-    for (const block of [...done.children].slice(blocks)) {
-      blocks += 1;
-      if (!begun || words >= MOST_ALOUD) continue;
-      const text = inWords(block, MOST_OF_BLOCK);
-      words += text.split(" ").length;
-      if (text) aloud(text);
-      if (words >= MOST_ALOUD) aloud("The rest is in the conversation.");
-    }
-    begun = true;
-  };
-
-  /** @param {Answer} answer @param {boolean} live */
-  const update = (answer, live) => {
-    if (over) return;
-    if (version !== answer.version) {
-      done.replaceChildren();
-      drawn = 0;
-      version = answer.version;
-    }
-    if (answer.html.length > drawn) {
-      done.append(safe(answer.html.slice(drawn)));
-      drawn = answer.html.length;
-    }
-    tellAloud();
-    if (shownTail !== answer.tail) {
-      tail.replaceChildren(safe(answer.tail));
-      shownTail = answer.tail;
-    }
-    const missing = answer.think.slice(thought.textContent.length);
-    if (missing) thought.append(missing);
-    reasoning.hidden = !answer.think;
-    const speaks = Boolean(answer.html || answer.tail);
-    const thinks = live && !speaks;
-    root.classList.toggle("thinking", thinks && Boolean(answer.think));
-    const known = answer.thought ?? (answer.began && answer.spoke && answer.spoke > answer.began
-      ? `${((answer.spoke - answer.began) / 1000).toFixed(1)} s` : "");
-    const title = thinks ? "Thinking …" : known ? `Thought for ${known}` : "Reasoning";
-    if (summary.textContent !== title) summary.textContent = title;
-    drawSteps(answer);
-    const open = (answer.steps ?? []).some(({ state }) => state === "asking" || state === "running");
-    wait.hidden = !live || speaks || Boolean(answer.think) || open;
-    who.textContent = answer.who || "Model";
-    root.classList.toggle("live", live);
-    root.ariaBusy = String(live);
-    if (!live) {
-      over = true;
-      finish(answer);
-    }
-  };
-
-  /** @param {Answer} answer */
-  const drawSteps = (answer) => {
-    (answer.steps ?? []).forEach((step, place) => {
-      const now = JSON.stringify(step);
-      if (drawnSteps[place] === now) return;
-      const element = stepElement(step, Boolean(answer.blocking), say);
-      const before = steps.children[place];
-      const held = before?.matches(":focus-within");
-      if (before) before.replaceWith(element);
-      else steps.append(element);
-      if (held) element.firstElementChild.focus({ preventScroll: true });
-      drawnSteps[place] = now;
-    });
-    steps.hidden = drawnSteps.length === 0;
-  };
-
-  /** @param {Answer} answer */
-  const finish = (answer) => {
-    sources.replaceChildren(...sourceElements(answer.sources ?? []));
-    sources.hidden = sources.children.length === 0;
-    if (answer.pictures) done.append(safe(answer.pictures));
-    error.textContent = answer.error ?? "";
-    error.hidden = !answer.error;
-    const pieces = [answer.provider, ...(answer.facts ?? [])].filter(Boolean);
-    foot.replaceChildren(
-      make("span", { className: `badge ${answer.source_label === "live" ? "live" : "other"}`,
-        textContent: answer.source_label ?? "", hidden: !answer.source_label }),
-      ...pieces.map((piece) => make("span", { textContent: piece })),
-    );
-    const again = iconButton("again", "Try again", () => say({ type: "again", turn: answer.id }),
-      "change again");
-    again.dataset.model = answer.asked_model ?? "";
-    foot.append(make("span", { className: "actions" },
-      copyButton(() => answer.source_text ?? "", "Copy text"), again,
-      ...switcher(answer, say)));
-    if (answer.note) foot.append(make("span", { className: "note", textContent: answer.note }));
-    foot.hidden = false;
-  };
-
-  update(first, true);
-  return { root, update };
+  const view = new AnswerView(say, aloud);
+  view.update(first, true);
+  return view;
 }

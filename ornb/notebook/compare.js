@@ -35,9 +35,9 @@
  * @property {Set<(what?: string) => void>} views
  */
 
-import { hideStatic, make, say } from "./elements.js";
-import { PAGE, SLOW_MS, grow, hello, listen, tell, tellViews } from "./kernel.js";
-import { safe } from "./text.js";
+import { hideStatic, make, setText } from "./elements.js";
+import { PAGE, SLOW_MS, forgetState, grow, hello, listen, sharedState, tell, tellViews } from "./kernel.js";
+import { growingElements, safe } from "./text.js";
 
 const LETTERS = "ABCDEFGHIJKLMNOP";
 const TIE = "tie";
@@ -54,23 +54,11 @@ const BEST = {
 const FIGURES = { cost: "Cost", first: "First token", whole: "Total time", rate: "Tokens/s",
   tokens: "Tokens", end: "Finish" };
 
-/** anywidget hands `initialize` and `render` different models over one state. @type {Map<string, State>} */
-const STATES = new Map();
-
 /** @param {Model} model @returns {State} */
-function stateOf(model) {
-  const id = model.get("_comparison_id");
-  let state = STATES.get(id);
-  if (!state) {
-    const live = model.get("busy");
-    state = {
-      seq: -1, answers: model.get("_names").map(() => ({ ...emptyAnswer(), live })),
-      page: null, heard: false, unsaved: false, stopping: new Set(), asked: 0, views: new Set(),
-    };
-    STATES.set(id, state);
-  }
-  return state;
-}
+const stateOf = (model) => sharedState(model.get("_comparison_id"), () => ({
+  seq: -1, page: null, heard: false, unsaved: false, stopping: new Set(), asked: 0, views: new Set(),
+  answers: model.get("_names").map(() => ({ ...emptyAnswer(), live: model.get("busy") })),
+}));
 
 /** @returns {Answer} */
 const emptyAnswer = () => ({ html: "", tail: "", think: "", live: true });
@@ -106,14 +94,7 @@ function take(state, message) {
  * ends at once can be followed by nobody, and all are read from the top.
  */
 function textElement() {
-  const thought = make("div", { className: "thought", tabIndex: 0, role: "group",
-    ariaLabel: "Reasoning" });
-  const summary = make("summary");
-  const reasoning = make("details", { className: "reasoning", hidden: true }, summary, thought);
-  const done = make("div", { className: "done" });
-  const tail = make("div", { className: "tail" });
-  const wait = make("div", { className: "wait", role: "img", ariaLabel: "Waiting for the first word" },
-    make("i"), make("i"), make("i"));
+  const { thought, summary, reasoning, done, tail, wait } = growingElements();
   // Not live itself: several that are read at once are heard by nobody. `spoken` tells of each end.
   const root = make("div", { className: "text ornb-text", role: "log", tabIndex: 0,
     ariaLive: "off" }, reasoning, done, tail, wait);
@@ -149,7 +130,7 @@ function textElement() {
     else thought.textContent = answer.think;
     reasoning.hidden = !answer.think;
     const speaks = Boolean(answer.html || answer.tail);
-    say(summary, answer.live && !speaks ? "Thinking …" : "Reasoning");
+    setText(summary, answer.live && !speaks ? "Thinking …" : "Reasoning");
     wait.hidden = !answer.live || speaks || Boolean(answer.think);
     root.ariaBusy = String(answer.live);
     fade();
@@ -179,9 +160,9 @@ function figuresElement() {
   const update = (figures, best, longest) => {
     for (const [key, place] of places) {
       const figure = figures.find((one) => one.key === key);
-      say(place.name, [FIGURES[key], figure?.remark].filter(Boolean).join(", "));
-      say(place.value, figure?.value ?? "\u2013");
-      say(place.best, best[key] ?? "");
+      setText(place.name, [FIGURES[key], figure?.remark].filter(Boolean).join(", "));
+      setText(place.value, figure?.value ?? "\u2013");
+      setText(place.best, best[key] ?? "");
       place.best.hidden = !best[key];
     }
     const [first, whole] = ["first", "whole"].map(
@@ -228,8 +209,8 @@ function columnElement(place, halt, choose) {
   const update = (answer, title, context) => {
     const { sealed, verdict } = context;
     const slash = title.indexOf("/");
-    say(author, sealed || slash < 0 ? "" : title.slice(0, slash));
-    say(name, sealed || slash < 0 ? title : title.slice(slash + 1));
+    setText(author, sealed || slash < 0 ? "" : title.slice(0, slash));
+    setText(name, sealed || slash < 0 ? title : title.slice(slash + 1));
     root.ariaLabel = title;
     text.root.ariaLabel = sealed ? title : `Answer of ${title}`;
     chip.hidden = !context.lettered;
@@ -244,15 +225,15 @@ function columnElement(place, halt, choose) {
     const said = answer.live ? doing : answer.source_label ?? "";
     badge.hidden = !said;
     badge.className = `badge ${answer.live ? "doing" : said === "live" ? "live" : "other"}`;
-    say(badge, context.stopping && answer.live ? "stopping" : said);
+    setText(badge, context.stopping && answer.live ? "stopping" : said);
     crown.hidden = !["won", "tie"].includes(verdict);
-    say(crown, verdict === "won" ? "Your choice" : "Tie");
-    say(trouble, answer.error ?? "");
+    setText(crown, verdict === "won" ? "Your choice" : "Tie");
+    setText(trouble, answer.error ?? "");
     trouble.hidden = !answer.error;
     text.root.hidden = Boolean(answer.error) && !answer.html && !answer.think;
     hidden.hidden = !sealed;
     figures.root.hidden = sealed;
-    say(served, answer.served ? `Served by ${answer.served}` : "");
+    setText(served, answer.served ? `Served by ${answer.served}` : "");
     figures.update(answer.figures ?? [], context.best, context.longest);
   };
   return { root, update, vote, text: text.root, fade: text.fade };
@@ -282,96 +263,143 @@ function bestOf(answers, engine) {
 
 // --- a view --------------------------------------------------------------------------------------
 
-/** @param {{ model: Model, el: HTMLElement }} context */
-function render({ model, el }) {
-  const state = stateOf(model);
+/** What the parts of one view share, and what is done in it. */
+class View {
+  /** @param {Model} model */
+  constructor(model) {
+    this.model = model;
+    this.state = stateOf(model);
+    this.slow = false;
+    this.timer = 0;
+    this.draw = () => {};
+  }
+
+  isOpen() {
+    const { model, state } = this;
+    return model.get("_sealed") && model.get("vote") === null
+      && state.seq >= 0 && !state.answers.some(({ live }) => live);
+  }
+
+  /** @param {number | null} place  of the answer to stop; null for all */
+  halt(place) {
+    const { model, state } = this;
+    const which = place === null ? state.answers.map((_, i) => i) : [place];
+    for (const one of which) if (state.answers[one].live) state.stopping.add(one);
+    this.slow = false;
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => { this.slow = true; this.draw(); }, SLOW_MS);
+    tell(model, place === null ? { type: "stop" } : { type: "stop", place });
+    tellViews(state);
+  }
+
+  /** @param {string} choice */
+  choose(choice) {
+    if (!this.isOpen()) return;
+    this.model.set("vote", choice);
+    this.model.save_changes();
+    tellViews(this.state);
+  }
+}
+
+/** The prompt, and the button that shows all of one that is long. @param {Model} model */
+function promptPart(model) {
   const prompt = make("p", { className: "prompt", textContent: model.get("_prompt") });
-  const more = make("button", { type: "button", className: "more", hidden: true });
+  const more = make("button", { type: "button", className: "more", hidden: true, ariaLabel: "Whole prompt" });
+  const fit = () => {
+    const whole = prompt.classList.contains("whole");
+    more.hidden = !whole && prompt.scrollHeight <= prompt.clientHeight + 2;
+    more.textContent = whole ? "less" : "more";
+    more.ariaExpanded = String(whole);
+  };
+  more.onclick = () => {
+    prompt.classList.toggle("whole");
+    fit();
+  };
+  return { element: make("div", { className: "asked" }, prompt, more), prompt, fit };
+}
+
+/** How far all of it is, in a line. @param {View} view */
+function statusOf(view) {
+  const { answers, stopping } = view.state;
+  const vote = view.model.get("vote");
+  const running = answers.filter(({ live }) => live).length;
+  if (view.slow && answers.some(({ live }, place) => live && stopping.has(place))) {
+    return "The kernel is busy; interrupting it stops all at once";
+  }
+  if (running) return `${answers.length - running} of ${answers.length} done`;
+  if (view.isOpen()) return "Which answer is best?";
+  if (view.model.get("_sealed") && vote) return "Voting …";
+  if (vote === TIE) return "You called it a tie";
+  if (vote) return `You chose ${view.model.get("_names")[LETTERS.indexOf(vote)]}`;
+  return `${answers.length} answer${answers.length === 1 ? "" : "s"}`;
+}
+
+/** What stands above the answers and below them. @param {View} view */
+function aroundPart(view) {
+  const { model, state } = view;
   const service = make("span", { className: "badge" });
   const status = make("span", { className: "status", role: "status" });
-  const spoken = make("div", { className: "unseen", ariaLive: "polite", "aria-relevant": "additions" });
   const stop = make("button", { type: "button", className: "stop", textContent: "Stop all",
-    title: "Stop all answers and keep what has arrived" });
+    title: "Stop all answers and keep what has arrived", onclick: () => view.halt(null) });
   const tie = make("button", { type: "button", className: "vote", textContent: "Tie",
-    title: "Several are equally good", hidden: true });
+    title: "Several are equally good", hidden: true, onclick: () => view.choose(TIE) });
   const banner = make("p", { className: "trouble", role: "alert", hidden: true });
   const stale = make("p", { className: "stale", hidden: true, textContent:
     "This page was loaded again: what came since is not saved in the notebook. Show the comparison "
     + "once more in a cell, and it is." });
   const engine = make("p", { className: "engine", hidden: true });
-  const grid = make("div", { className: "grid" });
   const notes = make("p", { className: "notes", hidden: true });
-  const frame = make("section", { className: "frame", ariaLabel: "Comparison" },
-    make("header", { className: "top" },
-      make("div", { className: "asked" }, prompt, more),
-      make("div", { className: "bar" }, status, spoken, service, make("span", { className: "slot" }, stop, tie))),
-    banner, stale, engine, grid, notes);
-  el.classList.add("ornb-compare");
-  el.dataset.lmSuppressShortcuts = "true";   // JupyterLab: keys typed here are not its shortcuts
-  el.append(frame);
-
-  /** @type {(() => void) | null} */
-  let reveal = null;
-  let frameRequest = 0;
-  let slow = false;
-  let slowTimer = 0;
-  const lettered = model.get("_sealed") || model.get("vote") !== null;
-
-  const columns = state.answers.map((_, place) => columnElement(place, () => halt(place),
-    () => choose(LETTERS[place])));
-  grid.append(...columns.map(({ root }) => root));
-  frame.style.setProperty("--ornb-columns", String(columns.length));
-
-  const isOpen = () => model.get("_sealed") && model.get("vote") === null
-    && state.seq >= 0 && !state.answers.some(({ live }) => live);
-
-  /** @param {number | null} place */
-  const halt = (place) => {
-    const which = place === null ? state.answers.map((_, i) => i) : [place];
-    for (const one of which) if (state.answers[one].live) state.stopping.add(one);
-    slow = false;
-    clearTimeout(slowTimer);
-    slowTimer = setTimeout(() => { slow = true; draw(); }, SLOW_MS);
-    tell(model, place === null ? { type: "stop" } : { type: "stop", place });
-    tellViews(state);
+  const draw = () => {
+    const { answers } = state;
+    stop.hidden = answers.every(({ live }) => !live);
+    stop.disabled = answers.every(({ live }, place) => !live || state.stopping.has(place));
+    tie.hidden = !view.isOpen();
+    const where = model.get("service");
+    service.textContent = where;
+    service.hidden = !where;
+    service.classList.toggle("other", where === "offline");
+    const error = model.get("error");
+    setText(banner, error);
+    banner.hidden = !error;
+    stale.hidden = !state.unsaved;
+    setText(engine, `${model.get("_engine")}: no figure here tells the models apart.`);
+    engine.hidden = !model.get("_engine");
+    setText(status, statusOf(view));
+    const said = [...new Set(answers.map(({ note }) => note).filter(Boolean))];
+    setText(notes, said.join("\n"));
+    notes.hidden = said.length === 0;
   };
+  return { controls: [service, make("span", { className: "slot" }, stop, tie)],
+    above: [banner, stale, engine], status, tie, notes, draw };
+}
 
-  /** @param {string} choice */
-  const choose = (choice) => {
-    if (!isOpen()) return;
-    model.set("vote", choice);
-    model.save_changes();
-    tellViews(state);
-  };
-
+/** Tells those who hear the page how each answer ended. @param {State} state */
+function spokenPart(state) {
+  const element = make("div", { className: "unseen", ariaLive: "polite", "aria-relevant": "additions" });
   const unended = new Set(state.answers.keys());
-  /** Tell those who hear the page how an answer ended. @param {number} place @param {string} title */
+  /** @param {number} place @param {string} title */
   const tellEnd = (place, title) => {
-    const { status: end, error, html } = state.answers[place];
-    if (!unended.delete(place) || state.seq < 0) return;
+    const { status: end, error, html, live } = state.answers[place];
+    if (live || !unended.delete(place) || state.seq < 0) return;
     const words = (html.replace(/<[^>]*>/g, "").match(/\S+/g) ?? []).length;
     const told = error ? `failed. ${error}` : end === "stopped" ? "was stopped."
       : `is complete: ${words} word${words === 1 ? "" : "s"}.`;
-    spoken.append(make("p", { textContent: `${title}: the answer ${told}` }));
+    element.append(make("p", { textContent: `${title}: the answer ${told}` }));
   };
+  return { element, tellEnd };
+}
 
-  /** A button that has gone would drop the focus: what it was about has it then. @param {any} one */
-  const keepFocus = (one) => {
-    if (!one || !frame.contains(one) || (!one.disabled && one.checkVisibility())) return;
-    const near = columns.findIndex(({ root }) => root.contains(one));
-    const texts = [columns[near], ...columns].map((column) => column?.text);
-    const next = texts.find((text) => text?.checkVisibility()) ?? frame;
-    if (next === frame) frame.tabIndex = -1;
-    next.focus({ preventScroll: true });
-  };
-
+/** The answers side by side. @param {View} view @param {(place: number, title: string) => void} tellEnd */
+function gridPart(view, tellEnd) {
+  const { model, state } = view;
+  const lettered = model.get("_sealed") || model.get("vote") !== null;
+  const columns = state.answers.map((_, place) => columnElement(place, () => view.halt(place),
+    () => view.choose(LETTERS[place])));
+  const element = make("div", { className: "grid" }, ...columns.map(({ root }) => root));
   const draw = () => {
-    frameRequest = 0;
-    const focused = /** @type {Document} */ (el.getRootNode()).activeElement;
-    el.classList.toggle("unheard", state.seq < 0);
     const { answers } = state;
     const names = model.get("_names");
-    const [sealed, vote, open] = [model.get("_sealed"), model.get("vote"), isOpen()];
+    const [sealed, vote, open] = [model.get("_sealed"), model.get("vote"), view.isOpen()];
     const best = bestOf(answers, model.get("_engine"));
     const longest = Math.max(...answers.map(
       ({ figures }) => figures?.find(({ key }) => key === "whole")?.number ?? 0));
@@ -380,75 +408,71 @@ function render({ model, el }) {
         : vote === LETTERS[place] ? "won" : "lost";
       column.update(answers[place], names[place], { sealed, open, verdict, longest, lettered,
         best: best[place], stopping: state.stopping.has(place) });
-      if (!answers[place].live) tellEnd(place, names[place]);
+      tellEnd(place, names[place]);
     });
-    drawTop(answers, names, sealed, vote, open);
+  };
+  /** The text that takes the focus of what was in a column. @param {Element} one */
+  const textNear = (one) => {
+    const near = columns.find(({ root }) => root.contains(one));
+    return [near, ...columns].map((column) => column?.text).find((text) => text?.checkVisibility());
+  };
+  return { element, columns, draw, textNear };
+}
+
+/**
+ * A letter goes to the button that votes for it.
+ * @param {View} view @param {ReturnType<typeof columnElement>[]} columns @param {HTMLElement} tie
+ * @param {KeyboardEvent} event
+ */
+function onKey(view, columns, tie, event) {
+  if (!view.isOpen() || event.ctrlKey || event.metaKey || event.altKey) return;
+  const place = LETTERS.indexOf(event.key.toUpperCase());
+  const button = event.key.toLowerCase() === "t" ? tie : columns[place]?.vote;
+  if (event.key.length !== 1 || !button) return;
+  event.preventDefault();
+  event.stopPropagation();
+  button.focus();                            // Enter or the space bar then casts it
+  button.scrollIntoView({ block: "nearest", inline: "nearest" });
+}
+
+/** @param {{ model: Model, el: HTMLElement }} context */
+function render({ model, el }) {
+  const view = new View(model);
+  const { state } = view;
+  const [asked, around, spoken] = [promptPart(model), aroundPart(view), spokenPart(state)];
+  const grid = gridPart(view, spoken.tellEnd);
+  const frame = make("section", { className: "frame", ariaLabel: "Comparison" },
+    make("header", { className: "top" }, asked.element,
+      make("div", { className: "bar" }, around.status, spoken.element, ...around.controls)),
+    ...around.above, grid.element, around.notes);
+  frame.style.setProperty("--ornb-columns", String(grid.columns.length));
+  frame.onkeydown = (/** @type {KeyboardEvent} */ event) => onKey(view, grid.columns, around.tie, event);
+  el.classList.add("ornb-compare");
+  el.dataset.lmSuppressShortcuts = "true";   // JupyterLab: keys typed here are not its shortcuts
+  el.append(frame);
+
+  /** A button that has gone would drop the focus: what it was about has it then. @param {any} one */
+  const keepFocus = (one) => {
+    if (!one || !frame.contains(one) || (!one.disabled && one.checkVisibility())) return;
+    const next = grid.textNear(one) ?? frame;
+    if (next === frame) frame.tabIndex = -1;
+    next.focus({ preventScroll: true });
+  };
+  let frameRequest = 0;
+  view.draw = () => {
+    frameRequest = 0;
+    const focused = /** @type {Document} */ (el.getRootNode()).activeElement;
+    el.classList.toggle("unheard", state.seq < 0);
+    grid.draw();
+    around.draw();
     keepFocus(focused);
   };
-
-  /**
-   * @param {Answer[]} answers @param {string[]} names @param {boolean} sealed
-   * @param {string | null} vote @param {boolean} open
-   */
-  const drawTop = (answers, names, sealed, vote, open) => {
-    const running = answers.filter(({ live }) => live).length;
-    const over = answers.length - running;
-    stop.hidden = running === 0;
-    stop.disabled = answers.every(({ live }, place) => !live || state.stopping.has(place));
-    tie.hidden = !open;
-    const where = model.get("service");
-    service.textContent = where;
-    service.hidden = !where;
-    service.classList.toggle("other", where === "offline");
-    const error = model.get("error");
-    say(banner, error);
-    banner.hidden = !error;
-    stale.hidden = !state.unsaved;
-    say(engine, `${model.get("_engine")}: no figure here tells the models apart.`);
-    engine.hidden = !model.get("_engine");
-    const winner = vote && vote !== TIE ? names[LETTERS.indexOf(vote)] : "";
-    const held = slow && answers.some(({ live }, place) => live && state.stopping.has(place));
-    say(status, held ? "The kernel is busy; interrupting it stops all at once"
-      : running ? `${over} of ${answers.length} done`
-        : open ? "Which answer is best?"
-          : sealed && vote ? "Voting …"
-            : vote === TIE ? "You called it a tie"
-              : vote ? `You chose ${winner}`
-                : `${answers.length} answer${answers.length === 1 ? "" : "s"}`);
-    const said = [...new Set(answers.map(({ note }) => note).filter(Boolean))];
-    say(notes, said.join("\n"));
-    notes.hidden = said.length === 0;
-  };
-
-  const fit = () => {
-    const clipped = prompt.scrollHeight > prompt.clientHeight + 2;
-    more.hidden = !clipped && !prompt.classList.contains("whole");
-    more.textContent = prompt.classList.contains("whole") ? "less" : "more";
-    more.ariaExpanded = String(prompt.classList.contains("whole"));
-  };
-  more.ariaLabel = "Whole prompt";
-  more.onclick = () => {
-    prompt.classList.toggle("whole");
-    fit();
-  };
-
+  /** @type {(() => void) | null} */
+  let reveal = null;
   /** @param {string} [what] */
   const changed = (what) => {
     if (what === "state") reveal ??= hideStatic(model.get("_comparison_id"));
-    frameRequest ||= requestAnimationFrame(draw);
-  };
-
-  stop.onclick = () => halt(null);
-  tie.onclick = () => choose(TIE);
-  frame.onkeydown = (/** @type {KeyboardEvent} */ event) => {
-    if (!isOpen() || event.ctrlKey || event.metaKey || event.altKey) return;
-    const place = LETTERS.indexOf(event.key.toUpperCase());
-    const button = event.key.toLowerCase() === "t" ? tie : columns[place]?.vote;
-    if (event.key.length !== 1 || !button) return;
-    event.preventDefault();
-    event.stopPropagation();
-    button.focus();                          // Enter or the space bar then casts it
-    button.scrollIntoView({ block: "nearest", inline: "nearest" });
+    frameRequest ||= requestAnimationFrame(view.draw);
   };
 
   const traits = ["vote", "busy", "service", "error", "_names", "_sealed", "_engine"]
@@ -457,19 +481,19 @@ function render({ model, el }) {
   for (const event of traits) model.on(event, redraw);
   state.views.add(changed);
   const resized = new ResizeObserver(() => {
-    fit();
-    for (const column of columns) column.fade();
+    asked.fit();
+    for (const column of grid.columns) column.fade();
   });
-  resized.observe(prompt);
-  resized.observe(grid);
+  resized.observe(asked.prompt);
+  resized.observe(grid.element);
   hello(state, model);
-  draw();
+  view.draw();
   return () => {
     state.views.delete(changed);
     for (const event of traits) model.off(event, redraw);
     resized.disconnect();
     cancelAnimationFrame(frameRequest);
-    clearTimeout(slowTimer);
+    clearTimeout(view.timer);
     reveal?.();
   };
 }
@@ -484,7 +508,7 @@ function initialize({ model }) {
   return () => {
     timers.forEach(clearTimeout);
     leave();
-    STATES.delete(model.get("_comparison_id"));
+    forgetState(model.get("_comparison_id"));
   };
 }
 

@@ -24,7 +24,7 @@ export function make(what, props = {}, ...children) {
 }
 
 /** Change a text only if it is another: a live region speaks once. @param {Node} node @param {string} text */
-export function say(node, text) {
+export function setText(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
 

@@ -36,6 +36,23 @@ export function tell(model, content, buffers) {
   }
 }
 
+/** anywidget hands `initialize` and `render` different models over one state. @type {Map<string, any>} */
+const STATES = new Map();
+
+/**
+ * What a widget knows in this page.
+ * @template State
+ * @param {string} id @param {() => State} first  makes it, the first time
+ * @returns {State}
+ */
+export function sharedState(id, first) {
+  if (!STATES.has(id)) STATES.set(id, first());
+  return STATES.get(id);
+}
+
+/** @param {string} id */
+export const forgetState = (id) => STATES.delete(id);
+
 /** The cells of the notebook that shows a widget, where the page has them. @param {Model} model */
 export const cellsOf = (model) => model.widget_manager?.context?.model?.cells ?? null;
 

@@ -5,15 +5,10 @@
  * no variable that outlives the handler, nothing for an undo to bring back. All text of the kernel
  * goes in through textContent.
  *
- * @typedef {object} Model  anywidget's model
- * @property {(name: string) => any} get
- * @property {(name: string, value: any) => void} set
- * @property {() => void} save_changes
- * @property {(event: string, callback: () => void) => void} on
- * @property {(content: object) => void} send
+ * @typedef {import("./kernel.js").Model} Model
  */
 
-import { icon, make } from "./elements.js";
+import { icon, make, setText } from "./elements.js";
 import { SLOW_MS } from "./kernel.js";
 
 const ICONS = {
@@ -37,146 +32,169 @@ const secretBox = (id) => {
   return box;
 };
 
-/**
- * Draw one view.
- * @param {{ model: Model, el: HTMLElement }} context
- * @returns {() => void}
- */
-function render({ model, el }) {
-  // Random, since every widget loads this module anew: a counter would start at 1 in each.
-  const prefix = `ornb-key-${Math.random().toString(36).slice(2)}`;
-  let waiting = "";                                   // what was sent and is not taken up yet
-  let slow = false;
-  let slowTimer = 0;
-  let asked = "";                                     // what the kernel is at for this view
-  let hadFocus = false;                               // whether the keyboard was here when it was sent
-  let complaint = "";                                 // what is wrong before anything is sent
+// --- one view ------------------------------------------------------------------------------------
 
-  const focused = () => /** @type {Document} */ (el.getRootNode()).activeElement;
+/** @typedef {"key" | "code" | "sign_out"} Kind  of what is sent */
 
-  /** @param {"key" | "code" | "sign_out"} kind @param {object} content */
-  const tell = (kind, content) => {
-    waiting = kind;
-    hadFocus = el.contains(focused());
-    model.send({ type: kind, ...content });
-    slow = false;
-    clearTimeout(slowTimer);
-    slowTimer = setTimeout(() => { slow = true; draw(); }, SLOW_MS);
-  };
+/** What the parts of one view share: what was sent, and what became of it. */
+class View {
+  /** @param {Model} model @param {HTMLElement} el */
+  constructor(model, el) {
+    this.model = model;
+    this.el = el;
+    /** @type {Kind | ""}  what was sent and is not taken up yet */
+    this.waiting = "";
+    this.slow = false;
+    this.timer = 0;
+    /** @type {Kind | ""}  what the kernel is at for this view */
+    this.asked = "";
+    this.hadFocus = false;                            // whether the keyboard was here when it was sent
+    this.complaint = "";                              // what is wrong before anything is sent
+    this.draw = () => {};
+  }
 
-  // --- the two ways in
-  /**
-   * A labelled box with its button.
-   * @param {"key" | "code"} kind @param {string} label @param {string} action
-   */
-  const field = (kind, label, action) => {
-    const id = `${prefix}-${kind}`;
-    const row = make("div.row");
-    const button = make(kind === "key" ? "button.primary" : "button.quiet", { type: "button" }, action);
-    const hint = make("p.hint", { id: `${id}-hint` });
-    /** @type {HTMLInputElement} */
-    let box;
+  focused() { return /** @type {Document} */ (this.el.getRootNode()).activeElement; }
 
-    const send = () => {
-      if (waiting || model.get("busy")) return;
-      const given = box.value;
-      const had = focused() === box;
-      renew();                                        // forgets, before anything else can happen
-      if (had) box.focus({ preventScroll: true });
-      complaint = given.trim() ? "" : `Paste the ${kind} first.`;
-      if (!complaint) tell(kind, { [kind]: given });
-      draw();
-    };
-    const renew = () => {
-      const fresh = secretBox(id);
-      fresh.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => {
-        if (event.key !== "Enter" || event.isComposing) return;
-        event.preventDefault();
-        send();
-      });
-      fresh.addEventListener("input", () => {
-        complaint = "";
-        if (model.get("error")) {
-          model.set("error", "");
-          model.save_changes();
-        }
-        draw();
-      });
-      if (box) {
-        box.value = "";
-        box.replaceWith(fresh);
-      } else row.append(fresh, button);
-      box = fresh;
-    };
-    renew();
-    button.addEventListener("click", send);
-    const element = make("div.field", {}, make("label", { for: id }, label), row, hint);
-    return {
-      element, hint, button,
-      focus: () => box.focus({ preventScroll: true }),
-      forget: () => { box.value = ""; },
-      lock: (/** @type {boolean} */ on) => { box.readOnly = on; button.disabled = on; },
-    };
-  };
+  isBusy() { return this.model.get("busy") || Boolean(this.waiting); }
 
-  const key = field("key", "API key", "Sign in");
-  const code = field("code", "Code it shows", "Use code");
-  const fields = { key, code };
+  /** @param {Kind} kind @param {object} content */
+  send(kind, content) {
+    this.waiting = kind;
+    this.hadFocus = this.el.contains(this.focused());
+    this.model.send({ type: kind, ...content });
+    this.slow = false;
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => { this.slow = true; this.draw(); }, SLOW_MS);
+  }
 
+  /** The kernel has taken up what was sent. */
+  takenUp() {
+    if (this.waiting) this.asked = this.waiting;
+    this.waiting = "";
+    clearTimeout(this.timer);
+  }
+
+  /** Whether the keyboard was in the form when what is done now was sent, and left it for nothing else. */
+  isHere() {
+    return this.el.contains(this.focused()) || (this.hadFocus && this.focused() === document.body);
+  }
+}
+
+/** A box for one secret: replaced, and so forgotten, as soon as what is in it has been handed over. */
+class Field {
+  /** @param {View} view @param {"key" | "code"} kind @param {string} label @param {string} action */
+  constructor(view, kind, label, action) {
+    this.view = view;
+    this.kind = kind;
+    // Random, since every widget loads this module anew: a counter would start at 1 in each.
+    this.id = `ornb-key-${Math.random().toString(36).slice(2)}-${kind}`;
+    this.button = make(kind === "key" ? "button.primary" : "button.quiet", { type: "button" }, action);
+    this.button.addEventListener("click", () => this.send());
+    this.hint = make("p.hint", { id: `${this.id}-hint` });
+    this.box = this.fresh();
+    this.element = make("div.field", {}, make("label", { for: this.id }, label),
+      make("div.row", {}, this.box, this.button), this.hint);
+  }
+
+  /** @returns {HTMLInputElement} */
+  fresh() {
+    const box = secretBox(this.id);
+    box.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => {
+      if (event.key !== "Enter" || event.isComposing) return;
+      event.preventDefault();
+      this.send();
+    });
+    box.addEventListener("input", () => this.typed());
+    return box;
+  }
+
+  typed() {
+    const { model } = this.view;
+    this.view.complaint = "";
+    if (model.get("error")) {
+      model.set("error", "");
+      model.save_changes();
+    }
+    this.view.draw();
+  }
+
+  send() {
+    const { view, kind } = this;
+    if (view.isBusy()) return;
+    const given = this.box.value;
+    const had = view.focused() === this.box;
+    this.renew();                                     // forgets, before anything else can happen
+    if (had) this.focus();
+    view.complaint = given.trim() ? "" : `Paste the ${kind} first.`;
+    if (!view.complaint) view.send(kind, { [kind]: given });
+    view.draw();
+  }
+
+  renew() {
+    const fresh = this.fresh();
+    this.forget();
+    this.box.replaceWith(fresh);
+    this.box = fresh;
+  }
+
+  focus() { this.box.focus({ preventScroll: true }); }
+
+  forget() { this.box.value = ""; }
+
+  /** @param {boolean} on */
+  lock(on) { this.box.readOnly = this.button.disabled = on; }
+}
+
+/** The two ways in. @param {View} view */
+function waysPart(view) {
+  const key = new Field(view, "key", "API key", "Sign in");
+  const code = new Field(view, "code", "Code it shows", "Use code");
+  code.hint.textContent = "A code works once, within 10 minutes.";
   const opener = make("div.opener");
   const byKey = make("div.way", {}, make("p.lead", {}, "With a key"), key.element);
   const byCode = make("div.way", {}, make("p.lead", {}, "Without one"), opener, code.element);
   const or = make("div.or", { "aria-hidden": "true" }, "or");
-  const ways = make("div.ways", {}, byKey, or, byCode);
-  code.hint.textContent = "A code works once, within 10 minutes.";
-
-  // --- signed in
-  const list = make("dl");
-  const left = make("span.meter", { role: "img" }, make("span"));
-  const off = make("button.quiet", { type: "button" }, "Sign out");
-  const manage = make("span.manage");
-  const account = make("div.account", { tabindex: "-1", role: "group", "aria-label": "The key in use" },
-    list, make("div.actions", {}, off, manage));
-  off.addEventListener("click", () => {
-    if (waiting || model.get("busy")) return;
-    tell("sign_out", {});
-    draw();
-  });
-
-  // --- around them
-  const title = make("strong.title");
-  const state = make("span.state", { role: "status" });
-  const emblem = make("span.emblem", { "aria-hidden": "true" }, icon(ICONS.key));
-  const mind = make("p.mind");
-  const trouble = make("p.trouble", { role: "alert" });
-  const foot = make("p.foot");
-  const frame = make("section.frame", {},
-    make("header", {}, emblem, make("span.heading", {}, title, state)),
-    mind, trouble, ways, account, foot);
-
-  /** @param {HTMLElement} element @param {string | null} text */
-  const say = (element, text) => {
-    if (element.textContent !== text) element.textContent = text;   // a live region speaks once
-    element.hidden = !text;
-  };
-
+  const element = make("div.ways", {}, byKey, or, byCode);
   const drawLinks = () => {
-    const keysUrl = model.get("_keys_url");
-    const authUrl = model.get("_auth_url");
+    const keysUrl = view.model.get("_keys_url");
+    const authUrl = view.model.get("_auth_url");
     key.hint.replaceChildren(...(keysUrl
       ? ["Make one at ", link("a", keysUrl, "openrouter.ai/settings/keys"),
         ". Give it a limit of a few dollars and an expiry date."]
       : ["As the service gave it to you."]));
-    manage.replaceChildren(...(keysUrl ? [link("a", keysUrl, "Limits and keys")] : []));
     byCode.hidden = or.hidden = !authUrl;
-    ways.classList.toggle("single", !authUrl);
+    element.classList.toggle("single", !authUrl);
     opener.replaceChildren(...(authUrl
       ? [link("a.button", authUrl, "Open OpenRouter"),
         make("span", {}, "Allow ornb there, with a limit, and copy the code.")]
       : []));
   };
+  const draw = () => {
+    element.hidden = view.model.get("signed_in");
+    for (const field of [key, code]) field.lock(view.isBusy());
+  };
+  return { element, key, code, draw, drawLinks };
+}
 
-  const drawAccount = () => {
+/** The key in use. @param {View} view */
+function accountPart(view) {
+  const { model } = view;
+  const list = make("dl");
+  const left = make("span.meter", { role: "img" }, make("span"));
+  const off = make("button.quiet", { type: "button" }, "Sign out");
+  const manage = make("span.manage");
+  const element = make("div.account", { tabindex: "-1", role: "group", "aria-label": "The key in use" },
+    list, make("div.actions", {}, off, manage));
+  off.addEventListener("click", () => {
+    if (view.isBusy()) return;
+    view.send("sign_out", {});
+    view.draw();
+  });
+  const drawLinks = () => {
+    const keysUrl = model.get("_keys_url");
+    manage.replaceChildren(...(keysUrl ? [link("a", keysUrl, "Limits and keys")] : []));
+  };
+  const drawFacts = () => {
     /** @type {Record<string, string>} */
     const facts = model.get("facts");
     list.replaceChildren(...Object.entries(facts).map(([name, text]) =>
@@ -187,64 +205,97 @@ function render({ model, el }) {
     left.firstElementChild.style.setProperty("inline-size", `${(share ?? 0) * 100}%`);
     left.classList.toggle("low", share !== null && share < 0.15);
   };
+  const draw = () => {
+    element.hidden = !model.get("signed_in");
+    off.disabled = view.isBusy();
+  };
+  return { element, draw, drawFacts, drawLinks };
+}
 
+/** What stands above: whose key it is, what the kernel is at, what to mind, what went wrong. @param {View} view */
+function headPart(view) {
+  const { model } = view;
+  const title = make("strong.title");
+  const state = make("span.state", { role: "status" });
+  const emblem = make("span.emblem", { "aria-hidden": "true" }, icon(ICONS.key));
+  const mind = make("p.mind");
+  const trouble = make("p.trouble", { role: "alert" });
   const draw = () => {
     const inUse = model.get("signed_in");
-    const busy = model.get("busy") || Boolean(waiting);
-    const service = model.get("_keys_url") ? "OpenRouter" : model.get("service");
-    frame.setAttribute("aria-label", `Sign in to ${service}`);
-    frame.setAttribute("aria-busy", String(busy));
+    const service = serviceOf(model);
     title.textContent = inUse ? service : `Sign in to ${service}`;
-    frame.classList.toggle("in", inUse);
     emblem.replaceChildren(icon(inUse ? ICONS.tick : ICONS.key));
-    say(state, waiting && !model.get("busy")
-      ? (slow ? "The kernel is busy; it comes to this when it is free" : "Asking …")
+    sayIfAny(state, view.waiting && !model.get("busy")
+      ? (view.slow ? "The kernel is busy; it comes to this when it is free" : "Asking …")
       : model.get("status"));
     const plain = globalThis.isSecureContext === false
       ? "This page came over plain http: others on the way could read a key." : "";
     const advice = [inUse ? "" : plain, model.get("advice")].filter(Boolean).join(" ");
     mind.hidden = !advice;
     mind.replaceChildren(icon(ICONS.mind), make("span", {}, advice));
-    say(trouble, complaint || model.get("error"));
-    ways.hidden = inUse;
-    account.hidden = !inUse;
-    key.lock(busy);
-    code.lock(busy);
-    off.disabled = busy;
+    sayIfAny(trouble, view.complaint || model.get("error"));
+  };
+  const header = make("header", {}, emblem, make("span.heading", {}, title, state));
+  return { elements: [header, mind, trouble], draw };
+}
+
+/** @param {Model} model */
+const serviceOf = (model) => (model.get("_keys_url") ? "OpenRouter" : model.get("service"));
+
+/** @param {HTMLElement} element @param {string} text */
+const sayIfAny = (element, text) => {
+  setText(element, text);
+  element.hidden = !text;
+};
+
+/** Follow the kernel: what was sent is taken up, then done. @param {View} view @param {() => void} goOn */
+function follow(view, goOn) {
+  const { model } = view;
+  /** The keyboard goes on where the work does, if it was in the form. */
+  const done = () => {
+    const here = view.isHere();
+    view.draw();
+    if (view.asked && here) goOn();
+    view.asked = "";
+  };
+  model.on("change:busy", () => {
+    view.takenUp();
+    if (model.get("busy")) view.draw();
+    else queueMicrotask(done);                        // what else is in the message comes first
+  });
+  model.on("change:error", () => {
+    if (model.get("error")) view.takenUp();           // refused before it was even begun
+    view.draw();
+  });
+  for (const name of ["status", "advice", "service", "signed_in", "_kept"]) {
+    model.on(`change:${name}`, () => view.draw());
+  }
+}
+
+/**
+ * Draw one view.
+ * @param {{ model: Model, el: HTMLElement }} context
+ * @returns {() => void}
+ */
+function render({ model, el }) {
+  const view = new View(model, el);
+  const [head, ways, account, foot] = [headPart(view), waysPart(view), accountPart(view), make("p.foot")];
+  const frame = make("section.frame", {}, ...head.elements, ways.element, account.element, foot);
+  view.draw = () => {
+    frame.setAttribute("aria-label", `Sign in to ${serviceOf(model)}`);
+    frame.setAttribute("aria-busy", String(view.isBusy()));
+    frame.classList.toggle("in", model.get("signed_in"));
+    for (const part of [head, ways, account]) part.draw();
     foot.textContent = model.get("_kept")
       ? "The key is kept in this computer's keyring and in the kernel's memory, not in the notebook."
       : "The key stays in the kernel's memory: not in the notebook, its outputs or a log.";
   };
-
-  /** The kernel has taken up what was sent. */
-  const takenUp = () => {
-    if (waiting) asked = waiting;
-    waiting = "";
-    clearTimeout(slowTimer);
-  };
-
-  /** The kernel is done: the keyboard goes on where the work does, if it was in the form. */
-  const done = () => {
-    const here = el.contains(focused()) || (hadFocus && focused() === document.body);
-    draw();
-    if (asked && here) {
-      if (model.get("signed_in")) account.focus({ preventScroll: true });
-      else fields[asked === "code" ? "code" : "key"].focus();
-    }
-    asked = "";
-  };
-
-  model.on("change:busy", () => {
-    takenUp();
-    if (model.get("busy")) draw();
-    else queueMicrotask(done);                        // what else is in the message comes first
+  const drawLinks = () => { ways.drawLinks(); account.drawLinks(); };
+  follow(view, () => {
+    if (model.get("signed_in")) account.element.focus({ preventScroll: true });
+    else (view.asked === "code" ? ways.code : ways.key).focus();
   });
-  model.on("change:error", () => {
-    if (model.get("error")) takenUp();                // refused before it was even begun
-    draw();
-  });
-  for (const name of ["status", "advice", "service", "signed_in", "_kept"]) model.on(`change:${name}`, draw);
-  for (const name of ["facts", "_left"]) model.on(`change:${name}`, drawAccount);
+  for (const name of ["facts", "_left"]) model.on(`change:${name}`, account.drawFacts);
   for (const name of ["_auth_url", "_keys_url"]) model.on(`change:${name}`, drawLinks);
 
   // JupyterLab's shortcuts: a key pasted in command mode must not delete a cell.
@@ -255,13 +306,11 @@ function render({ model, el }) {
   el.classList.add("ornb-key");
   el.dataset.lmSuppressShortcuts = "true";
   el.append(frame);
-  drawLinks();
-  drawAccount();
-  draw();
+  for (const draw of [drawLinks, account.drawFacts, view.draw]) draw();
   return () => {
-    clearTimeout(slowTimer);
-    key.forget();
-    code.forget();
+    clearTimeout(view.timer);
+    ways.key.forget();
+    ways.code.forget();
     el.replaceChildren();
   };
 }

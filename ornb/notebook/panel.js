@@ -15,7 +15,7 @@
  * @typedef {{ traits: string[], draw: () => void }} Part  of the panel, and what it shows
  */
 
-import { hideStatic, icon, make, say } from "./elements.js";
+import { hideStatic, icon, make, setText } from "./elements.js";
 
 const COLUMNS = {
   model: "Model", source: "Source", calls: "Calls", tokens: "Tokens",
@@ -204,7 +204,7 @@ function tablePart(model) {
 function troublePart(model) {
   const element = make("p.trouble", { role: "alert", hidden: true });
   const draw = () => {
-    say(element, model.get("error"));
+    setText(element, model.get("error"));
     element.hidden = !model.get("error");
   };
   return { element, traits: ["error"], draw };

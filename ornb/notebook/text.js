@@ -78,3 +78,16 @@ export function inWords(block, most) {
   const words = (copy.textContent ?? "").split(/\s+/).filter(Boolean);
   return words.length > most ? `${words.slice(0, most).join(" ")} …` : words.join(" ");
 }
+
+/** Where an answer grows: its reasoning to be opened, what is finished, what is open, the wait for either. */
+export function growingElements() {
+  const thought = make("div", { className: "thought", tabIndex: 0, role: "group",
+    ariaLabel: "Reasoning" });
+  const summary = make("summary");
+  const reasoning = make("details", { className: "reasoning", hidden: true }, summary, thought);
+  const done = make("div", { className: "done" });
+  const tail = make("div", { className: "tail" });
+  const wait = make("div", { className: "wait", role: "img", ariaLabel: "Waiting for the first word" },
+    make("i"), make("i"), make("i"));
+  return { thought, summary, reasoning, done, tail, wait };
+}

@@ -403,8 +403,16 @@ def test_a_highlighted_model_that_has_no_place_is_named_with_the_reason(
         plots.price_map: frame.index[frame["is_free"]],
     }[draw][0]
     figure = draw(frame, highlight=[no_place, "openai/gpt-5.4"])
-    assert re.search(f"Highlighted, but left out: {re.escape(no_place)}, .+[.]", caption(figure))
+    assert re.search(f"Asked for, but left out: {re.escape(no_place)}, .+[.]", caption(figure))
     assert "left out: openai" not in caption(figure)
+
+
+@pytest.mark.parametrize("draw", [plots.price_by_length, plots.price_by_hour])
+def test_a_model_asked_for_that_has_no_price_is_named(draw: Callable[..., go.Figure]) -> None:
+    router = models().index[models()["is_router"]][0]
+    said = caption(draw(models(), [router, "openai/gpt-5.4"]))
+    assert f"left out: {router}, without a price by the token" in said
+    assert "1 of " in said
 
 
 def test_free_models_stand_apart_and_keep_their_price() -> None:

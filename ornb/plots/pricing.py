@@ -15,7 +15,7 @@ from .rows import Rows
 from .words import usd
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     import plotly.graph_objects as go  # type: ignore[import-untyped, unused-ignore]
 
@@ -216,7 +216,7 @@ def price_by_length(
     """
     at = _moment("monday", hour)
     rows = _conditional(prices, ids, most, ("min_prompt_tokens",), "its length")
-    lines = {name: _by_length(raw, at) for name, raw in _named_prices(rows.frame)}
+    lines = _priced(rows, lambda raw: _by_length(raw, at))
     figure = canvas.sheet(
         "What does a token cost when prompts are long?",
         f"Price of the whole call, {MIX}. A step is where the listing charges more.",
@@ -278,9 +278,7 @@ def price_by_hour(
     if day.lower() not in _DAYS or prompt_tokens < 1:
         raise ConfigError(f"day={day!r}, prompt_tokens={prompt_tokens!r}: a weekday, and 1 or more")
     rows = _conditional(prices, ids, most, ("utc_start", "utc_end", "utc_days"), "the hour")
-    lines = {
-        name: _by_hour(raw, day.lower(), prompt_tokens) for name, raw in _named_prices(rows.frame)
-    }
+    lines = _priced(rows, lambda raw: _by_hour(raw, day.lower(), prompt_tokens))
     figure = canvas.sheet(
         "What does a token cost through the day?",
         f"Price of a call of {prompt_tokens:,} prompt tokens on a {day.capitalize()}, {MIX}.",
@@ -319,6 +317,7 @@ def _conditional(
         wanted = [ids] if isinstance(ids, str) else list(dict.fromkeys(ids))
         known = rows.frame["model_id" if noun == "endpoints" else "id"]
         rows.note_unknown(wanted, known)
+        rows.watched = frozenset(wanted)
         rows.leave_out(~known.isin(wanted), "not asked for")
         return rows
     for flag, why in (("is_alias", "aliases"), ("is_batch", "batch variants")):
@@ -340,9 +339,14 @@ def _overrides(raw: Any) -> list[dict[str, Any]]:
     return [e for e in listed if isinstance(e, dict)] if isinstance(listed, list) else []
 
 
-def _named_prices(frame: pd.DataFrame) -> list[tuple[str, dict[str, Any]]]:
-    pairs = zip(frame["id"], frame["raw"], strict=True)
-    return [(str(name), raw) for name, raw in pairs if isinstance(raw, dict)]
+def _priced(rows: Rows, line: Callable[[dict[str, Any]], PriceLine]) -> dict[str, PriceLine]:
+    """The line of each row that has one; the others are set aside."""
+    pairs = zip(rows.frame["id"], rows.frame["raw"], strict=True)
+    lines = {str(name): line(raw) if isinstance(raw, dict) else [] for name, raw in pairs}
+    rows.leave_out(
+        [not lines[str(name)] for name in rows.frame["id"]], "without a price by the token"
+    )
+    return {name: points for name, points in lines.items() if points}
 
 
 def _price_at(raw: dict[str, Any], prompt_tokens: int, at: datetime) -> float | None:
@@ -391,7 +395,6 @@ def _price_lines(
     prices = [price for line in lines.values() for _, price in line]
     title = "price (USD per million tokens)"
     figure.update_yaxes(**canvas.log_axis(prices, title, prefix="$"))
-    lines = {name: line for name, line in lines.items() if line}
     if not lines:
         return canvas.say_empty(figure, rows)
     ends = []

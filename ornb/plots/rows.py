@@ -84,7 +84,7 @@ class Rows:
             self.aside.append(f"{len(gone)} {why}")
             if self.watched and (named := self.watched.intersection(gone["id"])):
                 said = ", ".join(sorted(named))
-                self.notes.append(f"Highlighted, but left out: {said}, {why}.")
+                self.notes.append(f"Asked for, but left out: {said}, {why}.")
             self.frame = self.frame[~out].reset_index(drop=True)
         return gone
 

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import ornb
 import ornb.notebook.picker as picker_module
 from ornb import catalog
 from ornb.errors import ConfigError
@@ -409,6 +410,15 @@ def test_the_source_is_said(about, said):
 
 
 # --- without a front end --------------------------------------------------------------------------
+
+
+def test_second_ids_of_models_are_counted_and_explained():
+    picker = ModelPicker()
+    said = "421 ids are 348 models: 12 aliases and 61 ids of the Batch API name some of them again."
+    assert picker.get_state()["_source"]["second_ids"] == said
+    assert said in displayed(picker)["text/html"]
+    alone = ModelPicker(ornb.models(aliases=False, batch=False))
+    assert alone.get_state()["_source"]["second_ids"] == ""
 
 
 def test_without_a_front_end_there_is_a_table(models):

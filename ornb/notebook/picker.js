@@ -778,6 +778,7 @@ function pandasButton(view) {
 /** The last lines. @param {View} view @param {HTMLElement} count */
 function foot(view, count) {
   const source = view.model.get("_source");
+  count.title = source.second_ids;
   return [
     make("div.foot", {},
       count, make("span.dot", { "aria-hidden": "true" }, "·"), make("span", {}, source.date),

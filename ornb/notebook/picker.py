@@ -309,7 +309,7 @@ class ModelPicker(Widget):
             _table=_table(self._models),
             columns=tuple(columns),
             _columns=[{"key": key, **column._asdict()} for key, column in COLUMNS.items()],
-            _source=_source(self._models.attrs),
+            _source={**_source(self._models.attrs), "second_ids": _second_ids(self._models)},
             **traits,
         )
         self.observe(self._write_code, names=[*FILTERS, "sort"])
@@ -543,7 +543,8 @@ class ModelPicker(Widget):
         picked = ", ".join(self._picked()) or "nothing"
         return (
             f"<div><p><b>Model picker</b>: {html.escape(self._counted())}</p>"
-            f"{_readable(rows, self.columns).to_html(index=False, border=0, escape=True)}"
+            + (f"<p>{second}</p>" if (second := self._source["second_ids"]) else "")
+            + f"{_readable(rows, self.columns).to_html(index=False, border=0, escape=True)}"
             + (f"<p>and {more:,} more</p>" if more else "")
             + f"<p>Picked: <b>{html.escape(picked)}</b></p>"
             "<p>This is a picture of the picker. To search, sort and pick, run its cell again.</p>"
@@ -658,6 +659,17 @@ def _source(attrs: Mapping[Any, Any]) -> dict[str, Any]:
         "notes": [str(note) for note in attrs.get("notes") or []],
         "pages": source == "snapshot" or is_openrouter(str(attrs.get("url") or "")),
     }
+
+
+def _second_ids(models: pd.DataFrame) -> str:
+    """Explain why there are more ids than models; empty where there are not."""
+    aliases, batch = int(models["is_alias"].sum()), int(models["is_batch"].sum())
+    alone = int((~models["is_alias"] & ~models["is_batch"]).sum())
+    kinds = [f"{aliases} aliases"] * (aliases > 0) + [f"{batch} ids of the Batch API"] * (batch > 0)
+    said = (
+        f"{len(models):,} ids are {alone:,} models: {' and '.join(kinds)} name some of them again."
+    )
+    return said if kinds else ""
 
 
 # --- the filters, as pandas code ------------------------------------------------------------------

@@ -1245,33 +1245,27 @@ def test_no_repr_shows_the_key(serve):
 # --- a cluster ------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def cluster(monkeypatch):
-    """Two processes of Dask; the suite's warnings are not its own."""
+@pytest.fixture(scope="module")
+def cluster():
+    """Two processes of Dask that have KEY; the suite's warnings are not their own."""
     import dask
     from distributed import Client, LocalCluster
 
     dask.config.set({"distributed.comm.timeouts.connect": "30s"})
-    started = []
-
-    def start():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OPENROUTER_API_KEY", KEY)
         made = LocalCluster(
             n_workers=2, threads_per_worker=4, processes=True, dashboard_address=None
         )
-        started.extend([made, Client(made)])
-        return started[-1].get_executor()
-
-    yield start
-    for each in reversed(started):
-        each.close()
+    with made, Client(made) as client:
+        yield client
 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("default")
-def test_a_dask_cluster_does_as_well(serve, cluster, monkeypatch, tmp_path):
-    monkeypatch.setenv("OPENROUTER_API_KEY", KEY)
+def test_a_dask_cluster_does_as_well(serve, cluster, tmp_path):
     service = serve(api_key=KEY)
-    pool = cluster()
+    pool = cluster.get_executor()
     with ornb.budget(1) as budget:
         answers = batch(
             [*texts(24), *texts(4)], executor=pool, concurrency=8, store=tmp_path / "a.sqlite3"
@@ -1383,6 +1377,5 @@ def test_processes_go_on_where_they_were_stopped(serve, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("default")
-def test_a_dask_cluster_goes_on_where_it_was_stopped(serve, cluster, monkeypatch, tmp_path):
-    monkeypatch.setenv("OPENROUTER_API_KEY", KEY)
-    interrupted_then_resumed(serve, cluster(), tmp_path / "a.sqlite3")
+def test_a_dask_cluster_goes_on_where_it_was_stopped(serve, cluster, tmp_path):
+    interrupted_then_resumed(serve, cluster.get_executor(), tmp_path / "a.sqlite3")

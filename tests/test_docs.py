@@ -235,7 +235,7 @@ def site(once: Any) -> tuple[Path, list[str]]:
         pytest.skip(LACKING)
 
     def make(folder: Path) -> None:
-        said = docs.build(folder / "site", folder / "work")
+        said = docs.build(folder / "site", folder / "work", jobs=1)  # the other workers are busy
         (folder / "said.json").write_text(json.dumps(said))
 
     folder = once("docs", make)

@@ -52,7 +52,7 @@ def installed() -> bool:
     return all(importlib.util.find_spec(name) for name in names)
 
 
-def build(folder: Path, work: Path = WORK) -> list[str]:
+def build(folder: Path, work: Path = WORK, jobs: int = 2) -> list[str]:
     """Make the pages, all of them anew: a second build in one folder loses listings of code.
 
     Parameters
@@ -61,6 +61,8 @@ def build(folder: Path, work: Path = WORK) -> list[str]:
         Where they go; it is emptied first.
     work : pathlib.Path
         For what is made on the way; it is emptied first.
+    jobs : int
+        Processes at once; each further one reads our modules anew.
 
     Returns
     -------
@@ -76,7 +78,7 @@ def build(folder: Path, work: Path = WORK) -> list[str]:
     warnings = work / "warnings.txt"
     shutil.rmtree(work, ignore_errors=True)
     made.mkdir(parents=True)
-    options = ["-q", "--builder", "html", "--jobs", "2", "--warning-file", str(warnings)]
+    options = ["-q", "--builder", "html", "--jobs", str(jobs), "--warning-file", str(warnings)]
     places = ["--conf-dir", str(ROOT / "docs"), "--doctree-dir", str(work / "doctrees")]
     command = [sys.executable, "-m", "sphinx", *options, *places, str(ROOT), str(made)]
     # Its widgets and examples are looked at, not used: no key is needed, and none is seen.

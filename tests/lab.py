@@ -720,6 +720,12 @@ def page(_only_page: tuple[Pages, Page]) -> Iterator[Page]:
     pages.check()
 
 
+@pytest.fixture
+def forked_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have whoever starts a kernel without `run_headless` get a forked one: tests/kernels.py."""
+    monkeypatch.setenv("JUPYTER_PATH", kernels.specs())
+
+
 @pytest.fixture(scope="session")
 def lab_session(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory

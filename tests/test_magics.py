@@ -269,6 +269,7 @@ def test_a_mistake_is_one_line_in_the_cell(told: dict[str, str], name: str) -> N
     assert "Traceback" not in told[name]
 
 
+@pytest.mark.usefixtures("forked_kernels")
 def test_the_interrupt_button_stops_a_silent_answer_and_keeps_the_part(
     tmp_path: Path, wire: Any
 ) -> None:

@@ -123,16 +123,14 @@ def test_the_tour_runs_under_nbmake_on_the_local_model(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @each_notebook
-def test_stored_outputs_are_what_make_notebooks_makes(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.usefixtures("forked_kernels")
+def test_stored_outputs_are_what_make_notebooks_makes(path: Path) -> None:
     there, reason = model.available()
     if not there:
         pytest.skip(reason)
     stored = read_notebook(path)
     if stored.metadata.ornb.outputs_made_with != releases():
         pytest.skip("the outputs were made with other releases, which lay out tables their own way")
-    monkeypatch.setenv("JUPYTER_PATH", kernels.specs())
     again = made(path, lambda _figure: "to be drawn")
     assert "to be drawn" not in nbformat.writes(again), "a figure has changed: make notebooks"
     for bundle in (*bundles_of(again), *bundles_of(stored)):
@@ -241,6 +239,7 @@ def test_a_recording_is_of_a_notebook_and_made_with_the_local_model(path: Path) 
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("forked_kernels")
 def test_a_notebook_that_asks_no_model_has_no_recording(tmp_path: Path) -> None:
     notebook = tmp_path / "notebooks/look.ipynb"
     notebook.parent.mkdir()

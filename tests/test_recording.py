@@ -1034,6 +1034,7 @@ def test_the_page_names_every_field(path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("forked_kernels")
 def test_a_notebook_makes_its_recording_and_plays_it(tmp_path) -> None:
     notebook = notebook_of(
         ['import ornb\nornb.connect(recording="recordings/x.jsonl")', 'ornb.ask("Hi").source']

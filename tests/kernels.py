@@ -21,7 +21,8 @@ from pathlib import Path
 
 LIBRARIES = (
     *("ipykernel.kernelapp", "pandas", "requests", "sqlalchemy"),
-    *("jsonschema", "pygments", "markdown_it"),
+    *("sqlalchemy.dialects.sqlite", "jsonschema", "pygments", "markdown_it"),
+    *("latex2mathml.converter", "psygnal"),
 )
 """None that looks for its kernel, or at the environment, while it is imported: ipywidgets and
 plotly do."""

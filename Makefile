@@ -43,7 +43,7 @@ test: $(VENV)/.test
 	ORNB_REQUIRE_BROWSER=1 $(PY) -m pytest $(WORKERS) -m "not long" $(ARGS)
 
 test-all: test
-	$(PY) -m pytest $(WORKERS) -m long
+	ORNB_REQUIRE_BROWSER=1 $(PY) -m pytest $(WORKERS) -m long
 	$(MAKE) test-matrix fuzz soak ARGS=
 
 check: $(VENV)/.test

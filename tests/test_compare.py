@@ -708,6 +708,16 @@ def test_one_engine_under_several_names_is_said_and_nothing_is_called_the_fastes
     assert said == Comparison.reopen(done.to_json()).engine
 
 
+def test_the_text_that_stays_has_the_settings_of_a_place_and_the_estimate() -> None:
+    kept = compare("Hi", MODELS, max_tokens=3).to_json()
+    for turn in kept["conversation"]["turns"]:
+        if turn.get("reply"):
+            turn["reply"]["note"] = "A tiny model. Here: temperature 0.8, seed 1"
+    bundle = lasting(Comparison.reopen(kept))
+    assert re.search(r"\[temperature 0.8, seed 1 · .0, ≈ .0.[0-9]+ live\]", bundle["text/plain"])
+    assert "temperature 0.8, seed 1" in bundle["text/html"]
+
+
 def test_names_that_answer_for_themselves_are_no_one_engine(asked: Any) -> None:
     said = [{"index": 0, "delta": {"content": "x"}, "finish_reason": "stop"}]
     scripts = {name: [STREAM, event(model=name, choices=said), DONE, END] for name in MODELS}

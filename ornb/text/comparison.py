@@ -357,7 +357,9 @@ class Answers:
             elif self.sealed:
                 yield f"{name}: {answer.reply.text}"
             else:
-                yield reply_text(answer.reply, name=name)
+                cost, own = answer.figures[0].value, answer.note[1]
+                aside = f"\n[{own} · {cost}]" if own else ""
+                yield f"{reply_text(answer.reply, name=name)}{aside}"
         if self._vote is not None:
             yield f"Vote: {self.winner or TIE}"
 

@@ -38,7 +38,7 @@ def main() -> None:
         with lab_server(Path(folder)) as wait_for_url:
             lab = Lab(browser, wait_for_url(), Path(folder) / "root")
             lab.load()
-            lab.page.set_viewport_size({"width": 1240, "height": 1900})
+            lab.page.set_viewport_size({"width": 955, "height": 1876})
             notebook = lab.open([*CELLS, SETUP.format(str(model.cache_dir()))])
             notebook.cell(3).click()
             lab.page.keyboard.press("Control+Enter")

@@ -181,6 +181,104 @@ def test_the_end_is_followed_unless_one_reads_further_up(stage: Any, page: Page)
     assert log.evaluate("log => log.scrollTop") == 40
 
 
+def test_one_who_reads_further_up_can_jump_to_the_newest(stage: Any, page: Page) -> None:
+    one = stage(*["question " * 40] * 8)
+    jump = page.get_by_role("button", name="Jump to newest")
+    expect(jump).to_be_hidden()
+    one.log.evaluate("log => { log.scrollTop = 40 }")
+    expect(jump).to_be_visible()
+    jump.press("Enter")
+    expect(jump).to_be_hidden()
+    expect(one.log).to_be_focused()
+    assert one.log.evaluate("log => log.scrollHeight - log.scrollTop - log.clientHeight") < 2
+
+
+def test_the_box_is_below_the_conversation_for_the_eye_and_the_keyboard(
+    stage: Any, page: Page
+) -> None:
+    one = stage("a")
+    log, box = one.log.bounding_box(), one.box.bounding_box()
+    assert log["y"] + log["height"] <= box["y"]
+    one.log.focus()
+    last = page.get_by_role("button", name="Try again")
+    while not last.evaluate("button => button.matches(':focus')"):
+        assert not one.box.evaluate("box => box.matches(':focus')"), "the box came first"
+        page.keyboard.press("Tab")
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("button", name="Attach")).to_be_focused()
+    page.keyboard.press("Tab")
+    expect(one.box).to_be_focused()
+
+
+SEEN = "all => all.map(one => getComputedStyle(one).opacity)"
+
+
+def test_what_can_be_done_with_the_last_answer_is_seen_without_a_pointer(
+    stage: Any, page: Page
+) -> None:
+    page.emulate_media(reduced_motion="reduce")
+    stage("a", "b")
+    page.mouse.move(0, 0)
+    actions = page.locator(".turn .actions")
+    assert actions.evaluate_all(SEEN) == ["0", "0", "1", "1"]
+    touch = page.context.new_cdp_session(page)
+    touch.send("Emulation.setTouchEmulationEnabled", {"enabled": True})
+    size = {"width": 700, "height": 700, "deviceScaleFactor": 1, "mobile": True}
+    touch.send("Emulation.setDeviceMetricsOverride", size)
+    assert page.evaluate("matchMedia('(hover: none)').matches")
+    assert actions.evaluate_all(SEEN) == ["1"] * 4
+    touch.send("Emulation.setTouchEmulationEnabled", {"enabled": False})
+    touch.send("Emulation.clearDeviceMetricsOverride")
+
+
+def test_that_the_model_is_tiny_is_said_once(stage: Any, page: Page) -> None:
+    one = stage()
+    for question in ("a", "b"):
+        one.begin(question)
+        one.end(reply("An answer.", source="local", note="A tiny model."))
+    expect(page.get_by_label("Answer").last.locator(".facts")).to_be_visible()
+    expect(page.get_by_text("A tiny model.")).to_have_count(1)
+    expect(page.get_by_text("A tiny model.")).to_be_visible()
+    one.chat.clear()
+    one.to_page()
+    expect(page.get_by_text("A tiny model.")).to_be_hidden()
+
+
+@pytest.mark.parametrize("form", ["Markdown", "JSON", "Notebook"])
+def test_a_copy_is_saved_by_a_button(stage: Any, page: Page, tmp_path: Any, form: str) -> None:
+    one = stage(EVIL)
+    opener = page.get_by_role("button", name="Save a copy")
+    opener.press("Enter")
+    expect(page.get_by_role("button", name="Markdown")).to_be_focused()
+    page.get_by_role("button", name=form).press("Enter")
+    expect(opener).to_be_focused()
+    with page.expect_download() as download:
+        one.carry()
+        one.hear("exported")
+    saved = tmp_path / download.value.suggested_filename
+    download.value.save_as(saved)
+    assert saved.read_bytes() == one.chat.save(tmp_path / f"x{saved.suffix}").read_bytes()
+    if form == "JSON":
+        assert Chat.reopen(saved).conversation.path[0].text == EVIL
+
+
+def test_a_copy_that_another_page_asked_for_is_not_saved_in_this_one(
+    stage: Any, page: Page
+) -> None:
+    one = stage("a")
+    page.evaluate("() => { URL.createObjectURL = () => { window.hit = 1; return 'data:,' } }")
+    one.tell("exported", page="another", name="chat.md", text="a")
+    one.tell("refused", text="Heard.", prompt="")
+    expect(page.get_by_role("alert")).to_have_text("Heard.")
+    assert page.evaluate("window.hit") is None
+
+
+def test_there_is_nothing_to_save_before_anything_is_said(stage: Any, page: Page) -> None:
+    stage()
+    expect(page.get_by_text("No messages yet.")).to_be_visible()
+    expect(page.get_by_role("button", name="Save a copy")).to_be_disabled()
+
+
 def test_fifty_turns_draw_one_more_quickly(stage: Any, page: Page) -> None:
     one = stage(*["question"] * 50)
     expect(page.locator(".turn")).to_have_count(100)
@@ -262,6 +360,19 @@ def test_axe_finds_nothing_to_complain_about(stage: Any, page: Page, theme: str)
     expect(page.get_by_label("temperature", exact=True)).to_be_visible()
     one.tell("refused", text="Not now.", prompt="")
     expect(page.get_by_role("alert").first).to_have_text("Not now.")
+    assert violations(page, serious=True) == []
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_axe_finds_nothing_in_what_leads_down_and_saves(stage: Any, page: Page, theme: str) -> None:
+    page.emulate_media(reduced_motion="reduce")
+    one = stage(*["question " * 40] * 8, theme=theme)
+    one.begin()
+    one.end(reply("An answer.", source="local", note="A tiny model."))
+    expect(page.get_by_text("A tiny model.")).to_be_visible()
+    one.log.evaluate("log => { log.scrollTop = 40 }")
+    expect(page.get_by_role("button", name="Jump to newest")).to_be_visible()
+    page.get_by_role("button", name="Save a copy").click()
     assert violations(page, serious=True) == []
 
 
@@ -393,7 +504,7 @@ def test_a_picture_is_shown_before_it_is_sent_and_can_be_taken_away(
           const options = { bubbles: true, cancelable: true };
           const event = way === "drop" ? new DragEvent("drop", { ...options, dataTransfer })
             : new ClipboardEvent("paste", { ...options, clipboardData: dataTransfer });
-          document.querySelector("textarea").dispatchEvent(event);
+          document.querySelector(".composer textarea").dispatchEvent(event);
         }""",
         [data, way],
     )

@@ -9,6 +9,9 @@
 
 import { answerElement, questionElement } from "./chat-turns.js";
 import { View } from "./chat-view.js";
+import { icon, make } from "./elements.js";
+
+const DOWN = "M8 3v9.5M4 8.7l4 4 4-4";
 
 export class Log {
   /** @param {View} view */
@@ -17,12 +20,27 @@ export class Log {
     /** @type {Map<string, Shown>} */
     this.shown = new Map();
     this.toEnd = true;
+    this.jump = make("button", { type: "button", className: "plain small jump", hidden: true,
+      onclick: () => this.goToEnd() }, icon(DOWN), "Jump to newest");
+    const empty = make("p", { className: "empty", textContent: "No messages yet." });
+    this.element = make("div", { className: "talk" }, empty, view.log, this.jump);
+    view.log.onscroll = () => this.drawJump();
+    new ResizeObserver(() => this.drawJump()).observe(view.log);
   }
+
+  goToEnd() {
+    const { log } = this.view;
+    log.scrollTop = log.scrollHeight;
+    log.focus({ preventScroll: true });      // the button goes
+    this.drawJump();
+  }
+
+  drawJump() { this.jump.hidden = this.view.isAtEnd(); }
 
   /** Draw the turns: what is there already stays, and what one reads does not move. */
   draw() {
     const { box, log, state } = this.view;
-    const atEnd = this.toEnd || log.scrollHeight - log.scrollTop - log.clientHeight < 32;
+    const atEnd = this.toEnd || this.view.isAtEnd();
     const wanted = state.live ? [...state.turns, state.live] : state.turns;
     const held = log.matches(":focus-within");
     this.keep(new Set(wanted.map(({ key }) => key)));
@@ -31,6 +49,7 @@ export class Log {
     if (held && !log.matches(":focus-within")) (log.hidden ? box : log).focus({ preventScroll: true });
     if (atEnd) log.scrollTop = log.scrollHeight;
     this.toEnd = false;
+    this.drawJump();
   }
 
   /** @param {Set<string>} keys */

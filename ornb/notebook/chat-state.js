@@ -55,6 +55,7 @@
  * @property {number} asked     when the whole was asked for last, in ms
  * @property {number} lives     counts the answers that were written in this page
  * @property {Attached[]} files  chosen, and not yet sent
+ * @property {string} exporting what was asked for as a file and is not there yet
  * @property {string[]} sent    ids of those that go with the question under way
  * @property {any} settings     what the drawer shows
  * @property {import("./chat-kept.js").Kept | null} kept  what is in the notebook's outputs
@@ -70,7 +71,7 @@ import { grow, sharedState } from "./kernel.js";
 /** @param {Model} model @returns {State} */
 export const stateOf = (model) => sharedState(model.get("_chat_id"), () => ({
   seq: -1, epoch: 0, turns: [], live: null, page: null, sending: "", refused: "", stopping: false,
-  asked: 0, lives: 0, files: [], sent: [], settings: null, kept: null, lost: false, views: new Set(),
+  asked: 0, lives: 0, files: [], sent: [], exporting: "", settings: null, kept: null, lost: false, views: new Set(),
 }));
 
 /** @param {State} state @param {any} message @returns {string} what changed, "" for nothing, "gap" */
@@ -120,6 +121,8 @@ export function take(state, message) {
     takeFile(state, message);
   } else if (message.type === "settings") {
     state.settings = { ids: state.settings?.ids, ...message };
+  } else if (message.type === "exported") {
+    state.exporting = "";
   } else if (message.type !== "kept") {
     return "";
   }

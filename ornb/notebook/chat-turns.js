@@ -199,7 +199,6 @@ function footChildren(answer, say) {
     ...pieces.map((piece) => make("span", { textContent: piece })),
     make("span", { className: "actions" },
       copyButton(() => answer.source_text ?? "", "Copy text"), again, ...switcher(answer, say)),
-    ...(answer.note ? [make("span", { className: "note", textContent: answer.note })] : []),
   ];
 }
 

@@ -9,6 +9,7 @@ import { make } from "./elements.js";
 import { SLOW_MS, tell, tellViews } from "./kernel.js";
 
 export const NO_KERNEL = "The kernel has stopped. Run the cells of this notebook again.";
+const NEAR_PX = 32;
 const SAID_MS = 60_000;                      // what is said aloud stands in the log too: read there
 
 export class View {
@@ -34,6 +35,12 @@ export class View {
   }
 
   focused() { return /** @type {Document} */ (this.el.getRootNode()).activeElement; }
+
+  /** Newest turns are what one reads, or one reads further up. */
+  isAtEnd() {
+    const { scrollHeight, scrollTop, clientHeight } = this.log;
+    return scrollHeight - scrollTop - clientHeight < NEAR_PX;
+  }
 
   isRunning() { return this.state.live !== null; }
 

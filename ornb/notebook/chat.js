@@ -10,6 +10,7 @@
 
 import { iconButton } from "./chat-buttons.js";
 import { Composer, takeDrops, waitingFiles } from "./chat-composer.js";
+import { exportPart, saveFile } from "./chat-export.js";
 import { keep } from "./chat-kept.js";
 import { Log } from "./chat-log.js";
 import { settingsElement } from "./chat-settings.js";
@@ -56,6 +57,7 @@ function settingsPart({ model, state }) {
 /** What goes on, in a line. @param {View} view @param {object} [asks]  a tool's call that waits for an answer */
 function newsOf({ state, slow }, asks) {
   if (state.sending && slow) return "The kernel is busy or has stopped; your message is kept";
+  if (state.exporting && slow) return "The kernel is busy; the file comes when it is free";
   if (state.stopping) return slow ? "The kernel is busy; interrupting it stops at once" : "Stopping …";
   if (asks) return "Waiting for you";
   return state.live ? "Answering …" : "";
@@ -90,6 +92,17 @@ function topPart(view) {
   return { elements: [name, service, status, view.spoken], banner, draw };
 }
 
+/** What is to be known of the answers, such as that a tiny model gave them: once, not under each. @param {View} view */
+function notesPart({ state }) {
+  const element = make("p", { className: "notes", hidden: true });
+  const draw = () => {
+    const notes = state.turns.map((turn) => ("note" in turn && turn.note) || "").filter(Boolean);
+    setText(element, [...new Set(notes)].join("\n"));
+    element.hidden = notes.length === 0;
+  };
+  return { element, draw };
+}
+
 /** JupyterLab's shortcuts: what is typed here is for the chat alone. @param {View} view @param {KeyboardEvent} event */
 function keepKeys({ el }, event) {
   const typing = /** @type {HTMLElement} */ (event.target).matches("input, textarea, select");
@@ -102,7 +115,7 @@ function keepKeys({ el }, event) {
 }
 
 /** Draw what the kernel tells, in the next frame. @param {View} view @param {any} parts */
-function drawing(view, { log, composer, top, stale, waiting, settings }) {
+function drawing(view, { log, composer, waiting, settings, plain }) {
   const { el, model, spoken, state } = view;
   let frameRequest = 0;
   let ended = false;
@@ -111,7 +124,7 @@ function drawing(view, { log, composer, top, stale, waiting, settings }) {
   view.drawStatus = () => {
     composer.draw();
     log.drawButtons();
-    for (const part of [top, stale]) part.draw();
+    for (const part of plain) part.draw();
   };
   const draw = () => {
     frameRequest = 0;
@@ -149,9 +162,11 @@ function render({ model, el }) {
   const { state } = view;
   const [log, composer, top] = [new Log(view), new Composer(view), topPart(view)];
   const [stale, waiting, settings] = [staleNote(view), waitingFiles(view), settingsPart(view)];
+  const [copies, notes] = [exportPart(view), notesPart(view)];
   const frame = make("section", { className: "frame", ariaLabel: "Chat" },
-    make("header", { className: "top" }, ...top.elements, settings.gear), composer.element,
-    waiting.element, top.banner, settings.root, stale.element, view.log);
+    make("header", { className: "top" }, ...top.elements, copies.opener, settings.gear),
+    copies.element, settings.root, stale.element, log.element, top.banner, waiting.element,
+    composer.element, notes.element);
   takeDrops(frame, composer);
   frame.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => {
     keepKeys(view, event);
@@ -161,7 +176,8 @@ function render({ model, el }) {
   el.dataset.lmSuppressShortcuts = "true";   // JupyterLab: keys typed here are not its shortcuts
   el.append(frame);
 
-  const { draw, changed, end } = drawing(view, { log, composer, top, stale, waiting, settings });
+  const { draw, changed, end } = drawing(view,
+    { log, composer, waiting, settings, plain: [top, stale, copies, notes] });
   const redraw = () => view.drawStatus();
   const traits = ["model", "service", "error", "_default_model"].map((trait) => `change:${trait}`);
   for (const event of traits) model.on(event, redraw);
@@ -193,6 +209,7 @@ function initialize({ model }) {
   const leave = listen(state, model, (message) => {
     const what = take(state, message);
     if (what === "kept") keep(state, model, message);
+    if (what === "exported") saveFile(message);
     return what;
   });
   const lost = () => {

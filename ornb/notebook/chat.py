@@ -393,6 +393,8 @@ class Chat(ChatCalls):
             self._aside(lambda: self._tell_settings(kind, content))
         elif kind == "attach":
             self._receive(said_id, content, buffers)
+        elif kind == "export":
+            self._aside(lambda: self._export(content))
         elif kind == "allow" and (call := self._call) is not None:
             call.decide(said_id, allowed=content.get("yes") is True)
         else:
@@ -488,6 +490,12 @@ class Chat(ChatCalls):
         self._files[file_id] = one
         shown = {key: value for key, value in file_for_page(one).items() if key != "url"}
         self._tell("attached", id=file_id, file=shown)
+
+    def _export(self, content: Mapping[str, Any]) -> None:
+        """Write the conversation for the page, which saves it where its reader keeps files."""
+        name = f"chat.{content.get('form')}"
+        text = export.as_text(self._conversation, name)
+        self._tell("exported", page=content.get("page"), name=name, text=text)
 
     def _tell_settings(self, kind: str, content: Mapping[str, Any]) -> None:
         """Change a setting if that was asked for, and give the page all of them."""

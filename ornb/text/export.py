@@ -81,21 +81,24 @@ def to_notebook(conversation: Conversation) -> dict[str, Any]:
     }
 
 
-def save(conversation: Conversation, path: str | Path) -> Path:
-    """Write a conversation to a file, in the form that its suffix says."""
+def as_text(conversation: Conversation, path: str | Path) -> str:
+    """Write a conversation in the form that a file's suffix says."""
     path = Path(path)
     kind = path.suffix.lower()
     if kind == ".json":
-        to_json(conversation, path)
-    elif kind == ".md":
-        write_whole(path, to_markdown(conversation))
-    elif kind == ".ipynb":
-        write_whole(
-            path, json.dumps(to_notebook(conversation), ensure_ascii=False, indent=1) + "\n"
-        )
-    else:
-        known = ", ".join(f"{suffix} ({what})" for suffix, what in SUFFIXES.items())
-        raise ConfigError(f"{path.name!r} does not say what to write; let it end in {known}.")
+        return to_json(conversation)
+    if kind == ".md":
+        return to_markdown(conversation)
+    if kind == ".ipynb":
+        return json.dumps(to_notebook(conversation), ensure_ascii=False, indent=1) + "\n"
+    known = ", ".join(f"{suffix} ({what})" for suffix, what in SUFFIXES.items())
+    raise ConfigError(f"{path.name!r} does not say what to write; let it end in {known}.")
+
+
+def save(conversation: Conversation, path: str | Path) -> Path:
+    """Write a conversation to a file, in the form that its suffix says."""
+    path = Path(path)
+    write_whole(path, as_text(conversation, path))
     return path
 
 

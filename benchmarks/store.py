@@ -2,8 +2,9 @@
 
 Run: ``python benchmarks/store.py [CALLS]``, by default 1,000,000; 10,000,000 take 3 GB in a folder
 for the time, and some minutes. Bar: `ornb.usage.history` of one of 100 days takes at most 1.5 x the
-CPU of the same query through Python's `sqlite3` alone, whose rows become no table. A thousand calls
-are kept as ever, and copied by the database itself.
+CPU of the same query through Python's `sqlite3` alone, whose rows become no table; and so does a
+summary of all by model, and by day, over a bare ``group by`` and reading the seconds. A thousand
+calls are kept as ever, and copied by the database itself.
 """
 
 from __future__ import annotations
@@ -23,10 +24,13 @@ os.environ["ORNB_OFFLINE_MODEL"] = "off"
 from _table import QUICK, row
 from tracker import _reply
 
+from ornb.ledger.table import SUMMARY_COLUMNS, USAGE_COLUMNS
 from ornb.ledger.tracker import UsageTracker
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from ornb.ledger.store import Store
 
 DAYS, ROUNDS = 100, 2 if QUICK else 5
 SEED = 1000
@@ -47,6 +51,7 @@ def main() -> None:
         size = sum(file.stat().st_size for file in path.parent.glob(f"{path.name}*")) / 1e9
         print(f"{calls:,} calls, {size:.2f} GB, in {time.perf_counter() - began:.0f} s", flush=True)
         _history(tracker, bare, calls)
+        _summary(tracker, store, bare, calls)
         bare.close()
         store.close()
 
@@ -89,6 +94,33 @@ def _history(tracker: UsageTracker, bare: sqlite3.Connection, calls: int) -> Non
     what = f"history of one of {DAYS} days, {found:,} of {calls:,} calls, over the SQL"
     each = f"{1e6 * min(ours) / found:.1f} us a call, the SQL {1e6 * min(theirs) / found:.1f} us"
     row(what, ratios, bar=1.5, beside=each)
+
+
+def _summary(tracker: UsageTracker, store: Store, bare: sqlite3.Connection, calls: int) -> None:
+    """Sums, whose money is to be exact, and the seconds of all calls, for their medians."""
+    sums = ", ".join(
+        f"sum({name})"
+        for name in SUMMARY_COLUMNS
+        if name in USAGE_COLUMNS and name != "cost_difference_usd"
+    )
+    ended = "sum(status = 'error'), sum(status = 'stopped'), sum(cost_usd is null)"
+    proxy = "sum(case when cost_source = 'proxy' then cost_usd end)"
+    for by, key in (("model", "model"), ("day", "substr(started_at, 1, 10)")):
+        figures = f"{key}, source, count(*), {ended}, {proxy}, {sums}"
+        grouped = f"select {figures} from ornb_usage group by 1, 2"  # noqa: S608
+        seconds = f"select {key}, time_to_first_token_s, duration_s from ornb_usage"  # noqa: S608
+        ratios, ours, theirs = [], [], []
+        for _ in range(min(3, ROUNDS)):
+            theirs.append(
+                _cpu(lambda q=grouped: bare.execute(q).fetchall())
+                + _cpu(lambda q=seconds: sum(1 for _ in bare.execute(q)))
+            )
+            ours.append(_cpu(lambda by=by: tracker.summary(by, calls=store)))
+            ratios.append(ours[-1] / theirs[-1])
+        each = (
+            f"{1e6 * min(ours) / calls:.1f} us a call, the SQL {1e6 * min(theirs) / calls:.1f} us"
+        )
+        row(f"summary by {by} of {calls:,} calls, over the SQL", ratios, bar=1.5, beside=each)
 
 
 def _cpu(work: Callable[[], object]) -> float:

@@ -180,6 +180,70 @@ def test_another_database_takes_over_with_all_calls(tracker, tmp_path):
     assert (count(tmp_path / "one"), count(tmp_path / "two")) == (1, 2)
 
 
+# --- sums that the database makes -----------------------------------------------------------------
+
+AMOUNTS = (None, 0.0, 0.1, 0.2, 0.1 + 0.2, 1e-7, 3.3333333333333335e-05, 1e-18, 3.999, 7.25, 1e300)
+
+
+@pytest.fixture
+def mixed(tracker):
+    for n in range(150):
+        own = {"is_byok": n % 4 == 0, "byok_usd": AMOUNTS[n % 7] if n % 8 == 0 else None}
+        usage = Usage(n if n % 6 else None, 9, n, cost_usd=AMOUNTS[n % 11], **own)
+        timing = Timing(
+            START - timedelta(hours=5 * n), 0.1 * (n % 5) if n % 3 else None, duration_s=n / 7
+        )
+        told = {
+            "usage": usage,
+            "timing": timing,
+            "requested_model": ("acme/orbit", None, "lab/big")[n % 3],
+            "status": ("ok", "error", "stopped", "ok", "ok")[n % 5],
+            "source": ("live", "local", "recorded", "live")[n % 4],
+            "proxy_cost_usd": None if n % 9 else AMOUNTS[n % 11],
+        }
+        tracker.record(reply(n, **told), estimate_usd=AMOUNTS[(n + 3) % 10])
+    tracker.record(Reply())
+    return tracker
+
+
+def summed_alike(tracker, store, by):
+    kept = tracker.history()
+    as_set = {"sources": lambda sums: sums["sources"].map(lambda told: sorted(told.split(", ")))}
+    for times in (
+        {},
+        {"since": START - timedelta(days=9), "until": START},
+        {"until": "1999-01-01"},
+    ):
+        there = tracker.summary(by, calls=store, **times).sort_index().assign(**as_set)
+        here = tracker.summary(by, calls=kept, **times).sort_index().assign(**as_set)
+        pd.testing.assert_frame_equal(there, here, check_exact=True, check_index_type=len(here) > 0)
+
+
+@pytest.mark.parametrize(
+    "by",
+    [
+        "model",
+        "source",
+        "week",
+        "hour",
+        "cost_source",
+        "kernel",
+        ["month", "model"],
+        ["day", "status"],
+    ],
+    ids=str,
+)
+def test_a_database_sums_up_to_the_digit_what_its_rows_do(mixed, path, by):
+    summed_alike(mixed, mixed.persist(path), by)
+
+
+def test_a_database_is_asked_for_sums_by_what_it_has(mixed, path):
+    store = mixed.persist(path)
+    for by, words in (("modle", "did you mean 'model'"), ([], "by is empty")):
+        with pytest.raises(ConfigError, match=words):
+            mixed.summary(by, calls=store)
+
+
 # --- places ---------------------------------------------------------------------------------------
 
 
@@ -605,3 +669,8 @@ def test_a_connection_that_was_cut_is_made_again(tracker, empty):
     tracker.record(reply(2))
     assert tracker.history()["prompt_tokens"].tolist() == [1, 2]
     store.close()
+
+
+def test_postgresql_sums_up_to_the_digit_what_its_rows_do(mixed, empty):
+    summed_alike(mixed, mixed.persist(empty), ["week", "model", "cost_source"])
+    summed_alike(mixed, mixed.persist(empty), "hour")

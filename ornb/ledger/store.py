@@ -24,6 +24,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import sqlalchemy as sa
 from sqlalchemy import exc
 from sqlalchemy.engine import Connection, Engine
@@ -188,11 +189,7 @@ class Store:
             sa.type_coerce(each, _Plain()) if isinstance(each.type, _Moment) else each
             for each in (columns[name] for name in self.columns)
         )
-        query = sa.select(*plain, columns.kernel)
-        if since is not None:
-            query = query.where(columns.started_at >= moment(since))
-        if until is not None:
-            query = query.where(columns.started_at < moment(until))
+        query = sa.select(*plain, columns.kernel).where(*self._within(since, until))
         for name, value in only.items():
             if value is not None:
                 query = query.where(self._is_one_of(name, value))
@@ -203,6 +200,19 @@ class Store:
     def _parts(self, query: sa.Select[Any]) -> Iterator[Sequence[Sequence[Any]]]:
         with self._begin() as connection:
             yield from connection.execute(query).partitions(_PART)
+
+    def summary(self, names: Sequence[str], since: Any, until: Any) -> pd.DataFrame:
+        """Sum the calls up by columns or periods, as `UsageTracker.summary` does."""
+        from .sums import summed
+
+        self._flush()
+        with self._begin() as connection:
+            return summed(connection, self._table, names, self._within(since, until))
+
+    def _within(self, since: Any, until: Any) -> list[Any]:
+        begun = self._table.c.started_at
+        first = [] if since is None else [begun >= moment(since)]
+        return [*first, *([] if until is None else [begun < moment(until)])]
 
     def free_calls(self, since: datetime, *, but: str) -> list[datetime]:
         """Return when free models were called by other processes (UTC)."""

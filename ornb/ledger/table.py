@@ -32,6 +32,7 @@ __all__ = [
     "origins",
     "rows_of",
     "with_books",
+    "without_noise",
 ]
 
 COST_SOURCES = (
@@ -294,10 +295,16 @@ def _is(words: Any, word: str) -> np.ndarray[Any, Any]:
 def _difference(
     cost: np.ndarray[Any, Any], estimate: np.ndarray[Any, Any], source: Any
 ) -> np.ndarray[Any, Any]:
-    """Billed less estimated, the noise of subtracting floats taken off (1e-15 USD is nobody's)."""
+    """Billed less estimated; missing where nothing could be billed."""
     here = pd.Series(source).isin(["local", "canned"]).to_numpy()
+    return np.where(here, np.nan, without_noise(cost - estimate))
+
+
+def without_noise(usd: Any) -> Any:
+    """Without what subtracting floats leaves: 1e-15 USD is nobody's."""
     with np.errstate(over="ignore"):
-        return np.where(here, np.nan, np.round(cost - estimate, 15))
+        rounded = np.round(usd, 15)
+    return np.where(np.isinf(rounded), usd, rounded)  # of so much there is no such digit
 
 
 def _rate(tokens: Any, duration: Any) -> np.ndarray[Any, Any]:

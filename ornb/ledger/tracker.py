@@ -55,6 +55,7 @@ __all__ = ["HISTORY_COLUMNS", "SUMMARY_COLUMNS", "USAGE_COLUMNS", "UsageTracker"
 
 PERIODS = {"hour": "h", "day": "D", "week": "W-SUN", "month": "M"}
 """Parts of the time that a summary groups by, and pandas' names of them."""
+_NO_NAME = "by is empty; name a column, such as by='model'"
 
 
 class UsageTracker:
@@ -156,7 +157,7 @@ class UsageTracker:
         *,
         since: Any = None,
         until: Any = None,
-        calls: pd.DataFrame | None = None,
+        calls: pd.DataFrame | Store | None = None,
     ) -> pd.DataFrame:
         """Sum the calls up by model, or by anything else.
 
@@ -168,8 +169,9 @@ class UsageTracker:
         since, until : str, datetime, date or timedelta, optional
             From then on, and before then, as for `history`: ``"today"``, ``"2026-11-01"``,
             ``"7 days"`` (ago).
-        calls : pandas.DataFrame, optional
-            Rows of `df` or of `history`; by default all of `df`.
+        calls : pandas.DataFrame or Store, optional
+            Rows of `df` or of `history`, or what `persist` returns: all that is kept there, summed
+            up by the database, be it millions. By default all of `df`.
 
         Returns
         -------
@@ -193,6 +195,12 @@ class UsageTracker:
         [2, 1]
         """
         names: list[Any] = list(by) if isinstance(by, list | tuple) else [by]
+        if calls is not None and not isinstance(calls, pd.DataFrame):
+            if not names:
+                raise ConfigError(_NO_NAME)
+            table = calls.summary(names, since, until)
+            table = table.sort_values(["cost_usd", "calls"], ascending=False, kind="stable")
+            return table[list(SUMMARY_COLUMNS)]
         frame = self.df if calls is None else calls.copy(deep=not SHALLOW)
         for name in PERIODS.keys() & names:
             days = frame["started_at"].dt.tz_localize(None).dt.to_period(PERIODS[name])
@@ -618,7 +626,7 @@ class UsageTracker:
 
 def _check_columns(names: list[Any], frame: pd.DataFrame) -> None:
     if not names:
-        raise ConfigError("by is empty; name a column, such as by='model'")
+        raise ConfigError(_NO_NAME)
     for name in names:
         if name not in frame.columns:
             known = [*USAGE_COLUMNS, *PERIODS]

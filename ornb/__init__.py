@@ -193,7 +193,7 @@ def _in_a_notebook() -> None:
     """Make the magics known where IPython runs, without asking for ``%load_ext``."""
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython is not None else None
-    if shell is not None:
+    if hasattr(shell, "magics_manager"):  # a host's stand-in for IPython may have no magics
         load_ipython_extension(shell)
 
 

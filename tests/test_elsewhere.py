@@ -142,6 +142,63 @@ class Terminal:
             self.process.expect_exact(words)
 
 
+HOSTS = {
+    "nothing": "class Host: pass",
+    "a kernel and nothing else, as Solara's": "class Host: kernel = object()",
+    "half of the magics": """
+class Host:
+    kernel = object()
+    execution_count = 3
+
+    class magics_manager:
+        registry = {}
+
+    @staticmethod
+    def register_magics(*magics):
+        taken.extend(magics)
+""",
+    "events that take no other": """
+class Host:
+    class events:
+        @staticmethod
+        def register(name, function):
+            raise KeyError(name)
+
+        @staticmethod
+        def unregister(name, function):
+            raise ValueError(name)
+""",
+}
+WIDGETS = """
+import IPython
+import IPython.core.getipython
+
+taken, host = [], Host()
+IPython.get_ipython = IPython.core.getipython.get_ipython = lambda: host
+
+import ornb
+
+ornb.connect(offline=True)
+picker = ornb.ModelPicker(value="openai/gpt-4o-mini")
+chat = ornb.Chat(picker)
+said = chat.ask("Hi", max_tokens=3)
+panel = ornb.usage.panel()
+made = ornb.compare("Hi", ["openai/gpt-4o-mini"], wait=True, max_tokens=3)
+for widget in (picker, chat, panel, made):
+    if hasattr(widget, "_ipython_display_"):
+        widget._ipython_display_()
+panel.close()
+print("DONE", said.status, len(ornb.usage), [each.__name__ for each in taken])
+"""
+
+
+@pytest.mark.parametrize("host", HOSTS)
+def test_a_host_whose_ipython_has_little_is_a_host(tmp_path: Path, host: str) -> None:
+    said = run(tmp_path, HOSTS[host] + WIDGETS, "-W", "error")
+    magics = "['OrnbMagics']" if "magics" in host else "[]"
+    assert said.splitlines()[-1] == f"DONE ok 2 {magics}"
+
+
 @pytest.mark.skipif(os.name == "nt", reason="there are no pseudo-terminals")
 def test_in_ipythons_terminal_magic_table_and_widgets_write_text(tmp_path: Path) -> None:
     terminal = Terminal(tmp_path)

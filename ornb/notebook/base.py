@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import anywidget
+import IPython
 import traitlets as t
 
 from ..errors import ConfigError, OrnbError, near
@@ -48,6 +49,12 @@ def _parts(path: Path, pattern: re.Pattern[str], found: dict[str, str]) -> dict[
             _parts(path.with_name(name), pattern, found)
         found[path.name] = pattern.sub("", text)
     return found
+
+
+def cell_number() -> int | None:
+    """Return which cell of a notebook runs; None where no host counts them."""
+    shell = IPython.get_ipython()
+    return getattr(shell, "execution_count", None) if hasattr(shell, "kernel") else None
 
 
 class BadValue(ConfigError, t.TraitError):

@@ -18,9 +18,9 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+import IPython
 import pandas as pd
 import traitlets as t
-from IPython.core.getipython import get_ipython
 from IPython.display import DisplayHandle, display
 
 from .. import session
@@ -33,7 +33,7 @@ from ..messages.schema import answered
 from ..text import comparison
 from ..text.comparison import LETTERS, Answers, Place
 from ..text.rendering import source_words
-from .base import BadValue, Widget, describe, module, sheet
+from .base import BadValue, Widget, cell_number, describe, module, sheet
 from .live import PACER, LiveAnswer
 
 if TYPE_CHECKING:
@@ -520,10 +520,10 @@ class Comparison(Widget):
     # ------------------------------------------------------------------ the output that stays
 
     def _ipython_display_(self) -> None:
-        shell = get_ipython()
-        if shell is None or not hasattr(shell, "kernel"):
+        shell = IPython.get_ipython()
+        if not hasattr(shell, "kernel"):
             print(self._bundle()["text/plain"])
-        elif self._shown_in != shell.execution_count:
+        elif self._shown_in is None or self._shown_in != cell_number():
             self._show()
 
     def _show(self) -> None:
@@ -657,11 +657,10 @@ def compare(
         )
         answers = _answers(messages, list(wanted), blind=blind, shuffle_seed=shuffle_seed)
     made = Comparison(answers, wanted, messages, service, schema)
-    shell = get_ipython()
-    if shell is not None and hasattr(shell, "kernel"):
-        made._show()
+    made._shown_in = cell_number()
+    if made._shown_in is not None:
         # It is most often the value of its cell too, and is not shown twice there.
-        made._shown_in = shell.execution_count
+        made._show()
     made._start()
     if wait:
         made.wait()

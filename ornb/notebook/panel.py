@@ -10,12 +10,14 @@ from __future__ import annotations
 import secrets
 import threading
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+import IPython
 import traitlets as t
-from IPython import get_ipython
+from IPython.core.events import EventManager
 from IPython.display import display
 
 from .. import session
@@ -116,9 +118,10 @@ class UsagePanel(Widget):
         self.look()
         self._stops = (tracker.on_change(self._news), tracker.on_bill(self._billed), leave)
         self.on_msg(self._on_message)
-        shell = get_ipython()
-        if shell is not None:
-            shell.events.register("post_run_cell", self._cell_ended)
+        events = getattr(IPython.get_ipython(), "events", None)
+        if isinstance(events, EventManager):  # a host's own may have none, or others
+            events.register("post_run_cell", self._cell_ended)
+            self._stops += (partial(events.unregister, "post_run_cell", self._cell_ended),)
 
     @classmethod
     def of(cls, tracker: UsageTracker) -> UsagePanel:
@@ -175,9 +178,6 @@ class UsagePanel(Widget):
             stop()
         if stops and self._tracker._panel is self:
             self._tracker._panel = None
-        shell = get_ipython()
-        if stops and shell is not None:
-            shell.events.unregister("post_run_cell", self._cell_ended)
         super().close()
 
     # ------------------------------------------------------------------ looking
@@ -249,8 +249,7 @@ class UsagePanel(Widget):
 
     def _ipython_display_(self) -> None:
         self.look()
-        shell = get_ipython()
-        if shell is None or not hasattr(shell, "kernel"):
+        if not hasattr(IPython.get_ipython(), "kernel"):
             print(self._static_text())
             return
         self._handle = display(  # type: ignore[no-untyped-call]

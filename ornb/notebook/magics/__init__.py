@@ -369,7 +369,7 @@ def register(shell: InteractiveShell) -> None:
     there = shell.magics_manager.registry.get(OrnbMagics.__name__)
     # A new one would not have the settings made so far.
     shell.register_magics(OrnbMagics if there is None else there)
-    for magic in ("%ornb", "%%ornb"):
+    for magic in ("%ornb", "%%ornb") if hasattr(shell, "set_hook") else ():
         shell.set_hook(  # type: ignore[no-untyped-call]
             "complete_command", _completions, str_key=magic
         )

@@ -15,6 +15,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from time import monotonic
 from typing import Any, Literal, overload
 from urllib.parse import urlsplit
 
@@ -153,7 +154,10 @@ class KeyForm(Widget):
         >>> KeyForm().wait()
         False
         """
-        self._ended.wait(timeout_s)
+        left = float("inf") if timeout_s is None else timeout_s
+        until = monotonic() + left
+        while left > 0 and not self._ended.wait(min(0.2, left)):  # as in `Comparison.wait`
+            left = until - monotonic()
         return self.signed_in
 
     def sign_out(self) -> None:

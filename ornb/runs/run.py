@@ -60,6 +60,8 @@ LONGEST_PAUSE_S = 120.0
 """A service that asks for a longer pause than this gets none: the row is an error."""
 ROUNDS = 4
 """Times a row is handed out at most, when each refusal names a pause."""
+WAKE_S = 0.2
+"""Seconds of a wait: a Ctrl-C that comes just before one does not end it, on Windows none does."""
 STOP_S = 3.0
 """Seconds that calls under way get to end after an interrupt."""
 MOST_AT_ONCE = 64
@@ -294,9 +296,9 @@ class Run:
         return False
 
     def _take(self, patience_s: float | None) -> None:
-        """Wait for a piece of work to end, and decide what is next for its rows."""
+        """Wait some time for a piece of work to end, and decide what is next for its rows."""
         try:
-            load = self._ended.get(timeout=patience_s)
+            load = self._ended.get(timeout=min(WAKE_S, patience_s or WAKE_S))
         except queue.Empty:
             return
         if load is None:

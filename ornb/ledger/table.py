@@ -297,7 +297,8 @@ def _difference(
 ) -> np.ndarray[Any, Any]:
     """Billed less estimated; missing where nothing could be billed."""
     here = pd.Series(source).isin(["local", "canned"]).to_numpy()
-    return np.where(here, np.nan, without_noise(cost - estimate))
+    with np.errstate(over="ignore"):
+        return np.where(here, np.nan, without_noise(cost - estimate))
 
 
 def without_noise(usd: Any) -> Any:

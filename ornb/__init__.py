@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import importlib.machinery
 import sys
-import warnings
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -147,10 +146,7 @@ class _Finder:
 
     def exec_module(self, module: ModuleType) -> None:
         name = module.__name__
-        today = _today(name) or name
-        if not name.startswith("ornb.history"):  # python -m ornb.history is no mistake
-            warnings.warn(f"{name} is {today} since ornb 0.2.", DeprecationWarning, stacklevel=2)
-        sys.modules[name] = importlib.import_module(today)
+        sys.modules[name] = importlib.import_module(_today(name) or name)
 
 
 def _today(name: str) -> str | None:

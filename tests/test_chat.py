@@ -655,6 +655,25 @@ def test_the_page_asks_again_edits_and_goes_to_branches(chat_with: Any) -> None:
     assert len(chat.said("refused")) == 2
 
 
+def test_the_page_gets_a_copy_in_the_form_that_it_asks_for(chat_with: Any, tmp_path: Any) -> None:
+    chat = chat_with(answer("A"))
+    chat.ask("a")
+    for form in ("md", "json", "ipynb"):
+        from_page(chat, {"type": "export", "form": form, "page": "p"})
+        until(lambda form=form: any(one["name"] == f"chat.{form}" for one in chat.said("exported")))
+        told = chat.said("exported")[-1]
+        assert told["page"] == "p"
+        assert told["text"] == chat.save(tmp_path / f"x.{form}").read_text(encoding="utf-8")
+
+
+def test_a_copy_in_no_known_form_is_an_error_that_is_shown(chat_with: Any) -> None:
+    chat = chat_with()
+    from_page(chat, {"type": "export", "form": "exe", "page": "p"})
+    until(lambda: chat.error)
+    assert "does not say what to write" in chat.error
+    assert chat.said("exported")[0]["text"] is None
+
+
 # ------------------------------------------------------------------ settings
 
 

@@ -52,9 +52,9 @@ export function exportPart(view) {
   return { element, opener, draw };
 }
 
-/** Have the browser save what the kernel wrote, if this page asked for it. @param {any} message */
+/** Have the browser save what the kernel wrote, if it could and this page asked for it. @param {any} message */
 export function saveFile({ page, name, text }) {
-  if (page !== PAGE) return;
+  if (page !== PAGE || text === null) return;
   const href = URL.createObjectURL(new Blob([text], { type: "application/octet-stream" }));
   make("a", { href, download: name }).click();
   setTimeout(() => URL.revokeObjectURL(href), 10_000);

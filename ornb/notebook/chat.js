@@ -213,7 +213,11 @@ function initialize({ model }) {
     return what;
   });
   const lost = () => {
-    if (!state.live) return;
+    state.exporting = "";
+    if (!state.live) {
+      tellViews(state, "lost");
+      return;
+    }
     state.turns.push({ ...state.live, html: state.live.html + state.live.tail, tail: "",
       status: "stopped", source_text: "", facts: ["stopped"], source_label: "",
       version: state.live.version + 1,

@@ -493,9 +493,12 @@ class Chat(ChatCalls):
 
     def _export(self, content: Mapping[str, Any]) -> None:
         """Write the conversation for the page, which saves it where its reader keeps files."""
-        name = f"chat.{content.get('form')}"
-        text = export.as_text(self._conversation, name)
-        self._tell("exported", page=content.get("page"), name=name, text=text)
+        name, text = f"chat.{content.get('form')}", None
+        try:
+            with self._lock:
+                text = export.as_text(self._conversation, name)
+        finally:
+            self._tell("exported", page=content.get("page"), name=name, text=text)
 
     def _tell_settings(self, kind: str, content: Mapping[str, Any]) -> None:
         """Change a setting if that was asked for, and give the page all of them."""

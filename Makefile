@@ -1,4 +1,4 @@
-# make lab     install everything and open JupyterLab on notebooks/
+# make lab     install everything and open JupyterLab on the first notebook
 # make test    install everything, a browser too, and run every check: what CI runs
 # make test-all   that, and what is slow by nature: long runs, test-matrix, fuzz, soak
 # make check   the quick half of it, without a browser; writes the formatting
@@ -30,7 +30,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 lab: $(VENV)/.lab
 	$(fetch-model)
-	$(PY) -m jupyterlab notebooks --LabApp.default_url=/lab/tree/01-start-here.ipynb \
+	$(PY) -m jupyterlab --LabApp.default_url=/lab/tree/notebooks/01-start-here.ipynb \
 	  $(if $(filter 0,$(shell id -u)),--allow-root) $(ARGS)
 
 test: $(VENV)/.test

@@ -350,3 +350,19 @@ def test_python_code_of_the_readme_runs(tmp_path: Path) -> None:
     blocks = re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
     assert blocks, "the README shows no Python"
     run_headless(notebook_of(blocks), tmp_path)
+
+
+def test_what_notebooks_link_to_lies_below_the_root_that_jupyterlab_serves() -> None:
+    command = re.search(
+        r"-m jupyterlab (?P<root>[^-\s]*) *--LabApp.default_url=/lab/tree/(?P<first>\S+)",
+        (ROOT / "Makefile").read_text(encoding="utf-8"),
+    )
+    assert command is not None
+    served = ROOT / command["root"]
+    assert (served / command["first"]).is_file()
+    for notebook in (ROOT / "notebooks").glob("*.ipynb"):
+        source = notebook.read_text(encoding="utf-8")
+        for link in re.findall(r"\]\((\.\.?/[^)#\s]+)", source):
+            target = (notebook.parent / link).resolve()
+            assert target.is_file(), (notebook.name, link)
+            assert target.is_relative_to(served.resolve()), (notebook.name, link)

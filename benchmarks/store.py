@@ -83,7 +83,7 @@ def _history(tracker: UsageTracker, bare: sqlite3.Connection, calls: int) -> Non
     span = tuple(f"{each:%Y-%m-%d %H:%M:%S.%f}" for each in (since, until))
     query = (
         "select * from ornb_usage where started_at >= ? and started_at < ? "
-        "order by started_at is null desc, started_at, kernel, number"
+        "order by started_at, kernel, number"
     )
     ratios, ours, theirs = [], [], []
     for _ in range(ROUNDS):

@@ -70,7 +70,7 @@ class _Plain(sa.types.TypeDecorator[Any]):
         return dialect.type_descriptor(sa.Text() if dialect.name == "sqlite" else self.impl)
 
 
-_PART = 20_000
+_PART = 5_000
 """Rows that are read at once, at most."""
 _TYPES: dict[str, Any] = {
     "Int64": sa.BigInteger,
@@ -195,6 +195,8 @@ class Store:
                 query = query.where(self._is_one_of(name, value))
         begun = columns.get("started_at")  # databases differ in where they sort what is missing
         order = [] if begun is None else [begun.is_(None).desc(), begun]
+        if self._engine.dialect.name == "sqlite":
+            order = order[1:]  # there it is first, and the index has them in order
         return self._parts(query.order_by(*order, columns.kernel, columns.number))
 
     def _parts(self, query: sa.Select[Any]) -> Iterator[Sequence[Sequence[Any]]]:

@@ -187,6 +187,8 @@ made = ornb.compare("Hi", ["openai/gpt-4o-mini"], wait=True, max_tokens=3)
 for widget in (picker, chat, panel, made):
     if hasattr(widget, "_ipython_display_"):
         widget._ipython_display_()
+assert chat.ask("And now?", max_tokens=3).status == "ok"
+assert not chat.error, chat.error
 panel.close()
 print("DONE", said.status, len(ornb.usage), [each.__name__ for each in taken])
 """
@@ -194,9 +196,13 @@ print("DONE", said.status, len(ornb.usage), [each.__name__ for each in taken])
 
 @pytest.mark.parametrize("host", HOSTS)
 def test_a_host_whose_ipython_has_little_is_a_host(tmp_path: Path, host: str) -> None:
-    said = run(tmp_path, HOSTS[host] + WIDGETS, "-W", "error")
+    raised = (
+        "import threading\nthreading.excepthook = lambda told: print('RAISED', told.exc_value)\n"
+    )
+    said = run(tmp_path, raised + HOSTS[host] + WIDGETS, "-W", "error")
+    assert "RAISED" not in said
     magics = "['OrnbMagics']" if "magics" in host else "[]"
-    assert said.splitlines()[-1] == f"DONE ok 2 {magics}"
+    assert said.splitlines()[-1] == f"DONE ok 3 {magics}"
 
 
 @pytest.mark.skipif(os.name == "nt", reason="there are no pseudo-terminals")

@@ -34,7 +34,7 @@ class Kept:
         self._last = -1
         self.begin(talk)
         self._catch_up(None, grows=True)
-        self._handles: list[DisplayHandle] = [
+        self._handles: list[DisplayHandle | None] = [
             display(bundle, display_id=True, **more)  # type: ignore[no-untyped-call]
             for bundle, more in self._bundles(self.pieces)
         ]
@@ -57,7 +57,9 @@ class Kept:
         size = 0
         for bundle, more in self._bundles(sorted(stale | self._stale | {self._last})):
             piece = more["metadata"]["ornb"]["piece"]
-            self._handles[piece].update(bundle, **more)
+            handle = self._handles[piece]
+            if handle is not None:  # else this host has printed it, and knows no update
+                handle.update(bundle, **more)
             size += _size(bundle["text/html"], bundle["text/plain"])
         self._stale.clear()
         return size

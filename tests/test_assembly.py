@@ -524,7 +524,7 @@ def test_an_error_instead_of_an_answer_is_told(body, status) -> None:
     assert asked([whole(body, status)]).error.startswith("Out of memory [50")
 
 
-@pytest.mark.parametrize("nothing", [b"data:", b"data: ", b"data: null", b"data\ndata"])
+@pytest.mark.parametrize("nothing", [b"data:", b"data: ", b"data\ndata"])
 def test_an_event_without_words_is_a_sign_of_life(nothing) -> None:
     done = chunked(b"data:  [DONE] \n\n")
     script = [STREAM, chunked(nothing + b"\n\n"), event(choices=[SAID]), done, END]

@@ -382,7 +382,7 @@ class Stream:
             )
 
     def _parse(self, data: str, now: float, response: requests.Response) -> list[Event]:
-        if data.strip() in ("", "null"):  # signs of life
+        if not data.strip():  # a sign of life
             return []
         try:
             chunk = _json(data)

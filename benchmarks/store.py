@@ -97,30 +97,48 @@ def _history(tracker: UsageTracker, bare: sqlite3.Connection, calls: int) -> Non
 
 
 def _summary(tracker: UsageTracker, store: Store, bare: sqlite3.Connection, calls: int) -> None:
-    """Sums, whose money is to be exact, and the seconds of all calls, for their medians."""
+    """The same figures by plain SQL: its sums of money are of floats, ours are exact."""
     sums = ", ".join(
         f"sum({name})"
         for name in SUMMARY_COLUMNS
         if name in USAGE_COLUMNS and name != "cost_difference_usd"
     )
+    sums += ", sum(cost_usd + coalesce(byok_usd, 0) - estimate_usd)"
     ended = "sum(status = 'error'), sum(status = 'stopped'), sum(cost_usd is null)"
     proxy = "sum(case when cost_source = 'proxy' then cost_usd end)"
     for by, key in (("model", "model"), ("day", "substr(started_at, 1, 10)")):
         figures = f"{key}, source, count(*), {ended}, {proxy}, {sums}"
         grouped = f"select {figures} from ornb_usage group by 1, 2"  # noqa: S608
+        medians = [_median(key, name) for name in ("time_to_first_token_s", "duration_s")]
         seconds = f"select {key}, time_to_first_token_s, duration_s from ornb_usage"  # noqa: S608
-        ratios, ours, theirs = [], [], []
+        ratios, ours, theirs, less = [], [], [], []
         for _ in range(min(3, ROUNDS)):
-            theirs.append(
-                _cpu(lambda q=grouped: bare.execute(q).fetchall())
-                + _cpu(lambda q=seconds: sum(1 for _ in bare.execute(q)))
-            )
+            added = _cpu(lambda q=grouped: bare.execute(q).fetchall())
+            middles = _cpu(lambda qs=medians: [bare.execute(q).fetchall() for q in qs])
+            less.append(added + _cpu(lambda q=seconds: sum(1 for _ in bare.execute(q))))
+            theirs.append(added + middles)
             ours.append(_cpu(lambda by=by: tracker.summary(by, calls=store)))
             ratios.append(ours[-1] / theirs[-1])
-        each = (
-            f"{1e6 * min(ours) / calls:.1f} us a call, the SQL {1e6 * min(theirs) / calls:.1f} us"
+        each = ", ".join(
+            f"{what} {1e6 * min(times) / calls:.1f} us"
+            for what, times in (
+                ("a call", ours),
+                ("the SQL", theirs),
+                ("sums and only reading the seconds", less),
+            )
         )
         row(f"summary by {by} of {calls:,} calls, over the SQL", ratios, bar=1.5, beside=each)
+
+
+def _median(key: str, name: str) -> str:
+    rows = (
+        f"select {key} as what, {name} as value, "  # noqa: S608
+        f"row_number() over (partition by {key} order by {name}) as place, "
+        f"count(*) over (partition by {key}) as size "
+        f"from ornb_usage where {name} is not null"
+    )
+    middle = "place in ((size + 1) / 2, (size + 2) / 2)"
+    return f"select what, avg(value) from ({rows}) where {middle} group by what"  # noqa: S608
 
 
 def _cpu(work: Callable[[], object]) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,11 @@ from sqlalchemy.schema import CreateColumn, CreateIndex, CreateTable
 
 from ..errors import ConfigError
 
-__all__ = ["PATIENCE_S", "data_path", "engine_of", "first_line", "opened", "url_of"]
+__all__ = ["PATIENCE_S", "data_path", "engine_of", "first_line", "opened", "parts_of", "url_of"]
 
 PATIENCE_S = 30.0
 """Longest wait for other processes that write to one SQLite file."""
+_PART = 2_000  # rows that are read at once, at most
 _RACES, _RACE_S = 40, 0.05  # tries to make a table, while others make it too
 
 
@@ -87,6 +89,22 @@ def opened(url: URL, table: sa.Table, what: str, step: str) -> Engine:
             f"({first_line(error)}). {step}, or install the driver that it names."
         ) from error
     return engine
+
+
+def parts_of(connection: Connection, query: sa.Select[Any]) -> Iterator[list[tuple[Any, ...]]]:
+    """Give the columns of what is found, some rows at a time, as the database's driver has them."""
+    dialect = connection.dialect
+    if dialect.name != "sqlite":
+        streamed = connection.execute(query, execution_options={"stream_results": True})
+        for part in streamed.partitions(_PART):
+            yield list(zip(*part, strict=True))
+        return
+    cursor: Any = connection.execute(query).cursor  # its rows are plain tuples, at half the price
+    try:
+        while rows := cursor.fetchmany(_PART):
+            yield list(zip(*rows, strict=True))
+    except dialect.loaded_dbapi.Error as error:
+        raise exc.DBAPIError(None, None, error) from error
 
 
 def _prepare(engine: Engine, table: sa.Table) -> None:

@@ -1,12 +1,12 @@
-"""Sums of the calls that a database keeps, made by the database: only seconds are read row by row.
+"""Sums of the calls that a database keeps: what they need of each row is read once, in parts.
 
 Amounts that are whole parts of a USD, of 10**15, are added as integers, high and low digits apart,
-so that the sum is that of the decimals and fits 64 bits. The others are read, and added here.
+so that the sum is that of the decimals and fits 64 bits. The others are added as decimals.
 """
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from datetime import date, timedelta
 from decimal import Decimal
@@ -18,6 +18,7 @@ import sqlalchemy as sa
 
 from .. import columns as c
 from ..errors import ConfigError, did_you_mean
+from .database import parts_of
 from .price_book import EXACT
 from .table import SUMMARY_COLUMNS, without_noise
 
@@ -27,9 +28,10 @@ _PARTS, _HALF = 10**15, 10**6
 _LARGEST = 4  # USD of a call: up to there a float tells such parts apart
 _LETTERS = {"hour": 13, "day": 10, "week": 10, "month": 7}  # of a moment as text
 _TIMES = ("time_to_first_token_s", "duration_s")
-_ROWS = 20_000
 _TOKENS = [name for name in SUMMARY_COLUMNS if name.endswith("_tokens")]
 _USD = [name for name in SUMMARY_COLUMNS if name.endswith("_usd")]
+_CALLS = ("calls", "errors", "stopped", "cost_unknown")
+_SUMS = (*_CALLS, *_TOKENS, *_USD)
 _MOMENT = "datetime64[us, UTC]"
 
 
@@ -38,81 +40,130 @@ def summed(
 ) -> pd.DataFrame:
     """Return what `UsageTracker.summary` does, of the rows of a table."""
     of = table.c
-    keys = [_key(connection, of, name).label(f"key_{n}") for n, name in enumerate(names)]
-    money = _money(of)
-    counted: dict[str, Any] = {
-        "calls": sa.func.count(),
-        "errors": _count(of.status == "error"),
-        "stopped": _count(of.status == "stopped"),
-        "cost_unknown": _count(of.cost_usd.is_(None) | _is_fee(of)),
-        **{name: sa.func.sum(of[name]) for name in _TOKENS},
-    }
-    listed = [(of.source, "source"), *((figure, name) for name, figure in counted.items())]
-    for name, (usd, parts) in money.items():
-        high = parts // _HALF
-        listed += [(sa.func.sum(high), f"{name}_high"), (sa.func.sum(parts - high * _HALF), name)]
-        listed += [(sa.func.count(usd) - sa.func.count(parts), f"{name}_odd")]
-    query = sa.select(*keys, *(one.label(name) for one, name in listed)).where(*where)
+    words = [*(_key(connection, of, name) for name in names), of.source]
+    figures = (
+        *(of[name] for name in (*_TOKENS, "cost_usd", "byok_usd", "estimate_usd", *_TIMES)),
+        *(of.status == word for word in ("error", "stopped")),
+        *(of.cost_source == word for word in ("fee", "proxy")),
+    )
+    # by labels of their own, as a column that is asked for twice is else read once
+    listed = [each.label(f"c{n}") for n, each in enumerate((*words, *figures))]
+    sums = _Sums()
+    for columns in parts_of(connection, sa.select(*listed).where(*where)):
+        sums.add(columns[: len(words)], columns[len(words) :])
     rows: dict[tuple[Any, ...], dict[str, Any]] = {}
-    odd = set()
-    for found in connection.execute(query.group_by(*keys, of.source)).mappings():
-        row = rows.setdefault(_group(found, names), {"sources": Counter()})
-        row["sources"][found["source"]] += found["calls"]
-        for name in counted:
-            if found[name] is not None:  # some databases give a Decimal
-                row[name] = row.get(name, 0) + int(found[name])
-        for name in money:
-            if found[name] is not None:
-                parts = int(found[f"{name}_high"]) * _HALF + int(found[name])
-                _add(row, name, Decimal(parts).scaleb(-15, EXACT))
-            odd |= {name} if found[f"{name}_odd"] else set()
-    for name in odd:
-        usd, parts = money[name]
-        listed = [(usd, "usd"), (sa.func.count(), "calls")]
-        query = sa.select(*keys, *(one.label(name) for one, name in listed))
-        query = query.where(*where, usd.is_not(None), parts.is_(None)).group_by(*keys, usd)
-        for found in connection.execute(query).mappings():
-            amount = np.float64(found["usd"])
-            if name == "cost_difference_usd":
-                amount = without_noise(amount)
-            each = Decimal(repr(float(amount)))
-            _add(rows[_group(found, names)], name, EXACT.multiply(each, found["calls"]))
-    query = sa.select(*keys, *(of[name] for name in _TIMES)).where(*where)
-    medians = _medians(connection.execute(query), list(rows), names)
-    return _table(rows, names).assign(**medians)
+    places = []
+    for kind, n in sums.kinds.items():
+        row = rows.setdefault(_group(kind[:-1], names), {"sources": Counter(), "place": len(rows)})
+        places.append(row["place"])
+        found = sums.of(n)
+        row["sources"][kind[-1]] += found["calls"]
+        if kind[-1] in {"local", "canned"}:  # nothing could be billed
+            found.pop("cost_difference_usd", None)
+        for name, more in found.items():
+            is_usd = name in row and name in _USD
+            row[name] = EXACT.add(row[name], more) if is_usd else row.get(name, 0) + more
+    return _table(rows, names).assign(**sums.medians(places))
+
+
+class _Sums:
+    """What calls add up to, by kind: what they are grouped by, and their source."""
+
+    def __init__(self) -> None:
+        self.kinds: defaultdict[tuple[Any, ...], int] = defaultdict()
+        self.kinds.default_factory = self.kinds.__len__
+        self._sums = np.zeros((len(_SUMS) + len(_USD), 0), "int64")  # low digits of USD at the end
+        self._told = np.zeros((len(_SUMS), 0), bool)
+        self._odd: dict[tuple[int, int], Decimal] = {}
+        self._kinds: list[Any] = []
+        self._times: list[list[Any]] = [[] for _ in _TIMES]
+
+    def add(self, words: Sequence[Sequence[Any]], figures: Sequence[Sequence[Any]]) -> None:
+        """Add rows, by column."""
+        size = len(figures[0])
+        kinds = np.fromiter(map(self.kinds.__getitem__, zip(*words, strict=True)), "int64", size)
+        if (lacks := len(self.kinds) - self._told.shape[1]) > 0:
+            more = ((0, 0), (0, lacks + len(self.kinds)))  # so that it is seldom done
+            self._sums, self._told = np.pad(self._sums, more), np.pad(self._told, more)
+        tokens, rest = figures[: len(_TOKENS)], figures[len(_TOKENS) :]
+        cost, own, estimate, *times = (_floats(values) for values in rest[:5])
+        errors, stopped, of_fee, of_proxy = (np.array(values) == 1 for values in rest[5:])
+        is_fee = of_fee & np.isnan(own) & ~np.isnan(cost)
+        usd = {
+            "cost_usd": cost,
+            "byok_usd": own,
+            "proxy_usd": np.where(of_proxy, cost, np.nan),
+            "estimate_usd": estimate,
+            "cost_difference_usd": without_noise(
+                np.where(is_fee, np.nan, cost) + np.nan_to_num(own) - estimate
+            ),
+        }
+        counts = (np.ones(size, bool), errors, stopped, is_fee | np.isnan(cost))
+        for n, each in enumerate(counts):
+            np.add.at(self._sums[n], kinds, each)
+            self._told[n, kinds] = True
+        for n, values in enumerate(tokens, len(_CALLS)):
+            self._add_tokens(n, kinds, values)
+        for n, name in enumerate(_USD, len(_CALLS) + len(_TOKENS)):
+            self._add_usd(n, kinds, usd[name])
+        self._kinds.append(kinds)
+        for column, seconds in zip(self._times, times, strict=True):
+            column.append(seconds)
+
+    def _add_tokens(self, n: int, kinds: Any, values: Sequence[Any]) -> None:
+        try:
+            counts = np.fromiter(values, "int64", len(values))
+        except TypeError:  # some are missing
+            known = [place for place, value in enumerate(values) if value is not None]
+            kinds, counts = kinds[known], np.array([values[place] for place in known], "int64")
+        np.add.at(self._sums[n], kinds, counts)
+        self._told[n, kinds] = True
+
+    def _add_usd(self, n: int, kinds: Any, usd: Any) -> None:
+        is_known = ~np.isnan(usd)
+        if not is_known.all():
+            kinds, usd = kinds[is_known], usd[is_known]
+        self._told[n, kinds] = True
+        parts = np.rint(np.where(np.abs(usd) < _LARGEST, usd, np.nan) * _PARTS)
+        is_whole = parts / _PARTS == usd
+        high, low = np.divmod(np.where(is_whole, parts, 0).astype("int64"), _HALF)
+        np.add.at(self._sums[n], kinds, high)
+        np.add.at(self._sums[n + len(_USD)], kinds, low)
+        is_odd = ~is_whole
+        found = Counter(zip(kinds[is_odd].tolist(), usd[is_odd].tolist(), strict=True))
+        for (kind, amount), calls in found.items():
+            more = EXACT.multiply(Decimal(repr(amount)), calls)
+            self._odd[n, kind] = EXACT.add(self._odd.get((n, kind), Decimal(0)), more)
+
+    def of(self, kind: int) -> dict[str, Any]:
+        """What calls of a kind told, USD as exact decimals."""
+        found: dict[str, Any] = {}
+        for n, name in enumerate(_SUMS):
+            if self._told[n, kind]:
+                found[name] = int(self._sums[n, kind])
+                if name in _USD:
+                    parts = Decimal(found[name] * _HALF + int(self._sums[n + len(_USD), kind]))
+                    odd = self._odd.get((n, kind), Decimal(0))
+                    found[name] = EXACT.add(parts.scaleb(-15, EXACT), odd)
+        return found
+
+    def medians(self, places: Sequence[int]) -> dict[str, Any]:
+        """Medians by group, of which each kind has its place."""
+        if not self._kinds:
+            return {}
+        by = np.array(places)[np.concatenate(self._kinds)]
+        return {
+            f"median_{name}": pd.Series(np.concatenate(column)).groupby(by).median().to_numpy()
+            for name, column in zip(_TIMES, self._times, strict=True)
+        }
+
+
+def _floats(values: Sequence[Any]) -> Any:
+    return np.array(values, "float64")  # None becomes NaN
 
 
 def _is_fee(of: Any) -> Any:
     return (of.cost_source == "fee") & of.byok_usd.is_(None) & of.cost_usd.is_not(None)
-
-
-def _count(what: Any) -> Any:
-    return sa.func.sum(sa.case((what, 1), else_=0))
-
-
-def _money(of: Any) -> dict[str, tuple[Any, Any]]:
-    """An amount in USD, and in whole parts, which is missing where it is not of such."""
-    paid = sa.case((~(_is_fee(of) | sa.func.coalesce(of.source, "").in_(["local", "canned"])), 1))
-    proxy = sa.case(((of.cost_source == "proxy"), of.cost_usd))
-    single = {
-        "cost_usd": of.cost_usd,
-        "byok_usd": of.byok_usd,
-        "proxy_usd": proxy,
-        "estimate_usd": of.estimate_usd,
-    }
-    found = {name: (usd, _parts(usd)) for name, usd in single.items()}
-    own = sa.func.coalesce(of.byok_usd, 0.0)
-    found["cost_difference_usd"] = (
-        (of.cost_usd + own - of.estimate_usd) * paid,
-        (_parts(of.cost_usd) + _parts(own) - _parts(of.estimate_usd)) * paid,
-    )
-    return {name: found[name] for name in _USD}
-
-
-def _parts(usd: Any) -> Any:
-    parts = sa.cast(sa.func.round(usd * float(_PARTS)), sa.BigInteger)
-    is_whole = sa.cast(parts, sa.Double) / sa.literal(float(_PARTS), sa.Double) == usd
-    return sa.case((sa.func.abs(usd) < _LARGEST, sa.case((is_whole, parts))))
 
 
 def _key(connection: sa.Connection, of: Any, name: str) -> Any:
@@ -133,42 +184,14 @@ def _key(connection: sa.Connection, of: Any, name: str) -> Any:
     return sa.func.substr(moment, 1, _LETTERS[name])
 
 
-def _group(found: Any, names: Sequence[str]) -> tuple[Any, ...]:
+def _group(key: Sequence[Any], names: Sequence[str]) -> tuple[Any, ...]:
     """What a row is grouped by; a week is known by its Monday."""
-    values = [found[f"key_{n}"] for n in range(len(names))]
+    values = list(key)
     for n, name in enumerate(names):
         if name == "week" and values[n] is not None:
             day = date.fromisoformat(values[n])
             values[n] = str(day - timedelta(days=day.weekday()))
     return tuple(values)
-
-
-def _add(row: dict[str, Any], name: str, usd: Decimal) -> None:
-    row[name] = EXACT.add(row.get(name, Decimal(0)), usd)
-
-
-def _medians(
-    found: sa.CursorResult[Any], groups: list[tuple[Any, ...]], names: Sequence[str]
-) -> dict[str, Any]:
-    codes = {group: n for n, group in enumerate(groups)}
-    known: dict[tuple[Any, ...], int] = {}  # as the database has it
-    places: list[Any] = []
-    times: list[list[Any]] = [[] for _ in _TIMES]
-    for rows in found.partitions(_ROWS):
-        *keys, first, whole = zip(*rows, strict=True)
-        listed = list(zip(*keys, strict=True))
-        for key in set(listed) - known.keys():
-            known[key] = codes[_group({f"key_{n}": v for n, v in enumerate(key)}, names)]
-        places.append(np.fromiter(map(known.__getitem__, listed), "int64", len(listed)))
-        for column, values in zip(times, (first, whole), strict=True):
-            column.append(c.floats(list(values)))
-    if not places:
-        return {}
-    by = np.concatenate(places)
-    return {
-        f"median_{name}": pd.Series(np.concatenate(column)).groupby(by).median().to_numpy()
-        for name, column in zip(_TIMES, times, strict=True)
-    }
 
 
 def _table(rows: dict[tuple[Any, ...], dict[str, Any]], names: Sequence[str]) -> pd.DataFrame:

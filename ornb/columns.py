@@ -30,6 +30,7 @@ __all__ = [
     "floats",
     "frame",
     "integers",
+    "kept",
     "mapped",
     "nested",
     "objects",
@@ -132,7 +133,7 @@ def mapped(listed: list[Any], read: Callable[[Any], Any]) -> list[Any]:
 _STR: Any = None if pd.__version__.startswith("2.") else pd.Series(["a"]).dtype
 
 
-def strings(listed: Sequence[str | None]) -> Any:
+def strings(listed: Any) -> Any:
     """Text, in the default string type of the pandas in use: ``str`` from 3.0 on, else object."""
     if _STR is None:
         return objects(listed)
@@ -275,12 +276,25 @@ _ARRAYS: dict[str, Callable[[list[Any]], Any]] = {
 
 def typed(values: Iterable[Any], dtype: str) -> Any:
     """Make a column of a dtype, None where missing."""
-    listed = values if isinstance(values, list) else list(values)
-    if (
-        listed and listed[0] is None and set(map(type, listed)) == {NoneType}
-    ):  # one by one it is slow
+    listed: Any = values if isinstance(values, list | tuple) else list(values)
+    if listed and listed[0] is None and listed.count(None) == len(listed):  # else it is slow
         return _ARRAYS[dtype]([None]).repeat(len(listed))
     return _ARRAYS[dtype](listed)
+
+
+def kept(values: Sequence[Any], dtype: str) -> Any:
+    """Make the same of what a database keeps in a column of that kind: its types are not asked."""
+    if not values or values[0] is None:  # often all are
+        return typed(values, dtype)
+    with suppress(TypeError, ValueError, OverflowError):  # an integer is missing, or odd
+        if dtype == "float64":
+            column = np.array(values, dtype=dtype)
+            column[np.isinf(column)] = np.nan
+            return column
+        if dtype == "Int64":
+            numbers = np.fromiter(values, "int64", len(values))
+            return pd.arrays.IntegerArray(numbers, np.zeros(len(values), bool))
+    return typed(values, dtype)
 
 
 def frame(rows: Sequence[Any], columns: Mapping[str, Column]) -> pd.DataFrame:

@@ -237,6 +237,29 @@ def test_a_database_sums_up_to_the_digit_what_its_rows_do(mixed, path, by):
     summed_alike(mixed, mixed.persist(path), by)
 
 
+def test_sums_of_more_calls_and_groups_than_are_read_at_once_are_the_same(tracker, path):
+    for n in range(2_500):
+        usage = Usage(n if n % 7 else None, 9, n, cost_usd=AMOUNTS[n % 11])
+        tracker.record(reply(n, usage=usage, label=f"group {n if n > 2_000 else n % 40}"))
+    store = tracker.persist(path)
+    there, here = (tracker.summary("label", calls=calls) for calls in (store, tracker.history()))
+    pd.testing.assert_frame_equal(there.sort_index(), here.sort_index(), check_exact=True)
+
+
+@pytest.mark.parametrize("read", [UsageTracker.history, UsageTracker.summary])
+def test_a_damaged_database_is_said_when_it_is_read(tracker, path, read):
+    for n in range(300):
+        tracker.record(reply(n))
+    tracker.persist(path).close()
+    pages = path.read_bytes()
+    path.write_bytes(pages[: len(pages) // 2] + bytes(len(pages) - len(pages) // 2))
+    other = UsageTracker()
+    store = other.persist(path)
+    more = {"calls": store} if read is UsageTracker.summary else {}
+    with pytest.raises(ConfigError, match="cannot be used: database disk image is malformed"):
+        read(other, **more)
+
+
 def test_a_database_is_asked_for_sums_by_what_it_has(mixed, path):
     store = mixed.persist(path)
     for by, words in (("modle", "did you mean 'model'"), ([], "by is empty")):

@@ -212,7 +212,7 @@ def test_rows_and_frames_turn_into_each_other(tracker):
     assert next(iter(STORED)) == "started_at"
     assert rows[0][0] == START
     assert rows[1][0] is None
-    pd.testing.assert_frame_equal(frame_of(rows, {}), tracker.df)
+    pd.testing.assert_frame_equal(frame_of([*zip(*rows, strict=True)], {}), tracker.df)
 
 
 # --- threads --------------------------------------------------------------------------------------

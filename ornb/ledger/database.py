@@ -21,7 +21,6 @@ __all__ = ["PATIENCE_S", "data_path", "engine_of", "first_line", "opened", "part
 
 PATIENCE_S = 30.0
 """Longest wait for other processes that write to one SQLite file."""
-_PART = 2_000  # rows that are read at once, at most
 _RACES, _RACE_S = 40, 0.05  # tries to make a table, while others make it too
 
 
@@ -91,17 +90,19 @@ def opened(url: URL, table: sa.Table, what: str, step: str) -> Engine:
     return engine
 
 
-def parts_of(connection: Connection, query: sa.Select[Any]) -> Iterator[list[tuple[Any, ...]]]:
-    """Give the columns of what is found, some rows at a time, as the database's driver has them."""
+def parts_of(
+    connection: Connection, query: sa.Select[Any], size: int
+) -> Iterator[list[tuple[Any, ...]]]:
+    """Give what is found by column, `size` rows at a time, as the driver has it."""
     dialect = connection.dialect
     if dialect.name != "sqlite":
         streamed = connection.execute(query, execution_options={"stream_results": True})
-        for part in streamed.partitions(_PART):
+        for part in streamed.partitions(size):
             yield list(zip(*part, strict=True))
         return
     cursor: Any = connection.execute(query).cursor  # its rows are plain tuples, at half the price
     try:
-        while rows := cursor.fetchmany(_PART):
+        while rows := cursor.fetchmany(size):
             yield list(zip(*rows, strict=True))
     except dialect.loaded_dbapi.Error as error:
         raise exc.DBAPIError(None, None, error) from error

@@ -30,7 +30,7 @@ from sqlalchemy import exc
 from sqlalchemy.engine import Connection, Engine
 
 from ..errors import ConfigError
-from .database import data_path, first_line, opened, url_of
+from .database import data_path, first_line, opened, parts_of, url_of
 from .table import moment
 
 __all__ = ["TABLE", "Store", "default_path"]
@@ -58,16 +58,6 @@ class _Moment(sa.types.TypeDecorator[datetime]):
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-
-
-class _Plain(sa.types.TypeDecorator[Any]):
-    """A UTC timestamp as the database has it: in SQLite a text, which is not read one by one."""
-
-    impl = sa.DateTime(timezone=True)
-    cache_ok = True
-
-    def load_dialect_impl(self, dialect: sa.Dialect) -> Any:
-        return dialect.type_descriptor(sa.Text() if dialect.name == "sqlite" else self.impl)
 
 
 _PART = 5_000
@@ -177,7 +167,7 @@ class Store:
         since: Any = None,
         until: Any = None,
         **only: str | Sequence[str] | None,
-    ) -> Iterator[Sequence[Sequence[Any]]]:
+    ) -> Iterator[list[tuple[Any, ...]]]:
         """Read calls, oldest first, some at a time: the columns in order, then the process's id.
 
         `since` and `until` are days, moments (UTC unless they have a zone), or how long ago;
@@ -185,11 +175,8 @@ class Store:
         """
         self._flush()
         columns = self._table.c
-        plain = (
-            sa.type_coerce(each, _Plain()) if isinstance(each.type, _Moment) else each
-            for each in (columns[name] for name in self.columns)
-        )
-        query = sa.select(*plain, columns.kernel).where(*self._within(since, until))
+        listed = (columns[name] for name in (*self.columns, "kernel"))
+        query = sa.select(*listed).where(*self._within(since, until))
         for name, value in only.items():
             if value is not None:
                 query = query.where(self._is_one_of(name, value))
@@ -199,9 +186,9 @@ class Store:
             order = order[1:]  # there it is first, and the index has them in order
         return self._parts(query.order_by(*order, columns.kernel, columns.number))
 
-    def _parts(self, query: sa.Select[Any]) -> Iterator[Sequence[Sequence[Any]]]:
+    def _parts(self, query: sa.Select[Any]) -> Iterator[list[tuple[Any, ...]]]:
         with self._begin() as connection:
-            yield from connection.execute(query).partitions(_PART)
+            yield from parts_of(connection, query, _PART)
 
     def summary(self, names: Sequence[str], since: Any, until: Any) -> pd.DataFrame:
         """Sum the calls up by columns or periods, as `UsageTracker.summary` does."""

@@ -32,6 +32,7 @@ _TOKENS = [name for name in SUMMARY_COLUMNS if name.endswith("_tokens")]
 _USD = [name for name in SUMMARY_COLUMNS if name.endswith("_usd")]
 _CALLS = ("calls", "errors", "stopped", "cost_unknown")
 _SUMS = (*_CALLS, *_TOKENS, *_USD)
+_ROWS = 2_000  # read at once: they stay near the processor
 _MOMENT = "datetime64[us, UTC]"
 
 
@@ -48,8 +49,8 @@ def summed(
     )
     # by labels of their own, as a column that is asked for twice is else read once
     listed = [each.label(f"c{n}") for n, each in enumerate((*words, *figures))]
-    sums = _Sums()
-    for columns in parts_of(connection, sa.select(*listed).where(*where)):
+    query, sums = sa.select(*listed).where(*where), _Sums()
+    for columns in parts_of(connection, query, _ROWS):
         sums.add(columns[: len(words)], columns[len(words) :])
     rows: dict[tuple[Any, ...], dict[str, Any]] = {}
     places = []
@@ -61,8 +62,8 @@ def summed(
         if kind[-1] in {"local", "canned"}:  # nothing could be billed
             found.pop("cost_difference_usd", None)
         for name, more in found.items():
-            is_usd = name in row and name in _USD
-            row[name] = EXACT.add(row[name], more) if is_usd else row.get(name, 0) + more
+            before = row.get(name, 0)
+            row[name] = EXACT.add(before, more) if name in _USD else before + more
     return _table(rows, names).assign(**sums.medians(places))
 
 

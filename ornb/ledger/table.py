@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from decimal import Context, Decimal, localcontext
+from types import NoneType
 from typing import Any
 
 import numpy as np
@@ -157,14 +158,16 @@ _WIDE = Context(prec=700)  # a float has its digits between 1e308 and 1e-324
 
 
 def frame_of(
-    rows: Sequence[Sequence[Any]], words: dict[Any, Any], stored: Mapping[str, str] = STORED
+    listed: Sequence[Sequence[Any]], words: dict[Any, Any], stored: Mapping[str, str] = STORED
 ) -> pd.DataFrame:
-    """Turn rows in the order of `stored` into a typed frame; `words` holds repeated texts once."""
-    listed = [list(values) for values in zip(*rows, strict=True)]
+    """Turn columns in the order of `stored` into a typed frame; `words` holds repeats once."""
     columns: dict[str, Any] = dict.fromkeys(USAGE_COLUMNS)  # all in their places
     for n, (name, dtype) in enumerate(stored.items()):
-        values = listed[n] if n < len(listed) else [None] * len(rows)
-        columns[name] = _column(name, dtype, values, words)
+        values = listed[n] if n < len(listed) else [None] * len(listed[0] if listed else ())
+        if stored is KEPT and name not in _SHARED_WORDS:
+            columns[name] = c.kept(values, dtype)
+        else:
+            columns[name] = _column(name, dtype, values, words)
     return pd.DataFrame(_derived(columns), copy=False)
 
 
@@ -253,9 +256,10 @@ def _plain(column: pd.Series[Any]) -> list[Any]:
     return [None if gone else v for v, gone in zip(values, column.isna().tolist(), strict=True)]
 
 
-def _column(name: str, dtype: str, values: list[Any], words: dict[Any, Any]) -> Any:
+def _column(name: str, dtype: str, values: Sequence[Any], words: dict[Any, Any]) -> Any:
     if dtype == "str":
-        values = [v if v is None else str(v) for v in values]
+        if not set(map(type, values)) <= {str, NoneType}:
+            values = [v if v is None else str(v) for v in values]
         values = [*map(words.setdefault, values, values)] if name in _SHARED_WORDS else values
     return c.typed(values, dtype)
 
@@ -280,11 +284,11 @@ def _cost_sources(
     estimate: np.ndarray[Any, Any],
     is_fee: np.ndarray[Any, Any],
     told: Any,
-) -> list[str]:
+) -> np.ndarray[Any, Any]:
     """Made anew, as figures come later; a proxy and an own key are not to be seen from them."""
-    best = np.where(np.isnan(estimate), "unknown", "estimated")
-    known = np.select([is_fee, _is(told, "proxy")], ["fee", "proxy"], "billed")
-    kinds: list[str] = np.where(np.isnan(cost), best, known).tolist()
+    words = np.array(["unknown", "estimated", "billed", "fee", "proxy"], dtype=object)
+    known = np.select([is_fee, _is(told, "proxy")], [3, 4], 2)
+    kinds: np.ndarray[Any, Any] = words[np.where(np.isnan(cost), ~np.isnan(estimate), known)]
     return kinds
 
 

@@ -144,7 +144,7 @@ class UsageTracker:
             rows = self._tail[:]
         kept = self._kept
         if rows or kept is None:
-            new = frame_of(rows, self._words)
+            new = frame_of([*zip(*rows, strict=True)], self._words)
             kept = new if kept is None else pd.concat([kept, new], ignore_index=True)
             with self._lock:  # only now, so that no error can lose a row
                 self._kept = kept
@@ -170,8 +170,8 @@ class UsageTracker:
             From then on, and before then, as for `history`: ``"today"``, ``"2026-11-01"``,
             ``"7 days"`` (ago).
         calls : pandas.DataFrame or Store, optional
-            Rows of `df` or of `history`, or what `persist` returns: all that is kept there, summed
-            up by the database, be it millions. By default all of `df`.
+            Rows of `df` or of `history`, or what `persist` returns: all that is kept there, read in
+            parts, be it millions. By default all of `df`.
 
         Returns
         -------
@@ -472,7 +472,9 @@ class UsageTracker:
             since=since, until=until, model=model, provider=provider, label=label
         )
         words: dict[Any, Any] = {}
-        parts = [frame_of(rows, words, KEPT) for rows in found]
+        parts = [frame_of(columns, words, KEPT) for columns in found]
+        if len(parts) == 1:
+            return parts[0]
         return pd.concat(parts or [frame_of([], {}, KEPT)], ignore_index=True)
 
     def to_sql(self, url: str | os.PathLike[str]) -> int:

@@ -164,10 +164,7 @@ def frame_of(
     columns: dict[str, Any] = dict.fromkeys(USAGE_COLUMNS)  # all in their places
     for n, (name, dtype) in enumerate(stored.items()):
         values = listed[n] if n < len(listed) else [None] * len(listed[0] if listed else ())
-        if stored is KEPT and name not in _SHARED_WORDS:
-            columns[name] = c.kept(values, dtype)
-        else:
-            columns[name] = _column(name, dtype, values, words)
+        columns[name] = _column(name, dtype, values, words, is_kept=stored is KEPT)
     return pd.DataFrame(_derived(columns), copy=False)
 
 
@@ -256,12 +253,14 @@ def _plain(column: pd.Series[Any]) -> list[Any]:
     return [None if gone else v for v, gone in zip(values, column.isna().tolist(), strict=True)]
 
 
-def _column(name: str, dtype: str, values: Sequence[Any], words: dict[Any, Any]) -> Any:
-    if dtype == "str":
-        if not set(map(type, values)) <= {str, NoneType}:
-            values = [v if v is None else str(v) for v in values]
-        values = [*map(words.setdefault, values, values)] if name in _SHARED_WORDS else values
-    return c.typed(values, dtype)
+def _column(
+    name: str, dtype: str, values: Sequence[Any], words: dict[Any, Any], *, is_kept: bool = False
+) -> Any:
+    if dtype == "str" and not is_kept and not set(map(type, values)) <= {str, NoneType}:
+        values = [v if v is None else str(v) for v in values]
+    if name in _SHARED_WORDS:
+        values = [*map(words.setdefault, values, values)]
+    return c.kept(values, dtype) if is_kept else c.typed(values, dtype)
 
 
 def _derived(columns: dict[str, Any]) -> dict[str, Any]:
@@ -293,14 +292,15 @@ def _cost_sources(
 
 
 def _is(words: Any, word: str) -> np.ndarray[Any, Any]:
-    return pd.Series(words).eq(word).fillna(value=False).to_numpy(dtype=bool)
+    is_one: np.ndarray[Any, Any] = np.asarray(words, dtype=object) == word
+    return is_one
 
 
 def _difference(
     cost: np.ndarray[Any, Any], estimate: np.ndarray[Any, Any], source: Any
 ) -> np.ndarray[Any, Any]:
     """Billed less estimated; missing where nothing could be billed."""
-    here = pd.Series(source).isin(["local", "canned"]).to_numpy()
+    here = _is(source, "local") | _is(source, "canned")
     with np.errstate(over="ignore"):
         return np.where(here, np.nan, without_noise(cost - estimate))
 

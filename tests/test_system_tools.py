@@ -58,8 +58,14 @@ def test_browser_that_does_not_start_is_passed_over(programs: Path) -> None:
 
 
 @pytest.mark.skipif(not is_root_on_debian(), reason="only root on Debian installs with apt-get")
-def test_root_on_debian_updates_the_lists_and_then_installs_the_package(programs: Path) -> None:
-    asked, packaged, installed = (programs / name for name in ("asked", "packaged", "chromium"))
+@pytest.mark.parametrize("at_hand", [None, "chromium"])
+def test_root_on_debian_updates_the_lists_and_then_installs_the_package(
+    programs: Path, at_hand: str | None
+) -> None:
+    if at_hand:  # the shell is quicker
+        put(programs, at_hand, STARTS)
+    names = ("asked", "packaged", "chromium-headless-shell")
+    asked, packaged, installed = (programs / name for name in names)
     put(programs, packaged.name, STARTS)
     put(
         programs,
@@ -72,7 +78,13 @@ def test_root_on_debian_updates_the_lists_and_then_installs_the_package(programs
     assert run("browser", path=programs).stdout == f"{installed}\n"
     update, install = asked.read_text(encoding="utf-8").splitlines()
     assert update.endswith(" update")
-    assert "install --no-install-recommends chromium" in install
+    assert "install --no-install-recommends chromium-headless-shell" in install
+
+
+def test_a_browser_serves_where_the_quicker_one_cannot_be_installed(programs: Path) -> None:
+    chromium = put(programs, "chromium", STARTS)
+    put(programs, "apt-get", BREAKS)
+    assert run("browser", path=programs).stdout == f"{chromium}\n"
 
 
 def test_library_of_the_local_model_is_never_a_reason_to_stop(programs: Path) -> None:

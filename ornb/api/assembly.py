@@ -18,7 +18,7 @@ SERVED = ("id", "model", "provider")
 FAILED = ("error", "network_error")
 """Native finish reasons by which a provider fails without an ``error``."""
 _PLAIN = frozenset({"role", "content", "reasoning", "reasoning_content"})
-_ABOUT = ("service_tier", "openrouter_metadata", "safeguard_results", "alignment")
+_ABOUT = frozenset({"service_tier", "openrouter_metadata", "safeguard_results", "alignment"})
 _OF_A_CALL = frozenset({"index", "id", "type", "function"})
 _GROWS = ("text", "summary", "data")
 
@@ -99,24 +99,22 @@ class Assembly:
         `text` is the chunk as it came, `now` the ``perf_counter`` of the read that held it.
         """
         self._chunks.append(text)
-        self.fault = fault(chunk)
+        choices = chunk.get("choices")
+        self.fault = chunk.get("error") if choices else fault(chunk)
         for key in SERVED:
             value = chunk.get(key)
             if value and isinstance(value, str):  # some servers begin with a chunk of empty names
                 self.served[key] = value
         events: list[Event] = []
-        choices = chunk.get("choices")
         listed = _of_the_first(choices) if isinstance(choices, list) and choices else ()
         for choice in listed:
             self._take_choice(choice, now, events)
         for teller in (*listed, chunk):  # Moonshot's servers tell it in the choice first
-            usage = teller.get("usage")
-            if isinstance(usage, dict):
+            if "usage" in teller and isinstance(usage := teller["usage"], dict):
                 self._usage = _grown(self._usage, usage)
                 events.append(Event("usage", data=Usage.from_json(self._usage)))
-        for key in _ABOUT:
-            if chunk.get(key):
-                self._about[key] = chunk[key]
+        if not _ABOUT.isdisjoint(chunk):
+            self._about |= {key: chunk[key] for key in _ABOUT if chunk.get(key)}
         return events
 
     def _take_choice(self, choice: dict[str, Any], now: float, events: list[Event]) -> None:
@@ -147,7 +145,7 @@ class Assembly:
         # `reasoning_content` is what vLLM, llama.cpp and DeepSeek's own servers call it.
         reasoning = _word(delta.get("reasoning")) or delta.get("reasoning_content")
         content, refusal = delta.get("content"), delta.get("refusal")
-        if isinstance(content, list | dict):
+        if not isinstance(content, str) and isinstance(content, list | dict):
             parts = content if isinstance(content, list) else [content]
             reasoning = reasoning or _text_of(parts, "thinking", "reasoning")
             refusal = refusal or _text_of(parts, "refusal")

@@ -354,7 +354,7 @@ class Stream:
         for now, block in blocks:
             self.read_at = now
             for data in decoder.feed(block):
-                if data.strip() == "[DONE]":
+                if data[:1] != "{" and data.strip() == "[DONE]":
                     self._last_byte_at = now
                     self._drain(blocks)
                     return
@@ -382,11 +382,11 @@ class Stream:
             )
 
     def _parse(self, data: str, now: float, response: requests.Response) -> list[Event]:
-        if not data.strip():  # a sign of life
-            return []
         try:
             chunk = _json(data)
         except (ValueError, RecursionError) as error:
+            if not data.strip():  # a sign of life
+                return []
             unsay(error)
             data = self._service.without_key(data)
             raise StreamBroken(

@@ -315,11 +315,7 @@ class Service:
 
         The text that it was parsed from is searched first, if given, which is much quicker.
         """
-        if not self._secrets or not (
-            "\\u00" in text
-            or "\\/" in text
-            or any(secret.reveal() in text for secret in self._secrets)
-        ):
+        if not self._secrets or not ("\\u00" in text or "\\/" in text or self._is_in(text)):
             return value
         if isinstance(value, str):
             return self.without_key(value)
@@ -328,6 +324,12 @@ class Service:
         if isinstance(value, dict):
             return {self.without_key(name): self.clean(each) for name, each in value.items()}
         return value
+
+    def _is_in(self, text: str) -> bool:
+        for secret in self._secrets:  # noqa: SIM110 - of every chunk, in a third of the time
+            if secret.reveal() in text:
+                return True
+        return False
 
     def blocks(self, response: requests.Response) -> Iterator[bytes]:
         """Yield the body as it arrives: what one read had, decompressed."""

@@ -352,7 +352,7 @@ class Stream:
         latest, patience = self._wire.clock(), self._service.timeouts.between_pieces
         self._wire.patience(self._service.timeouts.between_bytes, in_all=patience)
         for now, block in blocks:
-            self.read_at = now
+            self.read_at, is_news = now, False
             for data in decoder.feed(block):
                 if data[:1] != "{" and data.strip() == "[DONE]":
                     self._last_byte_at = now
@@ -360,9 +360,10 @@ class Stream:
                     return
                 events = self._parse(data, now, response)
                 yield from events
-                if events and not self._has_failed:
-                    latest = now
-                    self._wire.extend(patience)
+                is_news = is_news or bool(events)
+            if is_news and not self._has_failed:
+                latest = now
+                self._wire.extend(patience)
             if stopped():
                 return
             if now - latest > patience:

@@ -17,6 +17,7 @@ SERVED = ("id", "model", "provider")
 """Fields of every chunk that say who answers; the last word counts."""
 FAILED = ("error", "network_error")
 """Native finish reasons by which a provider fails without an ``error``."""
+_SAYS = frozenset({"role", "content"})
 _PLAIN = frozenset({"role", "content", "reasoning", "reasoning_content"})
 _ABOUT = frozenset({"service_tier", "openrouter_metadata", "safeguard_results", "alignment"})
 _OF_A_CALL = frozenset({"index", "id", "type", "function"})
@@ -124,9 +125,11 @@ class Assembly:
         elif not self._in_pieces:  # else it says again what had come
             delta, whole = choice.get("message") or {"content": choice.get("text")}, True
         if delta and isinstance(delta, dict):
-            self._take_delta(delta, now, events)
-            if not delta.keys() <= _PLAIN:
-                self._take_rarer(delta, events, whole=whole)
+            content = delta.get("content")
+            if content and isinstance(content, str) and delta.keys() <= _SAYS:  # nearly always
+                self._say(content, now, events)
+            else:
+                self._take_delta(delta, now, events, whole=whole)
         logprobs = choice.get("logprobs")
         if logprobs and isinstance(logprobs, dict):
             for key in ("content", "refusal"):
@@ -141,7 +144,14 @@ class Assembly:
             self.finish_reason = str(reason)
             events.append(Event("finish", data=self.finish_reason))
 
-    def _take_delta(self, delta: dict[str, Any], now: float, events: list[Event]) -> None:
+    def _take_delta(
+        self, delta: dict[str, Any], now: float, events: list[Event], *, whole: bool
+    ) -> None:
+        self._take_words(delta, now, events)
+        if not delta.keys() <= _PLAIN:
+            self._take_rarer(delta, events, whole=whole)
+
+    def _take_words(self, delta: dict[str, Any], now: float, events: list[Event]) -> None:
         # `reasoning_content` is what vLLM, llama.cpp and DeepSeek's own servers call it.
         reasoning = _word(delta.get("reasoning")) or delta.get("reasoning_content")
         content, refusal = delta.get("content"), delta.get("refusal")
@@ -181,7 +191,7 @@ class Assembly:
 
     def _whole(self, kind: str, text: str) -> str:
         """The text but for a half of a character at its end, which waits for the other."""
-        half = self._half.pop(kind, "")
+        half = self._half.pop(kind, "") if self._half else ""
         if half or text[-1] >= "\ud800":
             text = _paired(half + text)
             if "\ud800" <= text[-1] <= "\udbff":

@@ -20,6 +20,7 @@ FAILED = ("error", "network_error")
 _SAYS = frozenset({"role", "content"})
 _PLAIN = frozenset({"role", "content", "reasoning", "reasoning_content"})
 _ABOUT = frozenset({"service_tier", "openrouter_metadata", "safeguard_results", "alignment"})
+_LATE = _ABOUT | {"usage"}
 _OF_A_CALL = frozenset({"index", "id", "type", "function"})
 _GROWS = ("text", "summary", "data")
 
@@ -55,6 +56,7 @@ class Assembly:
         self._tool_calls: list[dict[str, Any]] = []
         self._places: list[int | None] = []  # the index of each call, where one was told
         self._details: list[dict[str, Any]] = []
+        self._told: tuple[Any, ...] = ()
         self._about: dict[str, Any] = {}
         self._usage: dict[str, Any] = {}
 
@@ -102,21 +104,28 @@ class Assembly:
         self._chunks.append(text)
         choices = chunk.get("choices")
         self.fault = chunk.get("error") if choices else fault(chunk)
-        for key in SERVED:
-            value = chunk.get(key)
-            if value and isinstance(value, str):  # some servers begin with a chunk of empty names
-                self.served[key] = value
+        told = (chunk.get("id"), chunk.get("model"), chunk.get("provider"))
+        if told != self._told:
+            self._told = told
+            for key, value in zip(SERVED, told, strict=True):
+                if value and isinstance(value, str):  # some servers begin with empty names
+                    self.served[key] = value
         events: list[Event] = []
         listed = _of_the_first(choices) if isinstance(choices, list) and choices else ()
         for choice in listed:
             self._take_choice(choice, now, events)
+        if not _LATE.isdisjoint(chunk) or (listed and "usage" in listed[0]):
+            self._take_late(chunk, listed, events)
+        return events
+
+    def _take_late(
+        self, chunk: Mapping[str, Any], listed: Sequence[Mapping[str, Any]], events: list[Event]
+    ) -> None:
         for teller in (*listed, chunk):  # Moonshot's servers tell it in the choice first
-            if "usage" in teller and isinstance(usage := teller["usage"], dict):
+            if isinstance(usage := teller.get("usage"), dict):
                 self._usage = _grown(self._usage, usage)
                 events.append(Event("usage", data=Usage.from_json(self._usage)))
-        if not _ABOUT.isdisjoint(chunk):
-            self._about |= {key: chunk[key] for key in _ABOUT if chunk.get(key)}
-        return events
+        self._about |= {key: chunk[key] for key in _ABOUT if chunk.get(key)}
 
     def _take_choice(self, choice: dict[str, Any], now: float, events: list[Event]) -> None:
         delta, whole = choice.get("delta"), False

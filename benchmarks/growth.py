@@ -176,7 +176,7 @@ def _chat(n: int, folder: Path) -> Iterator[Work]:
     del folder
     chat = ornb.Chat(MODEL)
     chat.keep()  # the output that stays in the notebook, which the page writes
-    chat._heard(chat, {"type": "hello", "page": "growth", "writes": True}, [])
+    chat._on_message(chat, {"type": "hello", "page": "growth", "writes": True}, [])
 
     def work() -> None:
         for i in range(n):

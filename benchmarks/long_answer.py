@@ -38,7 +38,7 @@ words = [f"word{{n % 97}} " for n in range(TOKENS)]
 ornb.connect(offline=True)
 chat = ornb.Chat("openai/gpt-4o-mini")
 display(chat)  # its code goes to the page once, whatever is answered; then the page says hello
-chat._heard(chat, {{"type": "hello", "page": "bench", "writes": True}}, [])
+chat._on_message(chat, {{"type": "hello", "page": "bench", "writes": True}}, [])
 
 def deltas(per_second):
     channel = create_comm(target_name="bench")
@@ -78,9 +78,9 @@ MANY = f"""
 wish = {{"simulate": {{"tokens": 50 * {EACH_S}, "chunk_s": 0.02}}}}
 chats = [ornb.Chat("openai/gpt-4o-mini", ornb=wish) for _ in range({AT_ONCE})]
 for each in chats:
-    each._heard(each, {{"type": "hello", "page": "bench"}}, [])
+    each._on_message(each, {{"type": "hello", "page": "bench"}}, [])
 for each in chats:
-    each._heard(each, {{"type": "ask", "text": "Go on", "id": "1"}}, [])
+    each._on_message(each, {{"type": "ask", "text": "Go on", "id": "1"}}, [])
 while any(each.busy for each in chats):
     time.sleep(0.05)
 """

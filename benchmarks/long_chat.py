@@ -24,7 +24,7 @@ ornb.connect("sk-or-v1-0123456789", base_url={url!r})
 ornb.models()
 chat = ornb.Chat("bench/n60-f0-g0-c0")
 display(chat)
-chat._heard(chat, {{"type": "hello", "page": "bench", "writes": True}}, [])
+chat._on_message(chat, {{"type": "hello", "page": "bench", "writes": True}}, [])
 """
 ASK = f"""
 took = []

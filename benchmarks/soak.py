@@ -190,7 +190,7 @@ def turns(options: argparse.Namespace) -> None:
     chat = ornb.Chat(MODEL)
     with redirect_stdout(io.StringIO()):
         chat.keep()  # the output that stays, which the page writes
-    chat._heard(chat, {"type": "hello", "page": "soak", "writes": True}, [])
+    chat._on_message(chat, {"type": "hello", "page": "soak", "writes": True}, [])
     times, memory, weights = [], [], []
     for n in range(options.turns):
         before = len(Heard.sent)
@@ -268,7 +268,7 @@ class Opened:
         self.chats = [ornb.Chat(picker, ornb=wish) for picker in self.pickers]
         self.panels = [_panel() for _ in range(count - 2 * (count // 3))]
         for chat in self.chats:
-            chat._heard(chat, {"type": "hello", "page": "soak"}, [])
+            chat._on_message(chat, {"type": "hello", "page": "soak"}, [])
         for picker in self.pickers:
             picker.value = MODEL
 
@@ -282,7 +282,7 @@ class Opened:
         Heard.sent.clear()
         began, cpu = time.perf_counter(), time.process_time()
         for chat in self.chats:
-            chat._heard(chat, {"type": "ask", "text": "Go on", "id": "1"}, [])
+            chat._on_message(chat, {"type": "ask", "text": "Go on", "id": "1"}, [])
         while any(chat.busy for chat in self.chats):
             time.sleep(0.05)
         return list(Heard.sent), time.perf_counter() - began, time.process_time() - cpu
@@ -312,7 +312,7 @@ def stream(options: argparse.Namespace) -> None:
     chat = ornb.Chat(
         MODEL, client=client, ornb={"simulate": {"tokens": options.tokens, "chunk_s": pace}}
     )
-    chat._heard(chat, {"type": "hello", "page": "soak"}, [])
+    chat._on_message(chat, {"type": "hello", "page": "soak"}, [])
     ended, marks = threading.Event(), [(0, time.process_time(), rss_mb())]
     watch = threading.Thread(target=_watch, args=(chat, options.tokens, ended, marks))
     watch.start()

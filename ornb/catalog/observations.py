@@ -237,7 +237,7 @@ def _listed(ids: Iterable[Any] | None) -> list[str]:
     except TypeError:
         wanted = [ids]
     # Calls whose model the service chose have none in the usage table.
-    wanted = [e for e in wanted if e is not None and e is not pd.NA and not _is_nan(e)]
+    wanted = [each for each in wanted if each is not pd.NA and not _is_nan(each)]
     for each in wanted:
         if not isinstance(each, str):
             raise ConfigError(f"ids={each!r} is no id; give one or more such as 'openai/gpt-4o'.")

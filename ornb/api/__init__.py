@@ -1,1 +1,4 @@
-"""What happens between a request and its answer: sockets, server-sent events, refusals, streams."""
+"""A service over HTTP: the client, keys and fields of a request, streams, replies, refusals.
+
+Of ornb it imports errors and columns alone, but for a reply that shows itself.
+"""

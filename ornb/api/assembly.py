@@ -104,7 +104,7 @@ class Assembly:
         self._chunks.append(text)
         choices = chunk.get("choices")
         self.fault = chunk.get("error") if choices else fault(chunk)
-        told = (chunk.get("id"), chunk.get("model"), chunk.get("provider"))
+        told = tuple(map(chunk.get, SERVED))
         if told != self._told:
             self._told = told
             for key, value in zip(SERVED, told, strict=True):

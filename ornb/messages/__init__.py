@@ -1,4 +1,4 @@
-"""Turns and their order: what was said, by whom, and what each answer was and cost.
+"""What is asked, and what was said: turns and their order, files, placeholders, tools, schemas.
 
 A conversation is a tree. Each turn knows its parent, and `Conversation.head` is the turn at the
 end of the *active path*, the one that a reader sees and the model is sent. Going on from an

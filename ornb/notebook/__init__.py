@@ -1,4 +1,4 @@
-"""Widgets: one module, one ``.js`` and one ``.css`` each, under the same name.
+"""What stands in a notebook: the magics, and widgets of one module, ``.js`` and ``.css`` each.
 
 What several of them need is in parts (``theme.css``, ``text.css``, ``elements.js``, ``kernel.js``,
 ``text.js``), which `ornb.notebook.base` joins to each as its imports say.

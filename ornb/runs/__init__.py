@@ -1,1 +1,1 @@
-"""The parts of `ornb.batch`: rows in, calls out, answers kept, a table back."""
+"""Runs of many calls: `ornb.batch` and its parts, `ornb.measure`, and what timings say."""

@@ -1,1 +1,1 @@
-"""A model's text made safe to show: Markdown to HTML, block by block, and what comes with it."""
+"""A model's text made safe to show: Markdown to HTML, citations, comparisons, exports to files."""

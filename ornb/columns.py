@@ -134,9 +134,12 @@ _STR: Any = None if pd.__version__.startswith("2.") else pd.Series(["a"]).dtype
 
 
 def strings(listed: Any) -> Any:
-    """Text, in the default string type of the pandas in use: ``str`` from 3.0 on, else object."""
+    """Text, in the default string type of the pandas in use (3.0: ``str``, before: object).
+
+    NaN where it is missing, by any pandas.
+    """
     if _STR is None:
-        return objects(listed)
+        return objects([np.nan if v is None else v for v in listed])
     try:
         return _string_array(listed)
     except UnicodeEncodeError:  # half a surrogate pair: legal in JSON, refused by Arrow

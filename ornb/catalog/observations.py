@@ -20,7 +20,7 @@ from .filters import FLAGS, LISTS
 from .frames import MODEL_COLUMNS, closest, filter_models, to_frame
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
 __all__ = ["CATALOG_COLUMNS", "Observation", "catalog_at", "ids_of", "observations", "utc_of"]
 
@@ -231,7 +231,9 @@ def ids_of(ids: Any, looks: Sequence[Observation]) -> tuple[list[str], dict[str,
     return wanted, unknown
 
 
-def _listed(ids: Iterable[Any] | None) -> list[str]:
+def _listed(ids: Any) -> list[str]:
+    if isinstance(ids, pd.Series | pd.Index):
+        ids = ids.dropna()
     try:
         wanted = [] if ids is None else list(ids)
     except TypeError:

@@ -225,6 +225,9 @@ class UsageTracker:
         count = groups.size().rename("calls")
         sources = groups["source"].agg(_commonest_first).astype("str").rename("sources")
         table = pd.concat([count, sources, counts, sums, usd, medians], axis=1)
+        if len(names) > 1:  # pandas before 3 takes "missing" for a level, which does not sort
+            levels = map(table.index.get_level_values, range(len(names)))
+            table.index = pd.MultiIndex.from_arrays([*levels], names=names)
         table = table.sort_values(["cost_usd", "calls"], ascending=False, kind="stable")
         return table[list(SUMMARY_COLUMNS)]
 

@@ -67,7 +67,7 @@ def token_probabilities(answer: Any, *, most: int = 40, theme: str | None = None
     figure = canvas.sheet(
         "How sure was the model of each token?",
         "Bar: the token it took. Dots: what else it considered. · is a space, ↵ a new line.",
-        rows.caption(),
+        rows,
         theme=theme,
         height=500,
         below=112 if len(rows.frame) > 10 else 54,
@@ -75,7 +75,8 @@ def token_probabilities(answer: Any, *, most: int = 40, theme: str | None = None
     figure.update_yaxes(title={"text": "probability (%)"}, range=[0, 104])
     figure.update_xaxes(title={"text": "tokens of the answer, in their order"}, showgrid=False)
     if rows.frame.empty:
-        _hint(rows)
+        if not rows.total:
+            rows.aside.append("everything: the answer has no logprobs; ask with logprobs=True")
         return canvas.say_empty(figure, rows)
     frame = rows.frame
     shown = [words.plain(visible(token)) for token in frame["token"]]
@@ -124,11 +125,6 @@ def _tokens(answer: Any) -> Rows:
     source = source_words(answer) if isinstance(answer, Reply) and source == "recorded" else source
     said = f"{source or 'not stated'}{f', {model}' if model else ''}"
     return Rows(frame, "tokens", said, len(frame))
-
-
-def _hint(rows: Rows) -> None:
-    if not rows.total:
-        rows.aside.append("everything: the answer has no logprobs; ask with logprobs=True")
 
 
 def _percent(logprob: Any) -> float | None:

@@ -38,7 +38,7 @@ _LEFT, _RIGHT, _LINE = 68, 24, 15
 def sheet(
     title: str,
     subtitle: str,
-    caption: str,
+    rows: Rows,
     *,
     theme: str | None = None,
     height: int = 480,
@@ -46,16 +46,15 @@ def sheet(
     right: int = _RIGHT,
     below: int = 54,
     legend_rows: int = 1,
-    engine: str = "",
 ) -> go.Figure:
     """Empty figure with title, subtitle and caption in their places; sizes are in pixels.
 
-    `legend_rows` is what the legend needs above the plot; 0 for no legend. `engine` says who
-    answered under several names: it is a part of the title.
+    `legend_rows` is what the legend needs above the plot; 0 for no legend. Who answered under
+    several names is a part of the title.
     """
     import plotly.graph_objects as go  # type: ignore[import-untyped, unused-ignore]
 
-    of = style.theme_of(theme)
+    of, caption, engine = style.theme_of(theme), rows.caption(), rows.engine
     lines = textwrap.wrap(caption, _PER_LINE)
     figure = go.Figure()
     figure.update_layout(
@@ -222,6 +221,25 @@ def seconds_axis(values: Any, title: str) -> dict[str, Any]:
         return log_axis(known, title)
     top = max(known, default=1.0) or 1.0
     return {"type": "linear", "title": {"text": title}, "range": [0, 1.08 * top]}
+
+
+def category_axis(names: Sequence[str], room: float = 0.6) -> dict[str, Any]:
+    """Axis with a row for each name, the first on top; `room` is that above and below, in rows."""
+    return {
+        "type": "category",
+        "categoryorder": "array",
+        "categoryarray": names[::-1],
+        "range": [-room, len(names) - 1 + room],
+        "ticks": "",
+    }
+
+
+def write_beside(figure: go.Figure, names: Iterable[str], texts: Iterable[Any]) -> None:
+    """Write a text at the right end of each row."""
+    for name, text in zip(names, texts, strict=True):
+        figure.add_annotation(
+            x=1, xref="paper", xanchor="left", xshift=6, y=name, text=str(text), showarrow=False
+        )
 
 
 def room_for(names: Iterable[str]) -> int:

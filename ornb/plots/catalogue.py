@@ -18,7 +18,6 @@ from .models import (
     blended_axis,
     dots,
     model_rows,
-    name_some,
     without_price,
 )
 from .rows import Rows
@@ -75,7 +74,7 @@ def price_map(
     figure = canvas.sheet(
         "What do prompt and completion tokens cost?",
         "One dot a model. On the dotted line both cost the same; above it, answers cost more.",
-        rows.caption(),
+        rows,
         theme=theme,
         height=560,
         legend_rows=1 if wanted else 2,
@@ -88,8 +87,7 @@ def price_map(
     if rows.frame.empty:
         return canvas.say_empty(figure, rows)
     _line_of_equals(figure, theme)
-    dots(figure, rows.frame, PROMPT, COMPLETION, wanted)
-    name_some(figure, rows.frame, PROMPT, COMPLETION, wanted, _extremes(rows.frame))
+    dots(figure, rows.frame, PROMPT, COMPLETION, wanted, _extremes(rows.frame))
     return figure
 
 
@@ -167,7 +165,7 @@ def price_quality(
     figure = canvas.sheet(
         "Which models give the most for their price?",
         f"Line: paid models that no paid one beats in price and {name}. Free ones stand apart.",
-        rows.caption(),
+        rows,
         theme=theme,
         height=560,
         legend_rows=1 if wanted else 2,
@@ -179,8 +177,7 @@ def price_quality(
     figure.update_yaxes(range=canvas.padded(frame[index]))
     best = front(frame[frame[BLENDED] > 0], BLENDED, index)
     _front_line(figure, frame.loc[best], index, theme)
-    dots(figure, frame, BLENDED, index, wanted)
-    name_some(figure, frame, BLENDED, index, wanted, _notable(frame, best, index))
+    dots(figure, frame, BLENDED, index, wanted, _notable(frame, best, index))
     return figure
 
 
@@ -253,7 +250,7 @@ def context_price(
     figure = canvas.sheet(
         "What does a long context cost?",
         "One dot a model: tokens that fit, prompt and answer together, against the price.",
-        rows.caption(),
+        rows,
         theme=theme,
         height=520,
         legend_rows=1 if wanted else 2,
@@ -262,10 +259,9 @@ def context_price(
     figure.update_yaxes(**_context_axis(frame["context_length"]))
     if frame.empty:
         return canvas.say_empty(figure, rows)
-    dots(figure, frame, BLENDED, "context_length", wanted)
     best = front(frame[frame[BLENDED] > 0], BLENDED, "context_length")
     notable = _notable(frame, best, "context_length")
-    name_some(figure, frame, BLENDED, "context_length", wanted, notable)
+    dots(figure, frame, BLENDED, "context_length", wanted, notable)
     return figure
 
 
@@ -313,7 +309,7 @@ def price_tiers(models: pd.DataFrame, *, theme: str | None = None) -> go.Figure:
     figure = canvas.sheet(
         "How many models are in each price tier?",
         f"Left: USD per token, larger of the two prices. Right: USD per million, {MIX}.",
-        rows.caption(),
+        rows,
         theme=theme,
         height=430,
         left=96,
@@ -427,7 +423,7 @@ def families(
     figure = canvas.sheet(
         f"When did each {word}'s models come?",
         "One dot a model, at the day it was added; the number is how many there are.",
-        rows.caption(),
+        rows,
         theme=theme,
         height=190 + 26 * max(len(kept), 3),
         left=124,
@@ -438,19 +434,10 @@ def families(
     if rows.frame.empty:
         return canvas.say_empty(figure, rows)
     names = [words.plain(name) for name in kept.index]
-    figure.update_yaxes(
-        type="category",
-        categoryorder="array",
-        categoryarray=names[::-1],
-        range=[-0.6, len(names) - 0.4],
-        ticks="",
-    )
+    figure.update_yaxes(**canvas.category_axis(names))
     frame = rows.frame.sort_values(["created", "id"], kind="stable")
     figure.add_scatter(**_family_dots(frame, by), mode="markers", name=word)
-    for name, number in zip(names, kept, strict=True):
-        figure.add_annotation(
-            x=1, xref="paper", xanchor="left", xshift=6, y=name, text=str(number), showarrow=False
-        )
+    canvas.write_beside(figure, names, kept)
     return figure
 
 

@@ -98,7 +98,7 @@ def price_history(
     figure = canvas.sheet(
         "What did these models cost over time?",
         "Full: observations agree. Dotted: it changed somewhere between two of them.",
-        rows.caption(),
+        rows,
         theme=theme,
         height=470,
         right=_RIGHT,
@@ -234,10 +234,11 @@ def catalog_changes(
     largest = _largest(moved, most)
     if len(moved) > len(largest):
         rows.notes.append(f"Right: the {len(largest)} largest of {len(moved)} changes of price.")
+    _say_observed(rows)
     figure = canvas.sheet(
         f"What changed in the catalogue{_between(rows.frame)}?",
         "Left: changes by kind. Right: the largest changes of the blended price.",
-        _observed(rows),
+        rows,
         theme=theme,
         height=220 + 24 * max(len(kinds), len(largest), 4),
         left=124,
@@ -264,11 +265,10 @@ def _between(frame: pd.DataFrame) -> str:
     return "" if pd.isna(a) or pd.isna(b) else f" from {_day(a)} to {_day(b)}"
 
 
-def _observed(rows: Rows) -> str:
-    """Caption; a frame of changes knows its two observations, if not who made them."""
+def _say_observed(rows: Rows) -> None:
+    """A frame of changes knows its two observations, if not who made them."""
     if rows.source == "not stated" and _between(rows.frame):
         rows.source = "observations of the catalogue on these two days"
-    return rows.caption()
 
 
 def _kinds(figure: go.Figure, kinds: list[str], counted: Any, *, wide: bool) -> None:

@@ -103,10 +103,9 @@ def latency_ecdf(
     figure = canvas.sheet(
         title,
         "Share of the calls that took no longer. The dotted line is the median.",
-        rows.caption(),
+        rows,
         theme=theme,
         legend_rows=1 + (len(models) - 1) // 3,
-        engine=rows.engine,
     )
     figure.update_xaxes(**canvas.seconds_axis(rows.frame[metric], axis_title))
     figure.update_yaxes(title={"text": "calls (%)"}, range=[0, 103], tickvals=[0, 25, 50, 75, 100])
@@ -198,31 +197,21 @@ def latency_intervals(summary: pd.DataFrame, *, theme: str | None = None) -> go.
     figure = canvas.sheet(
         _said(metric)[0],
         f"Dot: median. Bar: its {percent} interval. Stroke: p90, where there are enough calls.",
-        rows.caption(),
+        rows,
         theme=theme,
         height=210 + 34 * max(len(frame), 3),
         left=canvas.room_for(frame["group"].map(lambda name: words.cut(name, 32))),
         right=64,
         legend_rows=0,
-        engine=rows.engine,
     )
     ends = [v for c in ("median", "median_high", "p90") if c in frame for v in frame[c]]
     figure.update_xaxes(**canvas.seconds_axis([*ends, *frame["median_low"]], axis_title))
     if frame.empty:
         return canvas.say_empty(figure, rows)
     names = [words.plain(words.cut(name, 32)) for name in frame["group"]]
-    figure.update_yaxes(
-        type="category",
-        categoryorder="array",
-        categoryarray=names[::-1],
-        range=[-0.6, len(names) - 0.4],
-        ticks="",
-    )
+    figure.update_yaxes(**canvas.category_axis(names))
     _medians(figure, frame, names, sure, metric)
-    for name, n in zip(names, frame["n"], strict=True):
-        figure.add_annotation(
-            x=1, xref="paper", xanchor="left", xshift=6, y=name, text=f"n = {n}", showarrow=False
-        )
+    canvas.write_beside(figure, names, [f"n = {n}" for n in frame["n"]])
     return figure
 
 
@@ -266,12 +255,7 @@ def _medians(
             y=[name],
             mode="markers",
             name=marks["text"][n],
-            marker={
-                "color": colors[n],
-                "symbol": "circle" if sure[n] else "circle-open",
-                "size": 12,
-                "line": {"width": 2, "color": colors[n]},
-            },
+            marker=style.ring(colors[n], "circle" if sure[n] else "circle-open", 12),
             error_x={
                 "type": "data",
                 "symmetric": False,
@@ -288,12 +272,7 @@ def _medians(
             y=names,
             mode="markers",
             hoverinfo="skip",
-            marker={
-                "symbol": "line-ns-open",
-                "size": 14,
-                "color": colors,
-                "line": {"width": 2, "color": colors},
-            },
+            marker=style.ring(colors, "line-ns-open", 14),
         )
 
 
@@ -338,11 +317,10 @@ def first_token_and_rate(calls: pd.DataFrame | HasFrame, *, theme: str | None = 
         if rows.engine
         else "Who answers at once, and who writes fast?",
         f"Small: one call. Large: the medians of a name. {'' if rows.engine else better}",
-        rows.caption(),
+        rows,
         theme=theme,
         height=500,
         legend_rows=1 + (len(models) - 1) // 3,
-        engine=rows.engine,
     )
     figure.update_xaxes(**canvas.seconds_axis(rows.frame[FIRST_TOKEN], _MEANING[FIRST_TOKEN][1]))
     figure.update_yaxes(**canvas.seconds_axis(rows.frame[RATE], _MEANING[RATE][1]))

@@ -18,16 +18,6 @@ PROMPT, COMPLETION = "prompt_usd_per_million", "completion_usd_per_million"
 BLENDED = "blended_usd_per_million"
 MIX = "blended 3 prompt : 1 completion"
 INDICES = ("intelligence_index", "coding_index", "agentic_index")
-MAKER_NAMES = {
-    "google": "Google",
-    "anthropic": "Anthropic",
-    "openai": "OpenAI",
-    "x-ai": "xAI",
-    "deepseek": "DeepSeek",
-    "mistralai": "Mistral",
-    "qwen": "Qwen",
-    "meta-llama": "Llama",
-}
 OTHERS = "others"
 
 
@@ -78,8 +68,27 @@ def free_aside(figure: go.Figure, values: Any) -> list[float | None]:
     return [free if value == 0 else value for value in words.numbers(values)]
 
 
-def dots(figure: go.Figure, frame: pd.DataFrame, x: str, y: str, wanted: list[str]) -> None:
-    """Draw a trace a maker; or the models asked for, over all others in grey."""
+def dots(
+    figure: go.Figure, frame: pd.DataFrame, x: str, y: str, wanted: list[str], notable: list[str]
+) -> None:
+    """Draw a trace a maker; or the models asked for, over all others in grey; and name some.
+
+    Those asked for are named from afar where it is crowded, else the notable ones beside the dots,
+    as far as there is room.
+    """
+    _marks(figure, frame, x, y, wanted)
+    present = frame.set_index("id")
+    rows = present.loc[[name for name in wanted or notable if name in present.index]]
+    named = zip(rows.index, _positions(figure, rows, x, y), strict=True)
+    labels.place(
+        figure,
+        [labels.Label(*at, name.partition("/")[2] or name) for name, at in named],
+        marks=_positions(figure, frame, x, y),
+        far=bool(wanted),
+    )
+
+
+def _marks(figure: go.Figure, frame: pd.DataFrame, x: str, y: str, wanted: list[str]) -> None:
     if wanted:
         _trace(figure, frame[~frame["id"].isin(wanted)], x, y, "other models")
         for model in wanted:
@@ -89,12 +98,12 @@ def dots(figure: go.Figure, frame: pd.DataFrame, x: str, y: str, wanted: list[st
                 _trace(figure, one, x, y, model, **look)
         return
     authors = frame["author"] if "author" in frame else frame["id"].str.partition("/")[0]
-    group = authors.where(authors.isin(list(MAKER_NAMES)), OTHERS)
-    for name in [OTHERS, *MAKER_NAMES]:
+    group = authors.where(authors.isin(list(style.MAKER_NAMES)), OTHERS)
+    for name in [OTHERS, *style.MAKER_NAMES]:
         part = frame[group == name]
         if len(part):
             color = None if name == OTHERS else style.maker_color(name)
-            _trace(figure, part, x, y, MAKER_NAMES.get(name, name), color)
+            _trace(figure, part, x, y, style.MAKER_NAMES.get(name, name), color)
 
 
 def _trace(
@@ -128,29 +137,6 @@ def _trace(
             "opacity": 1 if color else 0.75,
             "line": style.RIM,
         },
-    )
-
-
-def name_some(
-    figure: go.Figure,
-    frame: pd.DataFrame,
-    x: str,
-    y: str,
-    wanted: list[str],
-    notable: list[str],
-) -> None:
-    """Write the names of some models beside their dots, as far as there is room.
-
-    Those asked for are named from afar where it is crowded, else the notable ones beside the dots.
-    """
-    present = frame.set_index("id")
-    rows = present.loc[[name for name in wanted or notable if name in present.index]]
-    named = zip(rows.index, _positions(figure, rows, x, y), strict=True)
-    labels.place(
-        figure,
-        [labels.Label(*at, name.partition("/")[2] or name) for name, at in named],
-        marks=_positions(figure, frame, x, y),
-        far=bool(wanted),
     )
 
 

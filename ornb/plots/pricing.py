@@ -68,7 +68,7 @@ def provider_spread(endpoints: pd.DataFrame, *, theme: str | None = None) -> go.
     figure = canvas.sheet(
         f"What do the providers of {words.plain(model)} charge?",
         f"Cheapest first, {MIX}. Open mark: prompt; filled: completion.",
-        rows.caption(),
+        rows,
         theme=theme,
         height=210 + 24 * max(len(frame), 3),
         left=canvas.room_for(names),
@@ -80,7 +80,7 @@ def provider_spread(endpoints: pd.DataFrame, *, theme: str | None = None) -> go.
     figure.update_xaxes(**axis)
     if frame.empty:
         return canvas.say_empty(figure, rows)
-    _rows_of_names(figure, names)
+    figure.update_yaxes(**canvas.category_axis(names))
     _dumbbells(figure, frame, names, style.color_of(model))
     return figure
 
@@ -113,12 +113,7 @@ def _dumbbells(figure: go.Figure, frame: pd.DataFrame, names: list[str], color: 
             y=names,
             mode="markers",
             name=name,
-            marker={
-                "color": color,
-                "symbol": symbol,
-                "size": 10,
-                "line": {"width": 2, "color": color},
-            },
+            marker=style.ring(color, symbol, 10),
         )
 
 
@@ -151,16 +146,6 @@ def _endpoint_names(frame: pd.DataFrame) -> list[str]:
         again = f" {seen[full]}" if seen[full] > 1 else ""
         unique.append(words.plain(words.cut(full, 24) + again))
     return unique
-
-
-def _rows_of_names(figure: go.Figure, names: list[str]) -> None:
-    figure.update_yaxes(
-        type="category",
-        categoryorder="array",
-        categoryarray=names[::-1],
-        range=[-0.6, len(names) - 0.4],
-        ticks="",
-    )
 
 
 def _only(frame: pd.DataFrame, column: str) -> str:
@@ -220,7 +205,7 @@ def price_by_length(
     figure = canvas.sheet(
         "What does a token cost when prompts are long?",
         f"Price of the whole call, {MIX}. A step is where the listing charges more.",
-        rows.caption(),
+        rows,
         theme=theme,
         height=460,
         right=_RIGHT,
@@ -282,7 +267,7 @@ def price_by_hour(
     figure = canvas.sheet(
         "What does a token cost through the day?",
         f"Price of a call of {prompt_tokens:,} prompt tokens on a {day.capitalize()}, {MIX}.",
-        rows.caption(),
+        rows,
         theme=theme,
         height=400,
         right=_RIGHT,
@@ -414,10 +399,6 @@ def _price_lines(
         ends.append(labels.Label(*line[-1], words.cut(_short_name(name), 28), color))
     labels.at_right(figure, ends)
     return figure
-
-
-def _clock(hour: float) -> str:
-    return f"{int(hour):02}:{hour % 1 * 60:02.0f} UTC"
 
 
 def _short_name(name: str) -> str:

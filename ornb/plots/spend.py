@@ -62,12 +62,11 @@ def spend(usage: pd.DataFrame | HasFrame, *, theme: str | None = None) -> go.Fig
     figure = canvas.sheet(
         "What did the calls cost?",
         "Added up over time. Billed: what the service charged. Estimated: by the listed prices.",
-        rows.caption(),
+        rows,
         theme=theme,
         height=500,
         left=84,
         below=72,
-        engine=rows.engine,
     )
     figure.update_xaxes(title={"text": "time (UTC)"}, type="date")
     figure.update_yaxes(title={"text": "added up (USD)"}, rangemode="tozero", domain=[0.3, 1])
@@ -81,15 +80,14 @@ def spend(usage: pd.DataFrame | HasFrame, *, theme: str | None = None) -> go.Fig
 
 def _say_unknown(rows: Rows) -> None:
     frame = rows.frame
-    for status, word in (("error", "failed"), ("stopped", "stopped")):
-        if number := int((frame["status"] == status).sum()):
-            rows.notes.append(f"{number} {word}.")
-    if number := int(frame["cost_usd"].isna().sum()):
-        rows.notes.append(f"{number} without a bill, so not in that line.")
-    if number := int((_told(frame, "cost_source") == "fee").sum()):
-        rows.notes.append(f"{number} paid by own keys, an amount not reported.")
-    if number := int(frame["estimate_usd"].isna().sum()):
-        rows.notes.append(f"{number} without an estimate.")
+    unknown = {
+        "failed": frame["status"] == "error",
+        "stopped": frame["status"] == "stopped",
+        "without a bill, so not in that line": frame["cost_usd"].isna(),
+        "paid by own keys, an amount not reported": _told(frame, "cost_source") == "fee",
+        "without an estimate": frame["estimate_usd"].isna(),
+    }
+    rows.notes += [f"{int(calls.sum())} {what}." for what, calls in unknown.items() if calls.any()]
 
 
 def _told(frame: pd.DataFrame, column: str) -> Any:
@@ -148,25 +146,11 @@ def _how_they_ended(figure: go.Figure, frame: pd.DataFrame) -> None:
             mode="markers",
             name=end,
             showlegend=False,
-            marker={
-                "symbol": symbol,
-                "color": color,
-                "size": 8,
-                "line": {"width": 1.5, "color": color},
-            },
+            marker=style.ring(color, symbol, 8, width=1.5),
             yaxis="y2",
         )
-    figure.update_layout(
-        yaxis2={
-            "domain": [0, 0.2],
-            "type": "category",
-            "categoryorder": "array",
-            "categoryarray": ends[::-1],
-            "range": [-0.7, len(ends) - 0.3],
-            "ticks": "",
-        },
-        xaxis={"anchor": "y2"},
-    )
+    axis = canvas.category_axis(ends, room=0.7)
+    figure.update_layout(yaxis2={**axis, "domain": [0, 0.2]}, xaxis={"anchor": "y2"})
 
 
 def _times(frame: pd.DataFrame) -> list[Any]:

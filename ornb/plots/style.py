@@ -51,17 +51,18 @@ RIM = {"width": 0.7, "color": "rgba(255,255,255,0.45)"}
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star", "hexagon")
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 
-MAKERS: dict[str, int] = {
-    "google": 0,
-    "anthropic": 1,
-    "openai": 2,
-    "x-ai": 3,
-    "deepseek": 4,
-    "mistralai": 5,
-    "qwen": 6,
-    "meta-llama": 7,
+MAKER_NAMES = {
+    "google": "Google",
+    "anthropic": "Anthropic",
+    "openai": "OpenAI",
+    "x-ai": "xAI",
+    "deepseek": "DeepSeek",
+    "mistralai": "Mistral",
+    "qwen": "Qwen",
+    "meta-llama": "Llama",
 }
-"""Makers with a colour of their own (places in `PALETTE`); all others are grey."""
+"""Makers with a colour of their own, in the order of `PALETTE`; all others are grey."""
+_PLACE_OF_MAKER = {maker: place for place, maker in enumerate(MAKER_NAMES)}
 
 
 class Theme(NamedTuple):
@@ -209,7 +210,7 @@ _places: dict[str, int] = {}
 
 def maker_color(author: str | None) -> str:
     """Colour of a maker's models where hundreds are shown; `OTHER` for most makers."""
-    place = MAKERS.get(author or "")
+    place = _PLACE_OF_MAKER.get(author or "")
     return OTHER if place is None else PALETTE[place]
 
 
@@ -223,7 +224,7 @@ def _place(model: str) -> int:
         if model in _places:
             return _places[model]
         maker = model.partition("/")[0].removeprefix("~")
-        wanted = MAKERS.get(maker, crc32(model.encode()) % len(PALETTE))
+        wanted = _PLACE_OF_MAKER.get(maker, crc32(model.encode()) % len(PALETTE))
         taken = set(_places.values())
         for around in range(len(SYMBOLS)):
             for step in range(len(PALETTE)):
@@ -258,6 +259,16 @@ def color_of(model: str) -> str:
 def symbol_of(model: str) -> str:
     """Plotly's name of the symbol that goes with `color_of`."""
     return SYMBOLS[_place(str(model)) // len(PALETTE) % len(SYMBOLS)]
+
+
+def ring(color: Any, symbol: Any, size: int, width: float = 2) -> dict[str, Any]:
+    """Marker with an outline of its own colour, as open symbols need."""
+    return {
+        "color": color,
+        "symbol": symbol,
+        "size": size,
+        "line": {"width": width, "color": color},
+    }
 
 
 def dash_of(model: str) -> str:

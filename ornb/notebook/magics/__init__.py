@@ -20,6 +20,7 @@ from ...api.body import EMPTY, check_fields
 from ...api.parameters import to_request
 from ...errors import ConfigError, OrnbError, near
 from ...messages.placeholders import Filled, fill_in, only_value
+from .. import tables
 from .options import COMMANDS, OPTIONS, PARSER, Options, holds_key, read
 
 if TYPE_CHECKING:
@@ -365,7 +366,8 @@ class OrnbMagics(Magics):
 
 
 def register(shell: InteractiveShell) -> None:
-    """Make ``%ornb`` and ``%%ornb`` known to an IPython; a second time changes nothing."""
+    """Make ``%ornb``, ``%%ornb`` and the tables known to an IPython; twice changes nothing."""
+    tables.register(shell)
     there = shell.magics_manager.registry.get(OrnbMagics.__name__)
     # A new one would not have the settings made so far.
     shell.register_magics(OrnbMagics if there is None else there)

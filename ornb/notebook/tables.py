@@ -1,0 +1,113 @@
+"""How ornb's wide tables show themselves in a cell: the columns that matter, the others folded.
+
+They are plain DataFrames, so nothing of this is theirs: IPython is told how to show a frame that
+has all the columns of such a table. Filtered, sorted and joined ones have; one that was cut to
+columns of a person's choice has not, and is shown by pandas as ever.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["register"]
+
+MATTER = {
+    "catalog.frames.MODEL_COLUMNS": "created context_length input_modalities tools reasoning "
+    "prompt_usd_per_million completion_usd_per_million intelligence_index",
+    "catalog.observations.CATALOG_COLUMNS": "author created context_length input_modalities "
+    "prompt_usd_per_million completion_usd_per_million price_tier is_free",
+    "catalog.frames.ENDPOINT_COLUMNS": "provider_name quantization context_length "
+    "prompt_usd_per_million completion_usd_per_million uptime_last_1d_percent "
+    "time_to_first_token_p50_s tokens_per_second_p50",
+    "runs.measure.MEASURE_COLUMNS": "model source repeat warmup time_to_first_token_s duration_s "
+    "tokens_per_second status",
+    "ledger.table.USAGE_COLUMNS": "started_at model source total_tokens cost_usd estimate_usd "
+    "duration_s status",
+    "ledger.table.SUMMARY_COLUMNS": "calls sources errors total_tokens cost_usd cost_unknown "
+    "estimate_usd median_duration_s",
+    "text.comparison.COMPARISON_COLUMNS": "model source text completion_tokens cost_usd "
+    "estimate_usd duration_s status",
+    "runs.answers.BATCH_COLUMNS": "answer status source prompt_tokens completion_tokens cost_usd "
+    "estimate_usd duration_s",
+}
+"""The columns of a table to the eight that are shown; the first table that fits counts."""
+WHERE_ANY = ("byok_usd", "proxy_usd", "error")
+"""Shown as well where they hold something: money and failures are not to be overlooked."""
+PANDAS_DEFAULTS = (0, 20)
+"""Of ``display.max_columns``: whoever has set another has said what to see."""
+FOLDED_ROWS = 10
+QUIET = ("display.show_dimensions", False, "display.html.use_mathjax", False)
+"""The number of columns is another's, and what a maker writes of a price is no formula."""
+
+
+def register(shell: Any) -> None:
+    """Tell an IPython how to show these tables, unless somebody else shows all DataFrames."""
+    formatters = getattr(getattr(shell, "display_formatter", None), "formatters", {})
+    for mime, show in {"text/html": _html, "text/plain": _plain}.items():
+        formatter = formatters.get(mime)
+        for module in ("pandas", "pandas.core.frame"):  # its home from pandas 3 on, and before
+            if formatter is not None and f"{module}.DataFrame" not in formatter:
+                formatter.for_type_by_name(module, "DataFrame", show)
+
+
+def _html(frame: pd.DataFrame) -> str | None:
+    shown = _shown(frame)
+    own: Any = type(frame)._repr_html_  # type: ignore[attr-defined]  # pandas', or who replaced it
+    if shown is None or not own.__module__.startswith("pandas."):
+        html: str | None = own(frame)
+        return html
+    import pandas as pd
+
+    rest = [not here for here in shown]
+    with pd.option_context(*QUIET):
+        table = own(frame.loc[:, shown])
+        with pd.option_context("display.max_columns", None, "display.max_rows", FOLDED_ROWS):
+            others = own(frame.loc[:, rest])
+    if table is None:  # display.notebook_repr_html says no
+        return None
+    count = f"{len(frame):,} rows, {sum(shown)} of {len(shown)} columns"
+    return (
+        f"{table}<details><summary>{count}; open for the other {sum(rest)}</summary>"
+        f"{others}<p>All from the start: <code>pd.options.display.max_columns = None</code></p>"
+        "</details>"
+    )
+
+
+def _plain(frame: pd.DataFrame, printer: Any, _: bool) -> None:
+    shown = _shown(frame)
+    if shown is None:
+        printer.text(repr(frame))
+        return
+    import pandas as pd
+
+    with pd.option_context(*QUIET):
+        words = f"the {sum(shown)} that matter of {len(shown)} columns; .columns names all"
+        printer.text(f"{frame.loc[:, shown]!r}\n\n[{len(frame):,} rows, {words}]")
+
+
+def _shown(frame: pd.DataFrame) -> list[bool] | None:
+    """Which columns to show; None where that is up to pandas."""
+    import pandas as pd
+
+    if pd.get_option("display.max_columns") not in PANDAS_DEFAULTS:
+        return None
+    there = set(frame.columns)
+    for place, named in MATTER.items():
+        matter = set(named.split())
+        if not matter <= there:
+            continue
+        module, _, name = place.rpartition(".")
+        known = set(getattr(importlib.import_module(f"ornb.{module}"), name))
+        if not known <= there:
+            return None
+        matter |= {name for name in WHERE_ANY if name in known and _holds_any(frame[name])}
+        return [name in matter or name not in known for name in frame.columns]
+    return None
+
+
+def _holds_any(column: pd.Series[Any]) -> bool:
+    return any(column.dropna().to_numpy().ravel())

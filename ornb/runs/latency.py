@@ -183,7 +183,7 @@ def _summary_row(
 ) -> dict[str, Any]:
     values, bursts = _values(group, metric)
     failed = int(_failed(group).sum())
-    n, moments = len(values), int(bursts.max(initial=-1)) + 1
+    n, moments = len(values), _moments(bursts)
     row: dict[str, Any] = {
         "metric": metric,
         "n": n,
@@ -192,10 +192,9 @@ def _summary_row(
         "n_bursts": moments,
     }
     known = {q: n > 0 and n * (1 - q) >= 1 - 1e-9 for q in QUANTILES.values()}
-    sure = {q: n >= needed(q, confidence) and moments >= FEWEST_BURSTS for q in QUANTILES.values()}
-    found = _intervals(
-        values, bursts, [q for q in sure if sure[q]], confidence, resamples, generator
-    )
+    sure = [q for q in QUANTILES.values() if _enough(bursts, q, confidence)]
+    drawn = resampled(values, bursts, sure, resamples, generator) if sure else ()
+    found = {q: ends(each, confidence) for q, each in zip(sure, drawn, strict=True)}
     for name, q in QUANTILES.items():
         row[name] = float(np.quantile(values, q)) if known[q] or (n and q == 0.5) else None
         row[f"{name}_low"], row[f"{name}_high"] = found.get(q, (None, None))
@@ -203,18 +202,13 @@ def _summary_row(
     return row
 
 
-def _intervals(
-    values: Floats,
-    bursts: Counts,
-    quantiles: Sequence[float],
-    confidence: float,
-    resamples: int,
-    generator: np.random.Generator,
-) -> dict[float, tuple[float, float]]:
-    if not quantiles:
-        return {}
-    drawn = resampled(values, bursts, quantiles, resamples, generator)
-    return {q: ends(drawn[place], confidence) for place, q in enumerate(quantiles)}
+def _moments(bursts: Counts) -> int:
+    return int(bursts.max(initial=-1)) + 1
+
+
+def _enough(bursts: Counts, quantile: float, confidence: float) -> bool:
+    """Whether a quantile can have an interval, by the bursts of its values."""
+    return len(bursts) >= needed(quantile, confidence) and _moments(bursts) >= FEWEST_BURSTS
 
 
 def _note(n: int, moments: int, failed: int, confidence: float, group: pd.DataFrame) -> str:
@@ -319,7 +313,7 @@ def latency_differences(
     drawn = {
         name: resampled(values, bursts, [0.5], resamples, generator_of(seed, (name,)))[0]
         for name, (values, bursts) in samples.items()
-        if _enough(values, bursts, each)
+        if _enough(bursts, 0.5, each)
     }
     unit = " s" if metric.endswith("_s") else ""
     rows = [_difference_row(a, b, samples, medians, drawn, each, unit) for a, b in pairs]
@@ -328,11 +322,6 @@ def latency_differences(
     if keys == ["model"] and (shared := one_engine(timed)):
         frame["verdict"] += f"; {shared}"
     return frame.sort_values("difference", ascending=False, kind="stable", ignore_index=True)
-
-
-def _enough(values: Floats, bursts: Counts, confidence: float) -> bool:
-    moments = int(bursts.max(initial=-1)) + 1
-    return min(len(values), moments) >= FEWEST_BURSTS and len(values) >= needed(0.5, confidence)
 
 
 def _difference_row(

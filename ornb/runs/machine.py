@@ -17,6 +17,7 @@ import pandas as pd
 
 from .. import session
 from ..api.body import text_of
+from ..api.reply import counted
 from ..errors import ConfigError, OrnbError
 from ..ledger.budget import Budget
 from ..ledger.gate import Gate
@@ -97,8 +98,8 @@ class Batched:
         return self._batch.known(self._batch.data if data is None else data)
 
     def __repr__(self) -> str:
-        counted = ", ".join(f"{n:,} {status}" for status, n in sorted(self.counts.items()) if n)
-        text = f"{self.rows:,} row{'' if self.rows == 1 else 's'}: {counted or 'none'}"
+        ended = ", ".join(f"{n:,} {status}" for status, n in sorted(self.counts.items()) if n)
+        text = f"{counted(self.rows, 'row')}: {ended or 'none'}"
         why = self.left_out and f"\n{self.left_out}"
         return f"Batched({text}; {self.cost}){why}"
 

@@ -21,8 +21,8 @@ import platform
 import random
 import sys
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from time import perf_counter
@@ -40,14 +40,25 @@ from ..columns import Column
 from ..errors import OrnbError
 from ..ledger.budget import budget
 from ..ledger.tracker import USAGE_COLUMNS, UsageTracker
-from .measure_plan import MARK, checked_cap, plan_of, price_of
+from .measure_plan import (
+    MARK,
+    MeasurePlan,
+    checked_cap,
+    connections_of,
+    ids_of,
+    levels_of,
+    price_of,
+    prompts_of,
+    request_of,
+    whole,
+)
 
 if TYPE_CHECKING:
     from ..api.body import Messages
     from ..api.client import Client
     from ..api.reply import Reply
     from ..api.stream import Stream
-    from .measure_plan import Burst, MeasurePlan
+    from .measure_plan import Burst
 
 __all__ = ["MEASURE_COLUMNS", "measure"]
 
@@ -77,11 +88,7 @@ _OWN: dict[str, Column] = {
 }
 
 
-def _described(names: str) -> dict[str, Column]:
-    return {name: _OWN.get(name) or USAGE_COLUMNS[name] for name in names.split()}
-
-
-MEASURE_COLUMNS = _described(
+_ORDER = (
     "order burst started_at model served_model provider source prompt repeat concurrency "
     "connection warmup warm connection_reused queued_s connect_s time_to_first_byte_s "
     "arrival time_to_first_reasoning_s time_to_first_token_s time_to_first_answer_s gap_p50_s "
@@ -90,6 +97,7 @@ MEASURE_COLUMNS = _described(
     "cached_tokens cost_usd byok_usd cost_source estimate_usd finish_reason status error "
     "http_status generation_id"
 )
+MEASURE_COLUMNS = {name: _OWN.get(name) or USAGE_COLUMNS[name] for name in _ORDER.split()}
 """Columns of the frame that `measure` gives, in their order."""
 
 PATIENCE = 0.001
@@ -196,25 +204,20 @@ def measure(
     """
     service = session.client()
     with session.refusals_noted(service, models, label):
-        plan = plan_of(
-            service,
-            models,
-            prompt,
-            system=system,
-            attach=attach,
-            schema=schema,
-            repeats=repeats,
-            concurrency=concurrency,
-            warmup=warmup,
-            connection=connection,
+        ids = ids_of(models)
+        fields = request_of(service, provider, max_tokens, {"label": label, **params}, schema)
+        plan = MeasurePlan(
+            models=ids,
+            prompts=prompts_of(prompt, dict.fromkeys(ids, fields), service, system, attach),
+            repeats=whole("repeats", repeats, 1),
+            levels=levels_of(concurrency),
+            warmup=whole("warmup", warmup, 0),
+            connections=connections_of(connection),
             prompt_cache=prompt_cache,
-            provider=provider,
-            max_tokens=max_tokens,
-            seed=seed,
-            label=label,
-            params=params,
+            params=fields,
+            seed=random.SystemRandom().getrandbits(32) if seed is None else whole("seed", seed, 0),
         )
-        cap, price = checked_cap(max_usd), price_of(plan, service)
+        cap, price = checked_cap(max_usd), price_of(plan)
         print(plan.describe(), price.describe(service, cap), sep="\n")
         offline = service.source == "offline"
         if cap is not None and not offline:
@@ -378,7 +381,8 @@ class _Run:
             if burst.connection == "cold":
                 for client in clients:
                     client.close()
-        _raise_first(futures)
+        for each in futures:
+            each.result()  # raises a mistake of ours; the service's are rows
         return shots
 
     def _clients(self, burst: Burst) -> list[Client]:
@@ -409,12 +413,6 @@ class _Run:
                 lean = replace(lean, error=words)
             self._tracker.record(lean, estimate_usd=session.estimate(lean))
         self._called |= {shot.burst.model for shot in shots}
-
-
-def _raise_first(futures: Iterable[Future[None]]) -> None:
-    """Raise a mistake of ours; the service's are rows."""
-    for each in futures:
-        each.result()
 
 
 def _row(shot: _Shot, reply: Reply, order: int, called: bool) -> dict[str, Any]:

@@ -22,8 +22,6 @@ from ..messages.asked import fields_of, files_of, messages_of
 if TYPE_CHECKING:
     from ..api.client import Client
 
-__all__ = ["CONNECTIONS", "Burst", "MeasurePlan", "Price", "checked_cap", "plan_of", "price_of"]
-
 CONNECTIONS = ("warm", "cold")
 """Kept open, and opened before the times begin; or made anew for each request."""
 MARK = 8
@@ -137,8 +135,6 @@ class Price:
     unknown: dict[str, str] = field(default_factory=dict)
     """Models whose cost nothing bounds, and why; not in the two sums."""
     free_calls: int = 0
-    hints: tuple[str, ...] = ()
-    """Further lines for people."""
 
     def describe(self, service: Client, cap: Decimal | None) -> str:
         """Return what the run costs, in a line or a few, for people."""
@@ -156,7 +152,12 @@ class Price:
         lines += [f"{missing}: {reason}." for reason in dict.fromkeys(self.unknown.values())]
         if self.unknown and limit and not offline:
             lines.append(f"No further call is sent once {limit} was billed.")
-        return "\n".join((*lines, *self.hints))
+        if service.source == "live" and self.free_calls > FREE_A_MINUTE:
+            lines.append(
+                f"{self.free_calls} of the calls are free, and OpenRouter answers {FREE_A_MINUTE} "
+                "of those a minute: ornb.quota(wait=True) spaces them."
+            )
+        return "\n".join(lines)
 
     def check(self, plan: MeasurePlan, cap: Decimal) -> None:
         """Refuse a run that could cost more than `cap`, in USD."""
@@ -171,7 +172,7 @@ class Price:
             )
 
 
-def price_of(plan: MeasurePlan, service: Client) -> Price:
+def price_of(plan: MeasurePlan) -> Price:
     """Quote every model and prompt once, for all its calls; offline, at the real service."""
     price, calls = Price(), plan.calls_each
     asked = {name: value for name, value in plan.params.items() if name not in ("label", "ornb")}
@@ -188,63 +189,10 @@ def price_of(plan: MeasurePlan, service: Client) -> Price:
             price.worst_usd += calls * worst
             price.likely_usd += calls * (worst if quoted.likely_usd is None else quoted.likely_usd)
             price.free_calls += calls if quoted.is_free else 0
-    price.hints = tuple(_hints(service, price))
     return price
 
 
-def _hints(service: Client, price: Price) -> Iterator[str]:
-    if service.source == "live" and price.free_calls > FREE_A_MINUTE:
-        yield (
-            f"{price.free_calls} of the calls are free, and OpenRouter answers {FREE_A_MINUTE} of "
-            "those a minute: ornb.quota(wait=True) spaces them."
-        )
-
-
 # --- arguments ------------------------------------------------------------------------------------
-
-
-def plan_of(
-    service: Client,
-    models: Any,
-    prompt: Any,
-    *,
-    system: str | None = None,
-    attach: Any = (),
-    schema: Any = None,
-    repeats: int = 1,
-    concurrency: Any = 1,
-    warmup: int = 1,
-    connection: Any = "warm",
-    prompt_cache: bool = False,
-    provider: Any = None,
-    max_tokens: int | None = 100,
-    seed: int | None = None,
-    label: str | None = None,
-    params: Mapping[str, Any] | None = None,
-) -> MeasurePlan:
-    """Check what `ornb.measure` was given, and make a plan of it; nothing is sent yet.
-
-    The offline server is asked for its clock too.
-    """
-    ids, fields = _ids(models), _request(service, provider, max_tokens, label, params or {}, schema)
-    files, asked = files_of(attach), dict.fromkeys(ids, fields)
-
-    def messages(each: Any) -> list[dict[str, Any]]:
-        return messages_of(
-            each, asked, system=system, attach=files, listed=lambda: session.catalogue_of(service)
-        )
-
-    return MeasurePlan(
-        models=ids,
-        prompts={name: messages(each) for name, each in _prompts(prompt).items()},
-        repeats=_whole("repeats", repeats, 1),
-        levels=_levels(concurrency),
-        warmup=_whole("warmup", warmup, 0),
-        connections=_connections(connection),
-        prompt_cache=prompt_cache,
-        params=fields,
-        seed=random.SystemRandom().getrandbits(32) if seed is None else _whole("seed", seed, 0),
-    )
 
 
 def checked_cap(max_usd: Any) -> Decimal | None:
@@ -258,7 +206,8 @@ def checked_cap(max_usd: Any) -> Decimal | None:
     raise ConfigError(f"max_usd is {max_usd!r}; give an amount in USD such as 0.50, or None.")
 
 
-def _ids(models: Any) -> tuple[str | None, ...]:
+def ids_of(models: Any) -> tuple[str | None, ...]:
+    """Read whom to ask: ids, those of a frame or a picker, or the default."""
     chosen = models.index if isinstance(models, pd.DataFrame) else getattr(models, "value", models)
     if chosen is None or isinstance(chosen, str):
         return (session.model_id(chosen),)
@@ -270,8 +219,20 @@ def _ids(models: Any) -> tuple[str | None, ...]:
     return ids
 
 
-def _prompts(prompt: Any) -> dict[str, Any]:
-    """The prompts by their labels."""
+def prompts_of(
+    prompt: Any, asked: Mapping[Any, Mapping[str, Any]], service: Client, system: Any, attach: Any
+) -> dict[str, list[dict[str, Any]]]:
+    """Make the messages of each prompt, by its label; `asked` has the fields of each model."""
+    files = files_of(attach)
+    return {
+        label: messages_of(
+            each, asked, system=system, attach=files, listed=lambda: session.catalogue_of(service)
+        )
+        for label, each in _labelled(prompt).items()
+    }
+
+
+def _labelled(prompt: Any) -> dict[str, Any]:
     if prompt is None:
         raise ConfigError(EMPTY)
     if isinstance(prompt, Mapping):
@@ -298,21 +259,24 @@ def _label(prompt: Any) -> str:
     return text if len(text) <= 40 else text[:39] + "…"
 
 
-def _levels(concurrency: Any) -> tuple[int, ...]:
+def levels_of(concurrency: Any) -> tuple[int, ...]:
+    """Read how many requests start together."""
     levels = [concurrency] if isinstance(concurrency, int) else concurrency
     if not isinstance(levels, Sequence) or isinstance(levels, str) or not levels:
         raise ConfigError(f"concurrency is {concurrency!r}; give a number, or several.")
-    return tuple(dict.fromkeys(_whole("concurrency", each, 1, POOL_SIZE) for each in levels))
+    return tuple(dict.fromkeys(whole("concurrency", each, 1, POOL_SIZE) for each in levels))
 
 
-def _connections(connection: Any) -> tuple[str, ...]:
+def connections_of(connection: Any) -> tuple[str, ...]:
+    """Read which connections are asked for."""
     asked = [connection] if isinstance(connection, str) else list(connection or ())
     if not asked or set(asked) - set(CONNECTIONS):
         raise ConfigError(f"connection is {connection!r}; it takes 'warm', 'cold' or both.")
     return tuple(dict.fromkeys(asked))
 
 
-def _whole(name: str, value: Any, least: int, most: int | None = None) -> int:
+def whole(name: str, value: Any, least: int, most: int | None = None) -> int:
+    """Return a whole number from `least` on, or refuse what is none."""
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise ConfigError(f"{name} is {value!r}; give a whole number, at least {least}.")
     if most is not None and value > most:
@@ -320,24 +284,19 @@ def _whole(name: str, value: Any, least: int, most: int | None = None) -> int:
     return value
 
 
-def _request(
-    service: Client,
-    provider: Any,
-    max_tokens: int | None,
-    label: str | None,
-    params: Mapping[str, Any],
-    schema: Any,
+def request_of(
+    service: Client, provider: Any, max_tokens: Any, params: dict[str, Any], schema: Any
 ) -> dict[str, Any]:
-    """Fields of every request."""
+    """Make the fields of every request; the offline server is asked for its clock too."""
     if provider is not None:
         named = [provider] if isinstance(provider, str) else provider
         if not isinstance(named, Iterable):
             raise ConfigError(f"provider is {provider!r}; give names, or the API's own object.")
         asked = dict(named) if isinstance(named, Mapping) else {"only": list(named)}
         params = {**params, "provider": asked}
-    made = fields_of("ornb.measure", {"label": label, **params}, schema)
+    made = fields_of("ornb.measure", params, schema)
     if max_tokens is not None:
-        made["max_tokens"] = _whole("max_tokens", max_tokens, 1)
+        made["max_tokens"] = whole("max_tokens", max_tokens, 1)
     if service.asks["response_cache"]:
         made.setdefault("response_cache", False)  # its times are not the model's
     if service.source == "offline":

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from ..api.reply import format_usd
+from ..api.reply import counted, format_usd
 from ..ledger.price_book import EXACT
 from ..messages.placeholders import LONGEST_JSON
 
@@ -61,9 +61,8 @@ class Plan:
             _aside(self.skipped, "is skipped", "are skipped"),
         ]
         aside = ", ".join(filter(None, asides))
-        calls = f"{self.calls:,} call{'' if self.calls == 1 else 's'}"
         return (
-            f"Batch: {self.rows:,} row{'' if self.rows == 1 else 's'}, {calls} of "
+            f"Batch: {counted(self.rows, 'row')}, {counted(self.calls, 'call')} of "
             f"{self.model or 'the default model'}{f' ({aside})' if aside else ''}{self._money()}"
             f"{self.whole and '; '}{self.whole}"
         )

@@ -6,7 +6,7 @@ from collections import Counter
 from decimal import Decimal
 from typing import Any
 
-from ..api.reply import format_usd
+from ..api.reply import counted, format_usd
 from ..ledger.price_book import EXACT
 from .answers import Answer
 
@@ -96,6 +96,5 @@ class Tally:
         reasons: dict[str, list[str]] = {}
         for status, verb in _VERBS.items():
             if count := self.counts[status]:
-                noun = "row" if count == 1 else "rows"
-                reasons.setdefault(self._last[status], []).append(f"{count:,} {noun} {verb}")
+                reasons.setdefault(self._last[status], []).append(f"{counted(count, 'row')} {verb}")
         return "\n".join(f"{' and '.join(each)}; the last: {why}" for why, each in reasons.items())

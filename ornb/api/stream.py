@@ -9,7 +9,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from datetime import UTC, datetime
 from itertools import chain
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from ..errors import (
     ApiError,
@@ -61,7 +61,28 @@ Blocks = Iterator[tuple[float, bytes]]
 _FIELDS = (b":", b"data:", b"event:", b"id:", b"retry:")
 
 
-class Stream:
+class EventSource:
+    """Events that `_run` makes as they are asked for, once; leaving the context early stops it."""
+
+    _run: Callable[[], Generator[Event, None, None]]
+    close: Callable[[], None]
+    _events: Generator[Event, None, None] | None = None
+
+    def __iter__(self) -> Iterator[Event]:
+        if self._events is None:
+            self._events = self._run()
+        return self._events
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+        if self._events is not None:
+            self._events.close()
+
+
+class Stream(EventSource):
     """One chat call: iterate its events, stop it from any thread, read the reply.
 
     Made by `ornb.Client.stream`. Nothing is sent before the first event is asked for. As a context
@@ -113,20 +134,6 @@ class Stream:
         self.turn: Callable[[], AbstractContextManager[object]] | None = None
         """Gives what is entered before the first write, which it may hold back."""
         self._final: Reply | None = None
-        self._events: Generator[Event, None, None] | None = None
-
-    def __iter__(self) -> Iterator[Event]:
-        if self._events is None:
-            self._events = self._run()
-        return self._events
-
-    def __enter__(self) -> Stream:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-        if self._events is not None:
-            self._events.close()
 
     @property
     def reply(self) -> Reply:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..api.body import messages_from
 from ..api.reply import Event, Reply, Usage
+from ..api.stream import EventSource
 from ..errors import ConfigError, OrnbError
 from .tools import Confirm, ToolResult, run, toolbox
 
@@ -22,8 +23,12 @@ if TYPE_CHECKING:
     from ..api.stream import Stream
 
 
-class ToolLoop:
+class ToolLoop(EventSource):
     """An answer with tools, as it is made; what came before an error stays in `replies`.
+
+    Its events are a `Stream`'s, and between them three more: "reply" ends each call (``data`` is
+    its `Reply`), "tool_run" comes before a tool is tried (``text`` its name, ``data`` the model's
+    request), "tool_result" after (`ToolResult`).
 
     After `max_rounds` the model is asked to answer without tools. `confirm` holds up the answer, so
     it should return when `close` is called; `auto` allows every call where there is no `confirm`.
@@ -52,7 +57,6 @@ class ToolLoop:
         self._params = params
         self._stop = threading.Event()
         self._stream: Stream | None = None
-        self._events: Generator[Event, None, None] | None = None
         self._is_open = True
         self.messages: list[dict[str, Any]] = messages_from(messages)
         """What was sent, and at the end all that a further question has to follow: the model's
@@ -63,24 +67,6 @@ class ToolLoop:
         """One of each call, the last one last."""
         self.results: list[ToolResult] = []
         """One of each tool that was asked for."""
-
-    def __iter__(self) -> Iterator[Event]:
-        """Yield events: a `Stream`'s, and between them three more.
-
-        "reply" ends each call (``data`` is its `Reply`), "tool_run" comes before a tool is tried
-        (``text`` its name, ``data`` the model's request), "tool_result" after (`ToolResult`).
-        """
-        if self._events is None:
-            self._events = self._run()
-        return self._events
-
-    def __enter__(self) -> ToolLoop:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-        if self._events is not None:
-            self._events.close()
 
     @property
     def reply(self) -> Reply:

@@ -27,24 +27,6 @@ from .reply import format_usd
 from .service import Service, clear_frames, is_openrouter
 from .transport import Wire
 
-__all__ = [
-    "AUTH_URL",
-    "KEYS_URL",
-    "KeyBudget",
-    "KeyInfo",
-    "Pkce",
-    "check",
-    "describe",
-    "exchange",
-    "forget",
-    "is_openrouter",
-    "on_binder",
-    "recall",
-    "remember",
-    "service_url",
-    "tidy",
-]
-
 AUTH_URL = "https://openrouter.ai/auth"
 """Where a person allows an app to have a key."""
 KEYS_URL = "https://openrouter.ai/settings/keys"
@@ -379,10 +361,8 @@ class KeyInfo:
         >>> describe({"limit": 5}).advice()
         'This key has no expiry date.'
         """
-        missing = [
-            *(["no limit"] if self.budget is None else []),
-            *(["no expiry date"] if self.expires_at is None else []),
-        ]
+        wanted = {"no limit": self.budget, "no expiry date": self.expires_at}
+        missing = [words for words, fact in wanted.items() if fact is None]
         return f"This key has {' and '.join(missing)}." if missing else ""
 
     def __repr__(self) -> str:

@@ -196,14 +196,8 @@ class Service:
 
     def twin(self) -> Service:
         """Return the same service with connections of its own, none of them open yet."""
-        twin = Service(
-            self.base_url,
-            None if self.key is None else self.key.reveal(),
-            timeouts=self.timeouts,
-            headers=self._headers,
-            secret_headers={name: value.reveal() for name, value in self.secret_headers.items()},
-        )
-        twin.streams_schemas = self.streams_schemas
+        twin = copy.copy(self)
+        twin._connect_anew()
         return twin
 
     @contextlib.contextmanager

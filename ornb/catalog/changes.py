@@ -18,8 +18,6 @@ from .states import GONE, State, price_ratio, states
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-__all__ = ["CHANGES", "CHANGE_COLUMNS", "catalog_changes"]
-
 CHANGES = {
     "added": "listed after, not before",
     "removed": "listed before, not after",

@@ -32,8 +32,6 @@ from .frames import to_frame
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-__all__ = ["BUNDLED", "FORMAT", "apply", "differences", "distil", "read", "record", "write"]
-
 FORMAT = 1
 """Version of the file; raised when a reader of the old one would misread it."""
 

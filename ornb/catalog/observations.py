@@ -22,8 +22,6 @@ from .frames import MODEL_COLUMNS, closest, filter_models, to_frame
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-__all__ = ["CATALOG_COLUMNS", "Observation", "catalog_at", "ids_of", "observations", "utc_of"]
-
 CATALOG_COLUMNS = {
     name: MODEL_COLUMNS[name]
     for name in (

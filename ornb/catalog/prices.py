@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
     from .observations import Observation
 
-__all__ = ["PRICE_AT_COLUMNS", "PRICE_HISTORY_COLUMNS", "price_at", "price_history"]
-
 _UTC = "datetime64[us, UTC]"
 _PROMPT = Column("float64", "USD per million prompt tokens; missing where not listed or a router")
 _COMPLETION = Column("float64", "USD per million completion tokens; likewise")

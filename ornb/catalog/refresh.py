@@ -34,8 +34,6 @@ from .observations import LEAST_KNOWN
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["add", "from_folder", "main", "renew_snapshot"]
-
 _DAY = re.compile(r"(?<!\d)\d{4}-\d{2}-\d{2}(?!\d)")
 
 

@@ -9,8 +9,6 @@ import pandas as pd
 from .. import columns
 from ..pricing import blended_usd_per_million
 
-__all__ = ["GONE", "State", "price_ratio", "states"]
-
 
 class State(NamedTuple):
     """What of a model counts as a change when it differs. None is unknown, as NaN != NaN."""

@@ -24,6 +24,7 @@ import traitlets as t
 from .. import session
 from ..api import keys
 from ..api.client import Client, Secret
+from ..api.service import is_openrouter
 from ..errors import ConfigError, OrnbError
 from .base import Widget, module, sheet
 
@@ -111,7 +112,7 @@ class KeyForm(Widget):
     ) -> None:
         self._base_url = Client(base_url=keys.service_url(base_url)).base_url
         super().__init__(**traits, _kept=remember)
-        ours = keys.is_openrouter(self._base_url)
+        ours = is_openrouter(self._base_url)
         self._auth_page = auth_url or (keys.AUTH_URL if ours else None)
         self._keys_url = keys.KEYS_URL if ours else ""
         self._lock = threading.Lock()

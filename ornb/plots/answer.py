@@ -17,8 +17,6 @@ from .rows import Rows
 if TYPE_CHECKING:
     import plotly.graph_objects as go  # type: ignore[import-untyped, unused-ignore]
 
-__all__ = ["token_probabilities"]
-
 _SURE, _SURPRISE = style.PALETTE[:2]
 _DOT, _DOT_RIM = "#E8E8E8", "#4A4A4A"  # seen on bars, on white and on dark alike
 

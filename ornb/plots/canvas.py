@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
     from .rows import Rows
 
-__all__ = ["named", "say_empty", "sheet"]
-
 WIDTH = 780
 """Pixels assumed where something has to be placed: a cell's output in JupyterLab."""
 _PER_LINE = 110  # characters of a caption, at 11 px

@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
     import plotly.graph_objects as go  # type: ignore[import-untyped, unused-ignore]
 
-__all__ = ["context_price", "families", "price_map", "price_quality", "price_tiers"]
-
 # ---- prices --------------------------------------------------------------------------------------
 
 

@@ -16,8 +16,6 @@ from .words import usd
 if TYPE_CHECKING:
     import plotly.graph_objects as go  # type: ignore[import-untyped, unused-ignore]
 
-__all__ = ["catalog_changes", "price_history"]
-
 _PRICES = {
     "blended": (BLENDED, f"Prices are {MIX}."),
     "prompt": (PROMPT, "Prices are those of prompt tokens."),

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
 
     import plotly.graph_objects as go  # type: ignore[import-untyped, unused-ignore]
 
-__all__ = ["Label", "at_right", "place"]
-
 _CHARACTER, _LINE = 6.2, 15.0  # pixels at 11 px
 
 

@@ -14,8 +14,6 @@ from .words import short
 if TYPE_CHECKING:
     import plotly.graph_objects as go  # type: ignore[import-untyped, unused-ignore]
 
-__all__ = ["first_token_and_rate", "latency_ecdf", "latency_intervals"]
-
 FIRST_TOKEN, RATE = "time_to_first_token_s", "tokens_per_second"
 _MEANING = {
     FIRST_TOKEN: ("How long until the first token?", "time to first token (s)"),

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
     import plotly.graph_objects as go  # type: ignore[import-untyped, unused-ignore]
 
-__all__ = ["price_by_hour", "price_by_length", "provider_spread"]
-
 _DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 _RIGHT = 190
 

@@ -12,8 +12,6 @@ import pandas as pd
 from ..errors import ConfigError
 from ..ledger.table import one_engine, origins
 
-__all__ = ["HasFrame", "Rows", "source_of"]
-
 _MAKERS = {
     "calls": "ornb.measure(...) and ornb.usage.df",
     "changes": "ornb.catalog_changes(a, b)",

@@ -13,8 +13,6 @@ from .words import usd
 if TYPE_CHECKING:
     import plotly.graph_objects as go  # type: ignore[import-untyped, unused-ignore]
 
-__all__ = ["spend"]
-
 _BILLED, _ESTIMATED, _BY_PROXY, _BY_OWN_KEYS = style.PALETTE[:4]
 _ENDS = {
     "ok": ("circle-open", style.OTHER),

@@ -26,8 +26,6 @@ from ..errors import ConfigError
 if TYPE_CHECKING:
     import plotly.graph_objects as go  # type: ignore[import-untyped, unused-ignore]
 
-__all__ = ["OTHER", "PALETTE", "THEMES", "Theme", "color_of", "maker_color", "use_theme"]
-
 ThemeName = Literal["auto", "light", "dark"]
 
 PALETTE = (

@@ -14,8 +14,6 @@ from ..errors import ConfigError
 if TYPE_CHECKING:
     import plotly.graph_objects as go  # type: ignore[import-untyped, unused-ignore]
 
-__all__ = ["WithTable", "table", "with_table"]
-
 
 def table(figure: go.Figure) -> pd.DataFrame:
     """Marks of a figure as a table.

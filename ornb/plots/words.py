@@ -8,8 +8,6 @@ from typing import Any
 
 import pandas as pd
 
-__all__ = ["count", "cut", "numbers", "plain", "short", "usd"]
-
 
 def plain(value: Any) -> str:
     """Text that plotly shows as it is: no tags, no entities, no TeX, no lines of its own."""

@@ -17,8 +17,6 @@ from ..ledger.table import COST_SOURCES
 from ..messages.hints import has_pydantic_methods
 from ..messages.schema import parse, schema_of
 
-__all__ = ["BATCH_COLUMNS", "Answer", "Shape", "check_names", "with_answers"]
-
 BATCH_COLUMNS: dict[str, Column] = {
     "answer": Column("str", "the text, whole or as far as it came; missing if there is none"),
     "status": Column(

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     Floats = np.ndarray[Any, np.dtype[np.float64]]
     Counts = np.ndarray[Any, np.dtype[np.int64]]
 
-__all__ = ["ends", "generator_of", "needed", "quantiles_of_resamples", "resampled"]
-
 _AT_ONCE = 2_000_000
 """Numbers held at once while resampling: 16 MB."""
 

@@ -15,8 +15,6 @@ import pandas as pd
 from .. import columns as c
 from ..errors import ConfigError
 
-__all__ = ["TEXT", "comes_in_parts", "is_file", "parts_of", "table_of"]
-
 TEXT = "text"
 """Name of the column that a list, or a Series without a name, becomes."""
 ROWS = 10_000

@@ -23,15 +23,6 @@ from .bootstrap import ends, generator_of, needed, resampled
 if TYPE_CHECKING:
     from .bootstrap import Counts, Floats
 
-__all__ = [
-    "DIFFERENCE_COLUMNS",
-    "LATENCY_COLUMNS",
-    "LISTED_COLUMNS",
-    "latency_beside_listed",
-    "latency_differences",
-    "latency_summary",
-]
-
 FIRST_TOKEN = "time_to_first_token_s"  # noqa: S105 - a column
 QUANTILES = {"median": 0.5, "p90": 0.9, "p99": 0.99}
 FEWEST_BURSTS = 6

@@ -36,8 +36,6 @@ if TYPE_CHECKING:
     from ..api.client import Client
     from ..ledger.bound import Quote
 
-__all__ = ["Batch", "Batched"]
-
 Store = str | os.PathLike[str] | bool | None
 
 

@@ -60,8 +60,6 @@ if TYPE_CHECKING:
     from ..api.stream import Stream
     from .measure_plan import Burst
 
-__all__ = ["MEASURE_COLUMNS", "measure"]
-
 _OWN: dict[str, Column] = {
     "order": Column("int64", "place in the run, from 0; requests of a burst started together"),
     "burst": Column("int64", "number of the burst, from 0: requests that started together"),

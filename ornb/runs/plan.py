@@ -14,8 +14,6 @@ from ..messages.placeholders import LONGEST_JSON
 if TYPE_CHECKING:
     from ..ledger.bound import Quote
 
-__all__ = ["Plan", "total"]
-
 
 @dataclass(frozen=True, repr=False)
 class Plan:

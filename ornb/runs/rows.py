@@ -17,8 +17,6 @@ from ..messages.asked import files_of, one_or_many
 from ..messages.attachments import Attachment, check
 from ..messages.placeholders import cells, fill_in, only_value
 
-__all__ = ["Requests", "Row"]
-
 _written = json.JSONEncoder(sort_keys=True, allow_nan=False).encode
 _PLACE = re.compile(r"\{\{\s*([^{}]+?)\s*\}\}")
 _PATH = re.compile(r"([^\W\d]\w*)\s*(?:[.\[].*)?")

@@ -54,8 +54,6 @@ if TYPE_CHECKING:
     from ..api.client import Client
     from ..api.stream import BeforeCall, Settle
 
-__all__ = ["Ask", "BatchInterrupted", "Run"]
-
 LONGEST_PAUSE_S = 120.0
 """A service that asks for a longer pause than this gets none: the row is an error."""
 ROUNDS = 4

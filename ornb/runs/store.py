@@ -26,8 +26,6 @@ from ..ledger import database
 from ..ledger.database import data_path, first_line, opened, url_of
 from .answers import Answer
 
-__all__ = ["TABLE", "AnswerStore", "Memory", "default_path"]
-
 TABLE = "ornb_batch"
 """Name of the table."""
 _AT_ONCE = 500  # digests in one query: databases bound their number

@@ -10,8 +10,6 @@ from ..api.reply import counted, format_usd
 from ..ledger.price_book import EXACT
 from .answers import Answer
 
-__all__ = ["Tally"]
-
 _VERBS = {"error": "failed", "stopped": "stopped", "skipped": "skipped"}
 
 

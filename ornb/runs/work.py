@@ -33,18 +33,6 @@ from ..errors import ConfigError, OrnbError
 if TYPE_CHECKING:
     from ..api.stream import Stream
 
-__all__ = [
-    "TURN_S",
-    "Address",
-    "InTurn",
-    "Outcomes",
-    "Task",
-    "Work",
-    "address_of",
-    "check_executor",
-    "own_executor",
-]
-
 TURN_S = 0.5
 """Seconds after which a worker begins no further request of a piece of work."""
 

@@ -108,6 +108,10 @@ class TextLists:
         """The tuples, record by record; equal ones are one object."""
         return [self._distinct[code] for code in self._codes.tolist()]
 
+    def strings(self, read: Callable[[tuple[str, ...]], str]) -> Any:
+        """Return a column of what is read from each tuple."""
+        return strings([read(row) for row in self._distinct]).take(self._codes)
+
     def has(self, name: str) -> Array:
         """Return which records list a name (bool)."""
         listed: Array = np.array([name in row for row in self._distinct], dtype=bool)

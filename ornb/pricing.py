@@ -35,6 +35,7 @@ __all__ = [
     "tiers",
     "to_decimal",
     "usd_per_million",
+    "zero_is_free",
 ]
 
 # Wide enough that no product or sum below is ever rounded: a price has at most 30 decimals and 12
@@ -280,6 +281,24 @@ class Tier(NamedTuple):
     description: str
 
 
+_ASIDE = {"prompt", "completion", "web_search", "discount", "overrides"}
+"""Keys of a price list that bill nothing beside the tokens unless it is asked for."""
+INPUT_ONLY = {"embeddings", "rerank", "decisions"}
+"""Kinds of models whose answers are not billed by the token."""
+
+
+def zero_is_free(prices: Any, outputs: Iterable[str], model_id: str) -> bool:
+    """Return whether token prices of 0 mean that nothing is billed.
+
+    Not where a request, an image or a minute has a price; nor where more than text is made, which
+    is billed in another unit (music in 2026), unless the id says that it is free.
+    """
+    listed = prices.items() if isinstance(prices, dict) else ()
+    if any(key not in _ASIDE and to_decimal(price) for key, price in listed):
+        return False
+    return set(outputs) <= {"text"} or model_id.endswith(":free")
+
+
 _ROUTER = Tier("router", "set by the model that is chosen")
 _UNKNOWN = Tier("unknown", "no price per token listed, or billed in another unit")
 _MIX = "USD per million tokens, blended 3 prompt : 1 completion"
@@ -325,12 +344,14 @@ def price_tier(
     *,
     is_router: Any,
     is_free: Any = None,
+    input_only: Any = None,
     scheme: Scheme = "blended",
 ) -> pd.Categorical[Any]:
     """Sort models into the price tiers of a scheme, an ordered Categorical, cheapest first.
 
     `is_router` is where a missing price means "set by the model that is chosen"; `is_free` which of
-    the models priced 0 are really free, by default all.
+    the models priced 0 are really free, by default all; `input_only` which are billed for the
+    prompt alone.
     """
     import numpy as np
     import pandas as pd
@@ -338,11 +359,13 @@ def price_tier(
     labels = [tier.label for tier in _scheme(scheme)]
     prompt = np.asarray(prompt_usd_per_million, dtype="float64")
     completion = np.asarray(completion_usd_per_million, dtype="float64")
+    if input_only is not None:
+        completion = np.where(input_only, prompt, completion)
     codes = _paid_codes(prompt, completion, scheme)
     zero = (prompt == 0) & (completion == 0)
     unknown = np.isnan(prompt) | np.isnan(completion)
     codes[zero] = 0
-    if is_free is not None and scheme == "blended":
+    if is_free is not None:
         unknown = unknown | (zero & ~np.asarray(is_free, dtype=bool))
     codes[unknown] = labels.index("unknown")
     missing = np.isnan(prompt) | np.isnan(completion)
@@ -417,11 +440,17 @@ def tiers(models: pd.DataFrame, *, scheme: Scheme | None = None) -> pd.DataFrame
 def _tier_table(models: pd.DataFrame, scheme: Scheme) -> pd.DataFrame:
     import pandas as pd
 
+    is_free, kind = models["is_free"], models.get("kind")
+    if scheme == "per_token" and kind is not None:
+        # The table people know counts the 0 that chat models which make music list.
+        music = (kind == "chat") & models.get("returns_audio", False)
+        is_free = is_free | (music & ~(models.get("request_usd", 0) > 0))
     tier = price_tier(
         models["prompt_usd_per_million"],
         models["completion_usd_per_million"],
         is_router=models["is_router"],
-        is_free=models["is_free"],
+        is_free=is_free,
+        input_only=None if kind is None else kind.isin(INPUT_ONLY),
         scheme=scheme,
     )
     counts = pd.Series(tier.codes).value_counts()

@@ -22,7 +22,7 @@ from .api.parameters import misspelt
 from .api.reply import format_usd, not_sent
 from .catalog import changes, prices
 from .catalog import frames as catalog
-from .catalog.filters import check_makers, closest, sort_models
+from .catalog.filters import CALLS, check_makers, closest, sort_models
 from .errors import (
     BadRequest,
     BudgetExceeded,
@@ -98,6 +98,10 @@ class _Default:
     """Held while the catalogue is fetched; `lock` is not, so that calls go on meanwhile."""
     recording: recordings.Recorder | recordings.Replay | None = None
     """What `connect` was given."""
+    whole: tuple[pd.DataFrame, pd.DataFrame] | None = None
+    """A catalogue, and the same with what the service lists only on request."""
+    kinds: dict[str, str] = field(default_factory=dict)
+    """Of each model that this connection has listed so far."""
     announced: bool = False
     warned: set[str] = field(default_factory=set)
     """Names of fields that were taken for slips, and told of."""
@@ -109,6 +113,7 @@ class _DefaultGate(Gate):
 
     def __call__(self, body: Mapping[str, Any], pause: Callable[[float], bool]) -> Settle | None:
         _warn_of_slips(body)
+        _refuse_other_kinds(body)
         return super().__call__(body, pause)
 
     def quote(self, body: Mapping[str, Any], *, cached: bool = False) -> Quote:
@@ -116,6 +121,7 @@ class _DefaultGate(Gate):
         if cached:
             return quoted
         _warn_of_slips(body)
+        _refuse_other_kinds(body)
         near = "" if quoted.unknown is None else _near(body.get("model"))
         if near:
             quoted = replace(quoted, unknown=f"{quoted.unknown} (did you mean {near}?)")
@@ -132,6 +138,17 @@ def _warn_of_slips(body: Mapping[str, Any]) -> None:
                 f"Did you mean {meant!r}?",
                 stacklevel=_out_of_ornb(),
             )
+
+
+def _refuse_other_kinds(body: Mapping[str, Any]) -> None:
+    """Refuse to chat with a model that is known to be of another kind; nothing is asked for it."""
+    model = body.get("model")
+    kind = _default.kinds.get(str(model), "chat")
+    if kind in CALLS and kind not in (body.get("modalities") or ()):
+        raise ConfigError(
+            f"{model} does not chat, so nothing was sent: it makes {kind}, by {CALLS[kind]}. "
+            "ornb.models() lists the models that chat."
+        )
 
 
 def _out_of_ornb() -> int:
@@ -254,7 +271,8 @@ def connect(
     _free_quota.serve(OPENROUTER if offline else made.base_url)
     with _default.lock:
         _default.client = made
-        _default.catalog = _default.fetched_at = _default.looked = None
+        _default.catalog = _default.fetched_at = _default.looked = _default.whole = None
+        _default.kinds = {}
         if _default.recording is not None:
             _default.recording.close()
         _default.recording = None if recording is None else _with_recording(made, recording)
@@ -293,6 +311,8 @@ def client() -> Client:
 def models(*, refresh: bool = False, sort: str | None = None, **filters: Any) -> pd.DataFrame:
     """List the models that can be asked, one row each.
 
+    Those that chat; the others are asked for by `kind` or `returns`.
+
     Parameters
     ----------
     refresh : bool
@@ -303,6 +323,7 @@ def models(*, refresh: bool = False, sort: str | None = None, **filters: Any) ->
         ``"intelligence"`` and ``"coding"`` will do. By default the order of the service.
     **filters : Any
         As in `ornb.catalog.filter_models`, all to be met: ``search`` (words of the id or name);
+        ``kind`` (``"chat"``, ``"embeddings"``, ``"decisions"``, ..., or ``"all"``);
         ``author``, ``family`` (one or several); ``free``, ``tools``, ``reasoning``,
         ``structured_outputs`` (True or False); ``min_context`` (tokens, ``"128k"``); ``accepts``,
         ``returns`` (modalities such as ``"image"``); ``parameters`` (of a request);
@@ -318,8 +339,8 @@ def models(*, refresh: bool = False, sort: str | None = None, **filters: Any) ->
     Raises
     ------
     ConfigError
-        There is no such filter, or a value of it is not one: an unknown author, family, modality or
-        parameter, a limit that is not a number.
+        There is no such filter, or a value of it is not one: an unknown kind, author, family,
+        modality or parameter, a limit that is not a number.
     OrnbError
         The service cannot be reached, or refuses.
 
@@ -329,7 +350,12 @@ def models(*, refresh: bool = False, sort: str | None = None, **filters: Any) ->
     >>> bool(free["is_free"].all())
     True
     """
-    frame = _catalog(_default, client(), refresh=refresh)
+    service, kind = client(), filters.get("kind")
+    frame = _catalog(_default, service, refresh=refresh)
+    if not {str(kind), str(filters.get("returns"))} <= {"None", "chat", "text"}:
+        frame = _with_other_kinds(_default, service, frame)
+    if str(kind) == "all":
+        del filters["kind"]
     check_makers(frame, filters)
     kept = catalog.filter_models(frame, **filters) if filters else frame.copy()
     for note in kept.attrs["notes"][len(frame.attrs["notes"]) :]:
@@ -378,7 +404,24 @@ def _catalog(state: _Default, service: Client, *, refresh: bool = False) -> pd.D
                 if service is state.client:  # no other was connected meanwhile
                     state.catalog, state.fetched_at = frame, now
                     state.fetched_under = recordings_open
+                    state.kinds |= dict(zip(frame.index, frame["kind"], strict=True))
         return frame
+
+
+def _with_other_kinds(state: _Default, service: Client, usual: pd.DataFrame) -> pd.DataFrame:
+    """A catalogue, and after it the models that the service lists only on request."""
+    with state.fetching:
+        if state.whole is None or state.whole[0] is not usual:
+            asked: list[Any] = []
+            with contextlib.suppress(BadRequest, NotFound):  # another server lists what it has
+                asked = service.models(output_modalities="all")
+            known = set(usual.index)
+            more = [r for r in asked if isinstance(r, dict) and str(r.get("id")) not in known]
+            frame = catalog.to_frame([*usual["raw"], *more]).copy() if more else usual
+            frame.attrs = usual.attrs
+            state.whole = usual, frame
+            state.kinds |= dict(zip(frame.index, frame["kind"], strict=True))
+        return state.whole[1]
 
 
 def endpoints(model: Any) -> pd.DataFrame:
@@ -763,7 +806,7 @@ def _own_default() -> str | None:
         return CANNED if _offline_server().why_canned else LOCAL
     if service.base_url == OPENROUTER:
         return LIVE_DEFAULT
-    listed = models().index
+    listed = models(kind="chat").index
     return str(listed[0]) if len(listed) else None
 
 

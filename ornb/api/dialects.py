@@ -22,6 +22,14 @@ _PRICES = {
     "input_cost_per_request": "request",
 }
 _ABOVE = re.compile(rf"({'|'.join(_PRICES)})_above_(\d+)k_tokens")
+_OUTPUTS = {
+    "chat": "text",
+    "embedding": "embeddings",
+    "rerank": "rerank",
+    "image_generation": "image",
+    "audio_speech": "speech",
+    "audio_transcription": "transcription",
+}
 _INPUTS = {
     "image": "supports_vision",
     "file": "supports_pdf_input",
@@ -80,11 +88,12 @@ def _in_our_words(infos: list[dict[str, Any]]) -> dict[str, Any]:
     parameters += ["reasoning"] if _all(infos, "supports_reasoning") else []
     if parameters:
         words["supported_parameters"] = parameters
-    if all(info.get("mode") == "chat" for info in infos):
+    made = {_OUTPUTS.get(str(info.get("mode"))) for info in infos}
+    if len(made) == 1 and (output := made.pop()):
         inputs = [name for name, theirs in _INPUTS.items() if _all(infos, theirs)]
         words["architecture"] = {
             "input_modalities": ["text", *inputs],
-            "output_modalities": ["text"],
+            "output_modalities": [output],
         }
     return words
 

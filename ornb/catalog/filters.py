@@ -31,17 +31,25 @@ LISTS = {
     "returns": "output_modalities",
     "parameters": "supported_parameters",
 }
-ANY_OF = ("family", "author")
+ANY_OF = ("kind", "family", "author")
 MOST = {f"max_{n}_usd_per_million": f"{n}_usd_per_million" for n in ("prompt", "completion")}
 KINDS = {"routers": "is_router", "aliases": "is_alias", "batch": "is_batch"}
 """Kinds of rows that False leaves out."""
 
+CALLS = {
+    "embeddings": "POST /embeddings",
+    "rerank": "POST /rerank",
+    "decisions": "POST /api/alpha/decisions",
+    "image": "POST /images",
+    "video": "POST /videos",
+    "speech": "POST /audio/speech",
+    "transcription": "POST /audio/transcriptions",
+}
+"""How OpenRouter is asked for the other kinds than chat (2026-11-30)."""
+
 # As documented on 2026-08-22; what the frame at hand lists is known besides.
 _INPUTS = ["text", "image", "file", "audio", "video"]
-_OUTPUTS = [
-    *["text", "image", "audio", "video", "embeddings"],
-    *["rerank", "speech", "transcription", "decisions"],
-]
+_OUTPUTS = ["text", "audio", *CALLS]
 _PARAMETERS = [
     *["temperature", "top_p", "top_k", "min_p", "top_a", "seed", "stop", "verbosity"],
     *["frequency_penalty", "presence_penalty", "repetition_penalty", "logit_bias"],
@@ -79,6 +87,7 @@ def filter_models(
     models: pd.DataFrame,
     *,
     search: str | None = None,
+    kind: str | Iterable[str] | None = None,
     free: bool | None = None,
     min_context: int | str | None = None,
     accepts: str | Iterable[str] | None = None,
@@ -105,6 +114,8 @@ def filter_models(
     search : str, optional
         Words, in any case and order; each must occur in the id or in the name. ``"gpt4"`` finds
         gpt-4 too, ``"coding"`` the models with that benchmark. The best match comes first.
+    kind : str or iterable of str, optional
+        Any of these: ``"chat"``, ``"embeddings"``, ``"decisions"``, ...
     free, tools, reasoning, structured_outputs : bool, optional
         True keeps those that are (or can), False those that are not; None does not ask.
     min_context : int or str, optional
@@ -132,8 +143,8 @@ def filter_models(
     Raises
     ------
     ConfigError
-        An unknown filter, modality or parameter (the message proposes the nearest known), a limit
-        that is not a number, or a yes/no that is neither.
+        An unknown filter, kind, modality or parameter (the message proposes the nearest known), a
+        limit that is not a number, or a yes/no that is neither.
 
     Examples
     --------
@@ -146,6 +157,7 @@ def filter_models(
     if unknown:
         name = next(iter(unknown))
         raise ConfigError(did_you_mean(name, filter_models.__kwdefaults__ or (), "filter"))
+    _check_kinds(models, kind)
     masks = [
         _matches(models, search),
         *(_is(models, column, given[name]) for name, column in FLAGS.items()),
@@ -170,6 +182,7 @@ def filter_models(
             output_modalities=returns,
             supported_parameters=parameters or tools or reasoning or structured_outputs,
         )
+        notes += _not_listed(models, [*_names(kind or ()), *_names(returns or ())])
         if meant := _meant(models, search or ""):
             notes.append(f"Nothing fits {search!r}. Did you mean {meant!r}?")
         kept.attrs["notes"] = [*models.attrs.get("notes", ()), *notes]
@@ -203,6 +216,24 @@ def _untold(models: pd.DataFrame, **asked: Any) -> list[str]:
     ]
     return (
         [f"No model is left: this server tells {' and '.join(silent)} of none."] if silent else []
+    )
+
+
+def _check_kinds(models: pd.DataFrame, kind: str | Iterable[str] | None) -> None:
+    for name in _names(kind or ()):
+        known = {"chat", *CALLS, *models["kind"]}
+        if str(name).casefold() not in known:
+            raise ConfigError(did_you_mean(str(name), known, "kind of model"))
+
+
+def _not_listed(models: pd.DataFrame, asked: list[str]) -> list[str]:
+    """Words for people where what is asked for is made by no model at all."""
+    made = {"chat", *_ALSO_CALLED}.union(*models["output_modalities"])
+    missing = [str(name) for name in asked if str(name).casefold() not in made]
+    day = models.attrs.get("snapshot")
+    why = f"; the snapshot of {day} has chat models alone, and ornb.sign_in() goes live" * bool(day)
+    return [f"None of these {len(models)} models makes {' or '.join(missing)}{why}."] * bool(
+        missing
     )
 
 

@@ -53,6 +53,9 @@ MODEL_COLUMNS: dict[str, Column] = {
     "variant": Column(
         "str", "what follows the id's last colon: free, batch, thinking ...; or empty"
     ),
+    "kind": Column(
+        "str", "chat, or what else it makes: embeddings, rerank, decisions, image, speech ..."
+    ),
     "created": Column(_UTC, "when OpenRouter added it"),
     "context_length": Column("Int64", "tokens, prompt and answer together; 0 is listed as unknown"),
     "max_completion_tokens": Column("Int64", "most tokens in one answer, of the top provider"),
@@ -77,7 +80,7 @@ MODEL_COLUMNS: dict[str, Column] = {
     "request_usd": Column("float64", "USD per request"),
     "web_search_usd": Column("float64", "USD per web search"),
     "price_tier": Column("category", "decade of the blended price; ordered, see Price tiers"),
-    "is_free": Column("bool", "both prices 0, and text is what is billed; not a matter of suffix"),
+    "is_free": Column("bool", "both prices 0, and nothing else is billed; not a matter of suffix"),
     "is_router": Column(
         "bool", "chooses a model for each call, at that model's price (openrouter/auto ...)"
     ),
@@ -225,6 +228,7 @@ def _model_columns(records: list[Record]) -> dict[str, Any]:
     ids: list[str] = [r["id"] for r in records]
     variants = [_variant(i) if ":" in i else "" for i in ids]
     architecture = c.nested(records, "architecture")
+    outputs = _modalities(architecture, "output")
     top = c.nested(records, "top_provider")
     scores = c.nested(c.nested(records, "benchmarks"), "artificial_analysis")
     columns = {
@@ -232,10 +236,11 @@ def _model_columns(records: list[Record]) -> dict[str, Any]:
         "author": c.strings([_author(i, r) for i, r in zip(ids, records, strict=True)]),
         "family": c.strings(families := c.field(architecture, "tokenizer")),
         "variant": c.strings(variants),
+        "kind": outputs.strings(_kind),
         "created": c.times(c.values(records, "created")),
         "context_length": c.counts([dialects.context_length(r) for r in records]),
         "max_completion_tokens": c.counts([dialects.max_completion_tokens(r) for r in records]),
-        **_ability_columns(records, architecture),
+        **_ability_columns(records, _modalities(architecture, "input"), outputs),
         **_price_columns(pricings := c.nested(records, "pricing")),
         **dict.fromkeys(("price_tier", "is_free", "is_router")),  # their place; see below
         "is_alias": c.flags(i.startswith("~") for i in ids),
@@ -254,12 +259,13 @@ def _model_columns(records: list[Record]) -> dict[str, Any]:
     }
     # Aliases have the tokenizer "Router" too, but a price: they are the model they point at.
     routers = [f == "Router" and i[0] != "~" for i, f in zip(ids, families, strict=True)]
-    columns.update(_price_flags(columns, pricings, variants, routers))
+    columns.update(_price_flags(columns, pricings, ids, routers))
     return columns
 
 
-def _ability_columns(records: list[Record], architecture: list[Record]) -> dict[str, Any]:
-    inputs, outputs = _modalities(architecture, "input"), _modalities(architecture, "output")
+def _ability_columns(
+    records: list[Record], inputs: c.TextLists, outputs: c.TextLists
+) -> dict[str, Any]:
     parameters = c.TextLists(c.values(records, "supported_parameters"))
     describes = c.flags(type(r.get("reasoning")) is dict for r in records)
     return {
@@ -287,6 +293,11 @@ def _modalities(architecture: list[Record], side: Literal["input", "output"]) ->
     return c.TextLists(listed)
 
 
+def _kind(outputs: tuple[str, ...]) -> str:
+    """What a model is asked for; where nothing is listed, as by other servers, it chats."""
+    return "chat" if not outputs or "text" in outputs else outputs[0]
+
+
 def _price_columns(pricings: list[Record]) -> dict[str, Any]:
     def column(key: str, read: Callable[[Any], float | None]) -> Any:
         return np.array(c.mapped(c.values(pricings, key), read), dtype="float64")
@@ -307,30 +318,22 @@ def _usd(value: Any) -> float | None:
 
 
 def _price_flags(
-    columns: dict[str, Any], pricings: list[Record], variants: list[str], routers: list[bool]
+    columns: dict[str, Any], pricings: list[Record], ids: list[str], routers: list[bool]
 ) -> dict[str, Any]:
     prompt = columns["prompt_usd_per_million"]
     completion = columns["completion_usd_per_million"]
     is_router = c.flags(routers)
     for row in np.flatnonzero(np.isnan(prompt) | np.isnan(completion)):
         is_router[row] |= pricing.depends_on_model(pricings[row])
-    is_free = (prompt == 0) & (completion == 0)
+    outputs = columns["output_modalities"]
+    input_only = c.flags(_kind(row) in pricing.INPUT_ONLY for row in outputs)
+    is_free = (prompt == 0) & ((completion == 0) | input_only)
     for row in np.flatnonzero(is_free):
-        is_free[row] = _billed_by_text(columns["output_modalities"][row], variants[row])
-    tier = pricing.price_tier(prompt, completion, is_router=is_router, is_free=is_free)
+        is_free[row] = pricing.zero_is_free(pricings[row], outputs[row], ids[row])
+    tier = pricing.price_tier(
+        prompt, completion, is_router=is_router, is_free=is_free, input_only=input_only
+    )
     return {"price_tier": tier, "is_free": is_free, "is_router": is_router}
-
-
-def _billed_by_text(outputs: tuple[str, ...], variant: str) -> bool:
-    """Whether a token price of 0 means free.
-
-    A model that makes audio or images and lists 0/0 is priced in another unit (google/lyria-3-* in
-    2026), unless its id says that it is free. Where modalities are not listed, it is a text model:
-    ``GET /models`` lists nothing else by default.
-    """
-    if not outputs or set(outputs) == {"text"}:
-        return True
-    return "text" in outputs and variant == "free"
 
 
 def _author(model_id: str, record: Record) -> str | None:

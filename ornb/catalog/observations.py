@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 CATALOG_COLUMNS = {
     name: MODEL_COLUMNS[name]
     for name in (
-        *("name", "author", "family", "variant", "created", "context_length"),
+        *("name", "author", "family", "variant", "kind", "created", "context_length"),
         *("input_modalities", "output_modalities"),
         *("accepts_image", "accepts_file", "accepts_audio", "accepts_video"),
         *("returns_image", "returns_audio"),

@@ -33,7 +33,7 @@ PRICE_HISTORY_COLUMNS: dict[str, Column] = {
     "prompt_usd_per_million": _PROMPT,
     "completion_usd_per_million": _COMPLETION,
     "context_length": Column("Int64", "tokens, prompt and answer together"),
-    "is_free": Column("boolean", "both prices 0, and text is what is billed; missing where gone"),
+    "is_free": Column("boolean", "both prices 0, and nothing else is billed; missing where gone"),
     "source": Column("str", "recorded, or for today's catalogue snapshot or live"),
     "created": Column(_UTC, "when OpenRouter added it, as listed"),
 }

@@ -39,7 +39,7 @@ from typing import Any
 from ..api.parameters import FIELDS
 from ..api.reply import format_usd
 from ..pricing import to_decimal
-from .price_book import EXACT, PriceBook, allowed, answers_text, dearest_price, integer, lists_zero
+from .price_book import EXACT, PriceBook, allowed, bills_tokens, dearest_price, integer, lists_zero
 
 __all__ = [
     "IMAGE_TOKENS",
@@ -444,7 +444,7 @@ def _rate(
     context: int | None,
 ) -> Rate | None:
     prices = offer.get("pricing")
-    if not isinstance(prices, dict) or (lists_zero(offer) and not answers_text(record)):
+    if not isinstance(prices, dict) or (lists_zero(offer) and not bills_tokens(record)):
         return None
     prompt = dearest_price(prices, "prompt", prompt_tokens)
     completion = dearest_price(prices, "completion", prompt_tokens)

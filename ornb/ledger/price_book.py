@@ -9,13 +9,13 @@ from decimal import Context, Decimal
 from typing import Any
 
 from ..errors import OrnbError
-from ..pricing import to_decimal
+from ..pricing import to_decimal, zero_is_free
 
 __all__ = [
     "EXACT",
     "PriceBook",
     "allowed",
-    "answers_text",
+    "bills_tokens",
     "dearest_price",
     "integer",
     "lists_zero",
@@ -148,16 +148,11 @@ def lists_zero(offer: Mapping[str, Any]) -> bool:
     return to_decimal(prices.get("prompt")) == 0 == to_decimal(prices.get("completion"))
 
 
-def answers_text(record: Mapping[str, Any]) -> bool:
-    """Return whether a listed 0 means free.
-
-    A model that makes music or images lists 0 and is billed in another unit.
-    """
+def bills_tokens(record: Mapping[str, Any]) -> bool:
+    """Return whether a listed 0 means that tokens are free; a request may have its price."""
     architecture = record.get("architecture")
     outputs = architecture.get("output_modalities") if isinstance(architecture, dict) else None
-    if not outputs or set(outputs) == {"text"}:
-        return True
-    return "text" in outputs and str(record.get("id")).endswith(":free")
+    return zero_is_free(None, outputs or (), str(record.get("id")))
 
 
 def integer(record: Mapping[str, Any], key: str) -> int | None:

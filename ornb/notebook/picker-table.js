@@ -161,7 +161,7 @@ export class Catalogue {
       const good = legend.map((listed) => filters[name].every((/** @type {string} */ one) => listed?.includes(one)));
       tests.push((i) => good[codes[i]]);
     }
-    for (const name of ["family", "author"]) {
+    for (const name of ["kind", "family", "author"]) {
       if (!filters[name]) continue;
       const wanted = new Set(filters[name].map(fold));
       const { legend, codes } = words[name];

@@ -23,7 +23,7 @@ import { ASKED_FLAGS, Catalogue, WRITE, day, exact, tokens, usd, whole } from ".
 const MOST_ROWS = 200;
 
 const FILTERS = [
-  "search", "free", "min_context", "accepts", "returns", "parameters", "tools", "reasoning",
+  "search", "kind", "free", "min_context", "accepts", "returns", "parameters", "tools", "reasoning",
   "structured_outputs", "max_prompt_usd_per_million", "max_completion_usd_per_million", "family",
   "author", "routers", "aliases", "batch",
 ];
@@ -33,7 +33,7 @@ const FILTERS = [
  * @type {{ label: string, hint: string, filter?: string, accepts?: string }[]}
  */
 const CHIPS = [
-  { filter: "free", label: "Free", hint: "Free text models" },
+  { filter: "free", label: "Free", hint: "Nothing is billed" },
   { filter: "tools", label: "Tools", hint: "Can call tools" },
   { accepts: "image", label: "Vision", hint: "Takes images" },
   { accepts: "file", label: "Files", hint: "Takes files such as PDF" },
@@ -239,7 +239,7 @@ function moreBar(view) {
 function otherFilters(model) {
   /** @type {[string, Record<string, any>][]} */
   const set = [];
-  for (const name of ["accepts", "returns", "parameters", "family", "author"]) {
+  for (const name of ["kind", "accepts", "returns", "parameters", "family", "author"]) {
     const wanted = model.get(name) ?? [];
     for (const one of wanted) {
       if (name === "accepts" && ["image", "file"].includes(one)) continue;
@@ -304,17 +304,19 @@ function keptBar(view) {
 function filterBar(view) {
   const context = choice(view, "min_context", "Context length, at least", "Any context", CONTEXTS, (v) => `≥ ${tokens(v)} tokens`);
   const price = choice(view, "max_completion_usd_per_million", "Price of a million completion tokens, at most", "Any price", PRICES, atMost);
+  const kinds = view.catalogue.listed("kind");
+  const kind = choice(view, "kind", "What the model makes", "Any kind", kinds, (names) => names.join(", "));
   const chips = CHIPS.map((chip) => flagChip(view, chip));
   const [more, extras] = [moreBar(view), removable(view)];
   const { search } = view;
   const draw = () => {
     const text = view.model.get("search");
     if (search.value !== text) search.value = text;
-    for (const part of [...chips, context, price, more, extras]) part.draw();
+    for (const part of [...chips, kind, context, price, more, extras]) part.draw();
   };
   return {
     elements: [
-      make("div.bar", {}, make("label.searchbox", {}, icon(ICONS.search), search), context.element, price.element),
+      make("div.bar", {}, make("label.searchbox", {}, icon(ICONS.search), search), kinds.length > 1 ? kind.element : null, context.element, price.element),
       make("div.chips", { role: "group", "aria-label": "Filters" },
         ...chips.map(({ element }) => element), more.opener, ...extras.elements),
       more.element,
@@ -365,6 +367,8 @@ const nameOf = (catalogue, i) => {
 const priceOf = (catalogue, key, i) => {
   const value = catalogue.number(key)[i];
   if (catalogue.flag("is_free", i) && value === 0) return ["free", "free"];
+  const isZero = (/** @type {string} */ one) => catalogue.number(`${one}_usd_per_million`)[i] === 0;
+  if (isZero("prompt") && isZero("completion")) return ["other unit", "missing"];
   if (value === null) return catalogue.flag("is_router", i) ? ["varies", "missing"] : ["–", "missing"];
   return [usd(value), ""];
 };
@@ -482,7 +486,11 @@ class List {
 
   /** @param {Filters} filters */
   nothing(filters) {
-    const untold = this.view.catalogue.untold(filters).join(" and ");
+    const { catalogue } = this.view;
+    const kinds = catalogue.listed("kind").flat();
+    const missing = (filters.kind ?? []).filter((/** @type {string} */ one) => !kinds.includes(one)).join(" or ");
+    if (missing) return `None of these models makes ${missing}.`;
+    const untold = catalogue.untold(filters).join(" and ");
     return `No model matches${untold ? `: this server tells ${untold} of none` : ""}. Remove a filter or a word.`;
   }
 

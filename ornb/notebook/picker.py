@@ -89,6 +89,7 @@ _FLAGS = (
     "structured_outputs",
 )
 _WORDS = (
+    "kind",
     "author",
     "family",
     "alias_target",
@@ -213,6 +214,9 @@ class ModelPicker(Widget):
     search = t.Unicode("").tag(sync=True)
     """Filter: words, in any case and order, that must each occur in the id or the name."""
 
+    kind = Names().tag(sync=True)
+    """Filter: kinds of models, any of them; given when it is made, the picker lists all kinds."""
+
     free = t.Bool(None, allow_none=True).tag(sync=True)
     """Filter: True for free models, False for those that cost, None for both."""
 
@@ -295,8 +299,12 @@ class ModelPicker(Widget):
         height: int = 352,
         **traits: Any,
     ) -> None:
-        self._loaded = models is None
-        self._models = _checked(_default_models() if models is None else models)
+        self._load = ""
+        if models is None:
+            is_wide = (filters or {}).get("kind") or (filters or {}).get("returns")
+            self._load = "models = ornb.models({})\n".format('kind="all"' if is_wide else "")
+            models = _default_models(kind="all" if is_wide else None)
+        self._models = _checked(models)
         if max_choices is not None and not multiple:
             raise ConfigError(f"max_choices={max_choices!r} needs multiple=True")
         self.set_trait("multiple", multiple)
@@ -385,8 +393,7 @@ class ModelPicker(Widget):
         -------
         str
         """
-        load = "models = ornb.models()\n" if self._loaded else ""
-        return load + _pandas({name: getattr(self, name) for name in FILTERS}, self.sort)
+        return self._load + _pandas({name: getattr(self, name) for name in FILTERS}, self.sort)
 
     def on_compare(self, callback: Callable[[list[str]], object]) -> None:
         """Have a function called when the person clicks "Compare these".
@@ -510,7 +517,7 @@ class ModelPicker(Widget):
                 raise BadValue(f"the picker has no column {name!r}.{_or_known(name, COLUMNS)}")
         return tuple(dict.fromkeys(["name", *proposal["value"]]))
 
-    @t.validate("accepts", "returns", "parameters")
+    @t.validate("kind", "accepts", "returns", "parameters")
     def _valid_names(self, proposal: Any) -> Any:
         names = proposal["value"]
         try:
@@ -552,10 +559,10 @@ class ModelPicker(Widget):
         )
 
 
-def _default_models() -> pd.DataFrame:
+def _default_models(**filters: Any) -> pd.DataFrame:
     from .. import session
 
-    return session.models()
+    return session.models(**filters)
 
 
 def _providers(model_id: str) -> dict[str, Any]:

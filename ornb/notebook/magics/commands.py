@@ -49,7 +49,8 @@ def models(rest: list[str]) -> pd.DataFrame:
     code = ", ".join(f"{name}={value!r}" for name, value in asked.items())
     day = found.attrs.get("snapshot")
     source = f"snapshot of {day}" if day else str(found.attrs.get("source"))
-    count = f"{len(found)} of {len(session.models())} models"
+    listed = session.models(kind="all") if {"kind", "returns"} & asked.keys() else session.models()
+    count = f"{len(found)} of {len(listed)} models"
     print(f"ornb.models({code}): {count}, {source}")
     return found[SHOWN_COLUMNS]
 
@@ -143,10 +144,10 @@ def _filters(rest: list[str]) -> dict[str, Any]:
     queue = list(rest)
     while queue:
         word = queue.pop(0)
-        if not word.startswith("--"):
+        option, equals, value = word.removeprefix("--").partition("=")
+        if not word.startswith("--") and not (equals and option in _KINDS):
             search.append(word)
             continue
-        option, equals, value = word[2:].partition("=")
         name = option.replace("-", "_")
         is_off = name.startswith("no_") and _is_flag(name[3:])
         if is_off or _is_flag(name):

@@ -13,7 +13,7 @@ from ornb.notebook.picker import FILTERS, ModelPicker
 from tests.axe import violations
 from tests.lab import BUSY
 from tests.page import until
-from tests.test_picker import HOSTILE, MODELS, RECORDS, frame, ids, record
+from tests.test_picker import HOSTILE, MODELS, RECORDS, frame, ids, modalities, record
 
 
 @pytest.fixture
@@ -220,6 +220,29 @@ def test_reset_takes_all_filters_back(shown, page):
     shown.deliver()
     assert shown.widget.filters == {"batch": False}
     assert rows(page) == ids(shown.widget.matches)
+
+
+def test_kinds_are_a_choice_where_there_are_several(draw, page):
+    vectors = record("acme/vectors", architecture=modalities(["text"], ["embeddings"]))
+    voice = record("acme/voice", architecture=modalities(["text"], ["speech"]))
+    song = modalities(["text"], ["text", "audio"])
+    by_the_song = record("acme/song", price=("0", "0"), architecture=song)
+    drawn = draw(ModelPicker(frame([record("acme/chats"), vectors, voice, by_the_song])))
+    page.get_by_label("What the model makes").select_option("embeddings")
+    assert rows(page) == ["acme/vectors"]
+    drawn.deliver()
+    assert drawn.widget.filters == {"kind": ("embeddings",), "batch": False}
+    assert ids(drawn.widget.matches) == ["acme/vectors"]
+    drawn.widget.kind = ["decisions"]
+    drawn.deliver()
+    expect(page.locator(".more")).to_have_text("None of these models makes decisions.")
+    page.get_by_role("button", name="Remove filter: kind decisions").click()
+    assert len(rows(page)) == 4
+    expect(page.locator("[data-row]", has_text="acme/song")).to_contain_text("other unit")
+
+
+def test_kinds_are_no_choice_where_all_models_chat(shown, page):
+    expect(page.get_by_label("What the model makes")).to_have_count(0)
 
 
 def test_the_page_reads_every_filter(shown):

@@ -190,6 +190,23 @@ def test_the_connection_serves_the_next_call(client) -> None:
     assert stream.reply.timing.connect_s is None
 
 
+def test_llama_cpp_is_not_asked_on_the_connection_that_it_closes_after_a_stream(client) -> None:
+    kept = STREAM[:-2] + b"Server: llama.cpp\r\nKeep-Alive: timeout=5, max=100\r\n\r\n"
+
+    def answer(*_: bytes):
+        answered.append(server.connections)
+        return [kept, delta("A"), FINISH] if len(set(answered)) == len(answered) else ["close"]
+
+    answered: list[int] = []
+    with WireServer(answer) as server:
+        asked = client(server)
+        for _ in range(3):
+            stream = asked.stream("Hi")
+            list(stream)
+            assert stream.reply.text == "A"
+    assert server.connections == 3
+
+
 def test_a_server_that_goes_on_after_done_does_not_hold_the_answer(client) -> None:
     with WireServer([STREAM, delta("A", "stop"), DONE, STALL_S]) as server:
         began = time.perf_counter()

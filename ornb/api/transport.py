@@ -183,6 +183,10 @@ class _Response(HTTPResponse):
         # Servers that fell over (Starlette's) often close after they said so, without a word: the
         # next request would run into that. Nor is an end kept that came of a failing gateway.
         self.will_close = self.will_close or self.status >= 500
+        # llama.cpp says that it keeps the connection, and closes it right after a stream.
+        self.will_close = self.will_close or (
+            bool(self.chunked) and self.headers.get("Server") == "llama.cpp"
+        )
         if self.status in (101, 204, 304):  # nobody asked for no answer: one may follow
             self._shut()
 

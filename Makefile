@@ -19,7 +19,7 @@ PY := $(VENV)/bin/python
 PIP := $(PY) -m pip install -qq --disable-pip-version-check
 PYTHON ?= python3 python python3.14 python3.13 python3.12 python3.11
 ARGS ?=
-# A worker a core, and one more; one that has nothing left takes over from the others.
+# A worker a core, and two more; one that has nothing left takes over from the others.
 WORKERS := -n logical --dist worksteal
 SECONDS ?= 60
 # Hundreds of processes import ornb in the tests: each would compile it anew.

@@ -60,10 +60,10 @@ def pytest_collection_finish() -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """A worker for each core, and one more: half of the tests wait for something at any time."""
+    """A worker for each core, and two more: many tests wait for something at any time."""
     free = getattr(os, "sched_getaffinity", None)
     cores = len(free(0)) if free else os.cpu_count() or 1
-    return cores + 1 if cores > 1 else 1
+    return cores + 2 if cores > 1 else 1
 
 
 RECORDED = Path(__file__).parents[1] / "shared" / "data"

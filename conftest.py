@@ -114,7 +114,9 @@ def anew(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Make the session that of a kernel that has just begun; afterwards it is what it was."""
 
     def begin(*, announced: bool = False) -> None:
-        monkeypatch.setattr(session, "_default", session._Default(announced=announced))
+        monkeypatch.setattr(session.default, "connection", None)
+        monkeypatch.setattr(session.default, "announced", announced)
+        monkeypatch.setattr(session.default, "warned", set())
 
     return begin
 

@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from .api.client import Usage as Usage
     from .catalog.observations import catalog_at as catalog_at
     from .errors import OrnbError as OrnbError
-    from .ledger.budget import budget as budget
     from .ledger.tracker import UsageTracker as UsageTracker
     from .messages import Conversation as Conversation
     from .notebook.chat import Chat as Chat
@@ -40,8 +39,6 @@ if TYPE_CHECKING:
     from .notebook.key import sign_in as sign_in
     from .notebook.picker import ModelPicker as ModelPicker
     from .pricing import tiers as tiers
-    from .recording import record as record
-    from .recording import replay as replay
     from .runs.batch import batch as batch
     from .runs.latency import latency_beside_listed as latency_beside_listed
     from .runs.latency import latency_differences as latency_differences
@@ -49,6 +46,7 @@ if TYPE_CHECKING:
     from .runs.measure import measure as measure
     from .session import activity as activity
     from .session import ask as ask
+    from .session import budget as budget
     from .session import catalog_changes as catalog_changes
     from .session import client as client
     from .session import connect as connect
@@ -59,6 +57,8 @@ if TYPE_CHECKING:
     from .session import providers as providers
     from .session import quota as quota
     from .session import quote as quote
+    from .session import record as record
+    from .session import replay as replay
     from .session import usage as usage
 
 __version__ = "0.2.0"
@@ -67,7 +67,6 @@ _PLACES = {
     "api.client": "Client Event Reply Timeouts Timing Usage",
     "catalog.observations": "catalog_at",
     "errors": "OrnbError",
-    "ledger.budget": "budget",
     "ledger.tracker": "UsageTracker",
     "messages": "Conversation",
     "notebook.chat": "Chat",
@@ -75,12 +74,11 @@ _PLACES = {
     "notebook.key": "sign_in",
     "notebook.picker": "ModelPicker",
     "pricing": "tiers",
-    "recording": "record replay",
     "runs.batch": "batch",
     "runs.latency": "latency_beside_listed latency_differences latency_summary",
     "runs.measure": "measure",
-    "session": "activity ask catalog_changes client connect endpoints models price_at "
-    "price_history providers quota quote usage",
+    "session": "activity ask budget catalog_changes client connect endpoints models price_at "
+    "price_history providers quota quote record replay usage",
 }
 """Module to the public names that it has."""
 _HOME = {name: home for home, names in _PLACES.items() for name in names.split()}

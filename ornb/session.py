@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
-from . import recording as recordings
 from .api.body import messages_from
 from .api.client import OPENROUTER, Client, Reply, Timeouts
 from .api.parameters import misspelt
@@ -35,12 +34,12 @@ from .errors import (
 )
 from .ledger.bills import activity_to_frame, estimate_reply
 from .ledger.bound import Quote
-from .ledger.budget import settle_bill
-from .ledger.gate import Gate
+from .ledger.budget import Budgets, Gate
 from .ledger.quota import FreeQuota, Quota
 from .ledger.tracker import UsageTracker
 from .messages.asked import fields_of, messages_of
 from .messages.schema import answered
+from .recording import Recorder, Recordings, Replay
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -80,32 +79,69 @@ RECORD_VARIABLE = "ORNB_RECORD"
 
 
 @dataclass
-class _Default:
+class Connection:
     """What `connect` chose, and what was fetched from it."""
 
-    client: Client | None = None
+    client: Client
+    recording: Recorder | Replay | None = None
+    """What `connect` was given."""
     catalog: pd.DataFrame | None = None
     fetched_at: datetime | None = None
     fetched_under: tuple[Any, ...] = ()
     """The recordings that were open when the catalogue was fetched."""
     looked: threading.Event | None = None
-    """Of the first look at this connection's catalogue; set once it has ended, in whatever way."""
+    """Of the first look at the catalogue; set once it has ended, in whatever way."""
     look_until: float = 0.0
     """`time.monotonic` up to which answers wait for that look, in s."""
     looking: threading.RLock = field(default_factory=threading.RLock)
     """Guards the beginning of that look."""
     fetching: threading.RLock = field(default_factory=threading.RLock)
-    """Held while the catalogue is fetched; `lock` is not, so that calls go on meanwhile."""
-    recording: recordings.Recorder | recordings.Replay | None = None
-    """What `connect` was given."""
+    """Held while the catalogue is fetched."""
     whole: tuple[pd.DataFrame, pd.DataFrame] | None = None
     """A catalogue, and the same with what the service lists only on request."""
     kinds: dict[str, str] = field(default_factory=dict)
-    """Of each model that this connection has listed so far."""
-    announced: bool = False
-    warned: set[str] = field(default_factory=set)
-    """Names of fields that were taken for slips, and told of."""
-    lock: threading.RLock = field(default_factory=threading.RLock)
+    """Of each model that was listed so far."""
+
+
+class Session:
+    """What belongs together from one `connect` to the next, and all that is counted over them.
+
+    A kernel has one, `default`, whose parts are the short names of `ornb`. Nothing else of what
+    was asked, spent or left undone is kept anywhere for the process as a whole.
+    """
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self.connection: Connection | None = None
+        self.usage = UsageTracker(client=lambda: client())  # noqa: PLW0108 - defined below
+        """One row a call of this kernel's default client."""
+        self.budgets = Budgets()
+        self.usage.on_bill(self.budgets.settle_bill)
+        self.quota = FreeQuota(elsewhere=self.usage.free_calls_elsewhere)
+        self.recordings = Recordings()
+        self.warned: set[str] = set()
+        """Names of fields that were taken for slips, and told of."""
+        self.announced = False
+        """Whether it was said that nothing here is the real service."""
+        self.parts: dict[type, Any] = {}
+
+    def part(self, kind: type[_Part]) -> _Part:
+        """Return the session's one object of a class, such as what batches have left undone."""
+        with self.lock:
+            if kind not in self.parts:
+                self.parts[kind] = kind()
+            return self.parts[kind]  # type: ignore[no-any-return]
+
+    @property
+    def catalog(self) -> pd.DataFrame | None:
+        """The catalogue, if it was fetched."""
+        return None if self.connection is None else self.connection.catalog
+
+    def open_locks(self) -> None:
+        """Open, in a copy of the process, what another thread of the original may have locked."""
+        self.lock = threading.RLock()
+        if (connected := self.connection) is not None:
+            connected.looking, connected.fetching = threading.RLock(), threading.RLock()
 
 
 class _DefaultGate(Gate):
@@ -131,8 +167,8 @@ class _DefaultGate(Gate):
 def _warn_of_slips(body: Mapping[str, Any]) -> None:
     """Warn once of a field that it looks misspelt; it is sent, since the API gains fields."""
     for name, meant in misspelt(body).items():
-        if name not in _default.warned:
-            _default.warned.add(name)
+        if name not in default.warned:
+            default.warned.add(name)
             warnings.warn(
                 f"{name!r} is no parameter that ornb knows; it is sent as it is. "
                 f"Did you mean {meant!r}?",
@@ -142,8 +178,8 @@ def _warn_of_slips(body: Mapping[str, Any]) -> None:
 
 def _refuse_other_kinds(body: Mapping[str, Any]) -> None:
     """Refuse to chat with a model that is known to be of another kind; nothing is asked for it."""
-    model = body.get("model")
-    kind = _default.kinds.get(str(model), "chat")
+    model, connected = body.get("model"), default.connection
+    kind = "chat" if connected is None else connected.kinds.get(str(model), "chat")
     if kind in CALLS and kind not in (body.get("modalities") or ()):
         raise ConfigError(
             f"{model} does not chat, so nothing was sent: it makes {kind}, by {CALLS[kind]}. "
@@ -159,20 +195,12 @@ def _out_of_ornb() -> int:
     return level
 
 
-_default = _Default()
-usage = UsageTracker(client=lambda: client())  # noqa: PLW0108 - it is defined below
-"""One row a call of this kernel's default client."""
-usage.on_bill(settle_bill)
-_free_quota = FreeQuota(elsewhere=usage.free_calls_elsewhere)
-
-
-def _after_fork() -> None:
-    """Open, in the copy, what another thread of the original may have locked."""
-    _default.lock, _default.looking, _default.fetching = (threading.RLock() for _ in range(3))
-
+default = Session()
+usage, budget = default.usage, default.budgets.budget
+record, replay = default.recordings.record, default.recordings.replay
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+    os.register_at_fork(after_in_child=default.open_locks)
 
 
 def connect(
@@ -248,7 +276,7 @@ def connect(
             raise ConfigError("headers go with a base_url or a key; there is neither.")
     source = answers = "live"
     if offline:
-        server = _offline_server()
+        server = _server()
         api_key, base_url, source = server.token, server.base_url, "offline"
         answers = "canned" if server.why_canned else "local"
     made = Client(
@@ -256,26 +284,26 @@ def connect(
         base_url,
         source=source,
         answers=answers,
-        on_call=record,
+        on_call=book,
         timeouts=timeouts,
         retries=retries,
         headers=headers,
         before_call=_DefaultGate(
             _record_of,
             lambda model: made.endpoints(model),  # noqa: PLW0108 - it is being made
-            _free_quota,
-            lambda body: offline or recordings.answers(body, made.base_url),
+            default.budgets,
+            default.quota,
+            lambda body: offline or default.recordings.answers(body, made.base_url),
         ),
         **more,
     )
-    _free_quota.serve(OPENROUTER if offline else made.base_url)
-    with _default.lock:
-        _default.client = made
-        _default.catalog = _default.fetched_at = _default.looked = _default.whole = None
-        _default.kinds = {}
-        if _default.recording is not None:
-            _default.recording.close()
-        _default.recording = None if recording is None else _with_recording(made, recording)
+    default.quota.serve(OPENROUTER if offline else made.base_url)
+    with default.lock:
+        if default.connection is not None and default.connection.recording is not None:
+            default.connection.recording.close()
+        default.connection = Connection(made)
+        if recording is not None:
+            default.connection.recording = _with_recording(made, recording)
     return made
 
 
@@ -297,15 +325,19 @@ def client() -> Client:
     >>> ornb.client() is ornb.client()
     True
     """
-    with _default.lock:
-        current = _default.client
-        if current is None:
-            current = connect()
-            if current.source == "offline":
-                _announce()
-        elif current.source == "offline" and current.base_url != _offline_server().base_url:
-            current = connect(offline=True)  # its process was ended, and its port taken since
-        return current
+    return _connected().client
+
+
+def _connected() -> Connection:
+    with default.lock:
+        found: Any = default.connection
+        if found is None:
+            if connect().source == "offline" and not default.announced:
+                default.announced = True
+                print(_offline_words())
+        elif found.client.source == "offline" and found.client.base_url != _server().base_url:
+            connect(offline=True)  # its process was ended, and its port taken since
+        return default.connection  # type: ignore[return-value]  # there is one by now
 
 
 def models(*, refresh: bool = False, sort: str | None = None, **filters: Any) -> pd.DataFrame:
@@ -350,10 +382,10 @@ def models(*, refresh: bool = False, sort: str | None = None, **filters: Any) ->
     >>> bool(free["is_free"].all())
     True
     """
-    service, kind = client(), filters.get("kind")
-    frame = _catalog(_default, service, refresh=refresh)
+    connected, kind = _connected(), filters.get("kind")
+    frame = _catalog(connected, refresh=refresh)
     if not {str(kind), str(filters.get("returns"))} <= {"None", "chat", "text"}:
-        frame = _with_other_kinds(_default, service, frame)
+        frame = _with_other_kinds(connected, frame)
     if str(kind) == "all":
         del filters["kind"]
     check_makers(frame, filters)
@@ -363,6 +395,7 @@ def models(*, refresh: bool = False, sort: str | None = None, **filters: Any) ->
     return kept if sort is None else sort_models(kept, sort)
 
 
+_Part = TypeVar("_Part")
 _History = TypeVar("_History", bound="Callable[..., pd.DataFrame]")
 
 
@@ -381,47 +414,45 @@ price_at = _of_today(prices.price_at)
 price_history = _of_today(prices.price_history)
 
 
-def _catalog(state: _Default, service: Client, *, refresh: bool = False) -> pd.DataFrame:
+def _catalog(of: Connection, *, refresh: bool = False) -> pd.DataFrame:
     """The catalogue of a connection, fetched if what is at hand does not serve."""
-    with state.fetching:
-        now, recordings_open = datetime.now(UTC), recordings.opened()
-        is_current = service is state.client
-        frame, at = state.catalog, state.fetched_at
+    with of.fetching:
+        now, recordings_open = datetime.now(UTC), default.recordings.opened
+        frame, at = of.catalog, of.fetched_at
         # A clock that was put back makes no catalogue young.
         is_young = at is not None and timedelta() <= now - at < CATALOG_LIFETIME
-        fresh = at is not None and (service.source == "offline" or is_young)
-        fresh = fresh and is_current and state.fetched_under == recordings_open
-        if frame is None or refresh or not fresh:
+        serves = of.client.source == "offline" or is_young
+        if frame is None or refresh or not serves or of.fetched_under != recordings_open:
             try:
-                records = service.models()
-                frame = catalog.to_frame(records, **records.origin._asdict())
-                frame = frame.copy()  # which pandas consolidates, so that further copies are quick
+                frame = _listed(of.client)
             except OrnbError:
-                if is_current:  # not asked again for the sake of estimates
-                    _begin_look(state, 0.0)
+                _begin_look(of, 0.0)  # not asked again for the sake of estimates
                 raise
-            with state.lock:
-                if service is state.client:  # no other was connected meanwhile
-                    state.catalog, state.fetched_at = frame, now
-                    state.fetched_under = recordings_open
-                    state.kinds |= dict(zip(frame.index, frame["kind"], strict=True))
+            frame = frame.copy()  # which pandas consolidates, so that further copies are quick
+            of.catalog, of.fetched_at, of.fetched_under = frame, now, recordings_open
+            of.kinds |= dict(zip(frame.index, frame["kind"], strict=True))
         return frame
 
 
-def _with_other_kinds(state: _Default, service: Client, usual: pd.DataFrame) -> pd.DataFrame:
+def _listed(service: Client) -> pd.DataFrame:
+    records = service.models()
+    return catalog.to_frame(records, **records.origin._asdict())
+
+
+def _with_other_kinds(of: Connection, usual: pd.DataFrame) -> pd.DataFrame:
     """A catalogue, and after it the models that the service lists only on request."""
-    with state.fetching:
-        if state.whole is None or state.whole[0] is not usual:
+    with of.fetching:
+        if of.whole is None or of.whole[0] is not usual:
             asked: list[Any] = []
             with contextlib.suppress(BadRequest, NotFound):  # another server lists what it has
-                asked = service.models(output_modalities="all")
+                asked = of.client.models(output_modalities="all")
             known = set(usual.index)
             more = [r for r in asked if isinstance(r, dict) and str(r.get("id")) not in known]
             frame = catalog.to_frame([*usual["raw"], *more]).copy() if more else usual
             frame.attrs = usual.attrs
-            state.whole = usual, frame
-            state.kinds |= dict(zip(frame.index, frame["kind"], strict=True))
-        return state.whole[1]
+            of.whole = usual, frame
+            of.kinds |= dict(zip(frame.index, frame["kind"], strict=True))
+        return of.whole[1]
 
 
 def endpoints(model: Any) -> pd.DataFrame:
@@ -588,16 +619,17 @@ def refusals_noted(service: Client | None, model: Any, label: Any) -> Iterator[N
 def catalogue_of(service: Client) -> pd.DataFrame | None:
     """Return the models of a client; None where it does not list them."""
     with contextlib.suppress(OrnbError):
-        if service is _default.client:
-            return models()
-        records = service.models()
-        return catalog.to_frame(records, **records.origin._asdict())
+        return models() if _is_ours(service) else _listed(service)
     return None
+
+
+def _is_ours(service: Client) -> bool:
+    return default.connection is not None and service is default.connection.client
 
 
 def with_near_models(error: OrnbError, choice: Any, service: Client | None = None) -> OrnbError:
     """Add near ids to the refusal of a model's id; the kernel's own client lists them."""
-    if service in (None, _default.client):
+    if service is None or _is_ours(service):
         with contextlib.suppress(OrnbError):
             model = model_id(choice)
             near = _near(model) if refuses_model(error, model) else ""
@@ -711,13 +743,13 @@ def quota(*, wait: bool | None = None, ask: bool = True) -> Quota:
     if wait is not None:
         if not isinstance(wait, bool):
             raise ConfigError(f"wait is {wait!r}; give True or False.")
-        _free_quota.wait = wait
+        default.quota.wait = wait
     if ask:
         service = client()
         if service.source == "live" and service.has_key:
             with contextlib.suppress(OrnbError):  # what is known so far stands
-                _free_quota.believe(service.key())
-    return _free_quota.facts()
+                default.quota.believe(service.key())
+    return default.quota.facts()
 
 
 def activity(**query: str) -> pd.DataFrame:
@@ -791,26 +823,27 @@ def default_model() -> str | None:
     Of a recording that is replayed, the one that was the default then. Else ``ORNB_MODEL`` if set;
     else a free one at OpenRouter, this machine's offline, the first listed of any other server.
     """
-    recorded = recordings.default_model(client().base_url) if recordings.opened() else None
+    tapes = default.recordings
+    recorded = tapes.default_model(client().base_url) if tapes.opened else None
     if recorded:
         return recorded
     chosen = os.environ.get("ORNB_MODEL", "").strip() or _own_default()
-    if chosen:
-        recordings.note_default_model(chosen)
+    if chosen and tapes.opened:
+        tapes.note_default_model(chosen)
     return chosen
 
 
 def _own_default() -> str | None:
     service = client()
     if service.source == "offline":
-        return CANNED if _offline_server().why_canned else LOCAL
+        return CANNED if _server().why_canned else LOCAL
     if service.base_url == OPENROUTER:
         return LIVE_DEFAULT
     listed = models(kind="chat").index
     return str(listed[0]) if len(listed) else None
 
 
-def record(reply: Reply, *estimate_usd: float | None) -> None:
+def book(reply: Reply, *estimate_usd: float | None) -> None:
     """Keep a call of the default client in `usage`, with the estimate if it was made already."""
     amount = None
     try:
@@ -839,33 +872,32 @@ def estimate(reply: Reply, listed: pd.DataFrame | None = None) -> float | None:
 
 def _cached_catalog() -> pd.DataFrame | None:
     """The catalogue, if it is here or soon is; fetched for this once a connection."""
-    state = _default
-    service = state.client
-    if state.catalog is not None or service is None:
-        return state.catalog
-    ended, is_first = _begin_look(state, ESTIMATE_PATIENCE_S.get(service.source, 0.0))
+    of = default.connection
+    if of is None or of.catalog is not None:
+        return default.catalog
+    ended, is_first = _begin_look(of, ESTIMATE_PATIENCE_S.get(of.client.source, 0.0))
     if is_first:
-        look = threading.Thread(target=_look, args=(state, service, ended), daemon=True)
+        look = threading.Thread(target=_look, args=(of, ended), daemon=True)
         try:
             look.start()
         except RuntimeError:  # no threads, as in a browser's Python
-            _look(state, service, ended)
-    ended.wait(max(0.0, state.look_until - time.monotonic()))
-    return state.catalog
+            _look(of, ended)
+    ended.wait(max(0.0, of.look_until - time.monotonic()))
+    return of.catalog
 
 
-def _begin_look(state: _Default, patience_s: float) -> tuple[threading.Event, bool]:
+def _begin_look(of: Connection, patience_s: float) -> tuple[threading.Event, bool]:
     """Return the event that ends the first look at the catalogue, and whether it is to begin."""
-    with state.looking:
-        is_first = state.looked is None
-        if state.looked is None:
-            state.looked, state.look_until = threading.Event(), time.monotonic() + patience_s
-        return state.looked, is_first
+    with of.looking:
+        is_first = of.looked is None
+        if of.looked is None:
+            of.looked, of.look_until = threading.Event(), time.monotonic() + patience_s
+        return of.looked, is_first
 
 
-def _look(state: _Default, service: Client, ended: threading.Event) -> None:
+def _look(of: Connection, ended: threading.Event) -> None:
     with contextlib.suppress(Exception):  # the row counts for more than its estimate
-        _catalog(state, service)
+        _catalog(of)
     ended.set()
 
 
@@ -874,7 +906,7 @@ def likely_cost(messages: Messages, model: Any = None, **params: Any) -> str:
     gate, offline = client().before_call, client().source == "offline"
     if offline:
         models()  # no further than this machine
-    if _default.catalog is None or not isinstance(gate, Gate):
+    if default.catalog is None or not isinstance(gate, Gate):
         return ""
     asked = messages_from(messages, may_be_empty=True)
     body = {"messages": asked, "model": model_id(model), **params}
@@ -890,21 +922,14 @@ def _record_of(model: str) -> Any:
     return listed.at[model, "raw"] if model in listed.index else None
 
 
-def _offline_server() -> OfflineServer:
-    from . import offline as offline_default
+def _server() -> OfflineServer:
+    from .offline import start
 
-    return offline_default.start()
-
-
-def _announce() -> None:
-    """Print once, where it can be seen, that nothing here is the real service."""
-    if not _default.announced:
-        _default.announced = True
-        print(_offline_words())
+    return start()
 
 
 def _offline_words() -> str:
-    server = _offline_server()
+    server = _server()
     return OFFLINE_WORDS.format(snapshot=server.snapshot_date, answers=_answers(server))
 
 
@@ -916,22 +941,22 @@ def _with_recording(client: Client, path: str | os.PathLike[str]) -> Any:
     """Play a recording beside a client, or make it; and say what answers from now on."""
     if os.environ.get(RECORD_VARIABLE, "").strip():
         print(f"ornb records the calls of this notebook to {path}.")
-        return recordings.record(path)
+        return default.recordings.record(path)
     if client.source != "offline":
         print(
             f"ornb asks {urlsplit(client.base_url).netloc}: answers are live. The recording "
             f"{Path(path).name} answers where there is no key."
         )
         return None
-    _default.announced = True
+    default.announced = True
     try:
-        played = recordings.stand_in(path, client.base_url)
+        played = default.recordings.stand_in(path, client.base_url)
     except ConfigError as error:  # the notebook goes on without it
         print(f"{error}\n{_offline_words()}")
         return None
     made = " and ".join(MADE_BY.get(source, source) for source in played.made_by)
     day = f"{played.recorded_at:%Y-%m-%d}"
-    server = _offline_server()
+    server = _server()
     print(
         RECORDING_WORDS.format(
             day=day,

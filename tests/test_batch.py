@@ -38,7 +38,7 @@ from ornb.runs.answers import BATCH_COLUMNS, Answer, Shape, with_answers
 from ornb.runs.plan import total
 from ornb.runs.rows import Requests
 from ornb.runs.run import BatchInterrupted
-from ornb.runs.store import TABLE, AnswerStore, default_path
+from ornb.runs.store import TABLE, AnswerStore, Memory, default_path
 from ornb.runs.work import InTurn, address_of
 from tests.page import until
 
@@ -126,10 +126,8 @@ def serve(monkeypatch):
         session.usage.clear()
         return made[-1]
 
-    monkeypatch.setattr(importlib.import_module("ornb.ledger.budget"), "_session", [])
-    monkeypatch.setattr(
-        importlib.import_module("ornb.runs.batch"), "_unfinished", type(_unfinished())()
-    )
+    monkeypatch.setattr(session.default.budgets, "_session", [])
+    monkeypatch.setitem(session.default.parts, Memory, Memory())
     yield start
     for service in made:
         service.close()
@@ -137,7 +135,7 @@ def serve(monkeypatch):
 
 
 def _unfinished():
-    return importlib.import_module("ornb.runs.batch")._unfinished
+    return session.default.part(Memory)
 
 
 def batch(data, template="{{text}}", model=MODEL, **options):
@@ -724,7 +722,7 @@ def test_free_models_are_spaced_and_the_setting_is_put_back(serve, monkeypatch):
 
     now = [1_790_000_000.0]
     counter = FreeQuota(clock=lambda: now[0])
-    monkeypatch.setattr(session, "_free_quota", counter)
+    monkeypatch.setattr(session.default, "quota", counter)
     waits = []
 
     def wait(self, seconds):
@@ -745,7 +743,7 @@ def test_the_free_calls_of_a_day_end_the_batch(serve, monkeypatch):
     from ornb.ledger.quota import FreeQuota
 
     counter = FreeQuota(clock=lambda: 1_790_000_000.0)
-    monkeypatch.setattr(session, "_free_quota", counter)
+    monkeypatch.setattr(session.default, "quota", counter)
     service = serve()
     counter.believe({"free_model_daily_requests": {"limit": 3, "used": 0}})
     answers = batch(texts(5), model="acme/orbit:free", concurrency=1)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
 import json
 import os
 import pickle
@@ -37,7 +36,7 @@ import ornb
 from ornb import session
 from ornb.errors import ConfigError
 from ornb.runs.rows import Requests
-from ornb.runs.store import TABLE
+from ornb.runs.store import TABLE, Memory
 from ornb.runs.work import InTurn
 
 __all__ = ["_interruptible", "serve"]
@@ -303,8 +302,7 @@ def test_behind_a_lock_no_answer_is_lost(serve, tmp_path, monkeypatch):
     assert set(again["status"]) <= {"cached", "ok"}
     assert kept(path) == 10
     assert Counter(service.asked) == Counter(["first", *texts(9)])
-    unfinished = importlib.import_module("ornb.runs.batch")._unfinished
-    assert unfinished._answers == {}
+    assert session.default.part(Memory)._answers == {}
 
 
 FULL = """

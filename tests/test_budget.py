@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import importlib
 import json
 import re
 import threading
@@ -20,9 +19,12 @@ import ornb
 from ornb import errors, pricing, session
 from ornb.api.reply import Reply, Timing, Usage
 from ornb.ledger.bound import IMAGE_TOKENS, TEMPLATE_TOKENS, prompt_tokens_at_most, quote
-from ornb.ledger.budget import Budget, active, admit, billed, settle_bill
+from ornb.ledger.budget import billed
 from ornb.ledger.price_book import PriceBook, allowed
 from ornb.ledger.tracker import UsageTracker
+
+BUDGETS = session.default.budgets
+active, admit, settle_bill = BUDGETS.active, BUDGETS.admit, BUDGETS.settle_bill
 
 RECORD = {
     "id": "acme/orbit",
@@ -80,8 +82,7 @@ def answered(cost=None, prompt=None, completion=None, **fields):
 
 @pytest.fixture(autouse=True)
 def _no_ceiling(monkeypatch):
-    module = importlib.import_module("ornb.ledger.budget")
-    monkeypatch.setattr(module, "_session", [])
+    monkeypatch.setattr(session.default.budgets, "_session", [])
     yield
     ornb.connect(offline=True)
 
@@ -345,9 +346,9 @@ def test_whatever_can_cost_more_than_tokens_is_not_bounded(more, why):
     asked = worst(**more)
     assert asked.worst_usd is None
     assert re.search(why, asked.unknown)
-    with Budget(5), pytest.raises(errors.PriceUnknown, match="was not sent"):
+    with ornb.budget(5), pytest.raises(errors.PriceUnknown, match="was not sent"):
         admit(asking(**more), book())
-    with Budget(5, allow_unknown=True):
+    with ornb.budget(5, allow_unknown=True):
         admit(asking(**more), book()).release()
 
 
@@ -552,7 +553,7 @@ def test_listed_prices_of_a_whole_day_are_bounded(shared_data):
 
 
 def test_money_is_set_aside_and_then_spent():
-    with Budget("0.01") as budget:
+    with ornb.budget("0.01") as budget:
         reservation = admit(ASKED, book())
         assert (budget.reserved_usd, budget.left_usd) == (WORST, Decimal("0.01") - WORST)
         reservation.settle(answered(0.0007))
@@ -562,7 +563,7 @@ def test_money_is_set_aside_and_then_spent():
 
 
 def test_a_refusal_says_what_was_asked_what_is_left_and_what_would_fit():
-    with Budget("0.001") as budget, pytest.raises(errors.BudgetExceeded) as caught:
+    with ornb.budget("0.001") as budget, pytest.raises(errors.BudgetExceeded) as caught:
         admit(ASKED, book(endpoints=ENDPOINTS))
     error = caught.value
     assert str(error) == (
@@ -577,7 +578,7 @@ def test_a_refusal_says_what_was_asked_what_is_left_and_what_would_fit():
 
 
 def test_what_would_fit_is_let_through():
-    with Budget("0.003") as budget:
+    with ornb.budget("0.003") as budget:
         with pytest.raises(errors.BudgetExceeded, match="max_tokens=59 would fit") as caught:
             admit(ASKED, book(endpoints=ENDPOINTS))
         admit(asking(max_tokens=caught.value.fits_max_tokens), book(endpoints=ENDPOINTS))
@@ -585,7 +586,7 @@ def test_what_would_fit_is_let_through():
 
 
 def test_a_call_that_just_fits_is_sent():
-    with Budget(WORST) as budget:
+    with ornb.budget(WORST) as budget:
         admit(ASKED, book())
         assert budget.left_usd == 0
         with pytest.raises(errors.BudgetExceeded, match="is set aside for other calls"):
@@ -593,10 +594,10 @@ def test_a_call_that_just_fits_is_sent():
 
 
 def test_an_unknown_price_is_refused_unless_allowed():
-    with Budget(5), pytest.raises(errors.PriceUnknown, match="allow_unknown=True") as caught:
+    with ornb.budget(5), pytest.raises(errors.PriceUnknown, match="allow_unknown=True") as caught:
         admit(asking(model="openrouter/auto"), book())
     assert isinstance(caught.value, errors.BudgetExceeded)
-    with Budget("0.5", allow_unknown=True) as budget:
+    with ornb.budget("0.5", allow_unknown=True) as budget:
         admit(asking(model="openrouter/auto"), book()).settle(answered(0.7))
         assert budget.left_usd == Decimal("-0.2"), "what nothing bounds may pass the ceiling"
         with pytest.raises(errors.BudgetExceeded, match="not known"):
@@ -605,7 +606,7 @@ def test_an_unknown_price_is_refused_unless_allowed():
 
 def test_free_calls_pass_also_when_all_is_spent():
     free = {**RECORD, "pricing": {"prompt": "0", "completion": "0"}}
-    with Budget(0) as budget:
+    with ornb.budget(0) as budget:
         admit(ASKED, book(free)).settle(answered(0.0))
         assert budget.calls == 1
 
@@ -615,7 +616,7 @@ def test_without_a_ceiling_no_price_is_looked_up():
         raise AssertionError("asked")
 
     assert admit(ASKED, PriceBook(forbidden)) is None
-    with Budget(None) as budget:
+    with ornb.budget(None) as budget:
         admit(ASKED, PriceBook(forbidden)).settle(answered(0.25))
     assert repr(budget) == "Budget: $0.25 spent, 1 call"
     assert budget.left_usd is None
@@ -650,7 +651,7 @@ def test_what_is_no_amount_is_refused(usd):
 )
 def test_what_was_charged(reply, cost):
     assert billed(reply) == (cost if cost is None else Decimal(cost))
-    with Budget(1) as budget:
+    with ornb.budget(1) as budget:
         admit(ASKED, book()).settle(reply)
     assert budget.reserved_usd == 0
     assert (budget.spent_usd, budget.held_usd) == (
@@ -659,7 +660,7 @@ def test_what_was_charged(reply, cost):
 
 
 def test_without_a_bill_the_tokens_are_priced_at_their_dearest():
-    with Budget(1) as budget:
+    with ornb.budget(1) as budget:
         admit(ASKED, book(endpoints=ENDPOINTS)).settle(answered(None, 10, 5))
     assert budget.held_usd == 10 * Decimal("0.000004") + 5 * Decimal("0.00003")
 
@@ -667,7 +668,7 @@ def test_without_a_bill_the_tokens_are_priced_at_their_dearest():
 def test_a_late_bill_takes_the_place_of_what_was_kept():
     tracker = UsageTracker()
     stop = tracker.on_bill(settle_bill)
-    with Budget("0.01") as outer, Budget("0.005") as inner:
+    with ornb.budget("0.01") as outer, ornb.budget("0.005") as inner:
         stopped = answered(status="stopped", generation_id="gen-late")
         admit(ASKED, book()).settle(stopped)
     tracker.record(stopped)
@@ -690,7 +691,7 @@ def test_what_an_answer_said_it_cost_is_spent_whatever_the_books_say_later():
     """A ceiling holds by what is known when calls leave; the table has the books' word."""
     tracker = UsageTracker()
     stop = tracker.on_bill(settle_bill)
-    with Budget("0.01") as budget:
+    with ornb.budget("0.01") as budget:
         settled = answered(0.0004, generation_id="gen-settled")
         admit(ASKED, book()).settle(settled)
     tracker.record(settled)
@@ -716,7 +717,7 @@ def by_own_key(cost=0.0, paid=0.00105, prompt=22, completion=9, **fields):
 
 
 def test_what_an_own_key_paid_is_spent_with_what_was_charged():
-    with Budget(1) as budget:
+    with ornb.budget(1) as budget:
         admit(ASKED, book()).settle(by_own_key())
         admit(ASKED, book()).settle(by_own_key(cost=0.00005))
     assert (budget.spent_usd, budget.held_usd) == (Decimal("0.00215"), 0)
@@ -725,7 +726,7 @@ def test_what_an_own_key_paid_is_spent_with_what_was_charged():
 @pytest.mark.parametrize(("paid", "spent"), [(0.0002, "0.0002"), (None, None), ("?", None)])
 def test_an_own_key_that_paid_nobody_knows_what_is_kept_until_its_bill_says(paid, spent):
     """A bill of 0 is OpenRouter's part alone."""
-    with Budget(1) as budget:
+    with ornb.budget(1) as budget:
         admit(ASKED, book()).settle(by_own_key(paid=None, generation_id="gen-own"))
     kept = 22 * Decimal("0.000002") + 9 * Decimal("0.00001")
     assert (budget.spent_usd, budget.held_usd) == (0, kept)
@@ -749,7 +750,7 @@ def test_once_an_own_key_has_paid_bounds_are_at_the_providers_price_with_the_fee
     """Listed prices have OpenRouter's discount off, which a provider does not give."""
     cheaper = [{**ENDPOINTS[0], "pricing": {**ENDPOINTS[0]["pricing"], "discount": 0.5}}]
     prices = book(endpoints=cheaper)
-    with Budget(1) as budget:
+    with ornb.budget(1) as budget:
         first = admit(ASKED, prices)
         assert budget.reserved_usd == WORST
         first.settle(by_own_key())
@@ -769,7 +770,7 @@ amounts = st.decimals(0, 1, places=9, allow_nan=False)
 
 @given(st.lists(st.tuples(amounts, st.booleans()), max_size=20), amounts)
 def test_what_is_spent_held_and_left_always_adds_up(calls, limit):
-    with Budget(limit) as budget:
+    with ornb.budget(limit) as budget:
         open_ones, spent = [], Decimal(0)
         for cost, settle_now in calls:
             try:
@@ -795,10 +796,9 @@ def test_what_is_spent_held_and_left_always_adds_up(calls, limit):
 
 def test_a_call_that_ends_while_the_books_are_being_written_is_booked_after():
     """The garbage collector ends forgotten streams at any moment, in any thread."""
-    module = importlib.import_module("ornb.ledger.budget")
-    with Budget(1) as budget:
+    with ornb.budget(1) as budget:
         reservation = admit(ASKED, book())
-        with module._lock:
+        with BUDGETS._lock:
             reservation.settle(answered(0.0007))
         assert (budget.spent_usd, budget.reserved_usd) == (Decimal("0.0007"), 0)
 
@@ -836,15 +836,15 @@ def test_a_block_gives_the_session_its_ceiling_back():
 
 
 def test_a_call_under_way_is_settled_where_it_was_let_through():
-    with Budget(1) as budget:
+    with ornb.budget(1) as budget:
         reservation = admit(ASKED, book())
-    with Budget(1) as later:
+    with ornb.budget(1) as later:
         reservation.settle(answered(0.001))
     assert (budget.spent_usd, later.spent_usd) == (Decimal("0.001"), 0)
 
 
 def test_a_budget_cannot_be_open_twice():
-    with Budget(1) as budget, pytest.raises(errors.ConfigError, match="open already"), budget:
+    with ornb.budget(1) as budget, pytest.raises(errors.ConfigError, match="open already"), budget:
         pass
     with budget:
         assert budget in active()
@@ -1046,6 +1046,6 @@ def test_a_stopped_stream_keeps_its_worst_case_until_its_bill_is_known():
 
 
 def test_an_abandoned_reservation_is_given_back():
-    with Budget(1) as budget:
+    with ornb.budget(1) as budget:
         admit(ASKED, book()).release()
         assert (budget.reserved_usd, budget.calls) == (0, 0)

@@ -24,11 +24,10 @@ from tornado.iostream import IOStream
 
 import ornb.offline
 from ornb.errors import ConfigError, OfflineError
-from ornb.offline import OfflineServer
+from ornb.offline import Child, OfflineServer
 from ornb.offline import raw as raw_steps
 from ornb.offline.__main__ import main
 from ornb.offline.answers import canned_words, local_request
-from ornb.offline.child import Child
 from ornb.offline.question import ChatRequest
 from ornb.offline.raw import Step
 from tests.page import quickest, until

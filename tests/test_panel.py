@@ -18,7 +18,6 @@ import ornb
 from ornb import session
 from ornb.api.reply import Reply, Timing, Usage
 from ornb.errors import ConfigError
-from ornb.ledger import budget as budgets
 from ornb.ledger.quota import FreeQuota
 from ornb.ledger.totals import LATEST, WINDOW, Running
 from ornb.ledger.tracker import UsageTracker
@@ -59,7 +58,7 @@ def panel(tracker):
 def free_quota(monkeypatch):
     """What counts the calls of free models."""
     counter = FreeQuota()
-    monkeypatch.setattr(session, "_free_quota", counter)
+    monkeypatch.setattr(session.default, "quota", counter)
     return counter
 
 
@@ -67,7 +66,7 @@ def free_quota(monkeypatch):
 def ours(monkeypatch, free_quota):
     """The panel of `ornb.usage`, which here is a tracker of the test's own."""
     monkeypatch.setattr(session, "usage", UsageTracker())
-    monkeypatch.setattr(budgets, "_session", [])
+    monkeypatch.setattr(session.default.budgets, "_session", [])
     made = session.usage.panel()
     yield made
     made.close()
@@ -404,7 +403,7 @@ def test_a_budget_that_settles_after_its_row_is_shown(ours):
 
 
 def test_a_thousand_calls_are_few_updates(tracker, monkeypatch):
-    monkeypatch.setattr(panel_module, "PACER", Pacer())
+    monkeypatch.setitem(session.default.parts, Pacer, Pacer())
     panel = UsagePanel(tracker)
     seen = []
     panel.observe(lambda change: seen.append(change.new), names=["updated_at"])
@@ -491,7 +490,7 @@ def test_a_database_that_is_gone_is_said_and_not_raised(ours, monkeypatch):
     def gone(_):
         raise ConfigError("the database is gone")
 
-    monkeypatch.setattr(session, "_free_quota", FreeQuota(elsewhere=gone))
+    monkeypatch.setattr(session.default, "quota", FreeQuota(elsewhere=gone))
     session.usage.record(reply())
     until(lambda: ours.error == "the database is gone")
 

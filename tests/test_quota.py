@@ -335,7 +335,7 @@ def test_refusals_on_record_are_explained(shared_data):
 @pytest.fixture
 def fresh(monkeypatch):
     counter = FreeQuota()
-    monkeypatch.setattr(session, "_free_quota", counter)
+    monkeypatch.setattr(session.default, "quota", counter)
     yield counter
     ornb.connect(offline=True)
 

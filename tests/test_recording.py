@@ -39,7 +39,6 @@ from ornb.api.client import Client, Timeouts
 from ornb.recording.bodies import pieces_of, written
 from ornb.recording.lines import FORMAT, Request, read
 from ornb.recording.matching import differences, nearest, normal, same_as
-from ornb.recording.opened import opened
 from ornb.recording.redaction import PERSONAL, without_ids, without_keys, without_split_keys
 from ornb.text.rendering import facts, reply_html
 from tests.page import quickest
@@ -59,9 +58,9 @@ ANSWER = {
 @pytest.fixture(autouse=True)
 def _closed():
     """No test leaves a recording open for the next."""
-    assert opened() == ()
+    assert session.default.recordings.opened == ()
     yield
-    for tape in opened():
+    for tape in session.default.recordings.opened:
         tape.close()
 
 
@@ -761,7 +760,7 @@ def test_nothing_is_added_to_another_file(path, text) -> None:
 def test_a_folder_that_is_not_there_is_told_at_once(tmp_path) -> None:
     with pytest.raises(errors.ConfigError, match="cannot be written"):
         ornb.record(tmp_path / "no" / "such.jsonl")
-    assert opened() == ()
+    assert session.default.recordings.opened == ()
 
 
 @pytest.mark.parametrize("how", [{"pace": "slow"}, {"missing": "guess"}])

@@ -40,7 +40,6 @@ from ornb.api import keys
 from ornb.api.client import Client, Timeouts
 from ornb.notebook.key import KeyForm
 from ornb.offline import OfflineServer
-from ornb.recording.opened import opened
 from ornb.recording.redaction import without_keys
 from ornb.text import export
 from tests.page import PATIENCE_S, as_soon_as, displayed, from_page, printed, until
@@ -146,7 +145,7 @@ def left(
         if not found.looked:
             look()
     finally:
-        for tape in opened():
+        for tape in session.default.recordings.opened:
             tape.close()
         ornb.connect(offline=True)
         ornb.usage.clear()
@@ -196,7 +195,7 @@ def test_a_key_that_came_in_is_left_nowhere(
     with ornb.client().stream("Hi", MODEL) as stream:
         next(iter(stream))
     left.add("door", came, reply, stream.reply, stream, ornb.client(), ornb.client()._service)
-    left.add("session", session._default, ornb.quota(), ornb.models().attrs)
+    left.add("session", session.default, ornb.quota(), ornb.models().attrs)
     left.add("about the key", keys.describe(ornb.client().key()))
     monkeypatch.delenv("OPENROUTER_API_KEY", raising=False)
 

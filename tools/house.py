@@ -197,15 +197,17 @@ def published_names() -> set[str]:
         for name, options in DIRECTIVE.findall(page.read_text(encoding="utf-8")):
             it = pkgutil.resolve_name(name if name.startswith("ornb.") else f"ornb:{name}")
             listed = [it]
+            chosen = re.findall(r":members: (.*)", options)
             if isinstance(it, ModuleType):
                 members = (
-                    options.partition(":members:")[2].split(",")
-                    if ":members: " in options
+                    chosen[0].split(",")
+                    if chosen
                     else {*dir(it)} - {*re.split(r"\W+", options.partition("exclude-")[2])}
                 )
                 listed = [getattr(it, member.strip()) for member in members]
             names = {f"{one.__module__}.{one.__qualname__}" for one in listed if callable(one)}
-            found |= names | {f"{name}." for name in names}
+            inside = {""} if isinstance(it, ModuleType) or not chosen else chosen[0].split(", ")
+            found |= names | {f"{name}.{each}" for name in names for each in inside}
     return found
 
 

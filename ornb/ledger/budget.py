@@ -1,4 +1,4 @@
-"""Ceilings: no call leaves that could cost more than is left.
+"""Ceilings, and the gate that holds them: no call leaves that could cost more than is left.
 
 Before a call, the most that it can cost (`ornb.quote`) is set aside in every budget
 that is open, under one lock, so that calls side by side cannot jump a ceiling together. When it
@@ -23,29 +23,23 @@ from ..api.reply import counted
 from ..errors import BudgetExceeded, ConfigError, OrnbError, PriceUnknown
 from .bills import charged
 from .bound import quote
-from .price_book import EXACT
+from .price_book import EXACT, PriceBook
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from ..api.reply import Reply
+    from ..api.stream import Settle
     from .bound import Quote
-    from .price_book import PriceBook
+    from .quota import FreeQuota
 
-__all__ = ["Budget", "Reservation", "active", "admit", "billed", "budget"]
+__all__ = ["Budget", "Budgets", "Gate", "Reservation", "billed"]
 
-# A stream that nobody finished is ended by the garbage collector, at any moment and in any thread,
-# so also in one that holds this lock: what has ended is queued, and booked by who has the lock.
-_lock = threading.Lock()
-_ended: deque[tuple[Reservation, Reply]] = deque()
-_session: list[Budget] = []
-_blocks: list[Budget] = []
-_unsettled: dict[str, Reservation] = {}
 _ZERO, _CENT = Decimal(0), Decimal("0.01")
 
 
 class Budget:
-    """One ceiling and what became of it. Made by `budget`.
+    """One ceiling and what became of it. Made by `ornb.budget`.
 
     Attributes
     ----------
@@ -72,6 +66,7 @@ class Budget:
         self,
         usd: float | str | Decimal | None,
         *,
+        budgets: Budgets,
         allow_unknown: bool = False,
         practice: bool = False,
     ) -> None:
@@ -79,31 +74,32 @@ class Budget:
         self.allow_unknown = allow_unknown
         self.practice = practice
         self.calls = self.refused = 0
+        self._among = budgets
         self._spent = self._held = self._reserved = _ZERO
         self._replaced: list[Budget] = []
 
     @property
     def spent_usd(self) -> Decimal:
         """What was billed, in USD, exact; a bill that an answer told is not corrected later."""
-        with _books():
+        with self._among.books():
             return self._spent
 
     @property
     def held_usd(self) -> Decimal:
         """The most that calls may have cost that ended without a bill, in USD."""
-        with _books():
+        with self._among.books():
             return self._held
 
     @property
     def reserved_usd(self) -> Decimal:
         """The most that the calls under way can cost, in USD."""
-        with _books():
+        with self._among.books():
             return self._reserved
 
     @property
     def left_usd(self) -> Decimal | None:
         """What a further call may cost at most, in USD; None without a ceiling."""
-        with _books():
+        with self._among.books():
             return self._left()
 
     def _left(self) -> Decimal | None:
@@ -113,20 +109,14 @@ class Budget:
             return self.limit_usd - self._spent - self._held - self._reserved
 
     def __enter__(self) -> Budget:
-        with _lock:
-            if any(each is self for each in _blocks):
-                raise ConfigError("This budget is open already; make another one for this block.")
-            if _session and _session[0] is self:
-                _session[:] = self._replaced  # meant for the block, not for the session
-            _blocks.append(self)
+        self._among.begin_block(self)
         return self
 
     def __exit__(self, *_: object) -> None:
-        with _lock:
-            _blocks[:] = [each for each in _blocks if each is not self]
+        self._among.end_block(self)
 
     def __repr__(self) -> str:
-        with _books():
+        with self._among.books():
             spent, held, reserved, left = self._spent, self._held, self._reserved, self._left()
         of = "" if self.limit_usd is None else f" of {_usd(self.limit_usd)}"
         parts = [f"{_usd(spent)}{of} spent"]
@@ -152,13 +142,14 @@ class Reservation:
 
     def __init__(
         self,
+        among: Budgets,
         budgets: list[Budget],
         quoted: Quote | None,
+        book: PriceBook,
         *,
-        offline: bool = False,
-        book: PriceBook | None = None,
+        offline: bool,
     ) -> None:
-        self._book = book
+        self._among, self._book = among, book
         self._budgets = budgets
         self._paying = [each for each in budgets if each.practice or not offline]
         self._offline = offline
@@ -176,20 +167,15 @@ class Reservation:
     def settle(self, reply: Reply, error: OrnbError | None = None) -> None:
         """Put what was billed in the place of what was set aside; once, later calls do nothing."""
         del error  # the reply says it all: this is the shape of `ornb.api.stream.Settle`
-        _ended.append((self, reply))
-        if _lock.acquire(blocking=False):  # else who has it, or looks next, books it
-            try:
-                _book()
-            finally:
-                _lock.release()
+        self._among.end(self, reply)
 
-    def _close(self, reply: Reply) -> None:
+    def close(self, reply: Reply) -> None:
         """Book how the call ended; the lock is held."""
         if not self._open:
             return
         self._open = False
         self._reserve(-self._amount)
-        if reply.usage.is_byok and self._book is not None:
+        if reply.usage.is_byok:
             self._book.own_keys = True
         amount = billed(reply)
         if self._offline and reply.status != "error":
@@ -201,7 +187,7 @@ class Reservation:
 
     def release(self) -> None:
         """Return what was set aside: the call was not made after all."""
-        with _books():
+        with self._among.books():
             if self._open:
                 self._open = False
                 for each in self._budgets:
@@ -214,7 +200,7 @@ class Reservation:
         for each in self._paying:
             each._held = EXACT.add(each._held, self._amount)
         if reply.generation_id is not None:
-            _unsettled[reply.generation_id] = self
+            self._among.await_bill(reply.generation_id, self)
 
     def _tokens_cost(self, reply: Reply) -> Decimal:
         """The most that an answer's tokens cost; all that was set aside where it told none."""
@@ -227,105 +213,218 @@ class Reservation:
         for each in self._paying:
             each._spent = EXACT.add(each._spent, amount)
 
-    def _bill(self, amount: Decimal) -> None:
+    def bill(self, amount: Decimal) -> None:
         """Put a bill that came late in the place of what was kept for it; the lock is held."""
         for each in self._paying:
             each._held = EXACT.subtract(each._held, self._amount)
         self._spend(amount)
 
 
-def budget(
-    usd: float | str | Decimal | None, *, allow_unknown: bool = False, practice: bool = False
-) -> Budget:
-    """Set a ceiling on what may be spent, for the session, or in a ``with`` for a block.
+class Budgets:
+    """All budgets of a session, and the calls that have set something aside in them.
 
-    Each call of the kernel's default client is looked at before it leaves: if it could cost more
-    than is left of any open budget, it is refused, and nothing is sent. Blocks nest, and every
-    budget around a call counts it.
-
-    Parameters
-    ----------
-    usd : float, str or decimal.Decimal or None
-        The ceiling, in USD, counted from now on. For the session it takes the place of an earlier
-        one. None lifts the session's ceiling and only counts.
-    allow_unknown : bool
-        True lets calls through whose cost nothing bounds (routers, web searches, servers that list
-        no prices). They are counted once they are billed, so the ceiling may be passed by them.
-    practice : bool
-        True counts offline calls too, as if the most expensive provider allowed had been paid for
-        their tokens: to learn, or to rehearse a lesson, before any money is spent. Live calls count
-        as ever.
-
-    Returns
-    -------
-    Budget
-        Says what is spent and left whenever it is shown.
-
-    Raises
-    ------
-    ConfigError
-        `usd` is not an amount.
-
-    Examples
-    --------
-    >>> lesson = ornb.budget("2.00")
-    >>> with ornb.budget("0.10") as exercise:
-    ...     reply = ornb.ask("Hi", "openai/gpt-4o-mini")
-    >>> lesson.calls, exercise.calls, exercise.left_usd
-    (1, 1, Decimal('0.10'))
-    >>> _ = ornb.budget(None)  # no ceiling any more
-
-    Without a key nothing is billed; a ceiling can be tried all the same.
-
-    >>> with ornb.budget("0.0001", practice=True):
-    ...     ornb.ask("Hi", "openai/gpt-4o-mini", max_tokens=2000)
-    Traceback (most recent call last):
-        ...
-    ornb.errors.BudgetExceeded: openai/gpt-4o-mini was not sent: it can cost up to ...
-
-    Notes
-    -----
-    A ceiling holds as far as its prices do: docs/costs.md says how a call is bounded. It
-    binds one process. Work for others is let through before it is handed out, and settled when it
-    comes back: ``settle = client.before_call(body, wait)``, later ``settle(reply, error)``.
+    A stream that nobody finished is ended by the garbage collector, at any moment and in any
+    thread, so also in one that holds the lock: what has ended is queued, and booked by who has it.
     """
-    made = Budget(usd, allow_unknown=allow_unknown, practice=practice)
-    with _lock:
-        made._replaced = _session[:]
-        for each in made._replaced:
-            each._replaced = []  # one step back is all that a `with` needs
-        _session[:] = [made]
-    return made
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._ended: deque[tuple[Reservation, Reply]] = deque()
+        self._session: list[Budget] = []
+        self._blocks: list[Budget] = []
+        self._unsettled: dict[str, Reservation] = {}
+
+    def budget(
+        self,
+        usd: float | str | Decimal | None,
+        *,
+        allow_unknown: bool = False,
+        practice: bool = False,
+    ) -> Budget:
+        """Set a ceiling on what may be spent, for the session, or in a ``with`` for a block.
+
+        Each call of the kernel's default client is looked at before it leaves: if it could cost
+        more than is left of any open budget, it is refused, and nothing is sent. Blocks nest, and
+        every budget around a call counts it.
+
+        Parameters
+        ----------
+        usd : float, str or decimal.Decimal or None
+            The ceiling, in USD, counted from now on. For the session it takes the place of an
+            earlier one. None lifts the session's ceiling and only counts.
+        allow_unknown : bool
+            True lets calls through whose cost nothing bounds (routers, web searches, servers that
+            list no prices). They are counted once they are billed, so the ceiling may be passed by
+            them.
+        practice : bool
+            True counts offline calls too, as if the most expensive provider allowed had been paid
+            for their tokens: to learn, or to rehearse a lesson, before any money is spent. Live
+            calls count as ever.
+
+        Returns
+        -------
+        Budget
+            Says what is spent and left whenever it is shown.
+
+        Raises
+        ------
+        ConfigError
+            `usd` is not an amount.
+
+        Examples
+        --------
+        >>> lesson = ornb.budget("2.00")
+        >>> with ornb.budget("0.10") as exercise:
+        ...     reply = ornb.ask("Hi", "openai/gpt-4o-mini")
+        >>> lesson.calls, exercise.calls, exercise.left_usd
+        (1, 1, Decimal('0.10'))
+        >>> _ = ornb.budget(None)  # no ceiling any more
+
+        Without a key nothing is billed; a ceiling can be tried all the same.
+
+        >>> with ornb.budget("0.0001", practice=True):
+        ...     ornb.ask("Hi", "openai/gpt-4o-mini", max_tokens=2000)
+        Traceback (most recent call last):
+            ...
+        ornb.errors.BudgetExceeded: openai/gpt-4o-mini was not sent: it can cost up to ...
+
+        Notes
+        -----
+        A ceiling holds as far as its prices do: docs/costs.md says how a call is bounded. It binds
+        one process. Work for others is let through before it is handed out, and settled when it
+        comes back: ``settle = client.before_call(body, wait)``, later ``settle(reply, error)``.
+        """
+        made = Budget(usd, budgets=self, allow_unknown=allow_unknown, practice=practice)
+        with self._lock:
+            made._replaced = self._session
+            for each in made._replaced:
+                each._replaced = []  # one step back is all that a `with` needs
+            self._session = [made]
+        return made
+
+    def begin_block(self, budget: Budget) -> None:
+        """Open a budget for a block."""
+        with self._lock:
+            if any(each is budget for each in self._blocks):
+                raise ConfigError("This budget is open already; make another one for this block.")
+            if self._session and self._session[0] is budget:
+                self._session = budget._replaced  # meant for the block, not for the session
+            self._blocks.append(budget)
+
+    def end_block(self, budget: Budget) -> None:
+        """Close it again."""
+        with self._lock:
+            self._blocks = [each for each in self._blocks if each is not budget]
+
+    def active(self) -> tuple[Budget, ...]:
+        """Return those that a call now has to fit: the session's first, the innermost last."""
+        with self._lock:
+            return (*self._session, *self._blocks)
+
+    def admit(
+        self, body: Mapping[str, Any], book: PriceBook, *, offline: bool = False
+    ) -> Reservation | None:
+        """Reserve the most that a call can cost, or refuse it; None when no budget is open.
+
+        Offline only budgets that practise hold a call back.
+        """
+        quoted: Quote | None = None
+        while open_now := self.active():
+            with self.books():
+                counting = [each for each in open_now if each.practice or not offline]
+                limited = [each for each in counting if each.limit_usd is not None]
+                refusal = None if quoted is None or not limited else _refusal(quoted, limited)
+                if refusal is not None:
+                    for each in open_now:
+                        each.refused += 1
+                    raise refusal
+                if quoted is not None or not (limited or (offline and counting)):
+                    return Reservation(self, open_now, quoted, book, offline=offline)
+            # may ask for prices, so not under the lock
+            quoted = quote(body, book, own_keys=book.own_keys)
+        return None
+
+    def end(self, reservation: Reservation, reply: Reply) -> None:
+        """Take in how a call has ended."""
+        self._ended.append((reservation, reply))
+        if self._lock.acquire(blocking=False):  # else who has it, or looks next, books it
+            try:
+                self._book()
+            finally:
+                self._lock.release()
+
+    def await_bill(self, generation_id: str, reservation: Reservation) -> None:
+        """Keep what was set aside for a call until its bill comes; the lock is held."""
+        self._unsettled[generation_id] = reservation
+
+    def settle_bill(self, generation_id: str, cost_usd: float) -> None:
+        """Record a bill that came late, in USD, with what an own key paid."""
+        with self.books():
+            reservation = self._unsettled.pop(generation_id, None)
+            if reservation is not None and cost_usd >= 0:
+                reservation.bill(Decimal(repr(float(cost_usd))))
+
+    @contextmanager
+    def books(self) -> Iterator[None]:
+        """Hold the lock, with all booked that has ended."""
+        with self._lock:
+            self._book()
+            yield
+
+    def _book(self) -> None:
+        while self._ended:
+            reservation, reply = self._ended.popleft()
+            reservation.close(reply)
 
 
-def active() -> tuple[Budget, ...]:
-    """Return the budgets that a call now has to fit: the session's first, the innermost last."""
-    with _lock:
-        return (*_session, *_blocks)
+class Gate:
+    """The ``before_call`` of a client (`ornb.api.stream.BeforeCall`).
 
-
-def admit(
-    body: Mapping[str, Any], book: PriceBook | None, *, offline: bool = False
-) -> Reservation | None:
-    """Reserve the most that a call can cost, or refuse it; None when no budget is open.
-
-    Offline only budgets that practise hold a call back.
+    `record` and `endpoints` look a model up, the second while a budget is open; `is_answered_here`
+    says of a request that it will not leave this machine.
     """
-    quoted: Quote | None = None
-    while True:
-        with _books():
-            open_now = [*_session, *_blocks]
-            if not open_now:
-                return None
-            counting = [each for each in open_now if each.practice or not offline]
-            if book is None or not counting:
-                return Reservation(open_now, None, offline=offline)
-            unlimited = all(each.limit_usd is None for each in counting)
-            if quoted is not None or (unlimited and not offline):
-                return _reserve(open_now, counting, quoted, offline=offline, book=book)
-        quoted = quote(
-            body, book, own_keys=book.own_keys
-        )  # may ask for prices, so not under the lock
+
+    def __init__(
+        self,
+        record: Callable[[str], Any],
+        endpoints: Callable[[str], Mapping[str, Any]],
+        budgets: Budgets,
+        quota: FreeQuota,
+        is_answered_here: Callable[[Mapping[str, Any]], bool],
+    ) -> None:
+        self._book = PriceBook(record, lambda model: endpoints(model).get("endpoints") or [])
+        self._cached_book = PriceBook(record)
+        self._budgets, self._quota = budgets, quota
+        self._is_answered_here = is_answered_here
+
+    def __call__(self, body: Mapping[str, Any], pause: Callable[[float], bool]) -> Settle | None:
+        """Pass a call, or raise; `pause` waits so many seconds, True if the call is given up."""
+        offline = self._is_answered_here(body)
+        reservation = self._budgets.admit(body, self._book, offline=offline)
+        try:
+            counted = None if offline else self._quota.take(body, pause)
+        except BaseException:
+            if reservation is not None:
+                reservation.release()
+            raise
+        if counted is None or reservation is None:
+            return counted or (None if reservation is None else reservation.settle)
+        return _both(counted, reservation.settle)
+
+    def quote(self, body: Mapping[str, Any], *, cached: bool = False) -> Quote:
+        """Return what a request can cost, and is likely to; offline, at the real service.
+
+        `cached` asks for no endpoints: at once, from the model's own listing.
+        """
+        return quote(body, self._cached_book if cached else self._book)
+
+
+def _both(first: Settle, second: Settle) -> Settle:
+    def settle(reply: Reply, error: OrnbError | None) -> None:
+        first(reply, error)
+        second(reply, error)
+
+    return settle
 
 
 def billed(reply: Reply) -> Decimal | None:
@@ -343,54 +442,13 @@ def billed(reply: Reply) -> Decimal | None:
     return EXACT.add(*(Decimal(repr(float(amount))) for amount in paid))
 
 
-def settle_bill(generation_id: str, cost_usd: float) -> None:
-    """Record a bill that came late, in USD, with what an own key paid."""
-    with _books():
-        reservation = _unsettled.pop(generation_id, None)
-        if reservation is not None and cost_usd >= 0:
-            reservation._bill(Decimal(repr(float(cost_usd))))
-
-
-@contextmanager
-def _books() -> Iterator[None]:
-    """The lock, with all booked that has ended."""
-    with _lock:
-        _book()
-        yield
-
-
-def _book() -> None:
-    while _ended:
-        reservation, reply = _ended.popleft()
-        reservation._close(reply)
-
-
-def _reserve(
-    open_now: list[Budget],
-    counting: list[Budget],
-    quoted: Quote | None,
-    *,
-    offline: bool,
-    book: PriceBook,
-) -> Reservation:
-    """Check and set aside; the lock is held."""
-    limited = [each for each in counting if each.limit_usd is not None]
-    if limited and quoted is not None:
-        tightest = min(limited, key=lambda each: each._left() or _ZERO)
-        try:
-            _check(quoted, tightest, limited)
-        except BudgetExceeded:
-            for each in open_now:
-                each.refused += 1
-            raise
-    return Reservation(open_now, quoted, offline=offline, book=book)
-
-
-def _check(quoted: Quote, tightest: Budget, limited: list[Budget]) -> None:
+def _refusal(quoted: Quote, limited: list[Budget]) -> BudgetExceeded | None:
+    """What is said where a call may not pass; the lock is held."""
+    tightest = min(limited, key=lambda each: each._left() or _ZERO)
     asked, left = quoted.worst_usd, tightest._left() or _ZERO
     name = quoted.model or "The call"
     if asked is None and not all(each.allow_unknown for each in limited):
-        raise PriceUnknown(
+        return PriceUnknown(
             f"{name} was not sent: {quoted.unknown}, so the budget of "
             f"{_usd(tightest.limit_usd or _ZERO)} could not hold. "
             "ornb.budget(..., allow_unknown=True) lets such calls through.",
@@ -399,9 +457,9 @@ def _check(quoted: Quote, tightest: Budget, limited: list[Budget]) -> None:
             limit_usd=tightest.limit_usd,
         )
     if asked == 0 or (left > 0 if asked is None else asked <= left):
-        return
+        return None
     fits = quoted.max_tokens_for(left)
-    raise BudgetExceeded(
+    return BudgetExceeded(
         f"{name} was not sent: {_asked(quoted)}, and {_left(tightest, left)}. "
         + (f"max_tokens={fits} would fit" if fits else "Not even a short answer would fit")
         + "; ornb.budget(...) sets another ceiling.",

@@ -25,7 +25,7 @@ from ..messages.tools import toolbox, tools_in
 from .base import describe
 from .chat_page import KEPT_EVERY_S, ChatPage
 from .exchange import ChatCall, explained
-from .live import PACER
+from .live import pacer
 from .shown import body_html
 
 if TYPE_CHECKING:
@@ -301,7 +301,7 @@ class ChatCalls(ChatPage):
 
     def _work(self, call: ChatCall, messages: list[dict[str, Any]]) -> None:
         """Read the answer to its end. Runs in a thread of its own."""
-        news, leave = PACER.join(lambda: self._flush(call))
+        news, leave = pacer().join(lambda: self._flush(call))
         client = None
         try:
             client = self._meet()
@@ -341,7 +341,7 @@ class ChatCalls(ChatPage):
     def _end(self, call: ChatCall) -> None:
         """Put the answer into the conversation, once, whoever comes first."""
         if call.reply is None:
-            PACER.turn()
+            pacer().turn()
         with self._lock:
             if call.reply is not None:
                 return

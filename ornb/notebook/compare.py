@@ -34,7 +34,7 @@ from ..text import comparison
 from ..text.comparison import LETTERS, Answers, Place
 from ..text.rendering import source_words
 from .base import BadValue, Widget, cell_number, describe, module, sheet
-from .live import PACER, LiveAnswer
+from .live import LiveAnswer, pacer
 
 if TYPE_CHECKING:
     from ..api.body import Messages
@@ -264,7 +264,7 @@ class Comparison(Widget):
         self.service = "offline" if client.source == "offline" else urlsplit(client.base_url).netloc
         self._over.clear()
         self.busy = True
-        self._news, self._leave = PACER.join(self._flush)
+        self._news, self._leave = pacer().join(self._flush)
         self._stay_reachable()
         for call in self._calls:
             run = contextvars.copy_context().run
@@ -304,7 +304,7 @@ class Comparison(Widget):
                 self._news()
                 return
         self._leave()
-        PACER.turn()
+        pacer().turn()
         try:
             self._flush()
             if not any(answer.can_win for answer in self._answers.places):

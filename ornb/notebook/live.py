@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from .. import session
 from ..api.reply import Event
 from ..messages import well_formed
 from ..text.rendering import StreamRenderer
@@ -242,5 +243,6 @@ class Pacer:
             return None
 
 
-PACER = Pacer()
-"""The one of this kernel."""
+def pacer() -> Pacer:
+    """Return the one of this kernel."""
+    return session.default.part(Pacer)

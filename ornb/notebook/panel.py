@@ -22,9 +22,8 @@ from IPython.display import display
 
 from .. import session
 from ..errors import OrnbError
-from ..ledger import budget
 from .base import Widget, module, sheet
-from .live import PACER
+from .live import pacer
 from .overview import page_html, page_text, shown
 
 if TYPE_CHECKING:
@@ -114,7 +113,7 @@ class UsagePanel(Widget):
         self._at: datetime | None = None
         self._cell_at: datetime | None = None
         super().__init__(**traits, _panel_id=secrets.token_hex(6))
-        self._news, leave = PACER.join(self._turn)
+        self._news, leave = pacer().join(self._turn)
         self.look()
         self._stops = (tracker.on_change(self._news), tracker.on_bill(self._billed), leave)
         self.on_msg(self._on_message)
@@ -191,7 +190,7 @@ class UsagePanel(Widget):
         """Read what is new; tell whether anything changed."""
         with self._lock, self.hold_sync():
             totals = self._tracker.totals()
-            budgets = budget.active() if self._is_ours else ()
+            budgets = session.default.budgets.active() if self._is_ours else ()
             said = shown(totals, budgets, self._quota())
             changed = [name for name, value in said.items() if getattr(self, name) != value]
             for name in changed:

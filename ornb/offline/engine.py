@@ -28,8 +28,8 @@ from tornado.httputil import HTTPHeaders, HTTPMessageDelegate, RequestStartLine,
 from tornado.iostream import StreamClosedError
 from tornado.tcpclient import TCPClient
 
-from . import model
-from .child import Child, announce, follow_parent, read_config
+from . import Child, model
+from .child import announce, follow_parent, read_config
 
 CONTEXT_TOKENS = 4096
 """Prompt and answer together; 253 MB of memory (8192 would take 343)."""

@@ -68,7 +68,6 @@ class Replay(Opened):
         missing: Missing = "error",
         only: str = "",
     ) -> None:
-        super().__init__()
         _check("pace", pace, get_args(Pace))
         _check("missing", missing, get_args(Missing))
         self.path, self.pace, self.missing, self.only = Path(path), pace, missing, only
@@ -102,64 +101,18 @@ class Replay(Opened):
         return len(self._exchanges)
 
     def has(self, question: Request) -> bool:
-        """Return whether a request was recorded.
-
-        Parameters
-        ----------
-        question : Request
-            What is asked.
-
-        Returns
-        -------
-        bool
-            Whatever was answered.
-        """
+        """Return whether a request was recorded."""
         return same_as(question) in self._by_question
 
     def takes(self, url: str, question: Request) -> bool:
-        """Return whether a request may be answered here.
-
-        Parameters
-        ----------
-        url : str
-            Where it goes.
-        question : Request
-            What it asks.
-
-        Returns
-        -------
-        bool
-            False for other addresses than `only`.
-        """
+        """Return whether a request may be answered here."""
         del question
         return url.startswith(self.only)
 
     def between(
         self, request: requests.PreparedRequest, question: Request, onward: Onward
     ) -> requests.Response:
-        """Answer a request.
-
-        Parameters
-        ----------
-        request : requests.PreparedRequest
-            About to leave.
-        question : Request
-            What it asks.
-        onward : callable
-            Lets it go to the service after all.
-
-        Returns
-        -------
-        requests.Response
-            Its body unread.
-
-        Raises
-        ------
-        NotRecorded
-            It is a chat that is not in the recording, and `missing` is "error".
-        requests.RequestException
-            Nobody had answered.
-        """
+        """Answer a request."""
         exchange = self._next(question)
         if exchange is not None:
             return _replayed(request, exchange, paced=self.pace == "recorded")

@@ -60,7 +60,6 @@ class Recorder(Opened):
     listens = True
 
     def __init__(self, path: str | os.PathLike[str], *, catalogue: bool = False) -> None:
-        super().__init__()
         self.path = Path(path)
         self.catalogue = catalogue
         self.calls = 0
@@ -71,58 +70,18 @@ class Recorder(Opened):
         lines.append(self.path)
 
     def takes(self, url: str, question: Request) -> bool:
-        """Return whether an exchange is to be written.
-
-        Parameters
-        ----------
-        url : str
-            Where the request goes.
-        question : Request
-            What it asks.
-
-        Returns
-        -------
-        bool
-            False for the catalogue, unless it was asked for.
-        """
+        """Return whether an exchange is to be written."""
         del url
         return self.catalogue or not question.path.startswith(CATALOGUE)
 
     def excludes(self, other: Opened) -> bool:
-        """Return whether another one must not be open at the same time.
-
-        Parameters
-        ----------
-        other : Opened
-            Open already.
-
-        Returns
-        -------
-        bool
-            True for one that writes to the same file: no exchange is written twice.
-        """
+        """Return whether another one must not be open at the same time."""
         return isinstance(other, Recorder) and other.path.resolve() == self.path.resolve()
 
     def between(
         self, request: requests.PreparedRequest, question: Request, onward: Onward
     ) -> requests.Response:
-        """Send a request on, and write down what comes of it.
-
-        Parameters
-        ----------
-        request : requests.PreparedRequest
-            About to leave.
-        question : Request
-            What it asks.
-        onward : callable
-            Gives the answer.
-
-        Returns
-        -------
-        requests.Response
-            Still unread: it is written down once it has been read, or is closed. What comes out of
-            another recording is not.
-        """
+        """Send a request on, and write it down once its answer was read; not what is replayed."""
         taking = _Taking(request, question, self)
         try:
             response = onward()
@@ -137,32 +96,13 @@ class Recorder(Opened):
         return response
 
     def note_default_model(self, model: str) -> None:
-        """Keep the name of the model that answers where none is named.
-
-        Parameters
-        ----------
-        model : str
-            Its id.
-        """
+        """Keep the name of the model that answers where none is named."""
         with self._lock:
             if model != self._default_model:
                 self._default_model, self._headed = model, False
 
     def write(self, exchange: Exchange, keys: set[str]) -> None:
-        """Put an exchange into the file.
-
-        Parameters
-        ----------
-        exchange : Exchange
-            As it went.
-        keys : set of str
-            Those that were sent, which are taken out.
-
-        Raises
-        ------
-        ConfigError
-            The file cannot be written any more.
-        """
+        """Put an exchange into the file."""
         line = lines.exchange_line(exchange, keys)
         with self._lock:
             head = () if self._headed else (lines.head_line(exchange.source, self._default_model),)

@@ -14,7 +14,6 @@ from .data import comes_in_parts, is_file, table_of
 from .machine import Batch, Batched, Store
 from .plan import Plan
 from .run import BatchInterrupted
-from .store import Memory
 from .work import check_executor
 
 if TYPE_CHECKING:
@@ -23,9 +22,6 @@ if TYPE_CHECKING:
     from ..api.client import Client
 
 __all__ = ["BatchInterrupted", "Batched", "Plan", "batch"]
-
-_unfinished = Memory()
-"""Answers of batches that did not get to their end, where no store has them."""
 
 
 @overload
@@ -182,7 +178,7 @@ def batch(
                 )
             made = Batch(
                 *(data, template, model, system, attach, schema, cap_usd),
-                *(store, resume, prefix, client, params, _unfinished),
+                *(store, resume, prefix, client, params),
             )
             stack.callback(made.kept.close)
             plan = made.plan

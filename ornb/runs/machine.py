@@ -19,8 +19,7 @@ from .. import session
 from ..api.body import text_of
 from ..api.reply import counted
 from ..errors import ConfigError, OrnbError
-from ..ledger.budget import Budget
-from ..ledger.gate import Gate
+from ..ledger.budget import Budget, Gate
 from ..ledger.quota import FreeQuota, is_counted
 from ..messages.asked import fields_of, one_or_many
 from ..offline import start
@@ -182,7 +181,6 @@ class Batch:
         prefix: str,
         client: Client | None,
         params: dict[str, Any],
-        unfinished: Memory,
     ) -> None:
         self.data, self.prefix, self.store = data, prefix, store
         self.is_streamed = store not in (None, False) and comes_in_parts(data)
@@ -209,13 +207,20 @@ class Batch:
         self.gate = (
             gate
             if isinstance(gate, Gate)
-            else Gate(self._record, asked.endpoints, FreeQuota(), lambda _: is_offline)
+            else Gate(
+                self._record,
+                asked.endpoints,
+                session.default.budgets,
+                FreeQuota(),
+                lambda _: is_offline,
+            )
         )
         self.since = None if resume else datetime.now(UTC)
         self.quotes: dict[tuple[Any, ...], Quote] = {}
         self.under_way: dict[str, Ask] = {}
         self.part = _Part(rows)
-        self.unfinished = unfinished
+        self.unfinished = session.default.part(Memory)
+        """Answers of batches that did not get to their end, where no store has them."""
         self.kept = self._open()
         try:
             if resume:
@@ -392,7 +397,7 @@ def _skipped(why_not: str | None) -> Answer:
 
 def _cap(usd: Any) -> Budget:
     try:
-        return Budget(usd)
+        return Budget(usd, budgets=session.default.budgets)
     except ConfigError as error:
         raise ConfigError(f"cap_usd is {usd!r}; give an amount in USD such as 0.50.") from error
 

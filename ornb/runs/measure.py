@@ -38,7 +38,6 @@ from ..api.reply import ONE_PIECE
 from ..api.transport import Wire
 from ..columns import Column
 from ..errors import OrnbError
-from ..ledger.budget import budget
 from ..ledger.tracker import USAGE_COLUMNS, UsageTracker
 from .measure_plan import (
     MARK,
@@ -222,7 +221,7 @@ def measure(
             price.check(plan, cap)
     run = _Run(plan, service)
     holds = offline or cap is None or not price.unknown
-    with contextlib.nullcontext() if holds else budget(cap, allow_unknown=True):
+    with contextlib.nullcontext() if holds else session.budget(cap, allow_unknown=True):
         run.make(progress=progress)
     return run.frame()
 

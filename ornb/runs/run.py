@@ -42,7 +42,6 @@ from ..errors import (
     ProviderUnavailable,
     RateLimited,
 )
-from ..ledger.budget import active
 from .answers import Answer, Shape
 from .store import AnswerStore, Memory
 from .tally import Tally
@@ -136,7 +135,7 @@ class Run:
     ) -> None:
         self.why_stopped: str | None = None
         self._client = client
-        self._is_default = client.on_call is session.record
+        self._is_default = client.on_call is session.book
         self._at_once = at_once
         self._before_call = before_call
         self._kept, self._shape, self._tally = kept, shape, tally
@@ -280,7 +279,11 @@ class Run:
         if worst_usd is None or self._before_call is None:
             return True
         offline = self._client.source == "offline"
-        left = [each.left_usd for each in active() if each.practice or not offline]
+        left = [
+            each.left_usd
+            for each in session.default.budgets.active()
+            if each.practice or not offline
+        ]
         return all(amount is None or worst_usd <= amount for amount in left)
 
     def _wait(self, seconds: float) -> bool:
@@ -453,7 +456,7 @@ class Run:
 
     def _record(self, reply: Reply, *estimate_usd: float | None) -> None:
         if self._is_default:
-            session.record(reply, *estimate_usd)
+            session.book(reply, *estimate_usd)
         elif self._client.on_call is not None:
             self._client.on_call(reply)
 

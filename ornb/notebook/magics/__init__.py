@@ -164,7 +164,7 @@ class OrnbMagics(Magics):
         from ... import session
         from ...messages.asked import fields_of, messages_of
         from ...messages.schema import answered
-        from ..live import PACER
+        from ..live import pacer
 
         with self._noted(options):
             service, shape = session.client(), self._shape(options)
@@ -183,7 +183,7 @@ class OrnbMagics(Magics):
         cost = "" if is_blind else session.likely_cost(talk.messages(), model, **params)
         if cost:
             output.wait(f"Asking {model}: {cost} …")
-        news, leave = PACER.join(output.show)
+        news, leave = pacer().join(output.show)
         trouble: BaseException | None = None
         whole: Reply | None = None
         try:
@@ -385,7 +385,7 @@ def _completions(_: Any, event: Any) -> list[str]:
         return [name for name in OPTIONS if name.startswith(event.symbol)]
     session = sys.modules.get("ornb.session")
     # Only what is here already: the Tab key neither waits for a network nor chooses a service.
-    catalog = None if session is None else session._default.catalog
+    catalog = None if session is None else session.default.catalog
     if catalog is None or not event.symbol:
         return []
     return [name for name in catalog.index if name.startswith(event.symbol)]

@@ -143,7 +143,7 @@ class Reservation:
     def __init__(
         self,
         among: Budgets,
-        budgets: list[Budget],
+        budgets: tuple[Budget, ...],
         quoted: Quote | None,
         book: PriceBook,
         *,

@@ -37,8 +37,7 @@ from .ledger.bound import Quote
 from .ledger.budget import Budgets, Gate
 from .ledger.quota import FreeQuota, Quota
 from .ledger.tracker import UsageTracker
-from .messages.asked import fields_of, messages_of
-from .messages.schema import answered
+from .messages.asked import answered, fields_of, messages_of
 from .recording import Recorder, Recordings, Replay
 
 if TYPE_CHECKING:

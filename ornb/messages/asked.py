@@ -1,8 +1,9 @@
-"""From the words of a verb to a request: the one way for `ornb.ask`, chats, cells and tables."""
+"""From the words of a verb to a request, and to the value of its answer: for all verbs alike."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,10 +11,12 @@ from ..api.body import check_fields, check_json, messages_from
 from ..errors import ConfigError
 from . import attachments
 from .attachments import Attachment
-from .schema import response_format
+from .schema import parse, response_format
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from ..api.reply import Reply
 
 
 def fields_of(verb: str, params: Mapping[str, Any], schema: Any = None) -> dict[str, Any]:
@@ -65,3 +68,10 @@ def messages_of(
                 plugins = fields.get("plugins") or ()
                 attachments.check(files, model, catalog, plugins=plugins)
     return messages
+
+
+def answered(reply: Reply, shape: Any) -> Reply:
+    """Return a reply with its ``value``; one that did not come to its end is not read."""
+    if shape is None or reply.status != "ok" or reply.value is not None:
+        return reply
+    return replace(reply, value=parse(reply, shape))

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import dataclasses
 import functools
 import json
 import re
@@ -200,13 +199,6 @@ def parse(reply: Reply | str, shape: Any) -> Any:
     problem = problem or _no_json(reply)
     problem.reply = reply if isinstance(reply, Reply) else None
     raise problem
-
-
-def answered(reply: Reply, shape: Any) -> Reply:
-    """Return a reply with its ``value``; one that did not come to its end is not read."""
-    if shape is None or reply.status != "ok" or reply.value is not None:
-        return reply
-    return dataclasses.replace(reply, value=parse(reply, shape))
 
 
 def _as(shape: Any, schema: dict[str, Any], value: Any) -> Any:

@@ -18,9 +18,8 @@ from ..api.body import messages_from
 from ..api.reply import Reply
 from ..errors import ConfigError, ContextTooLong, OrnbError
 from ..messages import Content, Conversation, Turn, attachments, well_formed
-from ..messages.asked import fields_of, files_of
+from ..messages.asked import answered, fields_of, files_of
 from ..messages.attachments import Attachment
-from ..messages.schema import answered
 from ..messages.tools import toolbox, tools_in
 from .base import describe
 from .chat_page import KEPT_EVERY_S, ChatPage

@@ -28,8 +28,7 @@ from ..api.body import EMPTY
 from ..api.reply import Reply
 from ..errors import ConfigError, OrnbError
 from ..messages import Conversation, well_formed
-from ..messages.asked import fields_of, messages_of
-from ..messages.schema import answered
+from ..messages.asked import answered, fields_of, messages_of
 from ..text import comparison
 from ..text.comparison import LETTERS, Answers, Place
 from ..text.rendering import source_words

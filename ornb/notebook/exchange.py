@@ -10,8 +10,8 @@ from .. import session
 from ..api.reply import Event, Reply
 from ..errors import ConfigError, ContextTooLong, OrnbError
 from ..messages import Turn
+from ..messages.asked import answered
 from ..messages.context import fits
-from ..messages.schema import answered
 from ..messages.tool_loop import ToolLoop
 from ..messages.tools import ToolResult
 from .live import LiveAnswer

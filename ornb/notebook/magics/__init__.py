@@ -162,8 +162,7 @@ class OrnbMagics(Magics):
     ) -> tuple[Reply, BaseException | None]:
         """Ask, and show the answer while it comes; give it with what cut it short."""
         from ... import session
-        from ...messages.asked import fields_of, messages_of
-        from ...messages.schema import answered
+        from ...messages.asked import answered, fields_of, messages_of
         from ..live import pacer
 
         with self._noted(options):

@@ -38,7 +38,7 @@ from ornb.notebook.chat import Chat
 from ornb.notebook.chat_page import WHOLE_EVERY_S
 from ornb.notebook.live import LiveAnswer, Pacer, patch
 from ornb.notebook.shown import call_for_page
-from ornb.text.rendering import render
+from ornb.text.markdown import render
 from tests.hostile import CALLS
 from tests.lab import notebook_of, run_headless
 from tests.page import PATIENCE_S, as_soon_as, from_page, lasting, until

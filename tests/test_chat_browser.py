@@ -15,7 +15,8 @@ from ornb.api.reply import Event, Reply, Timing
 from ornb.messages import MIME_TRANSCRIPT, Conversation
 from ornb.notebook.chat import Chat
 from ornb.notebook.live import LiveAnswer
-from ornb.text.rendering import render, reply_html
+from ornb.text.markdown import render
+from ornb.text.rendering import reply_html
 from tests.axe import violations
 from tests.esm import LONGEST_S
 from tests.hostile import Trap

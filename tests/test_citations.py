@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ornb.text.citations import LONGEST_TITLE, MOST_SOURCES, Footnote, footnotes
-from ornb.text.rendering import render
+from ornb.text.markdown import render
 
 URL = "https://example.org/a"
 

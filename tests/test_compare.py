@@ -29,7 +29,7 @@ from ornb.notebook.chat import Chat
 from ornb.notebook.compare import Comparison, compare
 from ornb.text.comparison import COMPARISON_COLUMNS, MIME_COMPARISON, Answers
 from ornb.text.figures import figures
-from ornb.text.rendering import render
+from ornb.text.markdown import render
 from tests.hostile import ANSWER
 from tests.lab import notebook_of, run_headless
 from tests.page import PATIENCE_S, as_soon_as, displayed, from_page, lasting, main_waits_in, until

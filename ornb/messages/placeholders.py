@@ -23,8 +23,6 @@ from typing import Any, NamedTuple
 from ..api.reply import Reply
 from ..errors import ConfigError, near
 
-__all__ = ["Filled", "as_text", "cells", "fill_in", "only_value"]
-
 MOST_ROWS = 20
 MOST_COLUMNS = 12
 LONGEST_CELL = 120

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -188,10 +189,32 @@ class Reader:
             raise self.damaged(name, found)
         return tuple(found)
 
-    def fill(self, names: str, *kinds: type) -> dict[str, Any]:
-        """Take those of several values, their names with blanks between, that are there."""
-        found = {name: self.take(name, *kinds) for name in names.split()}
+    def moment(self, name: str) -> datetime | None:
+        """Take a time with its zone; None if it is not there."""
+        text = self.text(name)
+        try:
+            moment = None if text is None else datetime.fromisoformat(text)
+        except ValueError as error:
+            raise self.damaged(name, text) from error
+        if moment is not None and moment.tzinfo is None:
+            raise self.damaged(name, text)
+        return moment
+
+    def plain(self, owner: type) -> dict[str, Any]:
+        """Take those numbers, flags and words that are fields of a class, and are there."""
+        kinds = {name: _PLAIN.get(hint) for name, hint in _hints_of(owner).items()}
+        found = {name: self.take(name, *kind) for name, kind in kinds.items() if kind is not None}
         return {name: value for name, value in found.items() if value is not None}
+
+
+_PLAIN = {"str": (str,), "int": (int,), "float": (int, float), "bool": (bool,)}
+"""Types that JSON has too, and what they may be there."""
+
+
+@functools.cache
+def _hints_of(owner: type) -> dict[str, str]:
+    """Return the fields of a class and their types as they are written, but for "or None"."""
+    return {each.name: str(each.type).removesuffix(" | None") for each in fields(owner)}
 
 
 def turn_from_json(item: Any, where: str) -> Turn:
@@ -221,54 +244,20 @@ def _reply_from_json(data: Any, text: str, where: str) -> Reply:
     reader = Reader(data, f"the reply of {where}")
     usage = Reader(data.get("usage") or {}, f"the usage of {where}")
     timing = Reader(data.get("timing") or {}, f"the timing of {where}")
-    times = " ".join(each.name for each in fields(Timing) if each.name.endswith("_s"))
-    words = (
-        "reasoning requested_model model provider finish_reason native_finish_reason "
-        "generation_id source recorded_from note status error label refusal blocked service_tier"
-    )
+    facts = reader.plain(Reply) | {
+        name: reader.objects(name) for name in ("annotations", "tool_calls", "reasoning_details")
+    }
     return Reply(
-        text=text,
+        **facts | {"text": text},
         images=reader.objects("images", str),
-        annotations=reader.objects("annotations"),
-        tool_calls=reader.objects("tool_calls"),
-        reasoning_details=reader.objects("reasoning_details"),
-        usage=Usage(
-            **usage.fill(
-                "prompt_tokens completion_tokens total_tokens reasoning_tokens cached_tokens "
-                "cache_write_tokens",
-                int,
-            ),
-            **usage.fill("cost_usd byok_usd server_tool_usd", int, float),
-            **usage.fill("is_byok", bool),
-        ),
-        timing=Timing(
-            started_at=_moment(timing, "started_at"),
-            **timing.fill(times, int, float),
-            **timing.fill("connection_reused", bool),
-            **timing.fill("arrival", str),
-        ),
-        recorded_at=_moment(reader, "recorded_at"),
+        usage=Usage(**usage.plain(Usage)),
+        timing=Timing(**timing.plain(Timing), started_at=timing.moment("started_at")),
+        recorded_at=reader.moment("recorded_at"),
         response_cache=_response_cache(reader),
-        **reader.fill(words, str),
-        **reader.fill("http_status attempts", int),
-        **reader.fill("proxy_cost_usd", int, float),
     )
 
 
 def _response_cache(reader: Reader) -> ResponseCache | None:
     told = Reader(reader.take("response_cache", dict) or {}, f"the cache of {reader.where}")
-    hit = told.take("hit", bool)
-    return None if hit is None else ResponseCache(hit, **told.fill("age_s ttl_s", int, float))
-
-
-def _moment(reader: Reader, name: str) -> datetime | None:
-    text = reader.text(name)
-    if text is None:
-        return None
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise reader.damaged(name, text) from error
-    if moment.tzinfo is None:
-        raise reader.damaged(name, text)
-    return moment
+    hit, *times = told.take("hit", bool), *(told.take(n, int, float) for n in ("age_s", "ttl_s"))
+    return None if hit is None else ResponseCache(hit, *times)

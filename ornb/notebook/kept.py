@@ -8,8 +8,6 @@ from typing import Any
 
 from ..errors import ConfigError
 
-__all__ = ["favourite", "keep_used", "look", "used"]
-
 _MOST_USED = 8
 
 

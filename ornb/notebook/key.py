@@ -28,8 +28,6 @@ from ..api.service import is_openrouter
 from ..errors import ConfigError, OrnbError
 from .base import Widget, module, sheet
 
-__all__ = ["KeyForm", "sign_in"]
-
 HERE = Path(__file__)
 
 ELSEWHERE = """\

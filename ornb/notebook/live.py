@@ -18,7 +18,7 @@ from typing import Any
 from .. import session
 from ..api.reply import Event
 from ..messages import well_formed
-from ..text.rendering import StreamRenderer
+from ..text.markdown import StreamRenderer
 
 PER_SECOND = 30.0
 """Messages a second from this kernel to the page, all widgets' answers together."""

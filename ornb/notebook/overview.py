@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from ..ledger.quota import Quota
     from ..ledger.totals import Sums, Totals
 
-__all__ = ["page_html", "page_text", "shown"]
-
 SHOWN_MODELS = 8
 """Rows of the table; the others are counted below it."""
 SHOWN_BUDGETS = 4
@@ -35,13 +33,6 @@ LONGEST_NAME = 120
 
 _OFFLINE = ("local", "canned")
 _ORDER = ("live", "recorded", *_OFFLINE)
-# Jupyter has "model not found" where the live panel was, in a notebook without its kernel. While
-# that holds nothing but text it is hidden. (Style elements work in trusted notebooks only.)
-_NO_ERROR_LINE = """<style>
-.jp-OutputArea-child:has(.{name}) + .jp-OutputArea-child > .jp-OutputArea-output:not(:has(*)) {{
-  display: none }}
-</style>
-"""
 
 
 def shown(totals: Totals, budgets: Sequence[Budget], quota: Quota | None) -> dict[str, Any]:
@@ -307,8 +298,7 @@ def page_html(said: dict[str, Any], at: datetime | None, *, css_class: str = "")
         )
         body += f"<table><tbody>{''.join(rows)}</tbody></table>"
     body += _models_html(said["models"])
-    style = _NO_ERROR_LINE.format(name=escape(css_class)) if css_class else ""
-    inner = f'{STYLE}<div class="ornb-usage" {SCROLLS}>{body}</div>{style}'
+    inner = f'{STYLE}<div class="ornb-usage" {SCROLLS}>{body}</div>'
     return static_html(inner, css_class=css_class)
 
 

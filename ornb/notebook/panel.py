@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     from ..ledger.quota import Quota
     from ..ledger.tracker import UsageTracker
 
-__all__ = ["UsagePanel"]
-
 HERE = Path(__file__)
 GAP_S = 0.5
 """Seconds between two looks at the usage, at least."""

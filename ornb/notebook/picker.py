@@ -26,8 +26,6 @@ from ..errors import ConfigError, near
 from . import kept
 from .base import BadValue, Widget, describe, module, sheet
 
-__all__ = ["COLUMNS", "FILTERS", "ModelPicker"]
-
 HERE = Path(__file__)
 
 

@@ -10,8 +10,8 @@ from ..api.reply import Reply
 from ..messages import Turn, shortened, thought_s, well_formed
 from ..messages.attachments import Attachment
 from ..text.citations import footnotes
-from ..text.markdown import plain
-from ..text.rendering import facts, pictures_html, provider_words, render
+from ..text.markdown import plain, render
+from ..text.rendering import facts, pictures_html, provider_words
 
 LONGEST_SHOWN = 10_000
 """Characters of a prompt, or of a tool's result, above which the page gets its two ends only."""

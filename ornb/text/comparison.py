@@ -17,21 +17,21 @@ import pandas as pd
 from ..api.reply import Reply, beside
 from ..columns import Column
 from ..errors import ConfigError
-from ..ledger.table import COST_SOURCES, one_engine
+from ..ledger.table import USAGE_COLUMNS, one_engine
 from ..messages import Conversation, well_formed
 from ..messages.transcript import kept_in
 from .figures import NONE, Figure, figures
+from .markdown import render
 from .rendering import (
     content_html,
     pictures_html,
-    render,
+    reasoning_html,
     reply_text,
     source_words,
     sources_html,
     static_html,
+    system_html,
 )
-
-__all__ = ["COMPARISON_COLUMNS", "LETTERS", "MIME_COMPARISON", "TIE", "Answers", "Place"]
 
 MIME_COMPARISON = "application/vnd.ornb.text.comparison+json"
 """Media type under which a comparison rests in a notebook, for a program to read."""
@@ -43,27 +43,20 @@ LETTERS = "ABCDEFGHIJKLMNOP"
 """Names of the places, left to right; so many models at most."""
 TIE = "tie"
 
+
+def _as_in_usage(*names: str) -> dict[str, Column]:
+    columns = {name: USAGE_COLUMNS[name] for name in names}
+    return {
+        name: column._replace(dtype=column.dtype.replace("str", "string"))
+        for name, column in columns.items()
+    }
+
+
 COMPARISON_COLUMNS: dict[str, Column] = {
-    "model": Column("string", "the model asked for"),
-    "served_model": Column("string", "the model that answered; routers and fallbacks change it"),
-    "provider": Column("string", "who ran it"),
-    "source": Column(
-        "string",
-        "live, recorded, local (a small model on this machine) or canned; missing if not sent",
-    ),
+    **_as_in_usage("model", "served_model", "provider", "source"),
     "text": Column("string", "the answer, whole or as far as it came"),
-    "prompt_tokens": Column("Int64", "tokens sent, by the tokenizer of the model that answered"),
-    "completion_tokens": Column("Int64", "tokens answered"),
-    "cost_usd": Column(
-        "float64", "USD charged, as the service said; 0 is free or refused, missing is unknown"
-    ),
-    "byok_usd": Column(
-        "float64", "USD that a provider took from a key of your own; beside cost_usd, not in it"
-    ),
-    "cost_source": Column("string", COST_SOURCES),
-    "estimate_usd": Column("float64", "USD by the listed prices of the model asked for"),
-    "time_to_first_token_s": Column("float64", "seconds to the first text, reasoning included"),
-    "duration_s": Column("float64", "seconds from sending to the last byte"),
+    **_as_in_usage("prompt_tokens", "completion_tokens", "cost_usd", "byok_usd", "cost_source"),
+    **_as_in_usage("estimate_usd", "time_to_first_token_s", "duration_s"),
     "tokens_per_second": Column("float64", "completion_tokens / duration_s, the wait included"),
     "finish_reason": Column("string", "stop, length, content_filter, error, ..."),
     "status": Column("string", "ok, stopped (by a person) or error; missing while it is written"),
@@ -74,14 +67,6 @@ COMPARISON_COLUMNS: dict[str, Column] = {
     "vote": Column("string", "won, lost or tie; missing without a vote"),
 }
 """Columns of `Answers.df`, one row an answer, in the order of their places."""
-
-# JupyterLab writes "Error displaying widget: model not found" where the live comparison was, and
-# falls back to no other form of that output. While it holds nothing but text it is hidden.
-_NO_ERROR_LINE = """<style>
-.jp-OutputArea-child:has(.{name}) + .jp-OutputArea-child > .jp-OutputArea-output:not(:has(*)) {{
-  display: none }}
-</style>
-"""
 
 _TOLD_BEFORE_THE_VOTE = frozenset({"text", "source", "status", "position", "vote"})
 
@@ -332,16 +317,13 @@ class Answers:
                 rows.append(_table_row(kind.name, cells))
             if any(answer.reply and answer.reply.error for answer in self.places):
                 rows.append(self._table_row("Error", _error))
-        system = self.question.system
-        parts = [f"<p><small>System: {_lines(system)}</small></p>\n" if system else ""]
+        parts = [system_html(self.question.system)]
         parts.append(f"<blockquote>{content_html(self.question.path[-1].content)}</blockquote>\n")
         if engine := self.engine:
             parts.append(f"<p><strong>{html.escape(engine)}.</strong></p>\n")
         parts.append(f"<table>\n{''.join(rows)}</table>\n")
         if self.sealed:
             parts.append("<p><small>Names, costs and times are shown after the vote.</small></p>")
-        if css_class:
-            parts.append(_NO_ERROR_LINE.format(name=css_class))
         return static_html("".join(parts), css_class=css_class)
 
     def _table_row(self, head: str, cell: Callable[[Place], str]) -> str:
@@ -378,9 +360,7 @@ def _table_row(head: str, cells: Iterable[str], tag: str = "td") -> str:
 def _answer_html(answer: Place) -> str:
     if answer.reply is None:
         return "<em>being written …</em>"
-    thought = answer.reply.reasoning
-    folded = f"<details><summary>Reasoning</summary><p>{_lines(thought)}</p></details>"
-    return (folded if thought else "") + answer.html + answer.appendix
+    return reasoning_html(answer.reply) + answer.html + answer.appendix
 
 
 def _source(reply: Reply | None) -> str:
@@ -400,10 +380,6 @@ def _words(answer: Place, place: int) -> str:
 
 def _error(answer: Place) -> str:
     return html.escape((answer.reply and answer.reply.error) or "")
-
-
-def _lines(text: str) -> str:
-    return html.escape(text).replace("\n", "<br>\n")
 
 
 # ------------------------------------------------------------------ what was saved

@@ -8,20 +8,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from datetime import UTC
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..api.reply import counted
 from ..errors import ConfigError
 from ..messages import Content, Conversation, Turn, well_formed
 from ..messages.transcript import write_whole
 from .citations import footnotes
-from .rendering import facts
+from .rendering import facts_line, step_lines
 from .writer import fenced, link, literal, rewritten
-
-if TYPE_CHECKING:
-    from ..api.reply import Reply
 
 SUFFIXES = {".md": "Markdown", ".json": "JSON", ".ipynb": "a notebook"}
 """What `save` writes, by the file's suffix."""
@@ -115,7 +111,7 @@ def _turn(turn: Turn) -> Iterator[str]:
     if reply.reasoning:
         yield f"<details><summary>Reasoning</summary>\n\n{fenced(reply.reasoning)}\n\n</details>"
     for step in turn.steps:
-        yield from _step(step)
+        yield from map(fenced, step_lines(step))
     text, notes = footnotes(reply.annotations, turn.text)
     if text.strip():
         yield rewritten(text, below=3)
@@ -125,20 +121,8 @@ def _turn(turn: Turn) -> Iterator[str]:
         yield f"[images made by the model, in the transcript: {len(reply.images)}]"
     if reply.error:
         yield f"**{literal(reply.error)}**"
-    yield f"<sub>{' · '.join(map(literal, _facts(reply)))}</sub>"
-
-
-def _facts(reply: Reply) -> Iterator[str]:
-    """Pieces of the line under an answer; its model stands above."""
-    said = facts(reply)
-    yield from said.served[1:] if reply.model or reply.requested_model else said.served
-    yield said.source
-    yield from said.numbers
-    if reply.model and reply.requested_model not in (None, reply.model):
-        yield f"asked for {reply.requested_model}"
-    if reply.timing.started_at is not None:
-        yield f"{reply.timing.started_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
-    yield from filter(None, (reply.generation_id, reply.note))
+    line = [*facts_line(reply, named=True), *filter(None, (reply.generation_id, reply.note))]
+    yield f"<sub>{' · '.join(map(literal, line))}</sub>"
 
 
 def _said(text: str, *, before: str = "") -> str:
@@ -159,16 +143,6 @@ def _content(content: Content) -> Iterator[str]:
         url = str(held.get("url") or "data:")
         name = held.get("filename") or ("" if url.startswith("data:") else url)
         yield f"> {literal(f'[{kind} {name}]'.replace(' ]', ']'))}"
-
-
-def _step(step: Mapping[str, Any]) -> Iterator[str]:
-    if step.get("role") == "tool":
-        content = step.get("content")
-        yield fenced(content if isinstance(content, str) else json.dumps(content))
-    for call in step.get("tool_calls") or ():
-        function = call.get("function") if isinstance(call, Mapping) else None
-        if isinstance(function, Mapping):
-            yield fenced(f"{function.get('name')}({function.get('arguments')})")
 
 
 # ------------------------------------------------------------------ a notebook's cells

@@ -166,11 +166,6 @@ def parse(text: str) -> list[Token]:
     return _MARKDOWN.parse(_well_formed(text), {})
 
 
-def web_host(url: str) -> str:
-    """Return the host of a web or mail address that a browser would go to; "" for odd ones."""
-    return _host(url)
-
-
 def plain(text: str) -> str:
     """Text that stands among ours, as a name does, or in a terminal: it commands neither.
 
@@ -186,13 +181,13 @@ def web_page(url: str) -> tuple[str, str]:
     Host names of other alphabets are in their ``xn--`` form in both.
     """
     url = _MARKDOWN.normalizeLink(url)
-    host = _host(url) if _ADDRESS.match(url) else ""
+    host = web_host(url) if _ADDRESS.match(url) else ""
     return (url, host) if host else ("", "")
 
 
 def web_link(url: str, text: str) -> str:
     """Safe HTML of a link that shows its host; any but a web or mail address is text alone."""
-    shown, host = html.escape(plain(text)), html.escape(_host(url))
+    shown, host = html.escape(plain(text)), html.escape(web_host(url))
     if not host:
         return shown
     link = f'<a href="{html.escape(url)}">{shown}</a>'
@@ -369,7 +364,7 @@ def _parser() -> MarkdownIt:
     md.core.ruler.after("inline", "tasks", _tasks)
     shown = md.normalizeLinkText
     md.normalizeLinkText = lambda link: _well_formed(shown(link))  # type: ignore[method-assign]
-    md.validateLink = lambda url: bool(_host(url))  # type: ignore[method-assign]
+    md.validateLink = lambda url: bool(web_host(url))  # type: ignore[method-assign]
     for name, rule in {
         "fence": _fence,
         "code_block": _fence,
@@ -513,14 +508,14 @@ def _image(renderer: Any, tokens: Sequence[Token], i: int, options: Any, env: An
     token = tokens[i]
     url = str(token.attrGet("src") or "")
     alt = html.escape(renderer.renderInlineAsText(token.children or [], options, env))
-    host = "" if env.get("hosts") else html.escape(_host(url))  # a link holds no other link
+    host = "" if env.get("hosts") else html.escape(web_host(url))  # a link holds no other link
     link = f': <a href="{html.escape(url)}"><bdi>{host}</bdi></a>' if host else ""
     return f'<span class="ornb-image">[image “{alt}” not loaded{link}]</span>'
 
 
 def _link_open(renderer: Any, tokens: Sequence[Token], i: int, options: Any, env: Any) -> str:
     url = str(tokens[i].attrGet("href") or "")
-    host = _host(url)
+    host = web_host(url)
     # An address that is its own text shows its host already, unless it is made to mislead.
     plain = tokens[i].info == "auto" and "@" not in url and "xn--" not in host
     env.setdefault("hosts", []).append("" if plain else host)
@@ -535,7 +530,7 @@ def _link_close(renderer: Any, tokens: Sequence[Token], i: int, options: Any, en
     return f'</a> <small class="ornb-host"><bdi>({html.escape(host)})</bdi></small>'
 
 
-def _host(url: str) -> str:
+def web_host(url: str) -> str:
     """Return the host that a browser would go to; empty for an address that is not made a link.
 
     Browsers repair much that is odd in an address, Python does not, and a reader must not be shown

@@ -19,32 +19,11 @@ from ..api.reply import source_of
 from ..messages import MIME_TRANSCRIPT, thought_s, well_formed
 from ..messages.transcript import turn_to_json
 from .citations import footnotes
-from .markdown import StreamRenderer, plain, render, web_link
+from .markdown import plain, render, web_link
 
 if TYPE_CHECKING:
     from ..api.reply import Reply
     from ..messages import Content, Conversation, Turn
-
-__all__ = [
-    "SOURCES",
-    "FactLine",
-    "StreamRenderer",
-    "content_html",
-    "entry",
-    "facts",
-    "opening",
-    "pictures_html",
-    "provider_words",
-    "render",
-    "reply_html",
-    "reply_text",
-    "source_words",
-    "sources_html",
-    "static_html",
-    "steps_html",
-    "stretch",
-    "transcript",
-]
 
 SOURCES = {
     "live": "live",
@@ -89,12 +68,22 @@ To go on with it: <code>chat = ornb.Chat.reopen("the notebook's name.ipynb")</co
 """
 
 
+# The same for a widget below the output that stays.
+_NO_ERROR_LINE = """<style>
+.jp-OutputArea-child:has(.{name}) + .jp-OutputArea-child > .jp-OutputArea-output:not(:has(*)) {{
+  display: none }}
+</style>
+"""
+
+
 def static_html(body: str, *, css_class: str = "") -> str:
     """Put safe HTML into the element that every output of ornb's that stays is in.
 
-    Jupyter looks for no TeX in it; formulas are MathML already, and dollars are money.
+    Jupyter looks for no TeX in it; formulas are MathML already, and dollars are money. With a
+    `css_class` it hides what JupyterLab says below it where a widget is gone.
     """
-    return f"{_opening(css_class)}{_LINKS if '<a ' in body else ''}{body}</div>"
+    style = _NO_ERROR_LINE.format(name=html.escape(css_class)) if css_class else ""
+    return f"{_opening(css_class)}{_LINKS if '<a ' in body else ''}{body}{style}</div>"
 
 
 def _opening(css_class: str) -> str:
@@ -109,7 +98,7 @@ def reply_html(reply: Reply) -> str:
 
 def reply_text(reply: Reply, *, name: str = "") -> str:
     """Plain text of an answer, after the model's name, with the line of facts under it."""
-    line = " · ".join(_facts_line(reply, named=bool(name)))
+    line = " · ".join(facts_line(reply, named=bool(name)))
     said = "\n".join(piece for piece in (reply.text, reply.error, f"[{line}]") if piece)
     return plain(f"{name}: {said}" if name else said)
 
@@ -148,7 +137,7 @@ def content_html(content: Content) -> str:
 def _part_html(part: Mapping[str, Any]) -> str:
     kind = str(part.get("type"))
     if isinstance(part.get("text"), str):
-        return f"<p>{_lines(part['text'])}</p>"
+        return f"<p>{lines_html(part['text'])}</p>"
     inside = part.get(kind)
     held: Mapping[str, Any] = inside if isinstance(inside, Mapping) else {}
     url = held.get("url")
@@ -164,18 +153,19 @@ def _part_html(part: Mapping[str, Any]) -> str:
 
 def steps_html(turn: Turn) -> str:
     """Safe HTML of the tools that were called on the way to an answer, folded."""
-    shown = [line for step in turn.steps for line in _step_lines(step)]
-    if not shown:
-        return ""
-    code = "".join(f"<pre><code>{_escaped(line)}</code></pre>" for line in shown)
-    return f"<details><summary>Tools</summary>{code}</details>"
+    code = "".join(
+        f"<pre><code>{'→ ' * (step.get('role') == 'tool')}{_escaped(line)}</code></pre>"
+        for step in turn.steps
+        for line in step_lines(step)
+    )
+    return code and f"<details><summary>Tools</summary>{code}</details>"
 
 
-def _step_lines(step: Mapping[str, Any]) -> Iterator[str]:
+def step_lines(step: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the calls that a step asks for, or the result of one."""
     if step.get("role") == "tool":
         content = step.get("content")
-        yield f"→ {content if isinstance(content, str) else json.dumps(content)}"
-        return
+        yield content if isinstance(content, str) else json.dumps(content)
     for call in step.get("tool_calls") or ():
         function = call.get("function") if isinstance(call, Mapping) else None
         if isinstance(function, Mapping):
@@ -257,9 +247,12 @@ def opening(conversation: Conversation | None, css_class: str) -> str:
         return first
     if css_class and conversation.head is not None:
         first += _REOPEN.format(name=html.escape(css_class))
-    system = conversation.system
-    said = f"<p><small>System: {_lines(system)}</small></p>\n" if system else ""
-    return f"{first}{_LINKS}{said}"
+    return f"{first}{_LINKS}{system_html(conversation.system)}"
+
+
+def system_html(text: str | None) -> str:
+    """Safe HTML of a system message; empty without one."""
+    return f"<p><small>System: {lines_html(text)}</small></p>\n" if text else ""
 
 
 def entry(
@@ -295,20 +288,25 @@ def _turn_html(turn: Turn, body: str | None) -> str:
 
 
 def _answer(reply: Reply, body: str, *, named: bool = False) -> str:
-    parts = []
-    if reply.reasoning:
-        thought, took = _lines(reply.reasoning), thought_s(reply)
-        title = "Reasoning" if took is None else f"Thought for {took:.1f} s"
-        parts.append(f"<details><summary>{title}</summary><p>{thought}</p></details>")
-    parts += [body, pictures_html(reply), sources_html(reply)]
+    took = thought_s(reply)
+    title = "Reasoning" if took is None else f"Thought for {took:.1f} s"
+    parts = [reasoning_html(reply, title), body, pictures_html(reply), sources_html(reply)]
     if reply.error:
         parts.append(f"<p><strong>{_escaped(reply.error)}</strong></p>")
-    line = " · ".join(map(_isolated, _facts_line(reply, named=named)))
+    line = " · ".join(map(_isolated, facts_line(reply, named=named)))
     note = f"<br>\n{_escaped(reply.note)}" if reply.note else ""
     return well_formed("".join([*parts, f"<p><small>{line}{note}</small></p>"]))
 
 
-def _facts_line(reply: Reply, *, named: bool = False) -> list[str]:
+def reasoning_html(reply: Reply, title: str = "Reasoning") -> str:
+    """Safe HTML of what a model thought aloud, folded; empty where it did not."""
+    if not reply.reasoning:
+        return ""
+    thought = lines_html(reply.reasoning)
+    return f"<details><summary>{title}</summary><p>{thought}</p></details>"
+
+
+def facts_line(reply: Reply, *, named: bool = False) -> list[str]:
     """Source, tokens, cost, time and day; the model too, unless it stands above already."""
     said = facts(reply)
     served = said.served
@@ -333,7 +331,8 @@ def _escaped(text: str) -> str:
     return html.escape(plain(text))
 
 
-def _lines(text: str) -> str:
+def lines_html(text: str) -> str:
+    """Safe HTML of plain text, its lines as they are."""
     return _escaped(text.replace("\r\n", "\n").replace("\r", "\n")).replace("\n", "<br>\n")
 
 

@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from ..chat import Chat
     from .output import CellOutput, TerminalOutput
 
-__all__ = ["OrnbMagics", "Stopped", "register"]
-
 
 class Stopped(KeyboardInterrupt):
     """The interrupt button was pressed; the part that had arrived is in the cell's output."""

@@ -11,8 +11,8 @@ from IPython.display import DisplayHandle, display
 
 from ...api.reply import Event, Reply
 from ...messages import MIME_TRANSCRIPT, Conversation
-from ...text.markdown import plain
-from ...text.rendering import StreamRenderer, facts, reply_html, reply_text, static_html
+from ...text.markdown import StreamRenderer, plain
+from ...text.rendering import facts, reply_html, reply_text, static_html
 
 BYTES_PER_SECOND = 12_000
 """Of HTML into a cell's output while it streams; plain deltas at 30 Hz cost about as much."""

@@ -302,7 +302,7 @@ def test_the_ordinary_output_is_hidden_while_the_kernel_answers(stage: Any, page
     page.evaluate(
         """id => document.body.insertAdjacentHTML("beforeend",
         `<div class="jp-OutputArea-child"><p class="ornb-static-${id}">kept</p></div>`)""",
-        one.shown.get("_chat_id"),
+        one.shown.get("_lasting_id"),
     )
     kept = page.get_by_text("kept")
     expect(kept).to_be_hidden()

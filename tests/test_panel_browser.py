@@ -155,7 +155,7 @@ def test_words_from_outside_are_text(draw, page):
 def test_the_ordinary_output_is_hidden_while_the_live_one_is_there(draw, page):
     panel = state("full")
     shown = draw(panel)
-    name = f"ornb-static-{shown.get('_panel_id')}"
+    name = f"ornb-static-{shown.get('_lasting_id')}"
     page.evaluate(
         "(html) => document.body.insertAdjacentHTML('beforeend', html)",
         f'<pre class="{name}">{escape(repr(panel))}</pre>',

@@ -54,8 +54,7 @@ class Conversation:
     """
 
     def __init__(self, system: str | None = None) -> None:
-        if system is not None and not isinstance(system, str):
-            raise ConfigError(f"system is {system!r}; give a text, or None.")
+        check_system(system)
         self.system = system
         self._turns: dict[str, Turn] = {}
         self._siblings: dict[tuple[str | None, str], list[Turn]] = {}
@@ -223,9 +222,10 @@ class Conversation:
 
     def _find(self, turn: Turn | str) -> Turn:
         turn_id = turn.id if isinstance(turn, Turn) else turn
-        if turn_id not in self._turns:
+        found = self._turns.get(turn_id) if isinstance(turn_id, str) else None
+        if found is None:
             raise ConfigError(f"There is no turn {turn_id!r} in this conversation.")
-        return self._turns[turn_id]
+        return found
 
     def add_user(self, content: Content, *, parent_id: str | EllipsisType | None = ...) -> Turn:
         """Add what the person says.
@@ -536,6 +536,12 @@ class Conversation:
         'Be brief.'
         """
         return cls.from_json(kept_in(Path(path), MIME_TRANSCRIPT, which))
+
+
+def check_system(text: Any) -> None:
+    """Refuse a system message that is neither a text nor None."""
+    if text is not None and not isinstance(text, str):
+        raise ConfigError(f"system is {text!r}; give a text, such as 'Be brief.', or None.")
 
 
 def _first(system: str | None) -> list[dict[str, Any]]:

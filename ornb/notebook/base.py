@@ -2,23 +2,36 @@
 
 `Widget` adds what the plain anywidget lacks: a misspelt name is an error and not a silence; an
 exception that a click caused appears in the widget, where otherwise nobody would see it; and its
-bundle carries a plain HTML and a text twin for places where no kernel runs.
+bundle carries a plain HTML and a text twin for places where no kernel runs. `LastingWidget` has an
+ordinary output beside it, which is there also when its notebook is opened again.
 """
 
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import re
+import secrets
+import threading
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import anywidget
 import IPython
 import traitlets as t
+from IPython.display import DisplayHandle, display
 
 from ..errors import ConfigError, OrnbError, near
+
+if TYPE_CHECKING:
+    from ..api.client import Client
+
+PATIENCE_S = 0.4
+"""How long Stop waits for the network to let go, before it goes on without it."""
 
 _CSS_PART = re.compile(r'^@import "\./([\w-]+\.css)";\n', re.MULTILINE)
 _JS_PART = re.compile(r'^import \{[^}]*\} from "\./([\w-]+\.js)";\n', re.MULTILINE)
@@ -55,6 +68,35 @@ def cell_number() -> int | None:
     """Return which cell of a notebook runs; None where no host counts them."""
     shell = IPython.get_ipython()
     return getattr(shell, "execution_count", None) if hasattr(shell, "kernel") else None
+
+
+def in_thread(name: str, job: Callable[..., object], *args: Any) -> None:
+    """Have a thread do something, in the context of whoever asks for it."""
+    run = contextvars.copy_context().run
+    threading.Thread(target=run, args=(job, *args), name=name, daemon=True).start()
+
+
+def if_not_soon(job: Callable[..., object], *args: Any) -> None:
+    """Do something after `PATIENCE_S`: a connection that is only being made cannot be cut."""
+    late = threading.Timer(PATIENCE_S, job, args)
+    late.daemon = True
+    late.start()
+
+
+def waited(ended: threading.Event, timeout_s: float | None) -> bool:
+    """Wait for an event, and return whether it came."""
+    left = float("inf") if timeout_s is None else timeout_s
+    until = monotonic() + left
+    while not ended.wait(max(0.0, min(0.2, left))):  # Windows can't interrupt a bare wait
+        left = until - monotonic()
+        if left <= 0:
+            return False
+    return True
+
+
+def service_of(client: Client) -> str:
+    """Say who is asked: "offline", or the host of a live service."""
+    return "offline" if client.source == "offline" else urlsplit(client.base_url).netloc
 
 
 class BadValue(ConfigError, t.TraitError):
@@ -155,3 +197,57 @@ class Widget(anywidget.AnyWidget):
         if html:
             data["text/html"] = html
         return data, metadata
+
+
+class LastingWidget(Widget):
+    """A widget beside which stands an ordinary output, which stays when the widget is gone."""
+
+    _lasting_id = t.Unicode().tag(sync=True)
+    """The page finds the output by it, and hides that for as long as it lives itself."""
+
+    def __init__(self, **traits: Any) -> None:
+        self._lock = threading.RLock()
+        self._sequence = 0
+        self._whole_due = 0.0
+        self._page: str | None = None
+        self._handle: DisplayHandle | None = None
+        super().__init__(**traits, _lasting_id=secrets.token_hex(6))
+
+    @property
+    def _lasting_class(self) -> str:
+        return f"ornb-static-{self._lasting_id}"
+
+    def _tell(self, kind: str, **content: Any) -> None:
+        """Send the page a message, numbered, so that it notices when one was lost."""
+        with self._lock:
+            self._sequence += 1
+            self.send({"type": kind, "seq": self._sequence, **content})
+            self._stay_reachable()
+
+    def _bundle(self) -> dict[str, Any]:
+        """Make the output that stays."""
+        raise NotImplementedError
+
+    def _show(self) -> None:
+        """Show the output that stays, and the widget below it."""
+        self._handle = display(  # type: ignore[no-untyped-call]
+            self._bundle(), raw=True, display_id=True
+        )
+        self._show_live()
+
+    def _show_live(self) -> None:
+        bundle = super()._repr_mimebundle_()
+        if bundle is not None:
+            # No HTML: an exported page without the widget's state would show it twice.
+            live = {name: part for name, part in bundle[0].items() if name != "text/html"}
+            live["text/plain"] = self._live_text()
+            display(live, metadata=bundle[1], raw=True)  # type: ignore[no-untyped-call]
+
+    def _live_text(self) -> str:
+        """Return the text of the live output, saved as the widget was when it was shown."""
+        return self._static_text()
+
+    def _keep(self) -> None:
+        """Bring the output that stays up to date."""
+        if self._handle is not None:
+            self._handle.update(self._bundle(), raw=True)  # type: ignore[no-untyped-call]

@@ -69,7 +69,7 @@
 import { grow, sharedState } from "./kernel.js";
 
 /** @param {Model} model @returns {State} */
-export const stateOf = (model) => sharedState(model.get("_chat_id"), () => ({
+export const stateOf = (model) => sharedState(model.get("_lasting_id"), () => ({
   seq: -1, epoch: 0, turns: [], live: null, page: null, sending: "", refused: "", stopping: false,
   asked: 0, lives: 0, files: [], sent: [], exporting: "", settings: null, kept: null, lost: false, views: new Set(),
 }));

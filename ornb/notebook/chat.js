@@ -138,7 +138,7 @@ function drawing(view, { log, composer, waiting, settings, plain }) {
   };
   /** @param {string} [what] */
   const changed = (what) => {
-    if (what === "state") reveal ??= hideStatic(model.get("_chat_id"));
+    if (what === "state") reveal ??= hideStatic(model.get("_lasting_id"));
     if (what === "settings") settings.draw();
     if (what === "asked") {
       spoken.replaceChildren();
@@ -233,7 +233,7 @@ function initialize({ model }) {
     clearTimeout(timer);
     leave();
     model.off("comm_live_update", lost);
-    forgetState(model.get("_chat_id"));
+    forgetState(model.get("_lasting_id"));
   };
 }
 

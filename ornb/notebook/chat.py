@@ -9,8 +9,6 @@ live widget, which hides the ordinary one for as long as it lives. `chat_page` h
 from __future__ import annotations
 
 import contextlib
-import contextvars
-import threading
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,10 +20,12 @@ from ..api.reply import Reply
 from ..errors import ConfigError, OrnbError
 from ..messages import MIME_TRANSCRIPT, Conversation, Turn
 from ..messages.attachments import MAX_BYTES, Attachment
+from ..messages.tools import toolbox, tools_in
+from ..messages.tree import check_system
 from ..text import export
 from . import settings
-from .base import module, sheet
-from .chat_calls import ChatCalls, check_system
+from .base import in_thread, module, sheet
+from .chat_calls import ChatCalls
 from .shown import file_for_page
 
 if TYPE_CHECKING:
@@ -92,15 +92,15 @@ class Chat(ChatCalls):
         **params: Any,
     ) -> None:
         check_fields({"label": label, **params}, "Chat")
-        super().__init__(
-            model,
-            client=client,
-            system=system,
-            label=label,
-            tools=tools,
-            confirm=confirm,
-            params=params,
-        )
+        self._tools = tools_in(tools)
+        toolbox(self._tools)
+        self._picker = model if hasattr(model, "observe") else None
+        chosen = None if self._picker is not None or model is None else session.model_id(model)
+        super().__init__(Conversation(system), client, chosen)
+        self._label, self._params, self._confirm = label, params, confirm
+        if self._picker is not None:
+            self._picker.observe(self._follow, names=["value"])
+            self._follow()
         self._files: dict[str, Attachment] = {}
         self._uploads: dict[str, bytearray] = {}
         self.on_msg(self._on_message)
@@ -464,8 +464,7 @@ class Chat(ChatCalls):
             with self.guard():
                 deed()
 
-        run = contextvars.copy_context().run
-        threading.Thread(target=run, args=(do,), name="ornb-chat-aside", daemon=True).start()
+        in_thread("ornb-chat-aside", do)
 
     def _receive(self, file_id: str, content: Mapping[str, Any], buffers: Any) -> None:
         """Take a piece of a file; Jupyter lets no message through that is larger than 10 MB."""

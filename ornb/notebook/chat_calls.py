@@ -6,10 +6,7 @@ The network is read by a thread of the chat's own, so the kernel stays free and 
 from __future__ import annotations
 
 import contextlib
-import contextvars
-import dataclasses
-import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -18,10 +15,9 @@ from ..api.body import messages_from
 from ..api.reply import Reply
 from ..errors import ConfigError, ContextTooLong, OrnbError
 from ..messages import Content, Conversation, Turn, attachments, well_formed
-from ..messages.asked import answered, fields_of, files_of
+from ..messages.asked import fields_of, files_of
 from ..messages.attachments import Attachment
-from ..messages.tools import toolbox, tools_in
-from .base import describe
+from .base import PATIENCE_S, describe, if_not_soon, in_thread
 from .chat_page import KEPT_EVERY_S, ChatPage
 from .exchange import ChatCall, explained
 from .live import pacer
@@ -30,42 +26,17 @@ from .shown import body_html
 if TYPE_CHECKING:
     import pandas as pd
 
-    from ..api.client import Client
-
-PATIENCE_S = 0.4
-"""How long Stop waits for the network to let go, before it goes on without it."""
-
 
 class ChatCalls(ChatPage):
-    """The half of `ornb.Chat` that asks."""
+    """The half of `ornb.Chat` that asks; `ornb.Chat` sets what it asks with."""
 
+    _label: str
+    _params: dict[str, Any]
+    _tools: tuple[Any, ...]
+    _confirm: bool
     _picker: Any = None
-
-    def __init__(
-        self,
-        model: Any = None,
-        *,
-        client: Client | None = None,
-        system: str | None = None,
-        label: str = "chat",
-        tools: Iterable[Any] = (),
-        confirm: bool = True,
-        params: Mapping[str, Any] | None = None,
-    ) -> None:
-        tools = tools_in(tools)
-        toolbox(tools)
-        check_system(system)
-        self._picker = model if hasattr(model, "observe") else None
-        chosen = None if self._picker is not None or model is None else session.model_id(model)
-        super().__init__(Conversation(system), client=client, model=chosen)
-        self._label = label
-        self._params = dict(params or {})
-        self._tools, self._confirm = tools, confirm
-        self._catalogue_of_client: pd.DataFrame | None = None
-        self._value: Any = None
-        if self._picker is not None:
-            self._picker.observe(self._follow, names=["value"])
-            self._follow()
+    _catalogue_of_client: pd.DataFrame | None = None
+    _value: Any = None
 
     @property
     def params(self) -> dict[str, Any]:
@@ -94,10 +65,7 @@ class ChatCalls(ChatPage):
             if call is None or call.stopping:
                 return
             call.stop()
-        # A connection that is only being made cannot be cut; the chat goes on without it.
-        late = threading.Timer(PATIENCE_S, self._end, (call,))
-        late.daemon = True
-        late.start()
+        if_not_soon(self._end, call)
 
     def close(self) -> None:
         """End the widget: stop the answer, and release the picker.
@@ -141,73 +109,43 @@ class ChatCalls(ChatPage):
 
     # ------------------------------------------------------------------ a question
 
+    # `how` is what `_set_off` takes besides.
+
     def _begin(
-        self,
-        prompt: Any,
-        params: Mapping[str, Any],
-        *,
-        attach: Any = (),
-        schema: Any = None,
-        blocking: bool = False,
+        self, prompt: Any, params: Mapping[str, Any], *, attach: Any = (), **how: Any
     ) -> ChatCall:
         with self._noted(params):
             files = files_of(attach)
             content = self._content(prompt, [each.part for each in files])
             if files:
                 self._check(files, params)
-            talk = self._conversation
+            return self._set_off(lambda: self._conversation.add_user(content), params, **how)
 
-            def put() -> tuple[Turn, str | None, list[Turn]]:
-                before = talk.head
-                question = talk.add_user(content)
-                return question, before.id if before else None, [question]
+    def _again(self, answer: Any, params: Mapping[str, Any], **how: Any) -> ChatCall:
+        with self._noted(params):
+            return self._set_off(lambda: self._go_to_question(answer), params, is_new=False, **how)
 
-            return self._set_off(put, params, schema=schema, blocking=blocking)
+    def _go_to_question(self, answer: Any) -> Turn:
+        talk = self._conversation
+        last = talk.head if answer is None else talk._find(answer)
+        if last is not None and last.role == "assistant" and last.parent_id is not None:
+            last = talk._find(last.parent_id)
+        if last is None or last.role != "user":
+            raise ConfigError("Nothing was asked yet, so there is nothing to answer again.")
+        talk.go_to(last)
+        return last
 
-    def _again(
-        self,
-        answer: Any,
-        params: Mapping[str, Any],
-        *,
-        schema: Any = None,
-        blocking: bool = False,
-    ) -> ChatCall:
+    def _reworded(self, turn: Any, text: Any, params: Mapping[str, Any], **how: Any) -> ChatCall:
         with self._noted(params):
             talk = self._conversation
-
-            def put() -> tuple[Turn, str | None, list[Turn]]:
-                last = talk.head if answer is None else _turn_of(talk, answer)
-                if last is not None and last.role == "assistant" and last.parent_id is not None:
-                    last = _turn_of(talk, last.parent_id)
-                if last is None or last.role != "user":
-                    raise ConfigError("Nothing was asked yet, so there is nothing to answer again.")
-                talk.go_to(last)
-                return last, last.id, []
-
-            return self._set_off(put, params, schema=schema, blocking=blocking)
-
-    def _reworded(
-        self,
-        turn: Any,
-        text: Any,
-        params: Mapping[str, Any],
-        *,
-        schema: Any = None,
-        blocking: bool = False,
-    ) -> ChatCall:
-        with self._noted(params):
-            talk = self._conversation
-            old = _turn_of(talk, turn)
+            old = talk._find(turn)
             if old.role != "user":
                 raise ConfigError(f"Turn {old.id!r} is an answer; only a question can be edited.")
             parts = [] if isinstance(old.content, str) else list(old.content)
             content = self._content(text, [part for part in parts if part.get("type") != "text"])
-
-            def put() -> tuple[Turn, str | None, list[Turn]]:
-                question = talk.add_user(content, parent_id=old.parent_id)
-                return question, old.parent_id, [question]
-
-            return self._set_off(put, params, schema=schema, blocking=blocking)
+            return self._set_off(
+                lambda: talk.add_user(content, parent_id=old.parent_id), params, **how
+            )
 
     def _noted(self, params: Mapping[str, Any]) -> contextlib.AbstractContextManager[None]:
         """Have a question that is refused before it is sent in the ledger."""
@@ -253,9 +191,10 @@ class ChatCalls(ChatPage):
 
     def _set_off(
         self,
-        put: Callable[[], tuple[Turn, str | None, list[Turn]]],
+        put: Callable[[], Turn],
         params: Mapping[str, Any],
         *,
+        is_new: bool = True,
         schema: Any = None,
         blocking: bool = False,
     ) -> ChatCall:
@@ -270,17 +209,17 @@ class ChatCalls(ChatPage):
                 raise ConfigError(
                     "An answer is still being written, so nothing was sent. Stop it or wait for it."
                 )
+            with self._own_change():
+                question = put()
             call = ChatCall(
-                Turn("", None, "user", ""),
+                question,
                 fields,
+                schema,
                 blocking=blocking,
                 tools=self._tools,
                 confirm=self._confirm,
-                schema=schema,
                 on_call=lambda shown: self._tell("tool", call=shown),
             )
-            with self._own_change():
-                call.question, after, turns = put()
             messages = self._conversation._written(images=images)
             long = self._kept_wait > KEPT_EVERY_S
             self._kept_due = monotonic() + self._kept_wait * long  # a short one is kept at once
@@ -288,12 +227,10 @@ class ChatCalls(ChatPage):
             if self._page is None and monotonic() >= self._whole_due:
                 self._tell_state()
             else:
-                shown = [self._for_page(turn) for turn in turns]
+                shown = [self._for_page(question)] if is_new else []
+                after = question.parent_id if is_new else question.id
                 self._tell("asked", after=after, turns=shown, live=self._live(call))
-        run = contextvars.copy_context().run
-        threading.Thread(
-            target=run, args=(self._work, call, messages), name="ornb-chat", daemon=True
-        ).start()
+        in_thread("ornb-chat", self._work, call, messages)
         return call
 
     # ------------------------------------------------------------------ its answer
@@ -344,7 +281,7 @@ class ChatCalls(ChatPage):
         with self._lock:
             if call.reply is not None:
                 return
-            call.reply = answered(self._reply_of(call), call.schema)
+            call.reply = call.outcome(Reply(requested_model=self.model, label=self._label))
             try:
                 change = call.answer.finish()
                 talk, here = self._conversation, self._conversation.head
@@ -365,16 +302,6 @@ class ChatCalls(ChatPage):
                 self._call = None
                 call.ended.set()
 
-    def _reply_of(self, call: ChatCall) -> Reply:
-        status = "stopped" if call.stopping else "error" if call.error else "ok"
-        reply = call.error.reply if call.error else call.whole
-        if reply is None and call.stream is not None:
-            reply = call.stream.reply
-        if reply is None:
-            reply = Reply(requested_model=self.model, label=self._label)
-        error = str(call.error) if status == "error" else None
-        return dataclasses.replace(reply, status=status, error=error)
-
     def _outcome(self, call: ChatCall) -> Reply:
         if call.error is not None and not call.stopping:
             call.error.reply = call.error.reply or call.reply
@@ -391,17 +318,3 @@ class ChatCalls(ChatPage):
             call.ended.wait(2 * PATIENCE_S)
             raise
         return self._outcome(call)
-
-
-def check_system(text: Any) -> None:
-    """Refuse a system message that is neither a text nor None."""
-    if text is not None and not isinstance(text, str):
-        raise ConfigError(f"system is {text!r}; give a text, such as 'Be brief.', or None.")
-
-
-def _turn_of(talk: Conversation, turn: Any) -> Turn:
-    wanted = turn.id if isinstance(turn, Turn) else turn
-    found = next((one for one in talk.turns if one.id == wanted), None)
-    if found is None:
-        raise ConfigError(f"There is no turn {wanted!r} in this conversation.")
-    return found

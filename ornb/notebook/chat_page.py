@@ -6,23 +6,18 @@ All messages to the page carry one sequence number; a page that misses one asks 
 from __future__ import annotations
 
 import contextlib
-import contextvars
 import dataclasses
-import secrets
-import threading
 import time
 from collections.abc import Callable, Iterator
 from time import monotonic
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import traitlets as t
-from IPython.display import display
 
 from .. import session
 from ..api.client import OPENROUTER
 from ..messages import Conversation, Turn
-from .base import Widget
+from .base import LastingWidget, in_thread, service_of
 from .chat_kept import Kept
 from .exchange import ChatCall
 from .shown import body_html, turn_for_page
@@ -43,7 +38,7 @@ KEPT_BYTES_PER_S = 1_500
 """And what that may cost: a longer conversation is brought up to date less often."""
 
 
-class ChatPage(Widget):
+class ChatPage(LastingWidget):
     """The half of `ornb.Chat` that shows; what is asked is up to those who build on it."""
 
     model = t.Unicode(None, allow_none=True).tag(sync=True)
@@ -53,25 +48,19 @@ class ChatPage(Widget):
     """Who is asked: "offline", or the host of a live service; empty before it is known."""
 
     _default_model = t.Unicode("").tag(sync=True)
-    _chat_id = t.Unicode().tag(sync=True)
 
     # Also there when __init__ refused its arguments: Python closes what it throws away.
     _call: ChatCall | None = None
     _leave_conversation: Callable[[], None] | None = None
 
-    def __init__(
-        self, talk: Conversation, *, client: Client | None = None, model: str | None = None
-    ) -> None:
-        super().__init__(model=model, _chat_id=secrets.token_hex(6))
+    def __init__(self, talk: Conversation, client: Client | None, model: str | None) -> None:
+        super().__init__(model=model)
         self._client = client
-        self._lock = threading.RLock()
         self._html: dict[str, str] = {}
         self._mine = False
         self._take_conversation(talk)
-        self._sequence = 0
-        self._whole_due = self._kept_due = self._kept_wait = 0.0
+        self._kept_due = self._kept_wait = 0.0
         self._kept: Kept | None = None
-        self._page: str | None = None
         self._page_writes = False
 
     @property
@@ -105,25 +94,13 @@ class ChatPage(Widget):
     def _meet(self) -> Client:
         """Return the client, and tell the page who that is."""
         client = self._client or session.client()
-        offline = client.source == "offline"
-        self.service = "offline" if offline else urlsplit(client.base_url).netloc
-        if (
-            self.model is None
-            and self._client is None
-            and (offline or client.base_url == OPENROUTER)
-        ):
+        self.service = service_of(client)
+        is_known = client.source == "offline" or client.base_url == OPENROUTER
+        if self.model is None and self._client is None and is_known:
             self._default_model = session.default_model() or ""
         return client
 
     # ------------------------------------------------------------------ the page
-
-    def _tell(self, kind: str, **content: Any) -> None:
-        """Send the page a message, numbered, so that it notices when one was lost."""
-        with self._lock:
-            self._sequence += 1
-            message = {"type": kind, "seq": self._sequence, **content}
-            self.send(message)
-            self._stay_reachable()
 
     def _tell_state(self) -> None:
         """Send the page everything."""
@@ -150,9 +127,8 @@ class ChatPage(Widget):
         """A turn as the page draws it; all of it text, but for what `rendering` made safe."""
         html = None
         if whole and turn.reply is not None:
-            if turn.id not in self._html:
-                self._html[turn.id] = body_html(turn.reply)
-            html = self._html[turn.id]
+            html = self._html.get(turn.id) or body_html(turn.reply)
+            self._html[turn.id] = html
         return turn_for_page(turn, html=html, branches=self._conversation.branches(turn))
 
     # ------------------------------------------------------------------ the output that stays
@@ -160,9 +136,7 @@ class ChatPage(Widget):
     def _ipython_display_(self) -> None:
         with self.guard():
             self._meet()
-        bundle = self._repr_mimebundle_()
-        if bundle is not None:
-            display(bundle[0], metadata=bundle[1], raw=True)  # type: ignore[no-untyped-call]
+        self._show_live()
         self.keep()
 
     def keep(self) -> None:
@@ -177,7 +151,7 @@ class ChatPage(Widget):
         """
         with self._lock:
             self._page, self._page_writes = None, False  # the next to say hello shows this output
-            self._kept = Kept(self._conversation, self._html, f"ornb-static-{self._chat_id}")
+            self._kept = Kept(self._conversation, self._html, self._lasting_class)
 
     def _greet(self, page: Any, *, writes: bool) -> None:
         """Hear of a page that shows the chat; the newest that writes into its notebook does so."""
@@ -188,8 +162,7 @@ class ChatPage(Widget):
             self._tell_state()
             kept = self._kept if writes else None
         if kept is not None:
-            run = contextvars.copy_context().run
-            threading.Thread(target=run, args=(self._tell_kept, kept), daemon=True).start()
+            in_thread("ornb-chat-kept", self._tell_kept, kept)
 
     def _tell_kept(self, kept: Kept) -> None:
         """Have the page put all there is into the notebook, no faster than Jupyter lets through."""

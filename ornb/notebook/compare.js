@@ -55,7 +55,7 @@ const FIGURES = { cost: "Cost", first: "First token", whole: "Total time", rate:
   tokens: "Tokens", end: "Finish" };
 
 /** @param {Model} model @returns {State} */
-const stateOf = (model) => sharedState(model.get("_comparison_id"), () => ({
+const stateOf = (model) => sharedState(model.get("_lasting_id"), () => ({
   seq: -1, page: null, heard: false, unsaved: false, stopping: new Set(), asked: 0, views: new Set(),
   answers: model.get("_names").map(() => ({ ...emptyAnswer(), live: model.get("busy") })),
 }));
@@ -471,7 +471,7 @@ function render({ model, el }) {
   let reveal = null;
   /** @param {string} [what] */
   const changed = (what) => {
-    if (what === "state") reveal ??= hideStatic(model.get("_comparison_id"));
+    if (what === "state") reveal ??= hideStatic(model.get("_lasting_id"));
     frameRequest ||= requestAnimationFrame(view.draw);
   };
 
@@ -508,7 +508,7 @@ function initialize({ model }) {
   return () => {
     timers.forEach(clearTimeout);
     leave();
-    forgetState(model.get("_comparison_id"));
+    forgetState(model.get("_lasting_id"));
   };
 }
 

@@ -7,7 +7,6 @@ in the notebook, updated when the last answer has ended, and the live widget, wh
 
 from __future__ import annotations
 
-import contextvars
 import dataclasses
 import random
 import secrets
@@ -16,35 +15,43 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import IPython
 import pandas as pd
 import traitlets as t
-from IPython.display import DisplayHandle, display
 
 from .. import session
 from ..api.body import EMPTY
-from ..api.reply import Reply
+from ..api.reply import Reply, counted
 from ..errors import ConfigError, OrnbError
 from ..messages import Conversation, well_formed
-from ..messages.asked import answered, fields_of, messages_of
+from ..messages.asked import fields_of, messages_of
 from ..text import comparison
 from ..text.comparison import LETTERS, Answers, Place
 from ..text.rendering import source_words
-from .base import BadValue, Widget, cell_number, describe, module, sheet
-from .live import LiveAnswer, pacer
+from .base import (
+    PATIENCE_S,
+    BadValue,
+    LastingWidget,
+    cell_number,
+    describe,
+    if_not_soon,
+    in_thread,
+    module,
+    service_of,
+    sheet,
+    waited,
+)
+from .exchange import Call
+from .live import pacer
 
 if TYPE_CHECKING:
     from ..api.body import Messages
     from ..api.client import Client
-    from ..api.stream import Stream
     from ..messages import Turn
 
 HERE = Path(__file__)
 
-PATIENCE_S = 0.4
-"""How long Stop waits for the network to let go, before it goes on without it."""
 WHOLE_EVERY_S = 1.0
 """How often a page that has not been heard yet gets everything."""
 
@@ -55,23 +62,17 @@ class Vote(t.TraitType[Any, Any]):
     default_value = None
 
 
-class _Call:
-    """One answer on its way."""
+class _Call(Call):
+    """One answer on its way to its place."""
 
-    def __init__(self, answer: Place, params: Mapping[str, Any]) -> None:
-        self.answer = answer
-        self.params = params
-        self.live = LiveAnswer()
-        self.stream: Stream | None = None
-        self.stopping = False
-        self.error: OrnbError | None = None
-        self.whole: Reply | None = None
-        """The answer once it has come to its end, with its value where there is a schema."""
-        self.told = answer.reply is not None
+    def __init__(self, place: Place, params: Mapping[str, Any], schema: Any) -> None:
+        super().__init__(params, schema)
+        self.place = place
+        self.told = place.reply is not None
         """Whether the page has the whole."""
 
 
-class Comparison(Widget):
+class Comparison(LastingWidget):
     """Several models' answers to one prompt, as `ornb.compare` shows them.
 
     Parameters
@@ -106,7 +107,6 @@ class Comparison(Widget):
     service = t.Unicode("").tag(sync=True)
     """Who is asked: "offline", or the host of a live service."""
 
-    _comparison_id = t.Unicode().tag(sync=True)
     _prompt = t.Unicode().tag(sync=True)
     _names: Any = t.List(t.Unicode()).tag(sync=True)
     _sealed = t.Bool(False).tag(sync=True)
@@ -124,23 +124,17 @@ class Comparison(Widget):
         schema: Any = None,
     ) -> None:
         self._answers = answers
-        self._schema = schema
         self._messages = messages
         self._client = client
-        self._calls = [_Call(each, (params or {}).get(each.model, {})) for each in answers.places]
-        self._lock = threading.RLock()
+        sent = params or {}
+        self._calls = [_Call(each, sent.get(each.model, {}), schema) for each in answers.places]
         self._over = threading.Event()
         self._over.set()
-        self._sequence = 0
-        self._whole_due = 0.0
-        self._handle: DisplayHandle | None = None
-        self._page: str | None = None
         self._shown_in: int | None = None
         self._news: Callable[[], None] = lambda: None
         self._leave: Callable[[], None] = lambda: None
         super().__init__(
             vote=answers.vote,
-            _comparison_id=secrets.token_hex(6),
             _prompt=_shown(answers.question.path[-1]),
             _names=answers.names,
             _sealed=answers.sealed,
@@ -260,30 +254,21 @@ class Comparison(Widget):
     def _start(self) -> None:
         """Ask all models."""
         client = self._client or session.client()
-        self.service = "offline" if client.source == "offline" else urlsplit(client.base_url).netloc
+        self.service = service_of(client)
         self._over.clear()
         self.busy = True
         self._news, self._leave = pacer().join(self._flush)
         self._stay_reachable()
         for call in self._calls:
-            run = contextvars.copy_context().run
-            name = f"ornb-compare-{call.answer.letter}"
-            threading.Thread(
-                target=run, args=(self._work, call, client), name=name, daemon=True
-            ).start()
+            in_thread(f"ornb-compare-{call.place.letter}", self._work, call, client)
 
     def _work(self, call: _Call, client: Client) -> None:
         """Read one answer to its end. Runs in a thread of its own."""
         try:
-            call.stream = client.stream(self._messages, call.answer.model, **call.params)
-            if call.stopping:
-                call.stream.close()
-            for event in call.stream:
-                if call.live.add(event):
-                    self._news()
-            call.whole = answered(call.stream.reply, self._schema)
+            stream = client.stream(self._messages, call.place.model, **call.params)
+            call.read_stream(stream, self._news)
         except OrnbError as error:
-            call.error = session.with_near_models(error, call.answer.model, client)
+            call.error = session.with_near_models(error, call.place.model, client)
         except Exception as error:  # noqa: BLE001 - a thread's errors are seen by nobody
             call.error = OrnbError(describe(error))
         finally:
@@ -291,14 +276,14 @@ class Comparison(Widget):
 
     def _end(self, call: _Call) -> None:
         """Take the reply, once, whoever comes first; after the last one all is over."""
-        if call.answer.reply is not None:
+        if call.place.reply is not None:
             return
-        reply = answered(_reply_of(call), self._schema)
+        reply = dataclasses.replace(call.outcome(Reply()), requested_model=call.place.model)
         estimate_usd = session.estimate(reply)
         with self._lock:
-            if call.answer.reply is not None:
+            if call.place.reply is not None:
                 return
-            call.answer.reply, call.answer.estimate_usd = reply, estimate_usd
+            call.place.reply, call.place.estimate_usd = reply, estimate_usd
             if any(answer.reply is None for answer in self._answers.places):
                 self._news()
                 return
@@ -338,19 +323,12 @@ class Comparison(Widget):
         >>> hello.wait(30)
         True
         """
-        left = float("inf") if timeout_s is None else timeout_s
-        until = monotonic() + left
         try:
-            # A bare wait cannot be interrupted on Windows.
-            while not self._over.wait(max(0.0, min(0.2, left))):
-                left = until - monotonic()
-                if left <= 0:
-                    return False
+            return waited(self._over, timeout_s)
         except KeyboardInterrupt:
             self.stop()
             self._over.wait(2 * PATIENCE_S)
             raise
-        return True
 
     def stop(self, which: str | None = None) -> None:
         """Stop what is being written, at once, and keep what has arrived.
@@ -370,22 +348,16 @@ class Comparison(Widget):
         >>> ornb.compare("Hi", ["openai/gpt-4o-mini"]).stop()
         """
         chosen = [
-            call for call in self._calls if which in (None, call.answer.model, call.answer.letter)
+            call for call in self._calls if which in (None, call.place.model, call.place.letter)
         ]
         if not chosen:
             raise ConfigError(f"{which!r} is not compared here; {', '.join(self.models)} are.")
         for call in chosen:
             with self._lock:
-                if call.answer.reply is not None or call.stopping:
+                if call.place.reply is not None or call.stopping:
                     continue
-                call.stopping = True
-                stream = call.stream
-            if stream is not None:
-                stream.close()
-            # A connection that is only being made cannot be cut; the others need not wait for it.
-            late = threading.Timer(PATIENCE_S, self._end, (call,))
-            late.daemon = True
-            late.start()
+                call.stop()
+            if_not_soon(self._end, call)
 
     def close(self) -> None:
         """End the widget, and stop what is being written.
@@ -446,14 +418,14 @@ class Comparison(Widget):
             for place, call in enumerate(self._calls):
                 if call.told:
                     continue
-                if call.answer.reply is not None:
-                    changes[str(place)] = call.live.finish()
-                    call.answer.rendered = call.live.html
+                if call.place.reply is not None:
+                    changes[str(place)] = call.answer.finish()
+                    call.place.rendered = call.answer.html
                     call.told = True
                     done[str(place)] = self._facts(call)
-                elif (change := call.live.patch()) is not None:
+                elif (change := call.answer.patch()) is not None:
                     changes[str(place)] = change
-                    wait_s += call.live.wait_s
+                    wait_s += call.answer.wait_s
             if changes and self._page is None and monotonic() >= self._whole_due:
                 # The cell that waits for the answers may hold back the page's greeting, so the
                 # page gets everything now and then and need not ask.
@@ -473,32 +445,25 @@ class Comparison(Widget):
             if place is None:
                 self.stop()
             elif isinstance(place, int) and 0 <= place < len(self._calls):
-                self.stop(self._calls[place].answer.model)
-
-    def _tell(self, kind: str, **content: Any) -> None:
-        """Send the page a message, numbered, so that it notices when one was lost."""
-        with self._lock:
-            self._sequence += 1
-            self.send({"type": kind, "seq": self._sequence, **content})
-            self._stay_reachable()
+                self.stop(self._calls[place].place.model)
 
     def _tell_state(self) -> None:
         """Send the page everything."""
         with self._lock:
             answers = []
             for call in self._calls:
-                if call.told and call.answer.reply is not None:
-                    whole = {"html": call.answer.html, "think": call.answer.reply.reasoning}
+                if call.told and call.place.reply is not None:
+                    whole = {"html": call.place.html, "think": call.place.reply.reasoning}
                     answers.append({**self._facts(call), **_well(whole)})
                 else:
-                    answers.append({"live": True, **call.live.snapshot()})
+                    answers.append({"live": True, **call.answer.snapshot()})
             page = self._page if self._handle else None
             self._tell("state", answers=answers, page=page, heard=self._page)
             self._whole_due = monotonic() + WHOLE_EVERY_S
 
     def _facts(self, call: _Call) -> dict[str, Any]:
         """What the page says of an ended answer; text, but for the appendix."""
-        answer = call.answer
+        answer = call.place
         reply = answer.reply or Reply()
         data = {
             "live": False,
@@ -527,12 +492,7 @@ class Comparison(Widget):
 
     def _show(self) -> None:
         self._page = None  # the next page to say hello is the one that shows this output
-        self._handle = display(  # type: ignore[no-untyped-call]
-            self._bundle(), raw=True, display_id=True
-        )
-        bundle = super()._repr_mimebundle_()
-        if bundle is not None:
-            display(bundle[0], metadata=bundle[1], raw=True)  # type: ignore[no-untyped-call]
+        super()._show()
 
     def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]] | None:
         bundle = super()._repr_mimebundle_(**kwargs)
@@ -540,17 +500,12 @@ class Comparison(Widget):
 
     def _bundle(self) -> dict[str, Any]:
         with self._lock:
-            return self._answers.bundle(f"ornb-static-{self._comparison_id}")
-
-    def _keep(self) -> None:
-        """Bring the output that stays up to date."""
-        if self._handle is not None:
-            self._handle.update(self._bundle(), raw=True)  # type: ignore[no-untyped-call]
+            return self._answers.bundle(self._lasting_class)
 
     def _static_text(self) -> str:
         count = len(self._calls)
         kind = "Blind comparison" if count and self.blind else "Comparison"
-        return f"{kind} of {count} model{'' if count == 1 else 's'} (needs a running kernel)"
+        return f"{kind} of {counted(count, 'model')} (needs a running kernel)"
 
 
 def compare(
@@ -736,20 +691,10 @@ def _question(messages: Iterable[Mapping[str, Any]]) -> Conversation:
     return talk
 
 
-def _reply_of(call: _Call) -> Reply:
-    status = "stopped" if call.stopping else "error" if call.error else "ok"
-    reply = call.error.reply if call.error else call.whole
-    if reply is None and call.stream is not None:
-        reply = call.stream.reply
-    error = str(call.error) if status == "error" else None
-    model = call.answer.model
-    return dataclasses.replace(reply or Reply(), requested_model=model, status=status, error=error)
-
-
 def _shown(turn: Turn) -> str:
     """The prompt as the page shows it."""
     attached = _attached(turn)
-    more = f"[{attached} attachment{'' if attached == 1 else 's'}]" if attached else ""
+    more = f"[{counted(attached, 'attachment')}]" if attached else ""
     return well_formed("\n".join(filter(None, [turn.text, more])))
 
 

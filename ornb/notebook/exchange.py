@@ -1,7 +1,8 @@
-"""One question on its way to an answer: what is read, which tools run, and who allows them."""
+"""Answers on their way: what is read, what became of it, which tools run, and who allows them."""
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -29,7 +30,53 @@ NOBODY = (
 )
 
 
-class ChatCall:
+class Call:
+    """One answer on its way: read by a thread, until it ends or somebody stops it."""
+
+    def __init__(self, params: Mapping[str, Any], schema: Any) -> None:
+        self.params = dict(params)
+        self.schema = schema
+        self.answer = LiveAnswer()
+        self.stream: Stream | ToolLoop | None = None
+        self.whole: Reply | None = None
+        """The answer once it has come to its end, with its value where there is a schema."""
+        self.stopping = False
+        self.error: OrnbError | None = None
+
+    def read_stream(self, stream: Stream | ToolLoop, news: Callable[[], object]) -> None:
+        """Read the answer to its end; `news` is called when there is something new to show."""
+        self.stream = stream
+        if self.stopping:
+            stream.close()
+        for event in stream:
+            if self._take(event):
+                news()
+        if not self.stopping:
+            self.whole = answered(stream.reply, self.schema)
+
+    def _take(self, event: Event) -> bool:
+        """Take a piece; True if there is something new to show."""
+        return self.answer.add(event)
+
+    def stop(self) -> None:
+        """End it at once: cut the connection."""
+        self.stopping = True
+        stream = self.stream
+        if stream is not None:
+            stream.close()
+
+    def outcome(self, nothing: Reply) -> Reply:
+        """Return the answer as far as it came; `nothing` where nothing did."""
+        status = "stopped" if self.stopping else "error" if self.error else "ok"
+        reply = self.error.reply if self.error else self.whole
+        if reply is None and self.stream is not None:
+            reply = self.stream.reply
+        error = str(self.error) if status == "error" else None
+        reply = dataclasses.replace(reply or nothing, status=status, error=error)
+        return answered(reply, self.schema)
+
+
+class ChatCall(Call):
     """A question, the thread that reads its answer, and the person who may stop or allow.
 
     `on_call` is told what the page should show of a tool's call, each time that changes.
@@ -39,26 +86,19 @@ class ChatCall:
         self,
         question: Turn,
         params: Mapping[str, Any],
+        schema: Any,
         *,
-        blocking: bool = False,
-        tools: Sequence[Any] = (),
-        confirm: bool = True,
-        schema: Any = None,
-        on_call: Callable[[dict[str, Any]], object] = lambda _: None,
+        blocking: bool,
+        tools: Sequence[Any],
+        confirm: bool,
+        on_call: Callable[[dict[str, Any]], object],
     ) -> None:
+        super().__init__(params, schema)
         self.question = question
-        self.params = dict(params)
         self.blocking = blocking
-        self.schema = schema
-        self.answer = LiveAnswer()
-        self.stream: Stream | ToolLoop | None = None
         self.calls: list[dict[str, Any]] = []
         """What the page shows of the tools' calls so far."""
-        self.whole: Reply | None = None
-        """The answer once it has come to its end, with its value where there is a schema."""
-        self.stopping = False
         self.reply: Reply | None = None
-        self.error: OrnbError | None = None
         self.ended = threading.Event()
         self._tools, self._confirm, self._on_call = tuple(tools), confirm, on_call
         self._decided = threading.Event()
@@ -78,31 +118,18 @@ class ChatCall:
     def read(
         self, client: Client, messages: list[dict[str, Any]], news: Callable[[], object]
     ) -> None:
-        """Read the answer to its end; `news` is called when there is something new to show."""
+        """Ask, and read the answer to its end; `news` as in `read_stream`."""
         params = dict(self.params)
         model = session.model_id(params.pop("model"))
         if self._tools:
-            allow = self._may if self._confirm else None
-            auto = not self._confirm
-            self.stream = ToolLoop(
-                client, messages, model, self._tools, confirm=allow, auto=auto, **params
-            )
+            params |= {"confirm": self._may if self._confirm else None, "auto": not self._confirm}
+            self.read_stream(ToolLoop(client, messages, model, self._tools, **params), news)
         else:
-            self.stream = client.stream(messages, model, **params)
-        if self.stopping:
-            self.stream.close()
-        for event in self.stream:
-            if self._take(event):
-                news()
-        if not self.stopping:
-            self.whole = answered(self.stream.reply, self.schema)
+            self.read_stream(client.stream(messages, model, **params), news)
 
     def stop(self) -> None:
         """End it at once: cut the connection, begin no further tool."""
-        self.stopping = True
-        stream = self.stream
-        if stream is not None:
-            stream.close()
+        super().stop()
         self._decided.set()
 
     # ------------------------------------------------------------------ tools
@@ -159,7 +186,7 @@ class ChatCall:
             self._gap = False
             if self.answer.has_text:
                 self.answer.add(Event("text", "\n\n"))
-        return self.answer.add(event)
+        return super()._take(event)
 
     def _show(self, call: dict[str, Any]) -> None:
         self.calls[-1] = call

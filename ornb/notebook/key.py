@@ -8,14 +8,12 @@ how it went. The network is asked by a thread, so the kernel stays free meanwhil
 from __future__ import annotations
 
 import contextlib
-import contextvars
 import getpass
 import html
 import os
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from time import monotonic
 from typing import Any, Literal, overload
 from urllib.parse import urlsplit
 
@@ -26,7 +24,7 @@ from ..api import keys
 from ..api.client import Client, Secret
 from ..api.service import is_openrouter
 from ..errors import ConfigError, OrnbError
-from .base import Widget, module, sheet
+from .base import Widget, in_thread, module, sheet, waited
 
 HERE = Path(__file__)
 
@@ -153,10 +151,7 @@ class KeyForm(Widget):
         >>> KeyForm().wait()
         False
         """
-        left = float("inf") if timeout_s is None else timeout_s
-        until = monotonic() + left
-        while left > 0 and not self._ended.wait(min(0.2, left)):  # as in `Comparison.wait`
-            left = until - monotonic()
+        waited(self._ended, timeout_s)
         return self.signed_in
 
     def sign_out(self) -> None:
@@ -196,10 +191,7 @@ class KeyForm(Widget):
                 return
             self._ended.clear()
         self._tell(busy=True, status=status)
-        run = contextvars.copy_context().run
-        threading.Thread(
-            target=run, args=(self._work, job, secret), name="ornb-sign-in", daemon=True
-        ).start()
+        in_thread("ornb-sign-in", self._work, job, secret)
 
     def _work(self, job: Callable[..., None], secret: tuple[Secret, ...]) -> None:
         try:

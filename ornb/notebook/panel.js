@@ -266,7 +266,7 @@ function render({ model, el }) {
   const [sources, time, tiles] = [sourcesPart(model), timePart(model), tilesPart(model)];
   const [gauges, table, trouble] = [gaugesPart(model), tablePart(model), troublePart(model)];
   const minute = minutePart(model);
-  const reveal = hideStatic(model.get("_panel_id"));
+  const reveal = hideStatic(model.get("_lasting_id"));
   el.classList.add("ornb-panel");
   el.dataset.lmSuppressShortcuts = "true";   // JupyterLab: keys typed here are not its shortcuts
   el.append(make("section.frame", { "aria-label": "Usage" },

@@ -7,7 +7,6 @@ is gone.
 
 from __future__ import annotations
 
-import secrets
 import threading
 from datetime import UTC, datetime
 from functools import partial
@@ -18,17 +17,14 @@ from typing import TYPE_CHECKING, Any
 import IPython
 import traitlets as t
 from IPython.core.events import EventManager
-from IPython.display import display
 
 from .. import session
 from ..errors import OrnbError
-from .base import Widget, module, sheet
+from .base import LastingWidget, module, sheet
 from .live import pacer
 from .overview import page_html, page_text, shown
 
 if TYPE_CHECKING:
-    from IPython.display import DisplayHandle
-
     from ..ledger.quota import Quota
     from ..ledger.tracker import UsageTracker
 
@@ -39,7 +35,7 @@ KEPT_EVERY_S = 10.0
 """The output that stays is brought up to date when all is quiet, and this often while it is not."""
 
 
-class UsagePanel(Widget):
+class UsagePanel(LastingWidget):
     """What the calls used, live. Made by `ornb.usage.panel`.
 
     Money that was billed, money that is estimated and calls of unknown cost stay apart, and so do
@@ -96,21 +92,17 @@ class UsagePanel(Widget):
     updated_at = t.Unicode("", read_only=True).tag(sync=True)
     """When something changed last, as an ISO time in UTC."""
 
-    _panel_id = t.Unicode().tag(sync=True)
-
     # Also there when __init__ refused its arguments: Python closes what it throws away.
     _stops: tuple[Any, ...] = ()
 
     def __init__(self, tracker: UsageTracker, **traits: Any) -> None:
         self._tracker = tracker
-        self._lock = threading.RLock()
-        self._handle: DisplayHandle | None = None
         self._kept_is_old = False
         self._kept_at = 0.0
         self._asked_key = False
         self._at: datetime | None = None
         self._cell_at: datetime | None = None
-        super().__init__(**traits, _panel_id=secrets.token_hex(6))
+        super().__init__(**traits)
         self._news, leave = pacer().join(self._turn)
         self.look()
         self._stops = (tracker.on_change(self._news), tracker.on_bill(self._billed), leave)
@@ -249,27 +241,19 @@ class UsagePanel(Widget):
         if not hasattr(IPython.get_ipython(), "kernel"):
             print(self._static_text())
             return
-        self._handle = display(  # type: ignore[no-untyped-call]
-            self._bundle(), raw=True, display_id=True
-        )
         self._kept_is_old, self._kept_at, self._cell_at = False, monotonic(), self._at
-        bundle = super()._repr_mimebundle_()
-        if bundle is not None:
-            # Saved as it was when the panel was shown, so it must hold for later as well.
-            # No HTML: an exported page without the widget's state would show it twice.
-            live = {name: part for name, part in bundle[0].items() if name != "text/html"}
-            live["text/plain"] = "Usage panel (needs a running kernel); see the output above."
-            display(live, metadata=bundle[1], raw=True)  # type: ignore[no-untyped-call]
+        self._show()
+
+    def _live_text(self) -> str:
+        # It must hold for later as well.
+        return "Usage panel (needs a running kernel); see the output above."
 
     def _keep(self) -> None:
-        """Bring the output that stays up to date."""
         self._kept_is_old, self._kept_at = False, monotonic()
-        if self._handle is not None:
-            self._handle.update(self._bundle(), raw=True)  # type: ignore[no-untyped-call]
+        super()._keep()
 
-    def _bundle(self) -> dict[str, str]:
-        name = f"ornb-static-{self._panel_id}"
-        html = page_html(self._said(), self._at, css_class=name)
+    def _bundle(self) -> dict[str, Any]:
+        html = page_html(self._said(), self._at, css_class=self._lasting_class)
         return {"text/html": html, "text/plain": self._static_text()}
 
     def _said(self) -> dict[str, Any]:

@@ -8,12 +8,14 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ..api.body import messages_from
 from ..api.parameters import listed_count, record_of
+from ..api.reply import counted
 from ..errors import OrnbError
 
 if TYPE_CHECKING:
@@ -142,7 +144,8 @@ class FitReport:
         about = "" if self.is_exact else "About "
         parts = f"{about}{self.prompt_tokens:,} tokens of prompt"
         if self.uncounted:
-            parts += f" (without its {in_words(list(_counted(self.uncounted)), 'and')})"
+            others = [counted(n, word) for word, n in Counter(self.uncounted).items()]
+            parts += f" (without its {in_words(others, 'and')})"
         if self.max_tokens:
             parts += f" and {self.max_tokens:,} of answer"
         if not self.context_length:
@@ -269,9 +272,3 @@ def _estimate(messages: Iterable[Mapping[str, Any]]) -> tuple[int, list[str]]:
         extras = (message.get(key) for key in ("tool_calls", "reasoning_details"))
         texts += [json.dumps(extra, default=str) for extra in extras if extra]
     return sum(map(estimate_tokens, texts)) + TOKENS_A_MESSAGE * count, kinds
-
-
-def _counted(words: Sequence[str]) -> Iterator[str]:
-    for word in dict.fromkeys(words):
-        number = words.count(word)
-        yield f"{number} {word}{'s' * (number > 1)}"

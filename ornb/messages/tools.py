@@ -262,7 +262,7 @@ def run(
     ('42', 'refused')
     """
     named = tools if isinstance(tools, Mapping) else toolbox(tools)[0]
-    call_id, name, text = _read(call)
+    call_id, name, text = read_call(call)
     tool = named.get(name)
     if tool is None:
         others = f"only {', '.join(named)}" if named else "and no other either"
@@ -324,8 +324,8 @@ def _written(value: Any) -> str:
     return placeholders.as_text(value)
 
 
-def _read(call: Any) -> tuple[str, str, Any]:
-    """Id, name and arguments of a call, whatever a model or a server made of it."""
+def read_call(call: Any) -> tuple[str, str, Any]:
+    """Return id, name and arguments of a call, whatever a model or a server made of it."""
     call = call if isinstance(call, Mapping) else {}
     function = call.get("function")
     function = function if isinstance(function, Mapping) else {}

@@ -24,6 +24,36 @@ MIME_TRANSCRIPT = "application/vnd.ornb.transcript+json"
 """Media type under which a conversation rests in a notebook, for a program to go on with."""
 
 
+def saved_in(source: Any, media_type: str, which: int, noun: str = "conversation") -> Any:
+    """Find what was saved in whatever a person has at hand, as JSON: a value or its text.
+
+    That may be a notebook or another file, an output, or the JSON itself.
+    """
+    if isinstance(source, Mapping):
+        data = source.get("data", source)
+        return data.get(media_type, data) if isinstance(data, Mapping) else data
+    if isinstance(source, str) and source.lstrip("\ufeff \t\r\n").startswith("{"):
+        return source
+    if isinstance(source, str | Path):
+        return kept_in(Path(source), media_type, which, noun)
+    raise ConfigError(
+        f"A {type(source).__name__} holds no {noun}; give a notebook, a JSON file, or what to_json "
+        "gave."
+    )
+
+
+def json_of(source: Any, noun: str) -> Any:
+    """Return a JSON value, read where it is a text."""
+    if not isinstance(source, str | bytes):
+        return source
+    if isinstance(source, str):  # in bytes, JSON knows the mark itself
+        source = source.removeprefix("\ufeff")
+    try:
+        return json.loads(source)
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"This is not JSON, so not a {noun}: {error}.") from error
+
+
 def kept_in(path: Path, media_type: str, which: int, noun: str = "conversation") -> Any:
     """Read what a person's file keeps; byte order marks, UTF-16 and capitals are put up with.
 
@@ -135,21 +165,21 @@ def _said(value: Any, *, without: tuple[str, ...]) -> dict[str, Any]:
     return {name: v for name, v in data.items() if v not in (None, "", [])}
 
 
-def checked_head(data: Any) -> Mapping[str, Any]:
+def checked_head(
+    data: Any, noun: str = "transcript", form: str = FORMAT, latest: int = VERSION
+) -> Mapping[str, Any]:
     """Refuse what is no transcript, or one of a later version."""
-    if not isinstance(data, Mapping) or data.get("format") != FORMAT:
+    if not isinstance(data, Mapping) or data.get("format") != form:
         named = isinstance(data, Mapping) and "format" in data
         found = f"is {data['format']!r:.40}" if named else "is missing"
-        raise ConfigError(f'This JSON is not a transcript of ornb: its "format" {found}.')
+        raise ConfigError(f'This JSON is not a {noun} of ornb: its "format" {found}.')
     version = data.get("version")
     if not isinstance(version, int) or version < 1:
-        raise ConfigError(f"The transcript is damaged: its version is {version!r:.40}.")
-    if version > VERSION:
+        raise ConfigError(f"The {noun} is damaged: its version is {version!r:.40}.")
+    if version > latest:
         raise ConfigError(
-            f"The transcript is of version {version}; this ornb reads up to {VERSION}. Update ornb."
+            f"The {noun} is of version {version}; this ornb reads up to {latest}. Update ornb."
         )
-    if not isinstance(data.get("turns"), list):
-        raise ConfigError('The transcript is damaged: "turns" is not a list.')
     return data
 
 

@@ -18,6 +18,7 @@ from .transcript import (
     VERSION,
     Reader,
     checked_head,
+    json_of,
     kept_in,
     turn_from_json,
     turn_to_json,
@@ -450,14 +451,9 @@ class Conversation:
             ...
         ornb.errors.ConfigError: This JSON is not a transcript of ornb: its "format" is missing.
         """
-        if isinstance(source, str | bytes):
-            try:
-                if isinstance(source, str):  # in bytes, JSON knows the mark itself
-                    source = source.removeprefix("\ufeff")
-                source = json.loads(source)
-            except (ValueError, RecursionError) as error:
-                raise ConfigError(f"This is not JSON, so not a transcript: {error}.") from error
-        data = checked_head(source)
+        data = checked_head(json_of(source, "transcript"))
+        if not isinstance(data.get("turns"), list):
+            raise ConfigError('The transcript is damaged: "turns" is not a list.')
         talk = cls(Reader(data, "its head").text("system"))
         known = {"format", "version", "system", "head", "turns", "row", "piece"}
         talk._unknown = {key: value for key, value in data.items() if key not in known}

@@ -21,6 +21,7 @@ from ..errors import ConfigError, OrnbError
 from ..messages import MIME_TRANSCRIPT, Conversation, Turn
 from ..messages.attachments import MAX_BYTES, Attachment
 from ..messages.tools import toolbox, tools_in
+from ..messages.transcript import saved_in
 from ..messages.tree import check_system
 from ..text import export
 from . import settings
@@ -370,7 +371,10 @@ class Chat(ChatCalls):
         >>> chat.conversation.system
         'Be brief.'
         """
-        conversation = _conversation_in(source, which)
+        if isinstance(source, Conversation):
+            source = source.to_json()
+        saved = saved_in(source, MIME_TRANSCRIPT, which)
+        conversation = Conversation.from_json(saved)
         asked = [turn.reply.requested_model for turn in conversation.path if turn.reply]
         chat = cls(model if model is not None else next(reversed(asked), None), **kwargs)
         if "system" in kwargs:
@@ -533,20 +537,3 @@ class Chat(ChatCalls):
             if frame is not None and model in frame.index:
                 record = frame.at[model, "raw"]
         return parameter_table(record)
-
-
-def _conversation_in(source: Any, which: int) -> Conversation:
-    """Find the conversation in whatever a person has at hand."""
-    if isinstance(source, Conversation):
-        return Conversation.from_json(source.to_json())
-    if isinstance(source, Mapping):
-        data = source.get("data", source)
-        return Conversation.from_json(data.get(MIME_TRANSCRIPT, data))
-    if isinstance(source, str) and source.lstrip("\ufeff \t\r\n").startswith("{"):
-        return Conversation.from_json(source)
-    if isinstance(source, str | Path):
-        return Conversation.load(source, which)
-    raise ConfigError(
-        f"A {type(source).__name__} holds no conversation; give a notebook, a JSON file, or a "
-        "transcript."
-    )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, MutableMapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from ..api.parameters import Parameter
@@ -90,18 +91,9 @@ def _set(params: MutableMapping[str, Any], name: str, value: Any) -> None:
 
 
 def _field(parameter: Parameter, value: Any) -> dict[str, Any]:
-    default = parameter.default
     return {
-        "name": parameter.name,
-        "kind": parameter.kind,
-        "meaning": parameter.meaning,
+        **asdict(parameter),
         "takes": parameter.takes,
-        "minimum": parameter.minimum,
-        "maximum": parameter.maximum,
-        "step": parameter.step,
-        "default": default,
-        "source": parameter.source,
-        "choices": list(parameter.choices),
         "value": ", ".join(map(str, value)) if isinstance(value, list | tuple) else value,
     }
 

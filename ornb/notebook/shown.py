@@ -9,6 +9,7 @@ from typing import Any
 from ..api.reply import Reply
 from ..messages import Turn, shortened, thought_s, well_formed
 from ..messages.attachments import Attachment
+from ..messages.tools import read_call
 from ..text.citations import footnotes
 from ..text.markdown import plain, render
 from ..text.rendering import facts, pictures_html, provider_words
@@ -98,16 +99,14 @@ def call_for_page(call: Mapping[str, Any], result: Any = None) -> dict[str, str]
     Name and arguments are whole, whatever their length: they are what a person allows. What would
     show them in another order than they run is spelt out.
     """
-    function = call.get("function")
-    function = function if isinstance(function, Mapping) else {}
-    arguments = function.get("arguments")
+    call_id, name, arguments = read_call(call)
     try:
         arguments = json.dumps(json.loads(str(arguments)), ensure_ascii=False)
     except (ValueError, RecursionError):
         arguments = str(arguments or "")
     return {
-        "id": well_formed(str(call.get("id") or "")),
-        "name": plain(str(function.get("name") or "")),
+        "id": well_formed(call_id),
+        "name": plain(name),
         "arguments": plain(arguments),
         "result": plain(shortened("" if result is None else str(result), LONGEST_SHOWN)),
     }

@@ -9,7 +9,6 @@ from __future__ import annotations
 import html
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -19,7 +18,7 @@ from ..columns import Column
 from ..errors import ConfigError
 from ..ledger.table import USAGE_COLUMNS, one_engine
 from ..messages import Conversation, well_formed
-from ..messages.transcript import kept_in
+from ..messages.transcript import checked_head, json_of, saved_in
 from .figures import NONE, Figure, figures
 from .markdown import render
 from .rendering import (
@@ -387,16 +386,7 @@ def _error(answer: Place) -> str:
 
 def find(source: Any, which: int = -1) -> Answers:
     """Find the comparison (of several, number `which`) in a notebook, file, JSON or output."""
-    if isinstance(source, Mapping):
-        data = source.get("data", source)
-        kept = data.get(MIME_COMPARISON, data) if isinstance(data, Mapping) else data
-        return Answers.from_json(kept)
-    if not isinstance(source, str | Path):
-        raise ConfigError(
-            f"A {type(source).__name__} holds no comparison; give a notebook, a JSON file, or what "
-            "to_json gave."
-        )
-    return Answers.from_json(kept_in(Path(source), MIME_COMPARISON, which, "comparison"))
+    return Answers.from_json(saved_in(source, MIME_COMPARISON, which, "comparison"))
 
 
 _KINDS: dict[str, Any] = {
@@ -413,15 +403,7 @@ _KINDS: dict[str, Any] = {
 
 def _checked(data: Any) -> dict[str, Any]:
     """Refuse what is no comparison, is of a later version, or is damaged."""
-    named = data.get("format") if isinstance(data, Mapping) else data
-    if not isinstance(data, Mapping) or named != FORMAT:
-        raise ConfigError(f'This JSON is no comparison of ornb: its "format" is {named!r:.60}.')
-    version = data.get("version")
-    if not isinstance(version, int) or version > VERSION:
-        raise ConfigError(
-            f"The comparison is of version {version!r}; this ornb reads up to {VERSION}. "
-            "Update ornb."
-        )
+    data = checked_head(json_of(data, "comparison"), "comparison", FORMAT, VERSION)
     wrong = [name for name, kind in _KINDS.items() if not isinstance(data.get(name), kind)]
     if not wrong:
         wrong = [name for name, good in _sound(data).items() if not good]

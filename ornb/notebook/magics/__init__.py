@@ -251,42 +251,31 @@ class OrnbMagics(Magics):
             self.shell.user_ns[options.into] = compared
 
     def _one_by_one(self, prompt: str, options: Options) -> None:
-        """Ask models one after another, for a terminal; what goes wrong with one is printed."""
-        if options.blind:
-            self._blindly(prompt, options)
-            return
-        replies = []
-        for model in options.compare:
-            print(f"--- {model}")
-            talk = self._new_talk(options)
-            reply, trouble = self._stream(talk, prompt, replace(options, model=model))
-            replies.append(reply)
-            if isinstance(trouble, Stopped):
-                raise trouble
-            if trouble is not None:
-                print(f"{type(trouble).__name__}: {trouble}")
-        if options.into is not None:
-            self.shell.user_ns[options.into] = replies
+        """Ask models one after another, for a terminal; what goes wrong with one is printed.
 
-    def _blindly(self, prompt: str, options: Options) -> None:
-        """The same in an order drawn by chance and without names; who was who comes at the end."""
+        Blind, they answer without names, in an order drawn by chance; who was who comes at the end.
+        """
         from ...text.rendering import facts
 
-        models = options.compare
+        models, blind = options.compare, options.blind
+        order = random.sample(range(len(models)), len(models)) if blind else range(len(models))
         replies: dict[int, Reply] = {}
         told = []
-        for number, place in enumerate(random.sample(range(len(models)), len(models)), start=1):
-            print(f"--- Answer {number}")
+        for number, place in enumerate(order, start=1):
+            name = f"Answer {number}" if blind else models[place]
+            print(f"--- {name}")
             one = replace(options, model=models[place])
-            reply, trouble = self._stream(self._new_talk(one), prompt, one, is_blind=True)
+            reply, trouble = self._stream(self._new_talk(one), prompt, one, is_blind=blind)
             replies[place] = reply
             if isinstance(trouble, Stopped):
                 raise trouble
-            told.append(f"Answer {number}: {models[place]} [{facts(reply)}]")
+            told.append(f"{name}: {models[place]} [{facts(reply)}]")
             if trouble is not None:
-                print("This answer failed; why is told at the end.")
-                told.append(f"{type(trouble).__name__}: {trouble}")
-        print("\n".join(["--- Who is who", *told]))
+                why = f"{type(trouble).__name__}: {trouble}"
+                told.append(why)
+                print("This answer failed; why is told at the end." if blind else why)
+        if blind:
+            print("\n".join(["--- Who is who", *told]))
         if options.into is not None:
             self.shell.user_ns[options.into] = [replies[place] for place in sorted(replies)]
 

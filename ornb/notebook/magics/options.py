@@ -7,7 +7,7 @@ import json
 import keyword
 import re
 import shlex
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, NoReturn
 
 from ...errors import ConfigError, near
@@ -86,21 +86,9 @@ def read(line: str) -> Options:
         )
     if given.blind and not compared:
         raise ConfigError("%%ornb: --blind goes with --compare a,b.")
-    return Options(
-        given.model or given.also_model,
-        given.into,
-        given.chat,
-        compared,
-        given.system,
-        given.label,
-        _params(given),
-        given.attach or [],
-        given.schema,
-        given.blind,
-        given.raw,
-        given.quote,
-        given.help,
-    )
+    given.model, given.compare = given.model or given.also_model, compared
+    given.params, given.attach = _params(given), given.attach or []
+    return Options(**{each.name: getattr(given, each.name) for each in fields(Options)})
 
 
 def words(line: str, magic: str) -> list[str]:
@@ -225,14 +213,8 @@ OPTIONS = tuple(name for action in PARSER._actions for name in action.option_str
 
 
 def _params(given: argparse.Namespace) -> dict[str, Any]:
-    pairs = [
-        *(
-            (name, getattr(given, name))
-            for name in ("temperature", "max_tokens")
-            if getattr(given, name) is not None
-        ),
-        *(given.param or ()),
-    ]
+    own = {name: getattr(given, name) for name in ("temperature", "max_tokens")}
+    pairs = [pair for pair in own.items() if pair[1] is not None] + (given.param or [])
     params = dict(pairs)
     if len(params) < len(pairs):
         names = [name for name, _ in pairs]

@@ -6,7 +6,7 @@ draws these words and shares; it computes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from decimal import Decimal
 from html import escape
@@ -276,19 +276,22 @@ def page_text(said: dict[str, Any], at: datetime | None) -> str:
         lines = [f"Usage: {_source_words(said)}{_as_of(at)}"]
         lines += [f"  {each['name']:<12} {_tile_words(each)}" for each in said["tiles"]]
         lines += [f"  {said['models']['engines']}"] if said["models"]["engines"] else []
-    lines += [f"  {each['name']:<12} {each['text']}" for each in said["budgets"]]
-    if said["free_calls"] and said["sources"]:
-        lines.append(f"  {'Free calls':<12} {_free_words(said['free_calls'])}")
+    lines += [f"  {name:<12} {text}" for name, text in _limits(said)]
     return "\n".join(lines)
+
+
+def _limits(said: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Budgets and free calls."""
+    yield from ((each["name"], each["text"]) for each in said["budgets"])
+    if said["free_calls"] and said["sources"]:
+        yield "Free calls", _free_words(said["free_calls"])
 
 
 def page_html(said: dict[str, Any], at: datetime | None, *, css_class: str = "") -> str:
     """Write what the panel shows as HTML with no script; `css_class` lets the live one hide it."""
     words = f"{_source_words(said)}{_as_of(at)}" if said["sources"] else "no calls yet"
     facts = [(each["name"], _tile_words(each)) for each in said["tiles"] if said["sources"]]
-    facts += [(each["name"], each["text"]) for each in said["budgets"]]
-    if said["free_calls"] and said["sources"]:
-        facts.append(("Free calls", _free_words(said["free_calls"])))
+    facts += _limits(said)
     body = f"<p><strong>Usage</strong>: {escape(words)}</p>"
     if facts:
         rows = (

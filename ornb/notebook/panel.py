@@ -7,7 +7,6 @@ is gone.
 
 from __future__ import annotations
 
-import threading
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -20,7 +19,7 @@ from IPython.core.events import EventManager
 
 from .. import session
 from ..errors import OrnbError
-from .base import LastingWidget, module, sheet
+from .base import LastingWidget, in_thread, module, sheet
 from .live import pacer
 from .overview import page_html, page_text, shown
 
@@ -153,7 +152,7 @@ class UsagePanel(LastingWidget):
         --------
         >>> UsagePanel.of(ornb.usage).refresh()
         """
-        threading.Thread(target=self._ask_key, name="ornb-panel", daemon=True).start()
+        in_thread("ornb-panel", self._ask_key)
 
     def close(self) -> None:
         """End the panel: it listens no longer.

@@ -10,21 +10,21 @@ from __future__ import annotations
 
 import html
 import math
-import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
 import traitlets as t
 
+from .. import session
 from ..api.service import is_openrouter
 from ..catalog import frames as catalog
 from ..catalog.filters import ANY_OF, FLAGS, GOOD_AT, KINDS, LISTS, MOST, bare_id, spread
 from ..columns import plain
 from ..errors import ConfigError, near
 from . import kept
-from .base import BadValue, Widget, describe, module, sheet
+from .base import BadValue, Widget, describe, in_thread, module, sheet
 
 HERE = Path(__file__)
 
@@ -65,36 +65,13 @@ FILTERS = tuple(catalog.filter_models.__kwdefaults__ or ())
 """Names of the filters: the keywords of `ornb.catalog.filter_models`."""
 
 _NUMBERS = (
-    "context_length",
-    "max_completion_tokens",
-    "prompt_usd_per_million",
-    "completion_usd_per_million",
+    *(name for name, shown in COLUMNS.items() if shown.kind not in ("text", "date")),
     "cache_read_usd_per_million",
     "cache_write_usd_per_million",
-    "intelligence_index",
-    "coding_index",
-    "agentic_index",
 )
 _DATES = ("created", "knowledge_cutoff", "expiration_date")
-_FLAGS = (
-    "is_free",
-    "is_router",
-    "is_alias",
-    "is_batch",
-    "is_moderated",
-    "tools",
-    "reasoning",
-    "structured_outputs",
-)
-_WORDS = (
-    "kind",
-    "author",
-    "family",
-    "alias_target",
-    "input_modalities",
-    "output_modalities",
-    "supported_parameters",
-)
+_FLAGS = (*FLAGS.values(), *KINDS.values(), "is_moderated")
+_WORDS = (*ANY_OF, *LISTS.values(), "alias_target")
 _TEXTS = ("name", "author")
 _OF_PROVIDERS = {
     "name": "provider_name",
@@ -301,7 +278,7 @@ class ModelPicker(Widget):
         if models is None:
             is_wide = (filters or {}).get("kind") or (filters or {}).get("returns")
             self._load = "models = ornb.models({})\n".format('kind="all"' if is_wide else "")
-            models = _default_models(kind="all" if is_wide else None)
+            models = session.models(kind="all" if is_wide else None)
         self._models = _checked(models)
         if max_choices is not None and not multiple:
             raise ConfigError(f"max_choices={max_choices!r} needs multiple=True")
@@ -352,10 +329,9 @@ class ModelPicker(Widget):
             On assignment: an unknown filter or a value that it cannot have.
         """
         neutral = catalog.filter_models.__kwdefaults__ or {}
-        now = {name: getattr(self, name) for name in FILTERS}
         return {
             name: value
-            for name, value in now.items()
+            for name, value in self._all_filters().items()
             if value not in ("", neutral[name]) or value != _start(name)
         }
 
@@ -365,6 +341,9 @@ class ModelPicker(Widget):
         with self.hold_sync(), self.hold_trait_notifications():
             for name, value in new.items():
                 setattr(self, name, value)
+
+    def _all_filters(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in FILTERS}
 
     @property
     def matches(self) -> pd.DataFrame:
@@ -391,7 +370,7 @@ class ModelPicker(Widget):
         -------
         str
         """
-        return self._load + _pandas({name: getattr(self, name) for name in FILTERS}, self.sort)
+        return self._load + _pandas(self._all_filters(), self.sort)
 
     def on_compare(self, callback: Callable[[list[str]], object]) -> None:
         """Have a function called when the person clicks "Compare these".
@@ -448,11 +427,7 @@ class ModelPicker(Widget):
 
     @t.default("_code")
     def _first_code(self) -> dict[str, Any]:
-        return {
-            "filters": {name: getattr(self, name) for name in FILTERS},
-            "sort": self.sort,
-            "text": self.code,
-        }
+        return {"filters": self._all_filters(), "sort": self.sort, "text": self.code}
 
     @t.observe("_opened")
     def _look_closer(self, change: Any) -> None:
@@ -460,7 +435,7 @@ class ModelPicker(Widget):
             listed = self._models["description"].get(model_id)
             text = listed if isinstance(listed, str) else ""
             self._closer = {"id": model_id, "description": text, "providers": None, "note": ""}
-            threading.Thread(target=self._ask_providers, name="ornb-picker", daemon=True).start()
+            in_thread("ornb-picker", self._ask_providers)
 
     def _ask_providers(self) -> None:
         closer = self._closer
@@ -557,16 +532,8 @@ class ModelPicker(Widget):
         )
 
 
-def _default_models(**filters: Any) -> pd.DataFrame:
-    from .. import session
-
-    return session.models(**filters)
-
-
 def _providers(model_id: str) -> dict[str, Any]:
     """Ask who serves a model, with prices and times as far as the listing has them."""
-    from .. import session
-
     endpoints = session.endpoints(model_id)
     rows = {name: plain(endpoints[column]) for name, column in _OF_PROVIDERS.items()}
     times = rows["first_token_s"] + rows["tokens_per_second"]
@@ -687,7 +654,7 @@ def _sort_key(column: pd.Series[Any]) -> pd.Series[Any]:
 
 def _pandas(filters: Mapping[str, Any], sort: tuple[str, bool]) -> str:
     text = 'text = (models.index + "\\n" + models["name"]).str.casefold()\n'
-    conditions = _conditions(filters)
+    conditions = list(_conditions(filters))
     rows = "[\n    " + "\n    & ".join(conditions) + "\n]" if conditions else ""
     column, ascending = _NEWEST if sort == _BEST else sort
     order = f'"{column}", ascending={ascending}, kind="stable"'
@@ -722,41 +689,28 @@ def _word(word: str) -> str:
     return " | ".join(ways) if len(ways) == 1 else f"({' | '.join(ways)})"
 
 
-def _conditions(filters: Mapping[str, Any]) -> list[str]:
-    words = filters["search"].casefold().split()
-    return [
-        *map(_word, words),
-        *(
-            f'{"" if filters[name] else "~"}models["{column}"]'
-            for name, column in FLAGS.items()
-            if filters[name] is not None
-        ),
-        *(
-            _lists(name, column, wanted)
-            for name, column in LISTS.items()
-            for wanted in filters[name] or ()
-        ),
-        *(
-            f'models["{name}"].str.casefold().isin({[one.casefold() for one in filters[name]]})'
-            for name in ANY_OF
-            if filters[name]
-        ),
-        *(
-            f'(models["{column}"] {sign} {limit})'
-            for column, sign, limit in (
-                ("context_length", ">=", _literal(filters["min_context"])),
-                *((c, "<=", _literal(filters[name])) for name, c in MOST.items()),
-            )
-            if limit
-        ),
-        *(f'~models["{column}"]' for name, column in KINDS.items() if not filters[name]),
-    ]
+def _conditions(filters: Mapping[str, Any]) -> Iterator[str]:
+    yield from map(_word, filters["search"].casefold().split())
+    for name, column in FLAGS.items():
+        if filters[name] is not None:
+            yield f'{"" if filters[name] else "~"}models["{column}"]'
+    for name, column in LISTS.items():
+        yield from (_lists(name, column, wanted) for wanted in filters[name] or ())
+    for name in ANY_OF:
+        if wanted := [one.casefold() for one in filters[name] or ()]:
+            yield f'models["{name}"].str.casefold().isin({wanted})'
+    limits = [("context_length", ">=", filters["min_context"])]
+    limits += [(column, "<=", filters[name]) for name, column in MOST.items()]
+    for column, sign, limit in limits:
+        if limit is not None:
+            yield f'(models["{column}"] {sign} {_literal(limit)})'
+    for name, column in KINDS.items():
+        if not filters[name]:
+            yield f'~models["{column}"]'
 
 
-def _literal(number: float | None) -> str:
+def _literal(number: float) -> str:
     """A number as code; ``128_000`` is easier to read right than ``128000``."""
-    if number is None:
-        return ""
     return f"{number:_}" if isinstance(number, int) else repr(number)
 
 

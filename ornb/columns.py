@@ -18,30 +18,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-__all__ = [
-    "Column",
-    "Record",
-    "TextLists",
-    "booleans",
-    "counts",
-    "dates",
-    "field",
-    "flags",
-    "floats",
-    "frame",
-    "integers",
-    "kept",
-    "mapped",
-    "nested",
-    "objects",
-    "plain",
-    "strings",
-    "text",
-    "times",
-    "typed",
-    "values",
-]
-
 Record = dict[str, Any]
 Array = np.ndarray[Any, Any]
 

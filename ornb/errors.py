@@ -380,57 +380,37 @@ class ServerTimeout(ServerError, TimeoutError):
     """The service gave up waiting (408, 504, 524)."""
 
 
-BY_STATUS: dict[int, type[ApiError]] = {
-    400: BadRequest,
-    401: AuthenticationError,
-    402: OutOfCredits,
-    403: Forbidden,
-    404: NotFound,
-    408: ServerTimeout,
-    409: BadRequest,
-    412: BadRequest,
-    413: PayloadTooLarge,
-    422: BadRequest,
-    429: RateLimited,
-    502: ProviderUnavailable,
-    503: ProviderUnavailable,
-    504: ServerTimeout,
-    524: ServerTimeout,
-    529: ProviderUnavailable,
+_STATUSES: dict[type[ApiError], tuple[int, ...]] = {
+    BadRequest: (400, 409, 412, 422),
+    AuthenticationError: (401,),
+    OutOfCredits: (402,),
+    Forbidden: (403,),
+    NotFound: (404,),
+    PayloadTooLarge: (413,),
+    RateLimited: (429,),
+    ProviderUnavailable: (502, 503, 529),
+    ServerTimeout: (408, 504, 524),
 }
+BY_STATUS = {status: kind for kind, statuses in _STATUSES.items() for status in statuses}
 """HTTP status to class; any other 4xx is `BadRequest`, any other 5xx `ServerError`."""
 
-BY_TYPE: dict[str, type[ApiError]] = {
-    "context_length_exceeded": ContextTooLong,
-    "token_limit_exceeded": ContextTooLong,
-    "exceed_context_size_error": ContextTooLong,
-    "string_too_long": ContextTooLong,
-    "max_tokens_exceeded": BadRequest,
-    "invalid_request": BadRequest,
-    "invalid_prompt": BadRequest,
-    "precondition_failed": BadRequest,
-    "unprocessable": BadRequest,
-    "invalid_image": BadRequest,
-    "unsupported_image_format": BadRequest,
-    "image_too_small": BadRequest,
-    "image_not_found": BadRequest,
-    "image_download_failed": BadRequest,
-    "image_too_large": PayloadTooLarge,
-    "authentication": AuthenticationError,
-    "payment_required": OutOfCredits,
-    "insufficient_quota": OutOfCredits,
-    "budget_exceeded": OutOfCredits,
-    "permission_denied": Forbidden,
-    "content_policy_violation": Moderated,
-    "refusal": Moderated,
-    "content_filter": Moderated,
-    "not_found": NotFound,
-    "payload_too_large": PayloadTooLarge,
-    "rate_limit_exceeded": RateLimited,
-    "provider_unavailable": ProviderUnavailable,
-    "provider_overloaded": ProviderUnavailable,
-    "timeout": ServerTimeout,
-    "server": ServerError,
+_TYPES: dict[type[ApiError], str] = {
+    ContextTooLong: "context_length_exceeded token_limit_exceeded exceed_context_size_error "
+    "string_too_long",
+    BadRequest: "max_tokens_exceeded invalid_request invalid_prompt precondition_failed "
+    "unprocessable invalid_image unsupported_image_format image_too_small image_not_found "
+    "image_download_failed",
+    PayloadTooLarge: "image_too_large payload_too_large",
+    AuthenticationError: "authentication",
+    OutOfCredits: "payment_required insufficient_quota budget_exceeded",
+    Forbidden: "permission_denied",
+    Moderated: "content_policy_violation refusal content_filter",
+    NotFound: "not_found",
+    RateLimited: "rate_limit_exceeded",
+    ProviderUnavailable: "provider_unavailable provider_overloaded",
+    ServerTimeout: "timeout",
+    ServerError: "server",
 }
+BY_TYPE = {name: kind for kind, names in _TYPES.items() for name in names.split()}
 """``metadata.error_type`` to class; it wins over the status, which is 200 in a stream. The one that
 is left out, ``unmapped``, says nothing."""

@@ -25,43 +25,17 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-__all__ = [
-    "TIERS",
-    "Tier",
-    "blended_usd_per_million",
-    "depends_on_model",
-    "estimate",
-    "price_tier",
-    "tiers",
-    "to_decimal",
-    "usd_per_million",
-    "zero_is_free",
-]
-
 # Wide enough that no product or sum below is ever rounded: a price has at most 30 decimals and 12
 # digits before the point (see `to_decimal`), a count at most 18 digits.
 _EXACT = Context(prec=80)
 _LARGEST_PRICE_EXPONENT = 12
 _SMALLEST_PRICE_EXPONENT = -30
 
-_PRICE_KEYS = frozenset(
-    {
-        "prompt",
-        "completion",
-        "input_cache_read",
-        "input_cache_write",
-        "input_cache_write_1h",
-        "internal_reasoning",
-        "image",
-        "image_token",
-        "image_output",
-        "audio",
-        "audio_output",
-        "input_audio_cache",
-        "request",
-        "web_search",
-    }
-)
+_PRICE_KEYS = {
+    *("prompt", "completion", "input_cache_read", "input_cache_write", "input_cache_write_1h"),
+    *("internal_reasoning", "image", "image_token", "image_output", "audio", "audio_output"),
+    *("input_audio_cache", "request", "web_search"),
+}
 _CONDITIONS = frozenset({"min_prompt_tokens", "utc_start", "utc_end", "utc_days"})
 _WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 

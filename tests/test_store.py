@@ -26,8 +26,8 @@ import ornb
 from ornb.api.reply import Reply, Timing, Usage
 from ornb.errors import ConfigError
 from ornb.ledger.store import TABLE, Store, default_path
-from ornb.ledger.table import STORED
-from ornb.ledger.tracker import HISTORY_COLUMNS, USAGE_COLUMNS, UsageTracker
+from ornb.ledger.table import HISTORY_COLUMNS, STORED, USAGE_COLUMNS
+from ornb.ledger.tracker import UsageTracker
 
 START = datetime(2026, 8, 22, 12, 0, 0, 123456, tzinfo=UTC)
 KEY = "sk-or-v1-" + "5e" * 32

@@ -505,7 +505,7 @@ def test_a_misspelt_column_is_answered_with_the_right_one(tracker):
 
 def test_the_page_on_tables_describes_history_and_activity():
     from ornb.ledger.bills import ACTIVITY_COLUMNS
-    from ornb.ledger.tracker import HISTORY_COLUMNS
+    from ornb.ledger.table import HISTORY_COLUMNS
 
     page = (DOCS / "tables.md").read_text(encoding="utf-8")
     more = {n: column for n, column in HISTORY_COLUMNS.items() if n not in USAGE_COLUMNS}

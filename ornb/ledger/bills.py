@@ -17,7 +17,7 @@ import pandas as pd
 from .. import columns as c
 from .. import pricing as prices
 from ..api.refusals import mapping
-from ..api.reply import amount, charged
+from ..api.reply import amount
 from ..columns import Column
 from ..errors import ConnectionFailed, NotFound, ProviderUnavailable, RateLimited
 from .price_book import EXACT
@@ -25,8 +25,6 @@ from .table import BOOKS
 
 if TYPE_CHECKING:
     from ..api.reply import Reply
-
-__all__ = ["ACTIVITY_COLUMNS", "Bill", "activity_to_frame", "bills", "charged", "estimate_reply"]
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 8.0
 """Pauses between two rounds of asking, doubled each time."""

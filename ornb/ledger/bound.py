@@ -41,16 +41,6 @@ from ..api.reply import format_usd
 from ..pricing import to_decimal
 from .price_book import EXACT, PriceBook, allowed, bills_tokens, dearest_price, integer, lists_zero
 
-__all__ = [
-    "IMAGE_TOKENS",
-    "TEMPLATE_TOKENS",
-    "TOOL_TOKENS",
-    "Quote",
-    "Rate",
-    "prompt_tokens_at_most",
-    "quote",
-]
-
 TEMPLATE_TOKENS = 256
 """Tokens of a chat template's own: some 70 for gpt-oss, 40 for Llama 3, fewer elsewhere."""
 TOOL_TOKENS = 1024

@@ -19,9 +19,8 @@ from contextlib import contextmanager
 from decimal import ROUND_DOWN, ROUND_UP, Context, Decimal, InvalidOperation, localcontext
 from typing import TYPE_CHECKING, Any
 
-from ..api.reply import counted
+from ..api.reply import charged, counted
 from ..errors import BudgetExceeded, ConfigError, OrnbError, PriceUnknown
-from .bills import charged
 from .bound import quote
 from .price_book import EXACT, PriceBook
 
@@ -32,8 +31,6 @@ if TYPE_CHECKING:
     from ..api.stream import Settle
     from .bound import Quote
     from .quota import FreeQuota
-
-__all__ = ["Budget", "Budgets", "Gate", "Reservation", "billed"]
 
 _ZERO, _CENT = Decimal(0), Decimal("0.01")
 

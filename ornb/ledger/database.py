@@ -17,8 +17,6 @@ from sqlalchemy.schema import CreateColumn, CreateIndex, CreateTable
 
 from ..errors import ConfigError
 
-__all__ = ["PATIENCE_S", "data_path", "engine_of", "first_line", "opened", "parts_of", "url_of"]
-
 PATIENCE_S = 30.0
 """Longest wait for other processes that write to one SQLite file."""
 _RACES, _RACE_S = 40, 0.05  # tries to make a table, while others make it too

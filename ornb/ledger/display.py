@@ -10,8 +10,6 @@ import pandas as pd
 from ..api.reply import NOT_BILLED, counted, format_usd, is_unbilled
 from .table import one_engine
 
-__all__ = ["CLASSES", "SCROLLS", "STYLE", "html_table", "money", "text_table"]
-
 
 def text_table(frame: pd.DataFrame) -> str:
     """Write the total and the last ten calls as text."""

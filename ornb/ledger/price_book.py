@@ -11,16 +11,6 @@ from typing import Any
 from ..errors import OrnbError
 from ..pricing import to_decimal, zero_is_free
 
-__all__ = [
-    "EXACT",
-    "PriceBook",
-    "allowed",
-    "bills_tokens",
-    "dearest_price",
-    "integer",
-    "lists_zero",
-]
-
 LIFETIME_S = 300.0
 """As long as a looked-up price is used again."""
 

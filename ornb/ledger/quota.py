@@ -31,17 +31,6 @@ from ..errors import ConfigError, FreeQuotaReached, OrnbError, RateLimited
 if TYPE_CHECKING:
     from ..api.reply import Reply
 
-__all__ = [
-    "PER_DAY",
-    "PER_DAY_WITH_CREDITS",
-    "PER_MINUTE",
-    "FreeQuota",
-    "Quota",
-    "Refusal",
-    "explain",
-    "is_counted",
-]
-
 PER_MINUTE = 20
 """Calls of free models a minute."""
 PER_DAY = 50

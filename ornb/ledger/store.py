@@ -33,8 +33,6 @@ from ..errors import ConfigError
 from .database import data_path, first_line, opened, parts_of, url_of
 from .table import moment
 
-__all__ = ["TABLE", "Store", "default_path"]
-
 TABLE = "ornb_usage"
 """Name of the table."""
 _KEY = re.compile(r"\bsk-[\w-]{8,}")

@@ -22,8 +22,6 @@ from .database import parts_of
 from .price_book import EXACT
 from .table import SUMMARY_COLUMNS, without_noise
 
-__all__ = ["summed"]
-
 _PARTS, _HALF = 10**15, 10**6
 _LARGEST = 4  # USD of a call: up to there a float tells such parts apart
 _LETTERS = {"hour": 13, "day": 10, "week": 10, "month": 7}  # of a moment as text

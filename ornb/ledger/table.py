@@ -17,25 +17,6 @@ from ..api.reply import CALL, ONE_PIECE
 from ..columns import Column
 from ..errors import ConfigError
 
-__all__ = [
-    "BOOKS",
-    "FIELDS",
-    "HISTORY_COLUMNS",
-    "KEPT",
-    "SHALLOW",
-    "STORED",
-    "SUMMARY_COLUMNS",
-    "USAGE_COLUMNS",
-    "exact_sum",
-    "frame_of",
-    "moment",
-    "one_engine",
-    "origins",
-    "rows_of",
-    "with_books",
-    "without_noise",
-]
-
 COST_SOURCES = (
     "whose word the best figure is: billed; fee (billed, but nobody told what your own key paid "
     "beside it); proxy (reckoned by it); estimated; unknown"
@@ -145,14 +126,8 @@ SHALLOW = not pd.__version__.startswith("2.")
 """From pandas 3 on a write copies, so sharing is safe."""
 
 _SHARED_WORDS = (
-    "label",
-    "model",
-    "served_model",
-    "provider",
-    "source",
-    "finish_reason",
-    "status",
-    "kernel",
+    *("label", "model", "served_model", "provider", "source", "finish_reason", "status"),
+    *("kernel",),
 )
 _WIDE = Context(prec=700)  # a float has its digits between 1e308 and 1e-324
 

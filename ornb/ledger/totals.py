@@ -23,8 +23,6 @@ from .table import FIELDS
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["LATEST", "WINDOW", "Call", "Running", "Sums", "Totals"]
-
 WINDOW = 1000
 """A median is that of the last so many calls: what is now, and bounded memory."""
 LATEST = 40

@@ -27,7 +27,6 @@ from ..errors import ConfigError, did_you_mean
 from .bills import bills
 from .display import html_table, text_table
 from .table import (
-    HISTORY_COLUMNS,
     KEPT,
     SHALLOW,
     STORED,
@@ -50,8 +49,6 @@ if TYPE_CHECKING:
     from .bills import Bill
     from .store import Store
     from .totals import Totals
-
-__all__ = ["HISTORY_COLUMNS", "SUMMARY_COLUMNS", "USAGE_COLUMNS", "UsageTracker", "exact_sum"]
 
 PERIODS = {"hour": "h", "day": "D", "week": "W-SUN", "month": "M"}
 """Parts of the time that a summary groups by, and pandas' names of them."""

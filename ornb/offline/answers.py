@@ -39,23 +39,14 @@ LOCAL_NOTE = "A tiny model: its answers are often wrong"
 _FROM_MODEL = {"X-Ornb-Source": "local"}
 # Characters a token, as a rule of thumb for English; only for canned answers, and said so there.
 _CHARACTERS_A_TOKEN = 4
-_PASSED_ON = {
-    "temperature": "temperature",
-    "top_p": "top_p",
-    "top_k": "top_k",
-    "min_p": "min_p",
-    "frequency_penalty": "frequency_penalty",
-    "presence_penalty": "presence_penalty",
-    "repetition_penalty": "repeat_penalty",
-    "seed": "seed",
-    "stop": "stop",
-    "logprobs": "logprobs",
-    "top_logprobs": "top_logprobs",
-    "response_format": "response_format",
-    "max_tokens": "max_tokens",
-    "max_completion_tokens": "max_tokens",
-}
-"""The API's name of a parameter to llama.cpp's."""
+_PASSED_ON = (
+    *("temperature", "top_p", "top_k", "min_p", "frequency_penalty", "presence_penalty"),
+    *("repetition_penalty", "seed", "stop", "logprobs", "top_logprobs", "response_format"),
+    *("max_tokens", "max_completion_tokens"),
+)
+"""Parameters that llama.cpp takes, too."""
+_RENAMED = {"repetition_penalty": "repeat_penalty", "max_completion_tokens": "max_tokens"}
+"""Those that it calls something else."""
 
 
 class Unavailable(Exception):
@@ -205,9 +196,9 @@ def local_request(question: ChatRequest) -> Json:
         messages = [{"role": "system", "content": SYSTEM_MESSAGE}, *messages]
     request: Json = {"temperature": 0, "repeat_penalty": 1.1, "max_tokens": DEFAULT_MAX_TOKENS}
     request |= place_settings(question)
-    for name, theirs in _PASSED_ON.items():
+    for name in _PASSED_ON:
         if question.body.get(name) is not None:
-            request[theirs] = question.body[name]
+            request[_RENAMED.get(name, name)] = question.body[name]
     return {**request, "messages": messages}
 
 
@@ -234,13 +225,22 @@ def canned_words(question: ChatRequest, *, has_local: bool = False) -> list[str]
 
 def too_long(tokens: int, about: str = "") -> Fault:
     """Return the error for a prompt that does not fit."""
-    return Fault(
+    return _refused(
         400,
         f"This endpoint's maximum context length is {CONTEXT_TOKENS} tokens. However, your "
         f"prompt has {about}{tokens} tokens. Shorten it, or connect to a larger model.",
-        error_type="context_length_exceeded",
+        "context_length_exceeded",
+    )
+
+
+def _refused(status: int, message: str, error_type: str, **more: Any) -> Fault:
+    return Fault(
+        status,
+        message,
+        error_type=error_type,
         reply_headers=_FROM_MODEL,
         provider_name=LOCAL_PROVIDER,
+        **more,
     )
 
 
@@ -263,24 +263,11 @@ def _engine_fault(err: EngineError) -> Fault:
     error = err.error
     if error.get("type") == "exceed_context_size_error":
         return too_long(error["n_prompt_tokens"])
-    status = error.get("code")
-    if status == 400:
-        return Fault(
-            400,
-            f"Provider returned error: {err}",
-            error_type="invalid_request",
-            reply_headers=_FROM_MODEL,
-            provider_name=LOCAL_PROVIDER,
-            raw=str(err),
-        )
-    return Fault(
-        502,
-        f"Provider returned error: {err}. Ask again: it starts anew.",
-        error_type="provider_unavailable",
-        reply_headers=_FROM_MODEL,
-        provider_name=LOCAL_PROVIDER,
-        raw=str(err),
-    )
+    what = f"Provider returned error: {err}"
+    if error.get("code") == 400:
+        return _refused(400, what, "invalid_request", raw=str(err))
+    what += ". Ask again: it starts anew."
+    return _refused(502, what, "provider_unavailable", raw=str(err))
 
 
 _OPENINGS = (

@@ -64,17 +64,6 @@ USUAL: dict[int, tuple[str, str | None]] = {
 """Status to usual message and error type."""
 
 MAX_TOKENS = 1_000_000
-_SECONDS = ("first_byte_s", "first_token_s", "chunk_s", "retry_after")
-_COUNTS = (
-    "status",
-    "times",
-    "tokens",
-    "reasoning",
-    "stall_after_chunks",
-    "cut_after_chunks",
-    "reset_after_chunks",
-    "error_after_chunks",
-)
 
 
 @dataclass(frozen=True)
@@ -132,29 +121,24 @@ def simulation_of(body: dict[str, Any]) -> Simulation | None:
         return None
     if not isinstance(asked, dict):
         raise Fault(400, f"ornb.simulate is {asked!r}; it takes an object.")
-    known = {field.name for field in fields(Simulation)}
-    if unknown := sorted(set(asked) - known):
-        names = ", ".join(sorted(known))
+    kinds = {field.name: str(field.type).partition(" ")[0] for field in fields(Simulation)}
+    if unknown := sorted(set(asked) - set(kinds)):
+        names = ", ".join(sorted(kinds))
         raise Fault(400, f"ornb.simulate does not know {unknown[0]!r}; it knows {names}.")
-    return Simulation(**{name: _checked(name, value) for name, value in asked.items()})
+    return Simulation(**{name: _checked(name, kinds[name], asked[name]) for name in asked})
 
 
-def _checked(name: str, value: Any) -> Any:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
+def _checked(name: str, kind: str, value: Any) -> Any:
     if name == "reasoning" and isinstance(value, bool):
         return 12 if value else 0
     if name == "raw":
         return steps_of(value)
-    if name in _SECONDS:
-        good = number and 0 <= value <= 3600
-    elif name in _COUNTS:
-        good = isinstance(value, int) and number and 0 <= value <= MAX_TOKENS
-    elif name in ("html", "garbage"):
-        good = isinstance(value, bool)
-    else:
-        good = isinstance(value, str)
-    if name == "status":
-        good = good and 400 <= value <= 599
+    least, most = (400, 599) if name == "status" else (0, MAX_TOKENS)
+    good = type(value).__name__ == kind
+    if kind == "int":
+        good = good and least <= value <= most
+    elif kind == "float":  # seconds
+        good = type(value) in (int, float) and 0 <= value <= 3600
     if not good:
         raise Fault(400, f"ornb.simulate.{name} is {value!r}, which it cannot be.")
     return value

@@ -11,8 +11,6 @@ from typing import Any
 
 from .redaction import may_have_ids, without_ids, without_keys, without_split_keys
 
-__all__ = ["KEPT_HEADERS", "Pieces", "of_kind", "pieces_of", "seconds", "written"]
-
 Pieces = tuple[tuple[float, bytes], ...]
 
 KEPT_HEADERS = frozenset(

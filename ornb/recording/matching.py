@@ -12,8 +12,6 @@ from typing import Any, NamedTuple
 from .lines import Exchange, Request
 from .redaction import without_keys
 
-__all__ = ["Difference", "differences", "nearest", "normal", "same_as"]
-
 IGNORED = frozenset({"metadata", "ornb", "session_id", "stream_options", "trace", "user"})
 """Fields of a request that say who asks, what is counted or what a test wishes: they change no
 answer."""

@@ -15,8 +15,6 @@ from .lines import Request
 if TYPE_CHECKING:
     from . import Recordings
 
-__all__ = ["Opened", "question_of"]
-
 Onward = Callable[[], requests.Response]
 
 _API = re.compile(r"/(?:chat/completions|generation|models(?:/.+/endpoints)?|providers)$")

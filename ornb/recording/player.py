@@ -22,8 +22,6 @@ from .lines import Exchange, Request
 from .matching import nearest, same_as
 from .opened import Onward, Opened
 
-__all__ = ["Missing", "Pace", "Replay"]
-
 Pace = Literal["recorded", "instant"]
 Missing = Literal["error", "ask"]
 

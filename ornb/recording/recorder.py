@@ -24,8 +24,6 @@ from .lines import Exchange, Request, Times
 from .matching import normal
 from .opened import Onward, Opened
 
-__all__ = ["Recorder"]
-
 CATALOGUE = ("/models", "/providers")
 """Where the paths of the catalogue begin: large, and dated by themselves."""
 

@@ -9,28 +9,11 @@ from typing import Any
 
 KEY, ID = "[key]", "[removed]"
 
-PERSONAL = frozenset(
-    {
-        "api_key",
-        "api_key_hash",
-        "api_key_id",
-        "app_id",
-        "creator_id",
-        "creator_user_id",
-        "email",
-        "external_user",
-        "http_referer",
-        "key_hash",
-        "key_label",
-        "org_id",
-        "organization_id",
-        "origin",
-        "session_id",
-        "user_agent",
-        "user_id",
-        "workspace_id",
-    }
-)
+PERSONAL = {
+    *("api_key", "api_key_hash", "api_key_id", "app_id", "creator_id", "creator_user_id"),
+    *("email", "external_user", "http_referer", "key_hash", "key_label", "org_id"),
+    *("organization_id", "origin", "session_id", "user_agent", "user_id", "workspace_id"),
+}
 """Fields of answers that say whose account, key, app or address it was."""
 
 _NAMES = "|".join(sorted(PERSONAL))

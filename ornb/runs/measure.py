@@ -38,7 +38,8 @@ from ..api.reply import ONE_PIECE
 from ..api.transport import Wire
 from ..columns import Column
 from ..errors import OrnbError
-from ..ledger.tracker import USAGE_COLUMNS, UsageTracker
+from ..ledger.table import USAGE_COLUMNS
+from ..ledger.tracker import UsageTracker
 from .measure_plan import (
     MARK,
     MeasurePlan,

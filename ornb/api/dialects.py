@@ -73,9 +73,7 @@ def _in_our_words(infos: list[dict[str, Any]]) -> dict[str, Any]:
     # It says of every model that it is OpenAI's, of 2023-02-28.
     words: dict[str, Any] = {"owned_by": None, "created": None}
     for name, theirs in (("context_length", "max_input_tokens"), ("answer", "max_output_tokens")):
-        told = [amount(info.get(theirs)) for info in infos]
-        counts = [count for count in told if count is not None]
-        if counts:
+        if counts := _told(infos, theirs):
             words[name] = min(counts)
     if "answer" in words:
         words["top_provider"] = {"max_completion_tokens": words.pop("answer")}
@@ -102,9 +100,8 @@ def _prices(infos: list[dict[str, Any]]) -> dict[str, Any]:
     """USD per token, by OpenRouter's names: the highest, so that a budget holds."""
     prices: dict[str, Any] = {}
     for theirs, ours in _PRICES.items():
-        found = [amount(info.get(theirs)) for info in infos]
-        known = [price for price in found if price is not None]
-        if len(known) == len(found):
+        known = _told(infos, theirs)
+        if len(known) == len(infos):
             prices[ours] = max(known)
     steps = [
         {"min_prompt_tokens": 1000 * int(step[2]), _PRICES[step[1]]: price}
@@ -113,6 +110,11 @@ def _prices(infos: list[dict[str, Any]]) -> dict[str, Any]:
         if (step := _ABOVE.fullmatch(name)) and (price := amount(told)) is not None
     ]
     return prices | {"overrides": steps} if steps else prices
+
+
+def _told(infos: list[dict[str, Any]], name: str) -> list[float]:
+    found = (amount(info.get(name)) for info in infos)
+    return [number for number in found if number is not None]
 
 
 def _lists(info: Mapping[str, Any]) -> bool:

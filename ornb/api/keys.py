@@ -23,6 +23,7 @@ from urllib.parse import urlencode, urlsplit
 
 from ..errors import ApiError, AuthenticationError, ConfigError, NotFound, UnexpectedAnswer
 from .client import OPENROUTER, Client, Secret, Timeouts
+from .refusals import mapping
 from .reply import format_usd
 from .service import Service, clear_frames, is_openrouter
 from .transport import Wire
@@ -405,8 +406,7 @@ def describe(data: Mapping[str, Any]) -> KeyInfo:
     OpenRouter API, ``GET /key``; 2026-08-22. ``free_model_daily_requests``, ``budgets`` and
     ``effective_budget`` are in the official SDK of 2026-10.
     """
-    free = data.get("free_model_daily_requests")
-    free = free if isinstance(free, Mapping) else {}
+    free = mapping(data.get("free_model_daily_requests"))
     free_tier, listed = data.get("is_free_tier"), data.get("budgets")
     own = _budget(
         {
@@ -665,7 +665,8 @@ def _masked(label: Any) -> str:
 
 
 def _budget(record: Any) -> KeyBudget | None:
-    limit = _amount(record.get("limit_usd")) if isinstance(record, Mapping) else None
+    record = mapping(record)
+    limit = _amount(record.get("limit_usd"))
     if limit is None:
         return None
     return KeyBudget(

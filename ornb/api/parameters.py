@@ -18,6 +18,7 @@ from numbers import Integral, Real
 from typing import Any
 
 from ..errors import ConfigError
+from .refusals import mapping
 
 EFFORTS = ("max", "xhigh", "high", "medium", "low", "minimal", "none")
 """Amounts of reasoning that the API knows, the greatest first."""
@@ -103,11 +104,9 @@ class Parameter:
 
 
 def _is_stop(value: Any) -> bool:
-    if isinstance(value, str):
-        return True
-    if not isinstance(value, list | tuple) or len(value) > MOST_STOPS:
-        return False
-    return all(isinstance(text, str) for text in value)
+    texts = [value] if isinstance(value, str) else value
+    is_few = isinstance(texts, list | tuple) and len(texts) <= MOST_STOPS
+    return is_few and all(isinstance(text, str) for text in texts)
 
 
 def _figure(number: float) -> str:
@@ -345,8 +344,7 @@ def _knows(record: Mapping[str, Any], listed: set[str], key: str) -> bool:
 
 def _of_model(record: Mapping[str, Any], *, everything: bool = False) -> Iterator[Parameter]:
     """The documented parameters, with this model's defaults and limits."""
-    own = record.get("default_parameters")
-    own = own if isinstance(own, Mapping) else {}
+    own = mapping(record.get("default_parameters"))
     longest = _most_tokens(record)
     for parameter in DOCUMENTED.values():
         if parameter.name == "max_tokens":
@@ -365,9 +363,8 @@ def _of_model(record: Mapping[str, Any], *, everything: bool = False) -> Iterato
 
 def _most_tokens(record: Mapping[str, Any]) -> int | None:
     """Most tokens of an answer: the provider's limit, but no more than the context has."""
-    top = record.get("top_provider")
-    listed = top.get("max_completion_tokens") if isinstance(top, Mapping) else None
-    limits = (listed_count(listed), listed_count(record.get("context_length")))
+    answer = mapping(record.get("top_provider")).get("max_completion_tokens")
+    limits = map(listed_count, (answer, record.get("context_length")))
     return min((limit for limit in limits if limit is not None), default=None)
 
 
@@ -379,8 +376,7 @@ def listed_count(value: Any) -> int | None:
 
 def _reasoning(record: Mapping[str, Any], parameter: Parameter) -> Iterator[Parameter]:
     """What the record's ``reasoning`` object leaves of a parameter."""
-    found = record.get("reasoning")
-    said = found if isinstance(found, Mapping) else {}
+    said = mapping(record.get("reasoning"))
     inner = parameter.name.partition(".")[2]
     if inner == "enabled" and not said.get("mandatory"):
         default = said.get("default_enabled")
@@ -420,11 +416,9 @@ def _refuse_impossible(
             f"{name} cannot call tools. Leave tools out, or pick a model from "
             "ornb.models(tools=True)."
         )
-    said, asked = record.get("reasoning"), params.get("reasoning")
-    asked = asked if isinstance(asked, Mapping) else {}
+    said, asked = mapping(record.get("reasoning")), mapping(params.get("reasoning"))
     off = "none" in (asked.get("effort"), params.get("reasoning_effort"))
-    off = off or asked.get("enabled") is False
-    if off and isinstance(said, Mapping) and said.get("mandatory"):
+    if said.get("mandatory") and (off or asked.get("enabled") is False):
         raise ConfigError(
             f"{name} always reasons, and refuses to be told not to. Ask for the least effort it "
             "lists, or leave the reasoning out of the answer: reasoning={'exclude': True}."
@@ -434,15 +428,16 @@ def _refuse_impossible(
 def _notes(
     params: Mapping[str, Any], name: str, listed: set[str], record: Mapping[str, Any]
 ) -> Iterator[str]:
-    said, asked = record.get("reasoning"), params.get("reasoning")
-    efforts = said.get("supported_efforts") if isinstance(said, Mapping) else None
+    asked, efforts = (
+        params.get("reasoning"),
+        mapping(record.get("reasoning")).get("supported_efforts"),
+    )
     effort = asked.get("effort") if isinstance(asked, Mapping) else params.get("reasoning_effort")
     if effort is not None and isinstance(efforts, list) and effort not in efforts:
         yield (
             f"{name} has no reasoning effort {effort!r}, only {', '.join(map(str, efforts))}: "
             "the service takes the nearest."
         )
-    form = params.get("response_format")
-    wants_schema = isinstance(form, Mapping) and form.get("type") == "json_schema"
+    wants_schema = mapping(params.get("response_format")).get("type") == "json_schema"
     if wants_schema and listed and "structured_outputs" not in listed:
         yield f"{name} does not promise to keep to a schema: the answer may not match it."

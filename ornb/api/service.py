@@ -16,7 +16,6 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 import requests
-from requests.auth import AuthBase
 from requests.structures import CaseInsensitiveDict
 from urllib3.exceptions import HTTPError, ReadTimeoutError
 
@@ -76,25 +75,6 @@ class Secret:
 
     def __reduce__(self) -> Any:
         raise TypeError("a key is not pickled; let each process read OPENROUTER_API_KEY")
-
-
-class _Bearer(AuthBase):
-    """Sets the key on the way out; a ``.netrc`` entry for the host cannot replace it."""
-
-    def __init__(self, key: Secret | None, headers: Mapping[str, Secret]) -> None:
-        self._key = key
-        self._headers = headers
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        for name, value in self._headers.items():
-            request.headers[name] = value.reveal()
-        if self._key is not None:
-            request.headers["Authorization"] = f"Bearer {self._key.reveal()}"
-        return request
-
-
-def _let_be(request: requests.PreparedRequest) -> requests.PreparedRequest:
-    return request
 
 
 @dataclass(frozen=True)
@@ -166,12 +146,10 @@ class Service:
         self.streams_schemas = True
         """False once it refused to, and gave the whole."""
         self._headers = dict(headers or {})
-        self._auth = _Bearer(self.key, self.secret_headers)
         # A proxy leads to other machines, not to this one; and a prompt that stays here, with what
         # lets one in, is not told to it.
-        self._proxies: dict[str, Any] = {}
-        if _is_here(self.host):
-            self._proxies = dict.fromkeys(("http", "https", "all"))
+        is_here = _is_here(self.host)
+        self._proxies: dict[str, Any] = dict.fromkeys(("http", "https", "all")) if is_here else {}
         self._connect_anew()
 
     def _connect_anew(self) -> None:
@@ -268,7 +246,8 @@ class Service:
         kind = (method, url, *own.items())
         made = self._requests.get(kind) if is_kept else None
         if made is None:
-            asked = requests.Request(method, url, own, params=params, auth=_let_be)
+            # Without an `auth` requests would take what a .netrc has for the host.
+            asked = requests.Request(method, url, own, params=params, auth=lambda one: one)
             made = self._http.prepare_request(asked)
             if is_kept:
                 self._requests[kind] = made
@@ -277,7 +256,11 @@ class Service:
         if data is not None:
             request.body = data
             request.headers["Content-Length"] = str(len(data))
-        return self._auth(request)
+        for name, value in self.secret_headers.items():
+            request.headers[name] = value.reveal()
+        if self.key is not None:
+            request.headers["Authorization"] = f"Bearer {self.key.reveal()}"
+        return request
 
     def refusal(self, response: requests.Response, body: bytes, model: str | None) -> Exception:
         """Put an answer that is an error, or not this API's, into our words, without the key."""

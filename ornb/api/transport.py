@@ -306,10 +306,6 @@ class _Stamped(HTTPConnection):
         return response
 
 
-class _HTTPConnection(_Stamped):
-    pass
-
-
 class _HTTPSConnection(_Stamped, HTTPSConnection):
     pass
 
@@ -322,11 +318,14 @@ class _Dated:
 
 
 class _HTTPPool(_Dated, HTTPConnectionPool):
-    ConnectionCls = _HTTPConnection
+    ConnectionCls = _Stamped
 
 
 class _HTTPSPool(_Dated, HTTPSConnectionPool):
     ConnectionCls = _HTTPSConnection
+
+
+_POOLS = {"http": _HTTPPool, "https": _HTTPSPool}
 
 
 @cache
@@ -362,12 +361,12 @@ class Adapter(HTTPAdapter):
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         """Prepare the pools that requests will use."""
         super().init_poolmanager(*args, **kwargs)
-        self.poolmanager.pool_classes_by_scheme = {"http": _HTTPPool, "https": _HTTPSPool}
+        self.poolmanager.pool_classes_by_scheme = _POOLS
 
     def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
         """Prepare the pools for a proxy, with stamped connections too."""
         manager = super().proxy_manager_for(*args, **kwargs)
-        manager.pool_classes_by_scheme = {"http": _HTTPPool, "https": _HTTPSPool}
+        manager.pool_classes_by_scheme = _POOLS
         return manager
 
     def build_connection_pool_key_attributes(

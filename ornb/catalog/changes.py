@@ -12,7 +12,7 @@ import pandas as pd
 from .. import columns as c
 from ..columns import Column
 from ..errors import ConfigError
-from .observations import catalog_at, observations, utc_of
+from .observations import catalog_at, observations, sound, utc_of
 from .states import GONE, State, price_ratio, states
 
 if TYPE_CHECKING:
@@ -136,24 +136,15 @@ def _catalog(given: Any, live: bool | pd.DataFrame) -> _Catalog:
 def _from_frame(
     frame: pd.DataFrame, at: pd.Timestamp | None = None, notes: Sequence[str] = ()
 ) -> _Catalog:
-    for name in ("prompt_usd_per_million", "completion_usd_per_million"):
-        if name not in frame.columns:
-            raise ConfigError(
-                f"The models frame has no column {name!r}; give rows of ornb.models() or "
-                "ornb.catalog_at(), with their prices."
-            )
-    said = list(notes)
     if frame.index.name != "id" and "id" in frame.columns:
         frame = frame.set_index("id")
-    twice = frame.index.duplicated()
-    if twice.any():
-        said.append(f"{frame.index[twice][0]!r} is listed twice; its first row counts.")
-        frame = frame[~twice]
+    needed = ("prompt_usd_per_million", "completion_usd_per_million")
+    frame, repeated = sound(frame, needed, " or ornb.catalog_at(), with their prices")
     listed = states(frame)
     slugs = c.plain(frame["canonical_slug"]) if "canonical_slug" in frame.columns else repeat(None)
     names = {each: _names(each, slug) for each, slug in zip(listed, slugs, strict=False)}
     source = str(frame.attrs.get("source") or "not stated")
-    return _Catalog(at or _date(frame), listed, names, source, said)
+    return _Catalog(at or _date(frame), listed, names, source, [*notes, *repeated])
 
 
 def _date(frame: pd.DataFrame) -> pd.Timestamp | None:

@@ -20,7 +20,7 @@ from .filters import FLAGS, LISTS
 from .frames import MODEL_COLUMNS, closest, filter_models, to_frame
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
 CATALOG_COLUMNS = {
     name: MODEL_COLUMNS[name]
@@ -129,7 +129,7 @@ def _current(live: Any, recorded: list[Observation]) -> tuple[Observation | None
             return None, [f"Today's catalogue is missing here: {error}"]
     else:
         raise ConfigError(f"live={live!r} is not True, False or a models frame")
-    frame, notes = _sound(frame)
+    frame, notes = sound(frame, _NEEDED, ", with all columns")
     if not _is_openrouters(frame, recorded):
         where = frame.attrs.get("url") or "the catalogue at hand"
         return None, [f"{where} is not OpenRouter's catalogue, so it does not join the history."]
@@ -153,12 +153,12 @@ _NEEDED = (
 )
 
 
-def _sound(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
-    missing = [name for name in _NEEDED if name not in frame.columns]
+def sound(frame: pd.DataFrame, needed: Iterable[str], which: str) -> tuple[pd.DataFrame, list[str]]:
+    """Refuse a models frame without columns that are needed; of rows with one id keep the first."""
+    missing = [name for name in needed if name not in frame.columns]
     if missing:
         raise ConfigError(
-            f"The models frame has no column {missing[0]!r}; give rows of ornb.models(), "
-            "with all columns."
+            f"The models frame has no column {missing[0]!r}; give rows of ornb.models(){which}."
         )
     twice = frame.index.duplicated()
     if not twice.any():

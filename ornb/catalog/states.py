@@ -47,11 +47,5 @@ def price_ratio(before: State, after: State) -> float | None:
     prices = (before.prompt, before.completion, after.prompt, after.completion)
     if None in prices or not (before.prompt or before.completion):
         return None
-    blended = [
-        blended_usd_per_million(prompt, completion)
-        for prompt, completion in (
-            (before.prompt, before.completion),
-            (after.prompt, after.completion),
-        )
-    ]
-    return float(blended[1] / blended[0])
+    then, now = (blended_usd_per_million(at.prompt, at.completion) for at in (before, after))
+    return float(now / then)

@@ -141,19 +141,18 @@ def say_empty(figure: go.Figure, rows: Rows) -> go.Figure:
 
 
 def named(
-    texts: Iterable[Any], x: str, y: str, hover: Mapping[str, Sequence[Any]], *, head: str = ""
+    texts: Iterable[Any], x: str, y: str, hover: Mapping[str, Sequence[Any]]
 ) -> dict[str, Any]:
     """What every trace is given so that its marks say who they are.
 
-    `x` and `y` are the columns of the positions, for `table`; `head` is text under the name.
+    `x` and `y` are the columns of the positions, for `table`.
     """
     columns = {name: [words.plain(value) for value in values] for name, values in hover.items()}
     lines = [f"{words.plain(name)}: %{{customdata[{n}]}}" for n, name in enumerate(columns)]
     return {
         "text": [words.plain(text) for text in texts],
         "customdata": [list(row) for row in zip(*columns.values(), strict=True)],
-        "hovertemplate": "<br>".join(["<b>%{text}</b>", *filter(None, [head]), *lines])
-        + "<extra></extra>",
+        "hovertemplate": "<br>".join(["<b>%{text}</b>", *lines]) + "<extra></extra>",
         "meta": {"x": x, "y": y, "columns": list(columns)},
     }
 
@@ -205,10 +204,10 @@ def _bounds(values: Any) -> tuple[float, float]:
     return (min(known), max(known)) if known else (0.1, 10.0)
 
 
-def padded(values: Any, share: float = 0.08) -> list[float]:
+def padded(values: Any) -> list[float]:
     """Range of a linear axis, with room for names at both ends."""
     known = [v for v in words.numbers(values) if v is not None] or [0.0]
-    room = share * (max(known) - min(known)) or 1.0
+    room = 0.08 * (max(known) - min(known)) or 1.0
     return [min(known) - room, max(known) + room]
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from operator import attrgetter
 from typing import Any
 
@@ -233,18 +233,16 @@ def with_answers(
     frame: pd.DataFrame, answers: Sequence[Answer], shape: Shape | None, prefix: str
 ) -> pd.DataFrame:
     """Put the answers beside a copy of the data: its columns, then those of docs/tables.md."""
-    known = {each.name for each in fields(Answer)}
+    read: dict[str, Callable[[Answer], str | None]] = {
+        "answer": lambda each: each.text or None,
+        "error": lambda each: each.error or each.beside,
+        "cost_source": _cost_source,
+    }
     made: dict[str, Any] = {}
     for name, (dtype, _) in BATCH_COLUMNS.items():
-        if name in known:
-            made[name] = c.typed(map(attrgetter(name), answers), dtype)
-        if name == "answer":
-            made[name] = c.strings([each.text or None for each in answers])
-            made.update({} if shape is None else shape.columns(answers))
-        if name == "error":
-            made[name] = c.strings([each.error or each.beside for each in answers])
-        if name == "cost_source":
-            made[name] = c.strings([_cost_source(each) for each in answers])
+        made[name] = c.typed(map(read.get(name) or attrgetter(name), answers), dtype)
+        if name == "answer" and shape is not None:
+            made |= shape.columns(answers)
     return frame.assign(
         **{  # of a dtype that is given: pandas would look for dates among objects
             prefix + name: pd.Series(column, frame.index, column.dtype)

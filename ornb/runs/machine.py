@@ -199,22 +199,16 @@ class Batch:
         catalogue = session.catalogue_of(self.client) if files else None
         service = self._service()
         rows = Requests(self.frame, template, system, self.request, service, files, catalogue)
-        gate, asked, is_offline = (
-            self.client.before_call,
-            self.client,
-            self.client.source == "offline",
-        )
-        self.gate = (
-            gate
-            if isinstance(gate, Gate)
-            else Gate(
+        gate, is_offline = self.client.before_call, self.client.source == "offline"
+        if not isinstance(gate, Gate):
+            gate = Gate(
                 self._record,
-                asked.endpoints,
+                self.client.endpoints,
                 session.default.budgets,
                 FreeQuota(),
                 lambda _: is_offline,
             )
-        )
+        self.gate = gate
         self.since = None if resume else datetime.now(UTC)
         self.quotes: dict[tuple[Any, ...], Quote] = {}
         self.under_way: dict[str, Ask] = {}

@@ -23,7 +23,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor, Future
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -109,41 +109,31 @@ class Ask:
     error: OrnbError | None = None
 
 
-@dataclass(eq=False, slots=True)
-class _Load:
-    """What is handed out as one piece of work."""
-
-    asks: list[Ask]
+Load = tuple[Ask, ...]
+"""What is handed out as one piece of work."""
 
 
+@dataclass(eq=False, repr=False)
 class Run:
     """Asks for answers, and keeps them."""
 
-    def __init__(
-        self,
-        client: Client,
-        executor: Executor | None,
-        at_once: int,
-        *,
-        before_call: BeforeCall | None,
-        kept: AnswerStore | Memory,
-        shape: Shape | None,
-        tally: Tally,
-        listed: pd.DataFrame | None = None,
-        label: str | None = None,
-        needs_store: bool = False,
-    ) -> None:
-        self.why_stopped: str | None = None
-        self._client = client
-        self._is_default = client.on_call is session.book
-        self._at_once = at_once
-        self._before_call = before_call
-        self._kept, self._shape, self._tally = kept, shape, tally
-        self._listed, self._label = listed, label
-        self._needs_store = needs_store
-        self._is_own = executor is None
-        self._executor = own_executor(at_once) if executor is None else executor
-        self._work = Work(client, self._executor)
+    client: Client
+    executor: Executor | None
+    at_once: int
+    before_call: BeforeCall | None
+    kept: AnswerStore | Memory
+    shape: Shape | None
+    tally: Tally
+    listed: pd.DataFrame | None = None
+    label: str | None = None
+    needs_store: bool = False
+    why_stopped: str | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        """Begin with nothing under way."""
+        self._is_default = self.client.on_call is session.book
+        self._executor = own_executor(self.at_once) if self.executor is None else self.executor
+        self._work = Work(self.client, self._executor)
         self._name = uuid4().hex[:12]
         self._sent = 0
         self._asks: Iterator[Ask] = iter(())
@@ -151,8 +141,8 @@ class Run:
         self._load: list[Ask] = []
         self._most = 1  # asks of a load
         self._quick = 0  # loads of that many that came back soon
-        self._under_way: dict[_Load, Future[Any]] = {}
-        self._ended: queue.SimpleQueue[_Load | None] = queue.SimpleQueue()
+        self._under_way: dict[Load, Future[Any]] = {}
+        self._ended: queue.SimpleQueue[Load | None] = queue.SimpleQueue()
         self._pressed = self._pulls = self._over = False
         self._broke: Exception | None = None
         self._not_before = 0.0
@@ -172,7 +162,7 @@ class Run:
             finally:
                 self._over = True
                 self._release((*self._waiting, *self._load))
-                if self._is_own:
+                if self.executor is None:
                     self._executor.shutdown(wait=False, cancel_futures=True)
         if self._broke is not None:
             raise self._broke
@@ -225,7 +215,7 @@ class Run:
         return bool(self._waiting)
 
     def _hand_out(self) -> None:
-        while self.why_stopped is None and len(self._under_way) < self._at_once:
+        while self.why_stopped is None and len(self._under_way) < self.at_once:
             while len(self._load) < self._most and self._admit():
                 pass
             if not self._send():
@@ -240,16 +230,16 @@ class Run:
             return False
         self._waiting.popleft()
         try:
-            if self._before_call is not None and not ask.admitted:
-                ask.settle = self._before_call(ask.body, self._wait)
+            if self.before_call is not None and not ask.admitted:
+                ask.settle = self.before_call(ask.body, self._wait)
         except (BudgetExceeded, FreeQuotaReached) as error:
             self._waiting.appendleft(ask)
             if is_alone or isinstance(error, PriceUnknown | FreeQuotaReached):
                 self.why_stopped = str(error)
-                if self._client.on_call is not None:
+                if self.client.on_call is not None:
                     named = ask.body.get("model")
-                    refused = not_sent(error, self._client._answers, named, self._label)
-                    self._client.on_call(refused)
+                    refused = not_sent(error, self.client._answers, named, self.label)
+                    self.client.on_call(refused)
             return False  # else what the others have set aside may come back
         ask.admitted = True
         self._load.append(ask)
@@ -257,18 +247,18 @@ class Run:
 
     def _send(self) -> bool:
         """Hand the load out; False if it is empty, or nobody takes it."""
-        load, self._load = _Load(self._load), []
-        if not load.asks:
+        load, self._load = tuple(self._load), []
+        if not load:
             return False
         tasks = []
-        for ask in load.asks:
+        for ask in load:
             self._sent += 1
-            tasks.append(Task(ask.body, f"{self._name}-{self._sent}", self._label))
+            tasks.append(Task(ask.body, f"{self._name}-{self._sent}", self.label))
         try:
             future = self._executor.submit(self._work, tasks)
         except Exception as error:  # noqa: BLE001 - broken, shut down: each says it in its own way
             self.why_stopped = f"the executor takes no work: {error}"
-            self._waiting.extendleft(reversed(load.asks))
+            self._waiting.extendleft(reversed(load))
             return False
         self._under_way[load] = future
         future.add_done_callback(functools.partial(self._come_back, load))
@@ -276,9 +266,9 @@ class Run:
 
     def _fits(self, worst_usd: Decimal | None) -> bool:
         """Whether no budget would refuse it; asked first, so that waiting counts as no refusal."""
-        if worst_usd is None or self._before_call is None:
+        if worst_usd is None or self.before_call is None:
             return True
-        offline = self._client.source == "offline"
+        offline = self.client.source == "offline"
         left = [
             each.left_usd
             for each in session.default.budgets.active()
@@ -290,7 +280,7 @@ class Run:
         """Wait for the turn of a free call, and take what comes back meanwhile."""
         self._send()
         until = time.monotonic() + seconds
-        while (left := until - time.monotonic()) > 0 or len(self._under_way) >= self._at_once:
+        while (left := until - time.monotonic()) > 0 or len(self._under_way) >= self.at_once:
             self._take(left if left > 0 else None)
             if self._pressed:
                 raise KeyboardInterrupt  # what was set aside for this call is given back
@@ -305,20 +295,20 @@ class Run:
         if load is None:
             return  # woken by Ctrl-C
         del self._under_way[load]
-        begun = [ask for ask in load.asks if ask.answer is not None]
-        self._waiting.extendleft(reversed(load.asks[len(begun) :]))
+        begun = [ask for ask in load if ask.answer is not None]
+        self._waiting.extendleft(reversed(load[len(begun) :]))
         self._fit_loads(load, begun)
         for ask in begun:
             self._end(ask)
-        if self._needs_store and self._kept.trouble is not None:
-            self.why_stopped = self.why_stopped or self._kept.trouble
+        if self.needs_store and self.kept.trouble is not None:
+            self.why_stopped = self.why_stopped or self.kept.trouble
 
-    def _fit_loads(self, load: _Load, begun: list[Ask]) -> None:
+    def _fit_loads(self, load: Load, begun: list[Ask]) -> None:
         """Hand out more at once where the way is long and many answers were quick, else less."""
         seconds = sum(ask.answer.duration_s or 0.0 for ask in begun if ask.answer is not None)
-        if self._work.is_here or len(load.asks) != self._most:
+        if self._work.is_here or len(load) != self._most:
             return  # or it was handed out before the length was changed
-        if len(begun) < len(load.asks) or seconds > TURN_S:
+        if len(begun) < len(load) or seconds > TURN_S:
             self._most, self._quick = max(1, self._most // 2), 0
         elif seconds < TURN_S / 2:
             self._quick += 1
@@ -350,7 +340,7 @@ class Run:
     def _note(self, ask: Ask, answer: Answer) -> None:
         ask.answers[ask.position] = ask.answer = answer
         ask.body = {"model": ask.body.get("model")}  # what is attached is heavy
-        self._tally.add(answer, ask.rows)
+        self.tally.add(answer, ask.rows)
 
     def _comes_again(self, ask: Ask) -> bool:
         """Whether a refusal named a time at which the same may be asked again."""
@@ -376,29 +366,29 @@ class Run:
             while self._under_way and (left := until - time.monotonic()) > 0:
                 self._take(left)
         for load in self._under_way:
-            for ask in load.asks:
+            for ask in load:
                 self._note(ask, Answer(status="stopped", error="interrupted on its way"))
 
     # --- where a call comes back ------------------------------------------------------------------
 
-    def _come_back(self, load: _Load, future: Future[Any]) -> None:
+    def _come_back(self, load: Load, future: Future[Any]) -> None:
         try:
             outcomes = self._outcomes(load, future)
-            for ask, (reply, error) in zip(load.asks, outcomes, strict=False):
+            for ask, (reply, error) in zip(load, outcomes, strict=False):
                 self._book(ask, reply, error)
         except Exception as failure:  # noqa: BLE001 - else the batch would wait for it for ever
-            for ask in load.asks:
+            for ask in load:
                 words = f"it could not be booked: {failure!r}"
                 ask.answer = ask.answer or Answer(status="error", error=words)
         finally:
             self._ended.put(load)
             if self._over:
-                self._release(load.asks)
+                self._release(load)
 
-    def _outcomes(self, load: _Load, future: Future[Any]) -> Outcomes:
+    def _outcomes(self, load: Load, future: Future[Any]) -> Outcomes:
         if future.cancelled():
-            lost = Reply(status="stopped", label=self._label)
-            return Outcomes((lost, None) for _ in load.asks)
+            lost = Reply(status="stopped", label=self.label)
+            return Outcomes((lost, None) for _ in load)
         failure = future.exception()
         if failure is None:
             found = list(_found(future.result()))
@@ -414,7 +404,7 @@ class Run:
             lost = replace(lost, status="stopped")
         else:  # Whether it was sent nobody knows, so a budget keeps its worst case.
             lost = replace(lost, timing=Timing(queued_s=0.0))
-        return Outcomes((lost, None) for _ in load.asks)
+        return Outcomes((lost, None) for _ in load)
 
     def _note_copies(self, copies: list[Outcomes]) -> None:
         """Each of several workers has done the same, and was paid: no further work goes there."""
@@ -437,17 +427,17 @@ class Run:
                 ask.settle = None
 
     def _never_left(self, words: str) -> Reply:
-        return Reply(status="error", error=words, label=self._label)
+        return Reply(status="error", error=words, label=self.label)
 
     def _book(self, ask: Ask, reply: Reply, error: OrnbError | None) -> None:
         if reply.requested_model is None:
             reply = replace(reply, requested_model=ask.body.get("model"))
-        estimate_usd = session.estimate(reply, self._listed)
+        estimate_usd = session.estimate(reply, self.listed)
         answer = Answer.of(reply, estimate_usd)
-        answer = answer if self._shape is None else self._shape.read(answer)
+        answer = answer if self.shape is None else self.shape.read(answer)
         ask.error, ask.answer = error, answer
         if answer.status == "ok":
-            self._kept.put(ask.digest, answer)
+            self.kept.put(ask.digest, answer)
         if ask.settle is not None:
             ask.settle(reply, error)
             ask.settle = None
@@ -457,8 +447,8 @@ class Run:
     def _record(self, reply: Reply, *estimate_usd: float | None) -> None:
         if self._is_default:
             session.book(reply, *estimate_usd)
-        elif self._client.on_call is not None:
-            self._client.on_call(reply)
+        elif self.client.on_call is not None:
+            self.client.on_call(reply)
 
 
 def _found(result: Any) -> Iterator[Outcomes]:

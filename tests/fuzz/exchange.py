@@ -129,7 +129,7 @@ def _is_whole(sent: bytes) -> bool:
 
 
 def _plug(service: Service, server: Server) -> None:
-    class Connection(transport._HTTPConnection):
+    class Connection(transport._Stamped):
         def _new_conn(self) -> socket.socket:
             return server.connect()
 

@@ -158,8 +158,8 @@ def test_the_same_conversation_gives_the_same_bytes(tmp_path: Path) -> None:
 
 
 def test_json_comes_back(tmp_path: Path) -> None:
-    path = tmp_path / "a.json"
-    text = export.to_json(talk(), path)
+    path = export.save(talk(), tmp_path / "a.json")
+    text = export.to_json(talk())
     assert Conversation.load(path).turns == Conversation.from_json(text).turns == talk().turns
 
 

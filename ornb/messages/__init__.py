@@ -8,26 +8,13 @@ only ever reads.
 
 from __future__ import annotations
 
-from .transcript import FORMAT, MIME_TRANSCRIPT, VERSION
+from .transcript import MIME_TRANSCRIPT
 from .tree import Conversation
-from .turn import (
-    COLUMNS,
-    LARGEST_KEPT,
-    LONGEST_KEPT,
-    Content,
-    Turn,
-    shortened,
-    thought_s,
-    well_formed,
-)
+from .turn import COLUMNS, Content, Turn, shortened, thought_s, well_formed
 
 __all__ = [
     "COLUMNS",
-    "FORMAT",
-    "LARGEST_KEPT",
-    "LONGEST_KEPT",
     "MIME_TRANSCRIPT",
-    "VERSION",
     "Content",
     "Conversation",
     "Turn",

@@ -120,9 +120,7 @@ class Attachment:
         )
 
     @classmethod
-    def from_path(
-        cls, path: str | Path, name: str | None = None, *, max_bytes: int = MAX_BYTES
-    ) -> Attachment:
+    def from_path(cls, path: str | Path, name: str | None = None) -> Attachment:
         """Read a file; ``~`` is your home, and `name` is for people, instead of the file's own."""
         try:
             file = Path(path).expanduser()
@@ -131,13 +129,13 @@ class Attachment:
                 raise ConfigError(f"There is no file {file.name} in {folder}. Check the path.")
             if not file.is_file():
                 raise ConfigError(f"{file} is not a file. Attach files one by one.")
-            _check_size(file.stat().st_size, file.name, max_bytes)
+            _check_size(file.stat().st_size, file.name, MAX_BYTES)
             data = file.read_bytes()
         except (OSError, RuntimeError, ValueError) as error:
             if isinstance(error, ConfigError):
                 raise
             raise ConfigError(f"{path} cannot be read: {error}.") from error
-        return cls.from_bytes(data, name or file.name, max_bytes=max_bytes)
+        return cls.from_bytes(data, name or file.name)
 
     @classmethod
     def from_bytes(

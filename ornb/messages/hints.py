@@ -15,7 +15,7 @@ import json
 import types
 import typing
 from collections import abc
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -104,24 +104,36 @@ def _of_pydantic(hint: Any, where: str) -> Schema:
 
 
 def _of_members(cls: type, outside: tuple[Any, ...]) -> Schema:
-    properties: Schema = {}
-    required = []
-    for name, hint, default, description in members(cls):
-        where = f"{cls.__name__}.{name}"
-        properties[name] = of_hint(hint, where, outside) | (
-            {"description": description} if description else {}
+    whole = object_of(
+        (
+            name,
+            of_hint(hint, f"{cls.__name__}.{name}", outside)
+            | ({"description": description} if description else {}),
+            default,
         )
-        if default is dataclasses.MISSING:
-            required.append(name)
-        elif is_json(default):
-            properties[name]["default"] = default
+        for name, hint, default, description in members(cls)
+    )
     doc = inspect.cleandoc(cls.__doc__ or "")
     # What `dataclass` writes where there is no docstring tells the model nothing.
     automatic = doc.startswith(f"{cls.__name__}(")
+    said = {"description": doc.partition("\n\n")[0]} if doc and not automatic else {}
+    return {"type": "object", "title": cls.__name__, **said, **whole}
+
+
+def object_of(members: Iterable[tuple[str, Schema, Any]]) -> Schema:
+    """Return the schema of an object of these names, their schemas and defaults.
+
+    The default is `dataclasses.MISSING` of what is required.
+    """
+    properties: Schema = {}
+    required = []
+    for name, schema, default in members:
+        is_required = default is dataclasses.MISSING
+        required += [name] * is_required
+        more = {"default": default} if not is_required and _is_json(default) else {}
+        properties[name] = schema | more
     return {
         "type": "object",
-        "title": cls.__name__,
-        **({"description": doc.partition("\n\n")[0]} if doc and not automatic else {}),
         "properties": properties,
         "required": required,
         "additionalProperties": False,
@@ -218,7 +230,7 @@ def inlined(schema: Schema) -> Schema | None:
     return whole
 
 
-def is_json(value: Any) -> bool:
+def _is_json(value: Any) -> bool:
     """Return whether a value can stand in a schema, as a default."""
     try:
         return bool(json.loads(json.dumps(value, allow_nan=False)) == value)

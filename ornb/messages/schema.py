@@ -15,7 +15,6 @@ from __future__ import annotations
 import contextlib
 import copy
 import functools
-import json
 import re
 from collections.abc import Iterator, Mapping
 from itertools import islice
@@ -24,7 +23,7 @@ from typing import Any, TypeVar, cast, overload
 from ..api.reply import Reply
 from ..errors import ConfigError, SchemaMismatch
 from .hints import has_pydantic_methods, inlined, of_hint
-from .validation import build, check_schema, validate
+from .validation import DECODER, build, check_schema, validate
 
 T = TypeVar("T")
 
@@ -253,7 +252,7 @@ def _json_in(text: str) -> Iterator[Any]:
         if start < 0:
             return
         try:
-            value, end = _DECODER.raw_decode(text, start)
+            value, end = DECODER.raw_decode(text, start)
             yield value
         except (ValueError, RecursionError):
             end = start + 1
@@ -262,16 +261,9 @@ def _json_in(text: str) -> Iterator[Any]:
 
 def _loads(text: str) -> Any:
     try:
-        return _DECODER.decode(text)
+        return DECODER.decode(text)
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
-
-
-_DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
 
 
 def _no_json(reply: Reply | str) -> SchemaMismatch:

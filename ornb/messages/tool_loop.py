@@ -16,6 +16,7 @@ from ..api.reply import Event, Reply, Usage
 from ..api.stream import EventSource
 from ..errors import ConfigError, OrnbError
 from .tools import Confirm, ToolResult, run, toolbox
+from .turn import parsed_files
 
 if TYPE_CHECKING:
     from ..api.body import Messages
@@ -216,8 +217,4 @@ def _request(reply: Reply, calls: Sequence[dict[str, Any]]) -> dict[str, Any]:
     }
     if reply.reasoning_details:
         message["reasoning_details"] = list(reply.reasoning_details)
-    # Of a file that the service parsed: sent back, it is not parsed, and billed, again.
-    files = [annotation for annotation in reply.annotations if annotation.get("type") == "file"]
-    if files:
-        message["annotations"] = files
-    return message
+    return message | parsed_files(reply)

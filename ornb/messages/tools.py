@@ -24,8 +24,8 @@ from typing import Any
 
 from ..errors import ConfigError, SchemaMismatch
 from . import placeholders
-from .hints import evaluated, is_json, of_hint
-from .validation import build, shown, validate
+from .hints import evaluated, object_of, of_hint
+from .validation import DECODER, build, shown, validate
 
 LONGEST_RESULT = 20_000
 """Characters of a result that are sent to the model; the rest is cut, and it is told so."""
@@ -337,15 +337,11 @@ def _parsed(arguments: Any) -> Any:
         return dict(arguments)  # some local servers send the object itself
     text = str(arguments or "").strip()
     try:
-        return json.loads(text, parse_constant=_refuse) if text else {}
+        return DECODER.decode(text) if text else {}
     except (ValueError, RecursionError) as error:
         raise SchemaMismatch(
             f"The arguments are not JSON: {error}.", expected="a JSON object", got=text[:200]
         ) from error
-
-
-def _refuse(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
 
 
 # ------------------------------------------------------------------ what a function says of itself
@@ -367,8 +363,7 @@ def _parameters(
     except (TypeError, ValueError) as error:
         raise ConfigError(f"{name} does not say what it takes; wrap it in a function.") from error
     hints = _hints(function)
-    properties: dict[str, Any] = {}
-    required = []
+    members = []
     for key, parameter in signature.parameters.items():
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             raise ConfigError(
@@ -377,17 +372,9 @@ def _parameters(
         schema = of_hint(hints.get(key, Any), f"{name}({key})")
         if meanings.get(key):
             schema = {"description": meanings[key]} | schema
-        if parameter.default is parameter.empty:
-            required.append(key)
-        elif is_json(parameter.default):
-            schema = schema | {"default": parameter.default}
-        properties[key] = schema
-    return {
-        "type": "object",
-        "properties": properties,
-        "required": required,
-        "additionalProperties": False,
-    }
+        is_required = parameter.default is parameter.empty
+        members.append((key, schema, dataclasses.MISSING if is_required else parameter.default))
+    return object_of(members)
 
 
 def _docstring(text: str) -> tuple[str, dict[str, str]]:

@@ -24,7 +24,7 @@ from .transcript import (
     turn_to_json,
     write_whole,
 )
-from .turn import COLUMNS, Content, Turn, light, row
+from .turn import COLUMNS, Content, Turn, light, parsed_files, row
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -552,7 +552,9 @@ def _sent(turns: Sequence[Turn], *, images: bool = True) -> list[dict[str, Any]]
         content = _after_steps(turn) if turn.role == "assistant" else turn.content
         made = _images_made(turn) if images else {}
         if content or made:
-            messages.append({"role": turn.role, "content": content, **_parsed_files(turn), **made})
+            messages.append(
+                {"role": turn.role, "content": content, **parsed_files(turn.reply), **made}
+            )
         elif messages and messages[-1]["role"] == "user":
             messages.pop()
     return messages
@@ -570,10 +572,3 @@ def _images_made(turn: Turn) -> dict[str, Any]:
     urls = turn.reply.images if turn.reply else ()
     parts = [{"type": "image_url", "image_url": {"url": url}} for url in urls]
     return {"images": parts} if parts else {}
-
-
-def _parsed_files(turn: Turn) -> dict[str, Any]:
-    """What the service read out of a file: sent back, it is not read, and billed, again."""
-    found = turn.reply.annotations if turn.reply else ()
-    files = [annotation for annotation in found if annotation.get("type") == "file"]
-    return {"annotations": files} if files else {}

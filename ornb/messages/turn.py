@@ -101,6 +101,13 @@ def thought_s(reply: Reply) -> float | None:
     return max(0.0, ended - began)
 
 
+def parsed_files(reply: Reply | None) -> dict[str, Any]:
+    """Return what the service read out of a file: sent back, it is not read, and billed, again."""
+    found = reply.annotations if reply else ()
+    files = [annotation for annotation in found if annotation.get("type") == "file"]
+    return {"annotations": files} if files else {}
+
+
 def shortened(text: str, longest: int = LONGEST_KEPT) -> str:
     """Cut the middle out of a text that is too long to show or to keep."""
     if len(text) <= longest:

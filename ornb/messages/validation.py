@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime as dt
 import enum
+import json
 import math
 import types
 import typing
@@ -34,6 +35,14 @@ _SCALARS = {
 DEEPEST = 100
 """Levels of lists and objects in each other. The checker calls itself several times for each, and
 one that overruns the interpreter's stack need not end in an error that can be caught."""
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
+"""Of what a model wrote: Python's own takes NaN and Infinity, which JSON has not."""
 
 
 def validate(value: Any, schema: Mapping[str, Any], what: str = "The answer") -> None:

@@ -206,10 +206,7 @@ class KeyForm(Widget):
 
     def _use(self, typed: Secret) -> None:
         """Check a key, and connect with it."""
-        key = Secret(keys.tidy(typed.reveal(), self._base_url))
-        with _wordless():
-            info = keys.check(key, self._base_url)
-            self._client = session.connect(key.reveal(), self._base_url)
+        key, info, self._client = _connected(typed.reveal(), self._base_url)
         self._info = info
         advice = info.advice() if info and self._keys_url else ""
         self._tell(
@@ -330,10 +327,7 @@ def sign_in(
     url = keys.service_url(base_url)
     if keys.on_binder():
         print(BINDER)
-    key = Secret(keys.tidy(_typed(f"API key for {urlsplit(url).netloc}: "), url))
-    with _wordless():
-        info = keys.check(key, url)
-        session.connect(key.reveal(), url)
+    key, info, _ = _connected(_typed(f"API key for {urlsplit(url).netloc}: "), url)
     if remember:
         keys.remember(key, url)
     return info
@@ -346,6 +340,13 @@ def _typed(question: str) -> str:
         raise ConfigError(
             "There is nobody here to type a key. Set OPENROUTER_API_KEY before the notebook runs."
         ) from error
+
+
+def _connected(typed: str, url: str) -> tuple[Secret, keys.KeyInfo | None, Client]:
+    """Check a key, and connect with it."""
+    key = Secret(keys.tidy(typed, url))
+    with _wordless():
+        return key, keys.check(key, url), session.connect(key.reveal(), url)
 
 
 @contextlib.contextmanager

@@ -42,13 +42,9 @@ def to_markdown(conversation: Conversation) -> str:
     return well_formed("\n\n".join(blocks or ["No messages yet."])) + "\n"
 
 
-def to_json(conversation: Conversation, path: str | Path | None = None) -> str:
+def to_json(conversation: Conversation) -> str:
     """Write a conversation, all branches, as the JSON that `Conversation.load` reads."""
-    text = json.dumps(conversation.to_json(), ensure_ascii=False, indent=1) + "\n"
-    text = well_formed(text)
-    if path is not None:
-        write_whole(Path(path), text)
-    return text
+    return well_formed(json.dumps(conversation.to_json(), ensure_ascii=False, indent=1) + "\n")
 
 
 def to_notebook(conversation: Conversation) -> dict[str, Any]:

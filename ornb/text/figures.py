@@ -9,7 +9,6 @@ from ..api.reply import (
     NOT_BILLED,
     ONE_PIECE,
     Reply,
-    Timing,
     charged,
     format_usd,
     is_unbilled,
@@ -39,10 +38,11 @@ def figures(reply: Reply, estimate_usd: float | None) -> list[Figure]:
     first, whole = timing.time_to_first_token_s, timing.duration_s
     rate = timing.tokens_per_second(used.completion_tokens)
     sent, made = _count(used.prompt_tokens), _count(used.completion_tokens)
+    came = f"came {ONE_PIECE}" if timing.arrival == ONE_PIECE else ""
     over = f"over {_seconds(whole)}" if rate is not None else ""
     return [
         _cost(reply, estimate_usd),
-        Figure("first", "First token", _seconds(first), _held_back(timing), first),
+        Figure("first", "First token", _seconds(first), came, first),
         Figure("whole", "Total time", _seconds(whole), number=whole),
         Figure("rate", "Tokens/s", _rate(rate), over, rate),
         Figure(
@@ -76,10 +76,6 @@ def _cost(reply: Reply, estimate_usd: float | None) -> Figure:
 def _origin(reply: Reply) -> str | None:
     """Where an answer was made, also a recorded one."""
     return reply.recorded_from or source_of(reply)
-
-
-def _held_back(timing: Timing) -> str:
-    return f"came {ONE_PIECE}" if timing.arrival == ONE_PIECE else ""
 
 
 def _rate(rate: float | None) -> str:

@@ -225,18 +225,14 @@ def _no_answer(reply: Reply) -> str:
     return "refused offline" if here else "refused"
 
 
-def transcript(
-    conversation: Conversation, *, css_class: str = "", rendered: Mapping[str, str] | None = None
-) -> dict[str, Any]:
+def transcript(conversation: Conversation, *, css_class: str = "") -> dict[str, Any]:
     """Make the output that keeps a conversation, its active path, in the notebook.
 
     With a `css_class` it says how to go on where JupyterLab finds the chat gone. It has no
     ``text/markdown``: viewers that prefer it run the HTML in it.
     """
-    path, rendered = {turn.id for turn in conversation.path}, rendered or {}
-    entries = (
-        entry(turn, rendered.get(turn.id), shown=turn.id in path) for turn in conversation.turns
-    )
+    path = {turn.id for turn in conversation.path}
+    entries = (entry(turn, shown=turn.id in path) for turn in conversation.turns)
     return stretch(opening(conversation, css_class), entries, conversation._about())
 
 

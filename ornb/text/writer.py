@@ -231,11 +231,9 @@ def _alignment(style: str) -> str:
 
 
 def _indented(text: str, first: str, others: str) -> str:
-    lines = text.split("\n")
-    rest = [f"{others}{line}".rstrip() if not line else f"{others}{line}" for line in lines[1:]]
-    return "\n".join(
-        [f"{first}{lines[0]}".rstrip() if not lines[0] else f"{first}{lines[0]}", *rest]
-    )
+    begun, *rest = text.split("\n")
+    marked = [(first, begun), *((others, line) for line in rest)]
+    return "\n".join(f"{mark}{line}" if line else mark.rstrip() for mark, line in marked)
 
 
 def _nested(tokens: Sequence[Token]) -> Iterator[tuple[Token, Sequence[Token]]]:

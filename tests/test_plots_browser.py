@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.browser
 
-WIDTHS = {"notebook": 780, "narrow": 700}
+WIDTHS = {"notebook": 780, "a window of 700 pixels": 612}
 PAGE = '<body style="margin:0"><div id="room"><div id="figure"></div></div></body>'
 DRAW = """
 async ([text, width]) => {
@@ -56,6 +56,20 @@ OUTSIDE = """
     .map(text => [text.textContent, text.getBoundingClientRect()])
     .filter(([, box]) => box.width && (box.left < page.left - 1 || box.right > page.right + 1
       || box.top < page.top - 1 || box.bottom > page.bottom + 1))
+    .map(([text]) => text);
+}
+"""
+
+STRUCK = """
+() => {
+  // Names that the line of the figure strikes through.
+  const line = document.querySelector("#figure .js-line"), place = line.getScreenCTM();
+  const points = Array.from({length: 600},
+    (_, n) => line.getPointAtLength(line.getTotalLength() * n / 600).matrixTransform(place));
+  return [...document.querySelectorAll("#figure .annotation-text")]
+    .map(text => [text.textContent, text.getBoundingClientRect()])
+    .filter(([, box]) => points.some(({x, y}) =>
+      x > box.left + 2 && x < box.right - 2 && y > box.top + 3 && y < box.bottom - 3))
     .map(([text]) => text);
 }
 """
@@ -118,6 +132,12 @@ def test_all_figures_are_drawn_without_a_complaint(sheet: Sheet, width: int) -> 
         if found:
             wrong[name] = found
     assert wrong == {}
+
+
+@pytest.mark.parametrize("width", [*WIDTHS.values(), 1300])
+def test_the_front_strikes_no_name_through(sheet: Sheet, width: int) -> None:
+    sheet.draw(ALL["price_quality"](), width)
+    assert sheet.page.evaluate(STRUCK) == []
 
 
 def test_all_figures_of_the_dark_theme_are_drawn(sheet: Sheet) -> None:

@@ -24,9 +24,10 @@ if TYPE_CHECKING:
 
     from .rows import Rows
 
-WIDTH = 780
-"""Pixels assumed where something has to be placed: a cell's output in JupyterLab."""
-_PER_LINE = 110  # characters of a caption, at 11 px
+WIDTH = 612
+"""Pixels assumed where something has to be placed: what a cell's output has in JupyterLab where its
+window has 700. In more room things move apart."""
+_PER_LINE = {"title": 52, "subtitle": 80, "caption": 92}  # characters, at 17, 13 and 11 px
 _LEFT, _RIGHT, _LINE = 68, 24, 15
 
 
@@ -53,7 +54,11 @@ def sheet(
     import plotly.graph_objects as go  # type: ignore[import-untyped, unused-ignore]
 
     of, caption, engine = style.theme_of(theme), rows.caption(), rows.engine
-    lines = textwrap.wrap(caption, _PER_LINE)
+    lines = textwrap.wrap(caption, _PER_LINE["caption"])
+    heads = [f"<b>{line}</b>" for line in textwrap.wrap(title, _PER_LINE["title"])]
+    smalls = [_small(line, of) for line in textwrap.wrap(subtitle, _PER_LINE["subtitle"])]
+    if engine:
+        heads.append(f'<b style="font-size:14px">{words.plain(engine)}</b>')
     figure = go.Figure()
     figure.update_layout(
         template=style.template(theme),
@@ -61,11 +66,11 @@ def sheet(
         margin={
             "l": left,
             "r": right,
-            "t": 70 + 22 * legend_rows + (22 if engine else 0),
+            "t": 70 + 22 * (legend_rows + len(heads) - 1) + 18 * (len(smalls) - 1),
             "b": below + 12 + _LINE * len(lines),
         },
         title={
-            "text": "<br>".join([*_bold(title, engine), _small(subtitle, of)]),
+            "text": "<br>".join(heads + smalls),
             "font": {"size": 17},
             "x": 0,
             "xref": "container",
@@ -96,11 +101,6 @@ def sheet(
         font={"size": 11, "color": of.quiet},
     )
     return figure
-
-
-def _bold(title: str, engine: str) -> list[str]:
-    second = f'<b style="font-size:14px">{words.plain(engine)}</b>'
-    return [f"<b>{title}</b>", *([second] if engine else [])]
 
 
 def _small(text: str, of: style.Theme) -> str:
@@ -189,6 +189,7 @@ def log_axis(values: Any, title: str, *, prefix: str = "", free: bool = False) -
         "tickvals": [tick for tick, _ in kept],
         "ticktext": [word for _, word in kept],
         "range": [lower - room, upper + room],
+        "tickangle": 0,
         "minor": {"ticks": "outside", "dtick": "D1"} if not free else {},
     }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -162,7 +163,7 @@ def price_quality(
     name = index.replace("_", " ")
     figure = canvas.sheet(
         "Which models give the most for their price?",
-        f"Line: paid models that no paid one beats in price and {name}. Free ones stand apart.",
+        "Line: paid models that no paid one beats in price and score. Free: at the left.",
         rows,
         theme=theme,
         height=560,
@@ -175,7 +176,8 @@ def price_quality(
     figure.update_yaxes(range=canvas.padded(frame[index]))
     best = front(frame[frame[BLENDED] > 0], BLENDED, index)
     _front_line(figure, frame.loc[best], index, theme)
-    dots(figure, frame, BLENDED, index, wanted, _notable(frame, best, index))
+    line = _along(frame.loc[best], index)
+    dots(figure, frame, BLENDED, index, wanted, _notable(frame, best, index), line)
     return figure
 
 
@@ -193,6 +195,18 @@ def _notable(frame: pd.DataFrame, best: list[Any], score: str) -> list[str]:
     """Those of the paid front, the best first, and the best of the free."""
     free = frame[frame[BLENDED] == 0].nlargest(1, score)
     return list(frame.loc[[*best[::-1], *free.index], "id"])
+
+
+def _along(best: pd.DataFrame, index: str) -> list[tuple[float, float]]:
+    """Points of the front's steps, close enough that no name fits in between."""
+    ends = list(zip(best[BLENDED].astype(float), best[index].astype(float), strict=True))
+    shares = [n / 24 for n in range(25)]
+    return [
+        point
+        for (x, y), (to_x, to_y) in pairwise(ends)
+        for share in shares
+        for point in ((x * (to_x / x) ** share, y), (to_x, y + share * (to_y - y)))
+    ]
 
 
 def _front_line(figure: go.Figure, best: pd.DataFrame, index: str, theme: str | None) -> None:
@@ -325,7 +339,7 @@ def price_tiers(models: pd.DataFrame, *, theme: str | None = None) -> go.Figure:
                     "domain": domain,
                     "anchor": y,
                     "title": {"text": "models"},
-                    "range": [0, 1.28 * part["models"].max()],
+                    "range": [0, 1.45 * part["models"].max()],
                     "gridcolor": style.theme_of(theme).grid,
                 },
                 y.replace("y", "yaxis"): {

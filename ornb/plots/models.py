@@ -9,7 +9,7 @@ from .rows import Rows
 from .words import count, usd
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     import pandas as pd
     import plotly.graph_objects as go  # type: ignore[import-untyped, unused-ignore]
@@ -69,12 +69,18 @@ def free_aside(figure: go.Figure, values: Any) -> list[float | None]:
 
 
 def dots(
-    figure: go.Figure, frame: pd.DataFrame, x: str, y: str, wanted: list[str], notable: list[str]
+    figure: go.Figure,
+    frame: pd.DataFrame,
+    x: str,
+    y: str,
+    wanted: list[str],
+    notable: list[str],
+    line: Sequence[tuple[float, float]] = (),
 ) -> None:
     """Draw a trace a maker; or the models asked for, over all others in grey; and name some.
 
     Those asked for are named from afar where it is crowded, else the notable ones beside the dots,
-    as far as there is room.
+    as far as there is room; no name is written over the points of `line`.
     """
     _marks(figure, frame, x, y, wanted)
     present = frame.set_index("id")
@@ -83,7 +89,7 @@ def dots(
     labels.place(
         figure,
         [labels.Label(*at, name.partition("/")[2] or name) for name, at in named],
-        marks=_positions(figure, frame, x, y),
+        marks=[*_positions(figure, frame, x, y), *line],
         far=bool(wanted),
     )
 

@@ -515,6 +515,22 @@ def test_the_twin_says_what_the_panel_says(tracker, panel):
     assert html.count("<table>") == 2
 
 
+def test_keeping_the_calls_is_offered_from_the_start_and_then_no_more(ours):
+    """Before it is too late: with the first call, and in the panel before that."""
+    offer, kept = "ornb.usage.persist() keeps them", "Kept beyond this kernel: ornb.usage.history()"
+    assert offer in ours.kept
+    session.usage.record(reply(0.25))
+    ours.look()
+    for shown in (repr(ours), displayed(ours)["text/html"]):
+        assert shown.count(offer) == 1
+    for shown in (repr(session.usage), displayed(session.usage)["text/html"]):
+        assert shown.count(".persist() keeps them") == 1
+    session.usage.persist("sqlite://")
+    until(lambda: ours.kept == kept)
+    assert kept in repr(ours)
+    assert "persist" not in repr(session.usage) + displayed(session.usage)["text/html"]
+
+
 def test_the_twin_of_nothing_is_one_line(panel):
     assert repr(panel) == "Usage: no calls yet"
     assert "no calls yet" in displayed(panel)["text/html"]

@@ -184,6 +184,26 @@ def test_axe_finds_nothing_to_complain_about(draw, page, theme, name):
     assert violations(page) == []
 
 
+def test_the_table_fits_beside_a_window_of_700_pixels(draw, page):
+    page.set_viewport_size({"width": 612, "height": 700})
+    tracker, model = UsageTracker(), "anthropic/claude-sonnet-4.5"
+    for _ in range(15):
+        tracker.record(reply(0.0, model=model, source=None, status="error", seconds=None))
+    tracker.record(reply(0.0, model=model, source="local", used=(124, 121)), estimate_usd=69e-6)
+    panel = state("of its own", tracker)
+    panel.look()
+    draw(panel)
+    wide = "table => [table.scrollWidth, table.clientWidth]"
+    needed, there = page.locator(".table").evaluate(wide)
+    assert needed <= there
+
+
+def test_what_becomes_of_the_calls_is_said(draw, page):
+    panel = state("empty")
+    draw(panel)
+    expect(page.locator(".kept")).to_contain_text("Kept in this kernel only; .persist() keeps")
+
+
 @pytest.mark.parametrize("width", [1000, 760, 560, 320])
 @pytest.mark.parametrize("name", STATES)
 def test_nothing_sticks_out_at_any_width(draw, page, width, name):

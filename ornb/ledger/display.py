@@ -11,13 +11,20 @@ from ..api.reply import NOT_BILLED, counted, format_usd, is_unbilled
 from .table import one_engine
 
 
-def text_table(frame: pd.DataFrame) -> str:
-    """Write the total and the last ten calls as text."""
+def kept_words(is_kept: bool, name: str = "") -> str:
+    """Say what becomes of the calls when their kernel ends; `name` is the tracker's."""
+    if is_kept:
+        return f"Kept beyond this kernel: {name}.history()"
+    return f"Kept in this kernel only; {name}.persist() keeps them for good, these too"
+
+
+def text_table(frame: pd.DataFrame, kept: str) -> str:
+    """Write the total, the last ten calls and what becomes of them as text."""
     head = _total_line(frame)
     if frame.empty:
         return head
     rows = [_cells(row) for row in frame.tail(10).itertuples(index=False)]
-    return f"{head}\n{pd.DataFrame(rows).to_string(index=False)}"
+    return f"{head}\n{pd.DataFrame(rows).to_string(index=False)}\n{kept}"
 
 
 def _total_line(frame: pd.DataFrame) -> str:
@@ -152,8 +159,8 @@ STYLE = """<style>
 """Of all tables of usage that stand in a page as they are."""
 
 
-def html_table(frame: pd.DataFrame) -> str:
-    """Write the total and the last ten calls as HTML for a notebook; all text in it is escaped."""
+def html_table(frame: pd.DataFrame, kept: str) -> str:
+    """Write the same as HTML for a notebook; all text in it is escaped."""
     total = escape(_total_line(frame))
     if frame.empty:
         return f'{STYLE}<div class="{CLASSES}"><p>Usage: {total}.</p></div>'
@@ -166,7 +173,7 @@ def html_table(frame: pd.DataFrame) -> str:
     shown = f"Last {len(last)} of " if len(frame) > len(last) else ""
     return (
         f'{STYLE}<div class="{CLASSES}" {SCROLLS}><table><thead><tr>{head}</tr></thead>'
-        f"<tbody>{body}</tbody></table><p>{shown}{total}</p></div>"
+        f"<tbody>{body}</tbody></table><p>{shown}{total}</p><p>{escape(kept)}</p></div>"
     )
 
 

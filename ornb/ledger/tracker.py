@@ -25,7 +25,7 @@ import pandas as pd
 from ..api.reply import values_of
 from ..errors import ConfigError, did_you_mean
 from .bills import bills
-from .display import html_table, text_table
+from .display import html_table, kept_words, text_table
 from .table import (
     KEPT,
     SHALLOW,
@@ -425,6 +425,7 @@ class UsageTracker:
             if before is not None:
                 before.close()
             store.add(self.kernel, first, [*rows_of(frame), *late])
+        self._notify()
         return store
 
     def history(
@@ -608,10 +609,13 @@ class UsageTracker:
             return len(self._tail) + (0 if self._kept is None else len(self._kept))
 
     def __repr__(self) -> str:
-        return f"UsageTracker: {text_table(self.df)}"
+        return f"UsageTracker: {text_table(self.df, self._kept_words())}"
 
     def _repr_html_(self) -> str:
-        return html_table(self.df)
+        return html_table(self.df, self._kept_words())
+
+    def _kept_words(self, name: str = "") -> str:
+        return kept_words(self._store is not None, name)
 
     def _notify(self) -> None:
         for callback in self._observers:

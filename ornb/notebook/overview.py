@@ -277,6 +277,7 @@ def page_text(said: dict[str, Any], at: datetime | None) -> str:
         lines += [f"  {each['name']:<12} {_tile_words(each)}" for each in said["tiles"]]
         lines += [f"  {said['models']['engines']}"] if said["models"]["engines"] else []
     lines += [f"  {name:<12} {text}" for name, text in _limits(said)]
+    lines += [f"  {said['kept']}"] if said["sources"] else []
     return "\n".join(lines)
 
 
@@ -301,6 +302,7 @@ def page_html(said: dict[str, Any], at: datetime | None, *, css_class: str = "")
         )
         body += f"<table><tbody>{''.join(rows)}</tbody></table>"
     body += _models_html(said["models"])
+    body += f"<p>{escape(said['kept'])}</p>" if said["sources"] else ""
     inner = f'{STYLE}<div class="ornb-usage" {SCROLLS}>{body}</div>'
     return static_html(inner, css_class=css_class)
 

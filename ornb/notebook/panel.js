@@ -200,6 +200,13 @@ function tablePart(model) {
   return { element, traits: ["models"], draw };
 }
 
+/** What becomes of all this when the kernel ends: said from the start. @param {Model} model */
+function keptPart(model) {
+  const element = make("p.more.kept");
+  const draw = () => setText(element, model.get("kept"));
+  return { element, traits: ["kept"], draw };
+}
+
 /** @param {Model} model */
 function troublePart(model) {
   const element = make("p.trouble", { role: "alert", hidden: true });
@@ -265,14 +272,15 @@ function render({ model, el }) {
   again.addEventListener("click", () => model.send({ type: "refresh" }));
   const [sources, time, tiles] = [sourcesPart(model), timePart(model), tilesPart(model)];
   const [gauges, table, trouble] = [gaugesPart(model), tablePart(model), troublePart(model)];
-  const minute = minutePart(model);
+  const [minute, kept] = [minutePart(model), keptPart(model)];
   const reveal = hideStatic(model.get("_lasting_id"));
   el.classList.add("ornb-panel");
   el.dataset.lmSuppressShortcuts = "true";   // JupyterLab: keys typed here are not its shortcuts
   el.append(make("section.frame", { "aria-label": "Usage" },
     make("header", {}, make("span.title", {}, "Usage"), sources.element, time.element, again),
-    trouble.element, tiles.element, sources.empty, gauges.element, table.element));
-  const leave = follow(model, [sources, time, tiles, gauges, table, trouble, minute]);
+    trouble.element, tiles.element, sources.empty, gauges.element, table.element,
+    kept.element));
+  const leave = follow(model, [sources, time, tiles, gauges, table, trouble, minute, kept]);
   return () => {
     leave();
     minute.end();

@@ -88,6 +88,9 @@ class UsagePanel(LastingWidget):
     models = t.Dict(read_only=True).tag(sync=True)
     """``rows`` of models and sources, most expensive first, and how many ``more`` there are."""
 
+    kept = t.Unicode("", read_only=True).tag(sync=True)
+    """What becomes of the calls when the kernel ends, and what keeps them."""
+
     updated_at = t.Unicode("", read_only=True).tag(sync=True)
     """When something changed last, as an ISO time in UTC."""
 
@@ -181,6 +184,7 @@ class UsagePanel(LastingWidget):
             totals = self._tracker.totals()
             budgets = session.default.budgets.active() if self._is_ours else ()
             said = shown(totals, budgets, self._quota())
+            said["kept"] = self._tracker._kept_words("ornb.usage" if self._is_ours else "")
             changed = [name for name, value in said.items() if getattr(self, name) != value]
             for name in changed:
                 self.set_trait(name, said[name])
@@ -256,7 +260,7 @@ class UsagePanel(LastingWidget):
         return {"text/html": html, "text/plain": self._static_text()}
 
     def _said(self) -> dict[str, Any]:
-        names = ("tiles", "sources", "latest", "budgets", "free_calls", "models")
+        names = ("tiles", "sources", "latest", "budgets", "free_calls", "models", "kept")
         with self._lock:
             return {name: getattr(self, name) for name in names}
 

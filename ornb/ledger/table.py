@@ -145,14 +145,14 @@ def frame_of(
 
 def rows_of(frame: pd.DataFrame) -> list[tuple[Any, ...]]:
     """Turn a frame back into rows of plain Python values, None where missing."""
-    return list(zip(*(_plain(frame[name]) for name in STORED), strict=True))
+    return list(zip(*(c.plain(frame[name]) for name in STORED), strict=True))
 
 
 def with_books(frame: pd.DataFrame, changes: Mapping[int, Mapping[str, Any]]) -> pd.DataFrame:
     """Fill into a copy of the frame, by position, what became known later."""
     columns = {name: frame[name].array for name in USAGE_COLUMNS}
     for name in {name for change in changes.values() for name in change}:
-        values = _plain(frame[name])
+        values = c.plain(frame[name])
         for position, change in changes.items():
             values[position] = change.get(name, values[position])
         columns[name] = _column(name, USAGE_COLUMNS[name].dtype, values, {})
@@ -217,15 +217,6 @@ def moment(value: Any) -> datetime:
         raise ConfigError(f"{value!r} is no moment such as '2026-11-01', 'today' or '7 days'.")
     when: datetime = found.to_pydatetime()
     return when
-
-
-def _plain(column: pd.Series[Any]) -> list[Any]:
-    """Python's own values, None where missing."""
-    is_count = column.dtype == "Int64"
-    values: list[Any] = (column.fillna(0).astype("int64") if is_count else column).tolist()
-    if isinstance(column.dtype, pd.DatetimeTZDtype):
-        values = [moment.to_pydatetime() for moment in values]
-    return [None if gone else v for v, gone in zip(values, column.isna().tolist(), strict=True)]
 
 
 def _column(

@@ -230,15 +230,7 @@ def _sum(one: Any, other: Any) -> Any:
 
 def _rows(frame: pd.DataFrame) -> Iterable[tuple[Any, ...]]:
     """Rows of a frame as plain values, None where missing; only what is summed."""
-    columns = []
-    for name in _READ:
-        column = frame[name]
-        gone = column.isna()
-        plain = column.fillna(0) if column.dtype == "Int64" else column
-        columns.append(
-            [None if no else v for v, no in zip(plain.tolist(), gone.tolist(), strict=True)]
-        )
-    return zip(*columns, strict=True)
+    return zip(*(c.plain(frame[name]) for name in _READ), strict=True)
 
 
 def _cleaned(values: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -376,7 +376,7 @@ class UsageTracker:
             own = bill.byok_usd if bill.is_byok else 0.0
             if bill.cost_usd is not None and own is not None:
                 paid = exact_sum([bill.cost_usd, own])
-                for callback in self._bill_observers:
+                for callback in tuple(self._bill_observers):
                     callback(bill.generation_id, paid)
         if changes:
             self._notify()
@@ -562,15 +562,7 @@ class UsageTracker:
         >>> stop = UsageTracker().on_bill(print)
         >>> stop()
         """
-        with self._lock:
-            self._bill_observers = [*self._bill_observers, callback]
-
-        def stop() -> None:
-            with self._lock:
-                kept = [known for known in self._bill_observers if known is not callback]
-                self._bill_observers = kept
-
-        return stop
+        return self._told(self._bill_observers, callback)
 
     def on_change(self, callback: Callable[[], object]) -> Callable[[], None]:
         """Have a function called after each new row, and after `reconcile` and `clear`.
@@ -595,12 +587,15 @@ class UsageTracker:
         >>> seen
         [0]
         """
+        return self._told(self._observers, callback)
+
+    def _told(self, observers: list[Any], callback: Any) -> Callable[[], None]:
         with self._lock:
-            self._observers = [*self._observers, callback]
+            observers.append(callback)
 
         def stop() -> None:
             with self._lock:
-                self._observers = [known for known in self._observers if known is not callback]
+                observers[:] = [known for known in observers if known is not callback]
 
         return stop
 
@@ -618,7 +613,7 @@ class UsageTracker:
         return kept_words(self._store is not None, name)
 
     def _notify(self) -> None:
-        for callback in self._observers:
+        for callback in tuple(self._observers):
             try:
                 callback()
             except Exception as err:  # noqa: BLE001 - see on_change

@@ -79,8 +79,9 @@ class Child:
             )
         except (OSError, ValueError) as err:
             self._stderr.close()
-            msg = f"{what} could not be started with {sys.executable!r}: {err}."
-            raise OfflineError(msg) from err
+            raise OfflineError(
+                f"{what} could not be started with {sys.executable!r}: {err}."
+            ) from err
         self.pid = self._process.pid
         self.ready = self._wait_ready(config, timeout_s)
 
@@ -246,8 +247,7 @@ def _replacement(former: OfflineServer, model: Model) -> OfflineServer:
 
 def _effective(model: str) -> Model:
     if model not in get_args(Model):
-        msg = f"model is {model!r}; the offline server takes 'auto' or 'off'."
-        raise ConfigError(msg)
+        raise ConfigError(f"model is {model!r}; the offline server takes 'auto' or 'off'.")
     return "off" if model == "off" or os.environ.get("ORNB_OFFLINE_MODEL") == "off" else "auto"
 
 

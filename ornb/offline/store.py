@@ -45,7 +45,8 @@ class OfflineCatalog:
             # :free and :batch rows share the slug of their plain row, which is the one meant.
             if slug and (slug not in self._by_slug or ":" not in model["id"]):
                 self._by_slug[slug] = model
-        for model, provider in ((_local(), LOCAL_PROVIDER), (_canned(), CANNED_PROVIDER)):
+        canned = _own(CANNED_ID, "ornb: canned answers (no model)", 1_000_000)
+        for model, provider in ((_local(), LOCAL_PROVIDER), (canned, CANNED_PROVIDER)):
             self._by_id[model["id"]] = model
             self._endpoints[model["id"]] = _own_listing(model, provider)
 
@@ -193,27 +194,12 @@ def _local() -> Json:
         **_own(LOCAL_ID, "ornb: SmolLM2 135M Instruct (on this machine)", 4096),
         "hugging_face_id": "HuggingFaceTB/SmolLM2-135M-Instruct",
         "supported_parameters": [
-            "frequency_penalty",
-            "logprobs",
-            "max_tokens",
-            "min_p",
-            "presence_penalty",
-            "repetition_penalty",
-            "response_format",
-            "seed",
-            "stop",
-            "structured_outputs",
-            "temperature",
-            "top_k",
-            "top_logprobs",
-            "top_p",
+            *("frequency_penalty", "logprobs", "max_tokens", "min_p", "presence_penalty"),
+            *("repetition_penalty", "response_format", "seed", "stop", "structured_outputs"),
+            *("temperature", "top_k", "top_logprobs", "top_p"),
         ],
         "default_parameters": {"temperature": 0, "repetition_penalty": 1.1},
     }
-
-
-def _canned() -> Json:
-    return _own(CANNED_ID, "ornb: canned answers (no model)", 1_000_000)
 
 
 def _own(model_id: str, name: str, context: int) -> Json:

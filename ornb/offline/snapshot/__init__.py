@@ -52,9 +52,11 @@ def load(path: Path | None = None) -> Snapshot:
     try:
         stored = json.loads(gzip.decompress(path.read_bytes()))
     except (OSError, EOFError, zlib.error, ValueError) as err:
-        msg = f"The catalogue snapshot {path} cannot be read ({err}). Reinstall ornb."
-        raise OfflineError(msg) from err
+        raise OfflineError(
+            f"The catalogue snapshot {path} cannot be read ({err}). Reinstall ornb."
+        ) from err
     if not isinstance(stored, dict) or stored.get("format") != FORMAT:
-        msg = f"The catalogue snapshot {path} is not of format {FORMAT}. Reinstall ornb."
-        raise OfflineError(msg)
+        raise OfflineError(
+            f"The catalogue snapshot {path} is not of format {FORMAT}. Reinstall ornb."
+        )
     return Snapshot(stored["date"], stored["models"], stored["endpoints"], stored["providers"])

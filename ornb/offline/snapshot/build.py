@@ -77,8 +77,9 @@ def fetch(base_url: str = PUBLIC_API, *, token: str | None = None) -> Snapshot:
             answer.raise_for_status()
             return answer.json()
         except (requests.RequestException, ValueError) as err:
-            msg = f"GET {path} at {base_url} failed: {err}. Nothing was written; try again later."
-            raise OfflineError(msg) from err
+            raise OfflineError(
+                f"GET {path} at {base_url} failed: {err}. Nothing was written; try again later."
+            ) from err
 
     with web:
         date = datetime.datetime.now(datetime.UTC).date().isoformat()
@@ -127,8 +128,9 @@ def _from_files(catalog: Path, endpoints: Path | None, date: str | None) -> Snap
     try:
         datetime.date.fromisoformat(date)
     except ValueError as err:
-        msg = f"The day of {catalog} is not known (got {date!r}). Pass --date YYYY-MM-DD."
-        raise OfflineError(msg) from err
+        raise OfflineError(
+            f"The day of {catalog} is not known (got {date!r}). Pass --date YYYY-MM-DD."
+        ) from err
     return distil(models, extra["endpoints"], extra["providers"], date=date)
 
 
@@ -137,8 +139,9 @@ def _read(path: Path) -> Any:
         data = path.read_bytes()
         return json.loads(gzip.decompress(data) if path.suffix.lower() == ".gz" else data)
     except (OSError, EOFError, ValueError) as err:
-        msg = f"{path} cannot be read as JSON ({err}). Give a saved answer, plain or .gz."
-        raise OfflineError(msg) from err
+        raise OfflineError(
+            f"{path} cannot be read as JSON ({err}). Give a saved answer, plain or .gz."
+        ) from err
 
 
 def _data(answer: Any) -> Any:

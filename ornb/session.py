@@ -22,6 +22,7 @@ from .api.reply import format_usd, not_sent
 from .catalog import changes, prices
 from .catalog import frames as catalog
 from .catalog.filters import CALLS, check_makers, closest, sort_models
+from .catalog.observations import aged
 from .errors import (
     BadRequest,
     BudgetExceeded,
@@ -60,7 +61,7 @@ ESTIMATE_PATIENCE_S = {"live": 2.0, "offline": 30.0}
 offline one is on this machine, and there at once."""
 OFFLINE_WORDS = """\
 ornb is offline: no OPENROUTER_API_KEY is set. Nothing is billed.
-  catalogue  snapshot of {snapshot}
+  catalogue  snapshot {snapshot}
   answers    {answers}
   go live    ornb.sign_in()"""
 LOCAL_WORDS = "SmolLM2-135M on this machine, a real but tiny model: often wrong"
@@ -68,7 +69,7 @@ RECORDING_WORDS = """\
 ornb is offline: no key is used. Nothing is billed.
   answers    recorded {day}, {made}: {name}
   others     {answers}
-  catalogue  snapshot of {snapshot}
+  catalogue  snapshot {snapshot}
   go live    ornb.sign_in()"""
 MADE_BY = {"live": "live", "local": "with a small local model", "canned": "with canned texts"}
 ALSO_TAKEN = ("router_metadata", "response_cache", "title", "referer")
@@ -929,7 +930,7 @@ def _server() -> OfflineServer:
 
 def _offline_words() -> str:
     server = _server()
-    return OFFLINE_WORDS.format(snapshot=server.snapshot_date, answers=_answers(server))
+    return OFFLINE_WORDS.format(snapshot=aged(server.snapshot_date), answers=_answers(server))
 
 
 def _answers(server: OfflineServer) -> str:
@@ -962,7 +963,7 @@ def _with_recording(client: Client, path: str | os.PathLike[str]) -> Any:
             made=made,
             name=played.path.name,
             answers=_answers(server),
-            snapshot=server.snapshot_date,
+            snapshot=aged(server.snapshot_date),
         )
     )
     return played

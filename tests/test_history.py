@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 import subprocess
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
 
@@ -735,3 +736,33 @@ def test_the_page_counts_right():
     gone = every - set(journal.read()[DAYS[-1]])
     assert f"of {len(every)} models, half of which are gone" in HISTORY
     assert len(gone) / len(every) == pytest.approx(0.5, abs=0.02)
+
+
+# --- their age ------------------------------------------------------------------------------------
+
+
+def days_old(day):
+    return f"of {day}, {(datetime.now(UTC).date() - date.fromisoformat(day)).days} days old"
+
+
+@pytest.mark.parametrize("live", [True, False])
+def test_prices_that_are_not_todays_say_their_age(live):
+    notes = price_history("openai/gpt-5", live=live).attrs["notes"]
+    assert notes == [f"The newest prices are {days_old('2026-08-22')}."]
+
+
+def test_todays_prices_have_no_age():
+    now = to_frame([*load().models], source="live", fetched_at=datetime.now(UTC))
+    assert price_history("openai/gpt-5", live=now).attrs["notes"] == []
+
+
+def test_the_snapshot_says_its_age_where_it_is_shown(anew, capsys):
+    from ornb.notebook.magics import commands
+
+    anew()
+    ornb.client()
+    assert f"snapshot {days_old('2026-08-22')}\n" in capsys.readouterr().out
+    commands.run("models claude", None)
+    assert capsys.readouterr().out.endswith(f"snapshot {days_old('2026-08-22')}\n")
+    shown = ornb.ModelPicker(models({"id": "lab/a"}, day="2026-11-01")).get_state()["_source"]
+    assert shown["notes"][0] == f"Its prices are {days_old('2026-11-01')}."

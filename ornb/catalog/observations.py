@@ -196,6 +196,13 @@ def _taken(date: Any, day: str) -> list[str]:
     return [f"{asked} was asked for; the last observation before it, of {day}, is taken."]
 
 
+def aged(day: Any) -> str:
+    """Return a day with its age, for people: "of 2026-08-22, 100 days old"."""
+    at = utc_of(day)
+    days = (datetime.now(UTC) - at).days
+    return f"of {at.date()}, {days} days old" if days > 1 else f"of {at.date()}"
+
+
 def utc_of(value: Any, *, end_of_day: bool = False) -> pd.Timestamp:
     """Read a date or time as UTC; `end_of_day` takes a plain day for its last microsecond."""
     try:

@@ -9,7 +9,7 @@ import pandas as pd
 from .. import columns as c
 from ..columns import Column
 from ..errors import ConfigError
-from .observations import catalog_at, ids_of, observations, utc_of
+from .observations import aged, catalog_at, ids_of, observations, utc_of
 from .states import GONE, State, price_ratio, states
 
 if TYPE_CHECKING:
@@ -117,6 +117,8 @@ def price_history(
     ]
     if first > looks[-1].at:
         notes.append(f"The newest observation is of {looks[-1].at.date()}, before {since}.")
+    if " old" in (newest := aged(looks[-1].at)):
+        notes.append(f"The newest prices are {newest}.")
     frame = c.frame(rows, PRICE_HISTORY_COLUMNS)
     frame.attrs = {
         "source": looks[-1].source,

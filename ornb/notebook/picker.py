@@ -21,6 +21,7 @@ from .. import session
 from ..api.service import is_openrouter
 from ..catalog import frames as catalog
 from ..catalog.filters import ANY_OF, FLAGS, GOOD_AT, KINDS, LISTS, MOST, bare_id, spread
+from ..catalog.observations import aged
 from ..columns import plain
 from ..errors import ConfigError, near
 from . import kept
@@ -628,7 +629,10 @@ def _source(attrs: Mapping[Any, Any]) -> dict[str, Any]:
             str(source), "source unknown"
         ),
         "date": f"catalogue of {day}" if day else "catalogue, undated",
-        "notes": [str(note) for note in attrs.get("notes") or []],
+        "notes": [
+            *([f"Its prices are {aged(attrs['snapshot'])}."] if source == "snapshot" else []),
+            *map(str, attrs.get("notes") or ()),
+        ],
         "pages": source == "snapshot" or is_openrouter(str(attrs.get("url") or "")),
     }
 

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from ... import session
 from ...catalog.filters import filter_models, number
+from ...catalog.observations import aged
 from ...errors import ConfigError, NotFound, OrnbError, UnexpectedAnswer, near
 from ...ledger.display import money
 from .options import COMMANDS, holds_key, overview, shown, words
@@ -48,7 +49,7 @@ def models(rest: list[str]) -> pd.DataFrame:
     found = session.models(**asked)
     code = ", ".join(f"{name}={value!r}" for name, value in asked.items())
     day = found.attrs.get("snapshot")
-    source = f"snapshot of {day}" if day else str(found.attrs.get("source"))
+    source = f"snapshot {aged(day)}" if day else str(found.attrs.get("source"))
     listed = session.models(kind="all") if {"kind", "returns"} & asked.keys() else session.models()
     count = f"{len(found)} of {len(listed)} models"
     print(f"ornb.models({code}): {count}, {source}")

@@ -40,18 +40,8 @@ from ..columns import Column
 from ..errors import OrnbError
 from ..ledger.table import USAGE_COLUMNS
 from ..ledger.tracker import UsageTracker
-from .measure_plan import (
-    MARK,
-    MeasurePlan,
-    checked_cap,
-    connections_of,
-    ids_of,
-    levels_of,
-    price_of,
-    prompts_of,
-    request_of,
-    whole,
-)
+from . import measure_plan as plans
+from .measure_plan import MARK, MeasurePlan
 
 if TYPE_CHECKING:
     from ..api.body import Messages
@@ -202,20 +192,20 @@ def measure(
     """
     service = session.client()
     with session.refusals_noted(service, models, label):
-        ids = ids_of(models)
-        fields = request_of(service, provider, max_tokens, {"label": label, **params}, schema)
+        ids, drawn = plans.ids_of(models), random.SystemRandom().getrandbits(32)
+        fields = plans.request_of(service, provider, max_tokens, {"label": label, **params}, schema)
         plan = MeasurePlan(
             models=ids,
-            prompts=prompts_of(prompt, dict.fromkeys(ids, fields), service, system, attach),
-            repeats=whole("repeats", repeats, 1),
-            levels=levels_of(concurrency),
-            warmup=whole("warmup", warmup, 0),
-            connections=connections_of(connection),
+            prompts=plans.prompts_of(prompt, dict.fromkeys(ids, fields), service, system, attach),
+            repeats=plans.whole("repeats", repeats, 1),
+            levels=plans.levels_of(concurrency),
+            warmup=plans.whole("warmup", warmup, 0),
+            connections=plans.connections_of(connection),
             prompt_cache=prompt_cache,
             params=fields,
-            seed=random.SystemRandom().getrandbits(32) if seed is None else whole("seed", seed, 0),
+            seed=drawn if seed is None else plans.whole("seed", seed, 0),
         )
-        cap, price = checked_cap(max_usd), price_of(plan)
+        cap, price = plans.checked_cap(max_usd), plans.price_of(plan)
         print(plan.describe(), price.describe(service, cap), sep="\n")
         offline = service.source == "offline"
         if cap is not None and not offline:

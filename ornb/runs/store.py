@@ -24,26 +24,22 @@ from sqlalchemy import exc
 from ..errors import ConfigError
 from ..ledger import database
 from ..ledger.database import data_path, first_line, opened, url_of
-from .answers import Answer
+from .answers import BATCH_COLUMNS, Answer
 
 TABLE = "ornb_batch"
 """Name of the table."""
 _AT_ONCE = 500  # digests in one query: databases bound their number
-_WHOLE = frozenset({"prompt_tokens", "completion_tokens", "attempts"})
-_REAL = frozenset({"cost_usd", "byok_usd", "estimate_usd", "time_to_first_token_s", "duration_s"})
 # In the order of an answer's own, which is made of a row at once.
 _NAMES = tuple(each.name for each in fields(Answer) if each.name not in ("fields", "error"))
+_DTYPES = {name: column.dtype for name, column in BATCH_COLUMNS.items()}
+_WHOLE = frozenset(name for name in _NAMES if _DTYPES.get(name) == "Int64")
+_TYPES = {"Int64": sa.BigInteger, "float64": sa.Double}
 _table = sa.Table(
     TABLE,
     sa.MetaData(),
     sa.Column("request", sa.String(64), primary_key=True),
     sa.Column("answered_at", sa.DateTime(timezone=True)),
-    *(
-        sa.Column(
-            name, sa.BigInteger if name in _WHOLE else sa.Double if name in _REAL else sa.Text
-        )
-        for name in _NAMES
-    ),
+    *(sa.Column(name, _TYPES.get(_DTYPES.get(name, "str"), sa.Text)) for name in _NAMES),
 )
 
 

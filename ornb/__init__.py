@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from .notebook.picker import ModelPicker as ModelPicker
     from .pricing import tiers as tiers
     from .runs.batch import batch as batch
+    from .runs.decide import Decision as Decision
+    from .runs.decide import decide as decide
     from .runs.latency import latency_beside_listed as latency_beside_listed
     from .runs.latency import latency_differences as latency_differences
     from .runs.latency import latency_summary as latency_summary
@@ -75,6 +77,7 @@ _PLACES = {
     "notebook.picker": "ModelPicker",
     "pricing": "tiers",
     "runs.batch": "batch",
+    "runs.decide": "Decision decide",
     "runs.latency": "latency_beside_listed latency_differences latency_summary",
     "runs.measure": "measure",
     "session": "activity ask budget catalog_changes client connect endpoints models price_at "

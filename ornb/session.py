@@ -153,11 +153,11 @@ class _DefaultGate(Gate):
         return super().__call__(body, pause)
 
     def quote(self, body: Mapping[str, Any], *, cached: bool = False) -> Quote:
-        quoted = super().quote(body, cached=cached)
         if cached:
-            return quoted
+            return super().quote(body, cached=cached)
         _warn_of_slips(body)
         _refuse_other_kinds(body)
+        quoted = super().quote(body)
         near = "" if quoted.unknown is None else _near(body.get("model"))
         if near:
             quoted = replace(quoted, unknown=f"{quoted.unknown} (did you mean {near}?)")
@@ -180,7 +180,7 @@ def _refuse_other_kinds(body: Mapping[str, Any]) -> None:
     """Refuse to chat with a model that is known to be of another kind; nothing is asked for it."""
     model, connected = body.get("model"), default.connection
     kind = "chat" if connected is None else connected.kinds.get(str(model), "chat")
-    if kind in CALLS and kind not in (body.get("modalities") or ()):
+    if "messages" in body and kind in CALLS and kind not in (body.get("modalities") or ()):
         raise ConfigError(
             f"{model} does not chat, so nothing was sent: it makes {kind}, by {CALLS[kind]}. "
             "ornb.models() lists the models that chat."
@@ -863,6 +863,9 @@ def estimate(reply: Reply, listed: pd.DataFrame | None = None) -> float | None:
     if used.prompt_tokens is None or used.completion_tokens is None:
         return None
     frame = _cached_catalog() if listed is None else listed
+    whole = None if default.connection is None or listed is not None else default.connection.whole
+    if whole is not None and reply.requested_model not in whole[0].index:
+        frame = whole[1]
     if frame is None or reply.requested_model not in frame.index:
         return None
     record = frame.at[reply.requested_model, "raw"]
@@ -918,7 +921,9 @@ def likely_cost(messages: Messages, model: Any = None, **params: Any) -> str:
 
 def _record_of(model: str) -> Any:
     """The catalogue record of an id, fetched if need be; None when it is not listed."""
-    listed = models()
+    listed, connected = models(), default.connection
+    if connected is not None and connected.kinds.get(model, "chat") != "chat":
+        listed = models(kind="all")
     return listed.at[model, "raw"] if model in listed.index else None
 
 

@@ -70,6 +70,24 @@ def test_openrouter_chats_and_reads_the_generation(official):
     assert record.native_tokens_completion == answer.usage.completion_tokens
 
 
+def test_openrouter_decides(official, server):
+    questions = {
+        "angry": {"type": "noul", "instructions": "Is the writer angry?"},
+        "topic": {"type": "choice", "instructions": "What?", "criteria": {"a": None, "b": "Bee"}},
+        "stars": {"type": "score", "instructions": "How good?", "criteria": ["low", "high"]},
+    }
+    answer = official.alpha.decisions.create(
+        server_url=server.base_url.removesuffix("/api/v1"),
+        model="ornb/canned-decisions",
+        state={"review": "Cold soup"},
+        questions=questions,
+    )
+    assert [each.type for each in answer.answers.values()] == ["noul", "choice", "score"]
+    assert answer.model == "ornb/canned-decisions"
+    assert answer.usage.input_tokens > 0
+    assert answer.usage.cost == 0
+
+
 def test_openrouter_streams(official):
     plain = official.chat.send(model="openai/gpt-4", messages=HELLO)
     with official.chat.send(model="openai/gpt-4", messages=HELLO, stream=True) as stream:

@@ -12,6 +12,7 @@ from urllib.parse import quote, urljoin, urlsplit
 from ..errors import ConfigError, NotFound, OrnbError, UnexpectedAnswer
 from .assembly import fault
 from .body import Messages, asked_headers
+from .decisions import DecisionCall
 from .dialects import with_info
 from .reply import Event, Reply, Timing, Usage, counted
 from .service import Secret, Service, Timeouts, is_openrouter
@@ -427,14 +428,60 @@ class Client:
             params.setdefault("stream_options", {"include_usage": True})
         return self._call(messages, model, params, streamed=True)
 
+    def decide(self, state: Any, questions: Mapping[str, Any], model: str, **params: Any) -> Reply:
+        """Ask a decisions model; `ornb.decide` takes plainer questions, and reads the answers.
+
+        Parameters
+        ----------
+        state : str, dict or list
+            What the questions are about.
+        questions : mapping of str to dict
+            Your name of a question to the question, as the API has it.
+        model : str
+            Id of a model of the kind "decisions".
+        **params : Any
+            Further fields of the request: ``provider``, ``session_id``, ``trace``, ``user``.
+
+        Returns
+        -------
+        Reply
+            Its ``text`` is the JSON of the answers.
+
+        Raises
+        ------
+        OrnbError
+            Whatever went wrong; its ``reply`` has what arrived.
+
+        Examples
+        --------
+        >>> asked = {"angry": {"type": "noul", "instructions": "Is the writer angry?"}}
+        >>> ornb.connect(offline=True).decide("Hi", asked, "ornb/canned-decisions").source
+        'canned'
+
+        References
+        ----------
+        OpenRouter, ``POST /api/alpha/decisions``, by the official SDK 1.3.84; 2026-10-27.
+        """
+        params = {**params, "state": state, "questions": questions}
+        call = self._call((), model, params, streamed=False, of=DecisionCall)
+        for _ in call:
+            pass
+        return call.reply
+
     def close(self) -> None:
         """Close the kept connections."""
         self._service.close()
 
     def _call(
-        self, messages: Messages, model: str | None, params: dict[str, Any], *, streamed: bool
+        self,
+        messages: Messages,
+        model: str | None,
+        params: dict[str, Any],
+        *,
+        streamed: bool,
+        of: type[Stream] = Stream,
     ) -> Stream:
-        return Stream(
+        return of(
             self._service,
             messages,
             model,

@@ -136,6 +136,10 @@ class Stream(EventSource):
         self._final: Reply | None = None
 
     @property
+    def _url(self) -> str:
+        return self._service.base_url + "/chat/completions"
+
+    @property
     def reply(self) -> Reply:
         """What has arrived; all of it once the iteration has ended."""
         return self._final or self._assembly.reply
@@ -283,10 +287,9 @@ class Stream(EventSource):
 
     def _attempt(self, body: bytes) -> Iterator[Event]:
         service, wire = self._service, self._wire
-        url = service.base_url + "/chat/completions"
         asks = asked_headers(**self._asks)
         with service.open(
-            "POST", url, wire, model=self._model, seen=self._seen, headers=asks, data=body
+            "POST", self._url, wire, model=self._model, seen=self._seen, headers=asks, data=body
         ) as response:
             labelled = "event-stream" in (response.headers.get("Content-Type") or "").lower()
             waits = service.timeouts

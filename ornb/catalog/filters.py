@@ -39,7 +39,7 @@ KINDS = {"routers": "is_router", "aliases": "is_alias", "batch": "is_batch"}
 CALLS = {
     "embeddings": "POST /embeddings",
     "rerank": "POST /rerank",
-    "decisions": "POST /api/alpha/decisions",
+    "decisions": "ornb.decide (POST /api/alpha/decisions)",
     "image": "POST /images",
     "video": "POST /videos",
     "speech": "POST /audio/speech",

@@ -6,8 +6,9 @@ prompt tokens
     At most one token a byte: tokenizers of chat models are byte-level, or fall back to bytes. So
     the UTF-8 bytes of the request's JSON are counted, whose quotes and braces outnumber the special
     tokens between messages, plus `TEMPLATE_TOKENS` for what a model's template adds by itself, and
-    `TOOL_TOKENS` where functions are offered (providers describe them in a prompt of their own).
-    An image counts `IMAGE_TOKENS`. Audio, video and anything unknown may fill the model's context.
+    `TOOL_TOKENS` where functions are offered (providers describe them in a prompt of their own). A
+    decision's template counts once more for each question. An image counts `IMAGE_TOKENS`. Audio,
+    video and anything unknown may fill the model's context.
 completion tokens
     ``max_tokens`` where the endpoint honours it, else all that the model can answer.
 price
@@ -72,6 +73,7 @@ _BILLED_BY_USE = {
     "image_config": "images made are billed by their size, whatever max_tokens",
 }
 """Fields of a request, and why no price of tokens bounds what they bring."""
+_OF_DECISIONS = ("state", "questions")
 _BEYOND_TEXT = ("internal_reasoning", "image_output", "audio_output")
 
 
@@ -220,8 +222,14 @@ def prompt_tokens_at_most(body: Mapping[str, Any]) -> int | None:
         return None
     said = {key: value for key, value in _without_images(body).items() if key not in _UNSAID}
     text = json.dumps(said, ensure_ascii=False, default=str)
-    count = len(text.encode("utf-8", "surrogatepass")) + TEMPLATE_TOKENS + images * IMAGE_TOKENS
+    templates = TEMPLATE_TOKENS * (1 + len(body["questions"]) if _decides(body) else 1)
+    count = len(text.encode("utf-8", "surrogatepass")) + templates + images * IMAGE_TOKENS
     return count + TOOL_TOKENS if body.get("tools") else count
+
+
+def _decides(body: Mapping[str, Any]) -> bool:
+    """Whether a request is of `ornb.decide`: no chat, and billed for its input alone."""
+    return "messages" not in body and all(name in body for name in _OF_DECISIONS)
 
 
 def _items(value: Any) -> list[Any]:
@@ -238,6 +246,7 @@ def _parts(body: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:
             yield from (part for part in parts if isinstance(part, Mapping))
             if message.get("audio"):  # sent back by its id: the sound is heard, and billed, again
                 yield {"type": "audio"}
+    yield from filter(_is_image, _items(body.get("state")))
 
 
 def _media(body: Mapping[str, Any]) -> tuple[int, set[str]]:
@@ -261,6 +270,8 @@ def _without_images(body: Mapping[str, Any]) -> dict[str, Any]:
         }
         return {**message, **kept}
 
+    if _decides(body):
+        return {**body, "state": [part for part in _items(body["state"]) if not _is_image(part)]}
     return {**body, "messages": [lean(message) for message in _items(body["messages"])]}
 
 
@@ -330,7 +341,7 @@ def _billed_by_use(body: Mapping[str, Any], named: list[str]) -> Iterator[str]:
     for name in said:
         if name in _BILLED_BY_USE:
             yield _BILLED_BY_USE[name]
-        elif name not in FIELDS:
+        elif name not in FIELDS and not (_decides(body) and name in _OF_DECISIONS):
             yield f"{name} is no field whose cost is known (leave it out)"
     if said.get("n", 1) != 1:
         yield "n asks for several answers, each of them billed (ask as often instead)"
@@ -438,6 +449,8 @@ def _rate(
         return None
     prompt = dearest_price(prices, "prompt", prompt_tokens)
     completion = dearest_price(prices, "completion", prompt_tokens)
+    if _decides(body):  # answers are not billed; some listings leave the 0 out
+        completion = completion or Decimal(0)
     if prompt is None or completion is None:
         return None
 
@@ -459,6 +472,8 @@ def _rate(
         sent += [priced("audio"), priced("input_audio_cache")]
     made = [completion, *map(priced, _BEYOND_TEXT)]
     most, obeys = _answer_at_most(body, record, offer, context)
+    if _decides(body) and not completion:  # what is listed as the most says nothing there
+        most = 0
     return Rate(max(sent), max(made), fixed, most, obeys)
 
 
@@ -494,7 +509,9 @@ def _likely(body: Mapping[str, Any], record: Mapping[str, Any], most: int | None
     rate = _rate(body, record, record, 0, None)
     if rate is None:
         return None
-    text = len(json.dumps(_without_images(body).get("messages"), default=str)) // 4
+    said = _without_images(body)
+    asked = [said[n] for n in _OF_DECISIONS] if _decides(body) else said.get("messages")
+    text = len(json.dumps(asked, default=str)) // 4
     sent = text + _media(body)[0] * GUESSED_IMAGE
     return rate.cost(sent, min(GUESSED_ANSWER, most or GUESSED_ANSWER))
 

@@ -456,9 +456,12 @@ def _refusal(quoted: Quote, limited: list[Budget]) -> BudgetExceeded | None:
     if asked == 0 or (left > 0 if asked is None else asked <= left):
         return None
     fits = quoted.max_tokens_for(left)
+    shorter = "Not even a short answer would fit"
+    if not quoted.completion_tokens:  # of a decision: what is sent is all that is billed
+        shorter = "Only a shorter text would fit"
     return BudgetExceeded(
         f"{name} was not sent: {_asked(quoted)}, and {_left(tightest, left)}. "
-        + (f"max_tokens={fits} would fit" if fits else "Not even a short answer would fit")
+        + (f"max_tokens={fits} would fit" if fits else shorter)
         + "; ornb.budget(...) sets another ceiling.",
         model=quoted.model,
         asked_usd=asked,

@@ -11,6 +11,7 @@ GET /key, /auth/key, /credits         an account that never spends anything
 GET /generation?id=                   404 for a moment after the answer, then its record
 POST /chat/completions                a recording, the local model or a canned answer
 POST /auth/keys, /auth/keys/code      the PKCE exchange, S256
+POST /api/alpha/decisions             beside ``/api/v1``: canned decisions, marked as such
 ===================================== ============================================================
 
 Each answer says in ``X-Ornb-Source`` where it comes from (local, canned, recorded, snapshot), a
@@ -43,6 +44,7 @@ import tornado.web
 
 from .answers import Canned, LocalModel, Responder
 from .chat import MAX_BODY, ChatHandler
+from .decisions import Decisions
 from .handler import ApiHandler, Unknown
 from .question import json_object
 from .snapshot import Snapshot, load
@@ -256,6 +258,7 @@ def _routes() -> list[tuple[Any, ...]]:
         (f"{BASE}/credits", Account, {"data": {"total_credits": 0, "total_usage": 0}}),
         (f"{BASE}/generation", Generation),
         (f"{BASE}/chat/completions", ChatHandler),
+        ("/api/alpha/decisions", Decisions),
         (f"{BASE}/auth/keys", NewKey),
         (f"{BASE}/auth/keys/code", NewCode),
     ]

@@ -24,6 +24,7 @@ VIRTUAL_SUFFIXES = (":nitro", ":floor", ":exacto", ":online")
 LOCAL_ID = "ornb/smollm2-135m-instruct"
 LOCAL_PROVIDER = "ornb offline (SmolLM2-135M-Instruct, on this machine)"
 CANNED_ID = "ornb/canned"
+DECIDER_ID = "ornb/canned-decisions"
 CANNED_PROVIDER = "ornb offline (canned)"
 DEFAULT_PAGE = 500
 MAX_PAGE = 1000

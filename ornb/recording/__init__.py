@@ -114,18 +114,19 @@ class Recordings:
 
     def stand_in(self, path: str | os.PathLike[str], base_url: str) -> Replay:
         """Answer the calls to one address out of a recording; any other replay comes before it."""
-        tape = Replay(path, missing="ask", only=base_url)
+        tape = Replay(path, missing="ask", only=base_url.removesuffix("/v1"))
         tape.among, tape.of_block = self, True
         with self._lock:
             self._set(tape, *self.opened)
         return tape
 
     def answers(self, body: Mapping[str, Any], base_url: str) -> bool:
-        """Return whether a recording answers a chat: it costs nothing then, and counts nowhere."""
+        """Return whether a recording answers a call: it costs nothing then, and counts nowhere."""
         tape = self._answering(base_url)
         if tape is None:
             return False
-        question = Request("POST", "/chat/completions", {}, dict(body))
+        path = "/chat/completions" if "messages" in body else "/decisions"
+        question = Request("POST", path, {}, dict(body))
         return tape.missing == "error" or tape.has(question)
 
     def default_model(self, base_url: str) -> str | None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 Onward = Callable[[], requests.Response]
 
-_API = re.compile(r"/(?:chat/completions|generation|models(?:/.+/endpoints)?|providers)$")
+_API = re.compile(r"/(?:chat/completions|decisions|generation|models(?:/.+/endpoints)?|providers)$")
 
 
 class Opened:

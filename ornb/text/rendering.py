@@ -91,9 +91,12 @@ def _opening(css_class: str) -> str:
     return f'<div class="{names}">'
 
 
-def reply_html(reply: Reply) -> str:
-    """Safe HTML of an answer with its reasoning, pictures and facts, readable without styles."""
-    return static_html(_answer(reply, _text_html(reply)))
+def reply_html(reply: Reply, body: str | None = None) -> str:
+    """Safe HTML of an answer with its reasoning, pictures and facts, readable without styles.
+
+    `body` is safe HTML that stands where the text does.
+    """
+    return static_html(_answer(reply, _text_html(reply) if body is None else body))
 
 
 def reply_text(reply: Reply, *, name: str = "") -> str:

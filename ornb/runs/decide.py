@@ -1,0 +1,284 @@
+"""Decisions: a text and questions in, probabilities out, by models made for that."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+from .. import session
+from ..api.reply import amount
+from ..catalog.filters import CALLS, closest
+from ..columns import Column
+from ..errors import ConfigError, OrnbError, did_you_mean
+from ..messages.questions import TYPES, check_room, questions_of, state_of
+from ..text.markdown import plain
+from ..text.rendering import reply_html
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ..api.reply import Reply
+
+__all__ = ["DECISION_COLUMNS", "Decision", "decide"]
+
+FIELDS = ("provider", "session_id", "trace", "user")
+"""Of a request, beside the state and the questions (2026-11-30)."""
+DEFAULT = "typesafe/jev-1.14"
+"""Takes all types of questions, pictures too (2026-11-30). Else the first that is listed."""
+OFFLINE = "ornb/canned-decisions"
+WARNING = "Probabilities are the model's own, not calibrated."
+
+DECISION_COLUMNS: dict[str, Column] = {
+    "question": Column("str", "your name of it"),
+    "type": Column("str", "noul (yes or no), choice, score or box, in the word of the API"),
+    "answer": Column("str", "yes, no, the option, the score, the box; missing if not answered"),
+    "option": Column("str", "what could be answered, a row each; missing where none is told"),
+    "probability": Column("float64", "of the option, as the model says: not calibrated"),
+    "confidence": Column("float64", "of the answer, as the model says; missing for yes and no"),
+}
+"""Columns of `Decision.df`."""
+
+
+@dataclass(frozen=True, repr=False)
+class Decision:
+    """What a model decided. Shows itself in a notebook; made by `ornb.decide`.
+
+    Probabilities are the model's own: not calibrated, and other ones for another build of it.
+
+    Attributes
+    ----------
+    questions : mapping of str to dict
+        As they were sent.
+    reply : Reply
+        The call: tokens, cost in USD, times, source; ``reply.raw`` is what came.
+
+    Examples
+    --------
+    >>> decision = ornb.decide("Cold soup again!", {"angry": "Is the writer angry?"})
+    >>> decision.df["option"].tolist()
+    ['yes', 'no']
+    """
+
+    questions: Mapping[str, Mapping[str, Any]]
+    reply: Reply
+
+    @property
+    def _told(self) -> dict[str, Mapping[str, Any]]:
+        told: dict[str, Any] = json.loads(self.reply.text or "{}")
+        return {name: each for name, each in told.items() if isinstance(each, Mapping)}
+
+    @property
+    def answers(self) -> dict[str, Any]:
+        """By question: the probability of yes, the option, the score (from 0 on), the box.
+
+        None where there is no answer; one of a type that is not known here is as it came.
+        """
+        told = self._told
+        return {
+            name: _value(told[name]) if name in told else None
+            for name in dict.fromkeys([*self.questions, *told])
+        }
+
+    @property
+    def df(self) -> pd.DataFrame:
+        """One row a question and option (docs/tables.md has the columns)."""
+        import pandas as pd
+
+        frame = pd.DataFrame(list(self._rows()), columns=list(DECISION_COLUMNS))
+        return frame.astype({name: column.dtype for name, column in DECISION_COLUMNS.items()})
+
+    def _rows(self) -> Iterator[tuple[Any, ...]]:
+        told = self._told
+        for name in self.answers:
+            answer = told.get(name, {})
+            kind = _type(answer) or self.questions.get(name, {}).get("type")
+            said, confidence = _said(answer), _share(answer.get("confidence"))
+            options: Any = _options(answer) or [(None, None)]
+            for option in options:
+                yield name, kind, said, *option, confidence
+
+    def __repr__(self) -> str:
+        said = []
+        for name, answer in self._told.items():
+            sure = dict(_options(answer)).get(_said(answer) or "")
+            chance = "" if sure is None or _type(answer) == "score" else f" {sure:.2f}"
+            said.append(f"{plain(name)}: {plain(_in_words(answer))}{chance}")
+        note = "" if self.reply.note is None else f" {plain(self.reply.note)}."
+        facts = ", ".join(map(plain, self.reply.facts))
+        return f"Decision({'; '.join(said)}) by {facts}. {WARNING}{note}"
+
+    def _repr_html_(self) -> str:
+        tables = (_table(name, self._told.get(name, {}), self.questions) for name in self.answers)
+        return reply_html(self.reply, f"{''.join(tables)}<p><small>{WARNING}</small></p>")
+
+
+def decide(
+    state: Any, questions: Any, model: Any = None, *, label: str | None = None, **params: Any
+) -> Decision:
+    """Ask a decisions model about a text, or about data: probabilities come back, no words.
+
+    Parameters
+    ----------
+    state : str, dict, list, path or bytes
+        What is decided about. A picture (PNG or JPEG) goes as its path or bytes, alone or in the
+        list, to models that read pictures.
+    questions : dict
+        Your name of each question to the question: a text is answered with yes or no, a list or a
+        ``Literal`` has the options, a ``range`` the levels of a score; a dict is the API's own
+        ``type`` ("noul", "choice", "score", "box"), ``instructions`` and ``criteria``.
+    model : str or ModelPicker, optional
+        One of ``ornb.models(kind="decisions")``; by default typesafe/jev-1.14, else the first that
+        is listed. Offline a canned one, which says so.
+    label : str, optional
+        Your word for the call, kept in `ornb.usage`.
+    **params : Any
+        Passed on untouched: ``provider``, ``session_id``, ``trace``, ``user``.
+
+    Returns
+    -------
+    Decision
+        Shows itself in a notebook; ``.df`` and ``.answers`` have the figures.
+
+    Raises
+    ------
+    ConfigError
+        Nothing was sent: a question, the state or the model is not one, or do not fit together.
+    BudgetExceeded
+        It could cost more than is left; answers are not billed, what is sent is.
+    OrnbError
+        Whatever else went wrong; its ``reply`` has what arrived.
+
+    Examples
+    --------
+    >>> decision = ornb.decide(
+    ...     "Cold soup again!",
+    ...     {"angry": "Is the writer angry?", "topic": ["food", "service"], "stars": range(1, 6)},
+    ... )
+    >>> decision.df["question"].value_counts().to_dict()
+    {'stars': 5, 'angry': 2, 'topic': 2}
+    """
+    service, listed = session.client(), _deciders()
+    chosen = session.model_id(_default(listed) if model is None else model) or ""
+    with session.refusals_noted(service, chosen, label):
+        for name in params:
+            if name not in FIELDS:
+                raise ConfigError(did_you_mean(name, FIELDS, "argument of ornb.decide"))
+        asked, state = questions_of(questions), state_of(state)
+        _refuse_other_kinds(chosen, listed)
+        record: Any = None if listed is None else listed["raw"].get(chosen)
+        check_room(state, asked, chosen, record or {})
+    try:
+        reply = service.decide(state, asked, chosen, label=label, **params)
+    except OrnbError as error:
+        if listed is not None and session.refuses_model(error, chosen):
+            near = closest(chosen, listed[listed["kind"] == "decisions"])
+            if near and chosen not in near:
+                error.args = (f"{error} Did you mean {' or '.join(near)}?",)
+        raise
+    return Decision(asked, reply)
+
+
+def _deciders() -> pd.DataFrame | None:
+    """All that is listed; None where the service does not list it."""
+    with contextlib.suppress(OrnbError):
+        return session.models(kind="all")
+    return None
+
+
+def _default(listed: pd.DataFrame | None) -> str:
+    if session.client().source == "offline":
+        return OFFLINE
+    ids = [] if listed is None else listed.index[listed["kind"] == "decisions"].tolist()
+    if not ids:
+        raise ConfigError(
+            "This service lists no model that decides, so nothing was sent. Give the id of one, as "
+            "in ornb.decide(state, questions, model)."
+        )
+    return DEFAULT if DEFAULT in ids else str(ids[0])
+
+
+def _refuse_other_kinds(model: str, listed: pd.DataFrame | None) -> None:
+    kind: Any = "decisions" if listed is None else listed["kind"].get(model, "decisions")
+    if kind == "decisions":
+        return
+    does = "chats, by ornb.ask" if kind == "chat" else f"makes {kind}, by {CALLS.get(kind, '?')}"
+    raise ConfigError(
+        f"{model} does not decide, so nothing was sent: it {does}. "
+        'ornb.models(kind="decisions") lists the models that do.'
+    )
+
+
+def _type(answer: Mapping[str, Any]) -> str | None:
+    kind = answer.get("type")
+    return kind if isinstance(kind, str) else None
+
+
+def _value(answer: Mapping[str, Any]) -> Any:
+    """What was answered; None where nothing was, all of it where the type is not known."""
+    kind = _type(answer) or ""
+    return answer.get(kind) if kind in (*answer, *TYPES) else answer
+
+
+def _share(value: Any) -> float | None:
+    share = amount(value)
+    return share if share is not None and share <= 1 else None
+
+
+def _said(answer: Mapping[str, Any]) -> str | None:
+    """The answer in words; of an unknown type, as it came."""
+    value = _value(answer) if answer else None
+    if value is None:
+        return None
+    if _type(answer) == "noul":
+        chance = _share(value)
+        return None if chance is None else ("yes" if chance >= 0.5 else "no")
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {inner}" for key, inner in value.items() if key != "type")
+    return str(value)
+
+
+def _in_words(answer: Mapping[str, Any]) -> str:
+    levels = len(_options(answer))
+    of = f" of 0 to {levels - 1}" if _type(answer) == "score" and levels else ""
+    return f"{_said(answer) or 'no answer'}{of}"
+
+
+def _options(answer: Mapping[str, Any]) -> list[tuple[str, float | None]]:
+    chance = _share(answer.get("noul")) if _type(answer) == "noul" else None
+    if chance is not None:
+        return [("yes", chance), ("no", round(1 - chance, 10))]
+    told, legend = answer.get("probabilities"), answer.get("legend")
+    names = legend if isinstance(legend, Mapping) else {}
+    options = told.items() if isinstance(told, Mapping) else ()
+    return [(str(names.get(option, option)), _share(share)) for option, share in options]
+
+
+def _table(name: str, answer: Mapping[str, Any], questions: Mapping[str, Any]) -> str:
+    """One question: its words, its answer, a bar and a figure for each option."""
+    words = questions.get(name, {}).get("instructions", name)
+    shown = name if words == name or not isinstance(words, str) else f"{name}: {words}"
+    confidence = _share(answer.get("confidence"))
+    sure = "" if confidence is None else f" <small>(confidence {confidence:.2f})</small>"
+    head = f"{_escaped(shown)} <strong>{_escaped(_in_words(answer))}</strong>{sure}"
+    rows = "".join(map(_bar, _options(answer)))
+    return (
+        f"<table><caption>{head}</caption><tbody>{rows}</tbody></table>"
+        if rows
+        else (f"<p>{head}</p>")
+    )
+
+
+def _bar(told: tuple[str, float | None]) -> str:
+    option, share = told
+    figure = "?" if share is None else f"{share:.2f}"
+    # The browser draws it in the colours of its theme, without a style sheet.
+    bar = "" if share is None else f'<meter aria-hidden="true" value="{share}"></meter> '
+    return f'<tr><th scope="row">{_escaped(option)}</th><td>{bar}{figure}</td></tr>'
+
+
+def _escaped(text: str) -> str:
+    return escape(plain(text))

@@ -1,0 +1,355 @@
+"""Decisions: plain questions out, probabilities in, one row, one bill, nothing sent in vain."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+from wire import WireServer, whole
+
+import ornb
+from ornb import errors
+from ornb.runs.decide import DECISION_COLUMNS
+
+PNG = b"\x89PNG\r\n\x1a\n" + bytes(20)
+
+
+def model(name: str, made: str, takes: str = "text", price: str = "0.0000001") -> dict[str, Any]:
+    architecture = {"input_modalities": takes.split(), "output_modalities": [made]}
+    pricing = {"prompt": price, "completion": "0"}
+    top = {"max_completion_tokens": 32000}
+    listed = {"id": name, "architecture": architecture, "pricing": pricing, "top_provider": top}
+    return {**listed, "context_length": 32000}
+
+
+CHAT = model("acme/orbit", "text")
+LISTED = [
+    CHAT,
+    model("acme/decider", "decisions"),
+    model("acme/seer", "decisions", "text image"),
+    model("acme/vectors", "embeddings"),
+]
+ANSWERS: dict[str, Any] = {
+    "angry": {"type": "noul", "noul": 0.83},
+    "topic": {
+        "type": "choice",
+        "choice": "food",
+        "probabilities": {"food": 0.7, "service": 0.3},
+        "confidence": 0.64,
+    },
+    "stars": {
+        "type": "score",
+        "score": 0.6,
+        "legend": {"0": "low", "1": "high"},
+        "probabilities": {"0": 0.4, "1": 0.6},
+    },
+}
+QUESTIONS = {
+    "angry": "Is the writer angry?",
+    "topic": ["food", "service"],
+    "stars": {"type": "score", "instructions": "How good?", "criteria": ["low", "high"]},
+}
+USED = {"input_tokens": 287, "output_tokens": 4, "cost": 0.0000287}
+
+
+class Service(WireServer):
+    """Lists models as OpenRouter does, and decides what it is told."""
+
+    answer: Any = None
+
+    def __init__(self) -> None:
+        super().__init__(self.respond)
+        self.answer = whole(decided(ANSWERS))
+
+    def respond(self, head: bytes, body: bytes) -> Any:
+        if head.startswith(b"POST /api/alpha/decisions "):
+            return [self.answer]
+        if b"/endpoints " in head or head.startswith(b"POST"):
+            return [whole({"error": {"message": "No such path.", "code": 404}}, 404)]
+        return [whole({"data": LISTED if b"output_modalities=all" in head else [CHAT]})]
+
+    @property
+    def sent(self) -> list[dict[str, Any]]:
+        return [json.loads(body) for _, body in self.requests if body]
+
+
+def decided(answers: Any, **more: Any) -> dict[str, Any]:
+    served = {"id": "gen-dec-1", "model": "acme/decider-20261001", "provider": "NorthCloud"}
+    return {**served, "answers": answers, "usage": USED, **more}
+
+
+@pytest.fixture
+def service(monkeypatch, anew):
+    for name in ("OPENROUTER_API_KEY", "OPENROUTER_BASE_URL", "ORNB_MODEL"):
+        monkeypatch.delenv(name, raising=False)
+    anew(announced=True)
+    ornb.usage.clear()
+    with Service() as running:
+        ornb.connect(base_url=running.url)
+        yield running
+
+
+# --- asked and answered ---------------------------------------------------------------------------
+
+
+def test_plain_questions_go_out_as_the_api_has_them(service):
+    level: Any = range(1, 3)
+    asked = QUESTIONS | {"side": Literal["left", "right"], "grade": level}
+    ornb.decide({"review": "Cold soup"}, asked, "acme/decider", label="soup", user="a")
+    assert service.sent == [
+        {
+            "model": "acme/decider",
+            "state": {"review": "Cold soup"},
+            "user": "a",
+            "questions": {
+                "angry": {"type": "noul", "instructions": "Is the writer angry?"},
+                "topic": {
+                    "type": "choice",
+                    "instructions": "topic",
+                    "criteria": {"food": None, "service": None},
+                },
+                "stars": QUESTIONS["stars"],
+                "side": {
+                    "type": "choice",
+                    "instructions": "side",
+                    "criteria": {"left": None, "right": None},
+                },
+                "grade": {"type": "score", "instructions": "grade", "criteria": ["1", "2"]},
+            },
+        }
+    ]
+
+
+def test_answers_come_as_a_tidy_table_and_as_plain_values(service):
+    decision = ornb.decide("Cold soup", QUESTIONS, "acme/decider")
+    frame = decision.df
+    assert list(frame) == list(DECISION_COLUMNS)
+    assert (frame.dtypes[["probability", "confidence"]] == "float64").all()
+    assert frame.fillna({"confidence": -1.0}).values.tolist() == [
+        ["angry", "noul", "yes", "yes", 0.83, -1.0],
+        ["angry", "noul", "yes", "no", 0.17, -1.0],
+        ["topic", "choice", "food", "food", 0.7, 0.64],
+        ["topic", "choice", "food", "service", 0.3, 0.64],
+        ["stars", "score", "0.6", "low", 0.4, -1.0],
+        ["stars", "score", "0.6", "high", 0.6, -1.0],
+    ]
+    assert decision.answers == {"angry": 0.83, "topic": "food", "stars": 0.6}
+    assert "angry: yes 0.83; topic: food 0.70; stars: 0.6 of 0 to 1" in repr(decision)
+    assert "not calibrated" in repr(decision)
+
+
+def test_a_decision_is_one_row_with_its_bill_and_the_estimate(service):
+    ornb.decide("Cold soup", QUESTIONS, "acme/decider", label="soup")
+    row = ornb.usage.df.iloc[0]
+    assert len(ornb.usage.df) == 1
+    assert (row["model"], row["served_model"], row["label"]) == (
+        "acme/decider",
+        "acme/decider-20261001",
+        "soup",
+    )
+    assert (row["prompt_tokens"], row["completion_tokens"]) == (287, 4)
+    assert (row["cost_usd"], row["cost_source"]) == (0.0000287, "billed")
+    assert row["estimate_usd"] == pytest.approx(287e-7)
+    assert row["generation_id"] == "gen-dec-1"
+
+
+def test_without_a_bill_the_cost_is_estimated(service):
+    service.answer = whole(decided(ANSWERS, usage={"input_tokens": 100, "output_tokens": 4}))
+    ornb.decide("Cold soup", QUESTIONS, "acme/decider")
+    row = ornb.usage.df.iloc[0]
+    assert row["cost_source"] == "estimated"
+    assert row["estimate_usd"] == pytest.approx(100e-7)
+
+
+def test_what_may_be_missing_may_be_missing(service):
+    answers = {
+        "angry": {"type": "noul"},
+        "topic": {"type": "choice", "choice": "food"},
+        "new": {"type": "aura", "aura": {"hue": 3}},
+        "odd": "no object",
+    }
+    service.answer = whole({"answers": answers, "model": "a/b"})
+    decision = ornb.decide("Cold soup", QUESTIONS, "acme/decider")
+    assert decision.answers == {
+        "angry": None,
+        "topic": "food",
+        "stars": None,
+        "new": {"hue": 3},
+    }
+    frame = decision.df.set_index("question")
+    assert frame["answer"].isna().tolist() == [True, False, True, False]
+    assert frame["type"].tolist() == ["noul", "choice", "score", "aura"]
+    assert "no answer" in decision._repr_html_()
+
+
+def test_a_picture_goes_as_data_to_a_model_that_reads_it(service, tmp_path: Path):
+    (tmp_path / "cat.png").write_bytes(PNG)
+    box = {"type": "box", "box": {"top": 0.1, "left": 0.2, "bottom": 0.5, "right": 0.6}}
+    service.answer = whole(decided({"cat": box}))
+    asked = {"cat": {"type": "box", "instructions": "Where is the cat?"}}
+    decision = ornb.decide(["A photo", tmp_path / "cat.png"], asked, "acme/seer")
+    text, picture = service.sent[0]["state"]
+    assert text == "A photo"
+    assert picture["image_url"]["url"].startswith("data:image/png;base64,")
+    assert decision.df["answer"].tolist() == ["top 0.1, left 0.2, bottom 0.5, right 0.6"]
+
+
+def test_the_default_is_a_model_that_decides(service):
+    ornb.decide("Cold soup", QUESTIONS)
+    assert service.sent[0]["model"] == "acme/decider"
+
+
+# --- shown ----------------------------------------------------------------------------------------
+
+
+def test_bars_have_their_figure_beside_them_and_say_what_they_are(service):
+    shown = ornb.decide("Cold soup", QUESTIONS, "acme/decider")._repr_html_()
+    assert (
+        '<tr><th scope="row">food</th><td><meter aria-hidden="true" value="0.7"></meter> 0.70</td>'
+    ) in shown
+    assert "<caption>angry: Is the writer angry? <strong>yes</strong></caption>" in shown
+    assert "not calibrated" in shown
+    assert "<style" not in shown
+
+
+def test_what_a_model_answers_is_text(service):
+    bad = "<script>alert(1)</script>"
+    answer = {"type": "choice", "choice": bad, "probabilities": {bad: 1, "b": "1e999", "c": -1}}
+    service.answer = whole(decided({"topic": answer, bad: {"type": bad, bad: bad}}, model=bad))
+    decision = ornb.decide("Cold soup", {"topic": ["a", bad]}, "acme/decider")
+    assert "<script" not in decision._repr_html_()
+    assert decision.df["probability"].isna().tolist() == [False, True, True, True]
+
+
+# --- money ----------------------------------------------------------------------------------------
+
+
+def test_a_budget_bounds_what_is_sent_alone(service):
+    ornb.models(kind="all")
+    with ornb.budget("0.001") as ceiling:
+        ornb.decide("Cold soup", QUESTIONS, "acme/decider")
+    assert str(ceiling.spent_usd) == "0.0000287"
+    with (
+        ornb.budget("0.00001"),
+        pytest.raises(errors.BudgetExceeded, match="Only a shorter text would fit") as caught,
+    ):
+        ornb.decide("Cold soup", QUESTIONS, "acme/decider")
+    assert float(caught.value.asked_usd or 0) < 0.0002, "32,000 tokens of answer are not billed"
+    assert len(service.sent) == 1
+
+
+# --- refused --------------------------------------------------------------------------------------
+
+REMOTE = {"type": "image_url", "image_url": {"url": "https://example.org/cat.png"}}
+LOCAL = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
+BOX = {"cat": {"type": "box", "instructions": "Where?"}}
+endless: list[Any] = []
+endless.append(endless)
+
+
+@pytest.mark.parametrize(
+    ("state", "questions", "name", "words"),
+    [
+        ("Hi", {}, None, "There are no questions"),
+        ("Hi", None, None, "There are no questions"),
+        ("Hi", {"a": {"type": "chioce"}}, None, "did you mean 'choice'"),
+        ("Hi", {"a": {"type": "noul", "criterion": 1}}, None, "did you mean 'criteria'"),
+        ("Hi", {"a": 3}, None, "'a' is a int"),
+        ("Hi", {1: "Is it?"}, None, "1 is no name"),
+        ("Hi", {"a": [str(n) for n in range(300)]}, None, "300 options.*2 to 255"),
+        ("Hi", {"a": ["x", "x"]}, None, "twice"),
+        ("Hi", {"a": range(1)}, None, "1 level, .*2 to 10"),
+        ("Hi", {"a": range(11)}, None, "11 levels"),
+        ("Hi", {"a": {"type": "noul", "criteria": {"true": "x"}}}, None, '"false"'),
+        ("Hi", {str(n): "Is it?" for n in range(201)}, None, "at most 200"),
+        ("", QUESTIONS, None, "state is what the questions are about"),
+        ({"a": float("nan")}, QUESTIONS, None, "no form in JSON"),
+        ([endless], QUESTIONS, None, "no form in JSON"),
+        ("word " * 60_000, QUESTIONS, None, "takes 32,000, so nothing was sent"),
+        (["See", REMOTE], QUESTIONS, "acme/seer", "is an address"),
+        (["See", LOCAL], QUESTIONS, None, "acme/decider reads no pictures"),
+        ({"deep": [LOCAL]}, QUESTIONS, "acme/seer", "deeper in the state"),
+        ("See", BOX, "acme/seer", "the state has none"),
+        ("Hi", QUESTIONS, "acme/orbit", "does not decide.*it chats, by ornb.ask"),
+        ("Hi", QUESTIONS, "acme/vectors", "does not decide.*POST /embeddings"),
+    ],
+)
+def test_bad_input_is_refused_in_one_message_before_anything_is_sent(
+    service, state, questions, name, words
+):
+    with pytest.raises(errors.ConfigError, match=words):
+        ornb.decide(state, questions, name or "acme/decider")
+    assert service.sent == []
+    assert ornb.usage.df["status"].tolist() == ["error"]
+
+
+def test_a_word_of_another_verb_is_refused(service):
+    with pytest.raises(errors.ConfigError, match=r"'temperature' is no argument of ornb\.decide"):
+        ornb.decide("Hi", QUESTIONS, "acme/decider", temperature=0)
+
+
+def test_a_refusal_of_the_service_is_an_error_as_everywhere(service):
+    service.answer = whole({"error": {"code": 404, "message": "acme/decidr is not known"}}, 404)
+    with pytest.raises(errors.NotFound, match="Did you mean acme/decider"):
+        ornb.decide("Hi", QUESTIONS, "acme/decidr")
+    assert ornb.usage.df["http_status"].tolist() == [404]
+
+
+def test_an_answer_that_is_none_is_named(service):
+    service.answer = whole({"choices": []})
+    with pytest.raises(errors.UnexpectedAnswer, match="without `answers`"):
+        ornb.decide("Hi", QUESTIONS, "acme/decider")
+
+
+# --- offline and recorded -------------------------------------------------------------------------
+
+
+def test_offline_a_decision_says_that_nobody_made_it(anew):
+    anew(announced=True)
+    ornb.connect(offline=True)
+    decision, again = (ornb.decide("Cold soup", QUESTIONS) for _ in range(2))
+    assert decision.reply.source == "canned"
+    assert "No model decided" in repr(decision)
+    assert "No model decided" in decision._repr_html_()
+    assert decision.df.equals(again.df)
+    with pytest.raises(errors.ConfigError, match="does not decide"):
+        ornb.decide("Cold soup", QUESTIONS, "openai/gpt-4o-mini")
+
+
+def test_a_recorded_decision_is_replayed_and_costs_nothing(service, tmp_path: Path):
+    with ornb.record(tmp_path / "lesson.jsonl"):
+        first = ornb.decide("Cold soup", QUESTIONS, "acme/decider")
+    with ornb.replay(tmp_path / "lesson.jsonl", pace="instant"), ornb.budget("0.00000001"):
+        again = ornb.decide("Cold soup", QUESTIONS, "acme/decider")
+        with pytest.raises(errors.NotRecorded):
+            ornb.decide("Warm soup", QUESTIONS, "acme/decider")
+    assert again.df.equals(first.df)
+    assert again.reply.source == "recorded"
+    replayed = ornb.replay(tmp_path / "lesson.jsonl", pace="instant", missing="ask")
+    with replayed, ornb.budget("0.00000001"):
+        ornb.decide("Cold soup", QUESTIONS, "acme/decider")
+        with pytest.raises(errors.BudgetExceeded):
+            ornb.decide("Warm soup", QUESTIONS, "acme/decider")
+    assert len(service.sent) == 1
+
+
+def test_a_recording_stands_in_for_a_decision_where_there_is_no_key(
+    monkeypatch, anew, tmp_path: Path
+):
+    for name in ("OPENROUTER_API_KEY", "OPENROUTER_BASE_URL", "ORNB_RECORD"):
+        monkeypatch.delenv(name, raising=False)
+    anew(announced=True)
+    ornb.connect(offline=True)
+    with ornb.record(tmp_path / "lesson.jsonl"):
+        ornb.decide("Cold soup", QUESTIONS)
+    ornb.connect(recording=tmp_path / "lesson.jsonl")
+    assert ornb.decide("Cold soup", QUESTIONS).reply.source == "recorded"
+    assert ornb.decide("Warm soup", QUESTIONS).reply.source == "canned"
+
+
+def test_every_column_is_in_the_documents():
+    page = (Path(__file__).parents[1] / "docs" / "tables.md").read_text(encoding="utf-8")
+    for name, column in DECISION_COLUMNS.items():
+        assert f"| `{name}` | {column.dtype} | {column.meaning} |" in page

@@ -13,9 +13,14 @@ from .. import columns as c
 from ..api.reply import NO_ANSWER, Reply, beside
 from ..columns import Column
 from ..errors import ConfigError, SchemaMismatch
-from ..ledger.table import COST_SOURCES
+from ..ledger.table import USAGE_COLUMNS
 from ..messages.hints import has_pydantic_methods
 from ..messages.schema import parse, schema_of
+
+
+def _as_in_usage(*names: str) -> dict[str, Column]:
+    return {name: USAGE_COLUMNS[name] for name in names}
+
 
 BATCH_COLUMNS: dict[str, Column] = {
     "answer": Column("str", "the text, whole or as far as it came; missing if there is none"),
@@ -29,25 +34,15 @@ BATCH_COLUMNS: dict[str, Column] = {
         "what went wrong, why it was not sent, or what came that a row does not hold; else missing",
     ),
     "finish_reason": Column("str", "stop, length, content_filter, ..."),
-    "source": Column(
-        "str",
-        "live, recorded, local (a small model on this machine) or canned; missing if not sent",
-    ),
-    "served_model": Column("str", "the model that answered; routers and fallbacks change it"),
-    "provider": Column("str", "who ran it"),
+    **_as_in_usage("source", "served_model", "provider"),
     "prompt_tokens": Column("Int64", "tokens sent; missing for the repeats of an identical row"),
     "completion_tokens": Column("Int64", "tokens answered; missing for repeats"),
     "cost_usd": Column(
         "float64",
         "USD charged when it was asked; 0 for repeats and skipped rows, missing is unknown",
     ),
-    "byok_usd": Column(
-        "float64", "USD that a provider took from a key of your own; beside cost_usd, not in it"
-    ),
-    "cost_source": Column("str", COST_SOURCES),
-    "estimate_usd": Column("float64", "USD by the listed prices of the model asked for"),
-    "time_to_first_token_s": Column("float64", "seconds to the first text, reasoning included"),
-    "duration_s": Column("float64", "seconds from sending to the last byte"),
+    **_as_in_usage("byok_usd", "cost_source", "estimate_usd"),
+    **_as_in_usage("time_to_first_token_s", "duration_s"),
     "attempts": Column("Int64", "requests sent in this run; 0 if none had to be"),
     "generation_id": Column("str", "id to look the call up by, as in the usage table"),
 }

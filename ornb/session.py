@@ -787,14 +787,11 @@ def activity(**query: str) -> pd.DataFrame:
     try:
         return activity_to_frame(service.activity(**query))
     except Forbidden as error:
-        raise Forbidden(
+        error.args = (
             "The account's activity is for management keys only. ornb.usage.df and, with "
             "ornb.usage.persist(), ornb.usage.history() have the calls made here.",
-            status_code=error.status_code,
-            code=error.code,
-            error_type=error.error_type,
-            raw=error.raw,
-        ) from error
+        )
+        raise
 
 
 def model_id(choice: Any = None) -> str | None:

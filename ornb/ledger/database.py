@@ -38,11 +38,8 @@ def url_of(address: Any, *, name: str) -> URL:
         return URL.create("sqlite", database=str(path))
     try:
         return make_url(address)
-    except (
-        exc.ArgumentError,
-        TypeError,
-    ) as error:  # what it was is not said: it may hold a password
-        raise ConfigError(
+    except (exc.ArgumentError, TypeError) as error:
+        raise ConfigError(  # what it was is not said: it may hold a password
             f"{name} takes the path of a file, or a URL such as sqlite:///usage.sqlite3; this "
             f"{type(address).__name__} is neither."
         ) from error

@@ -374,10 +374,9 @@ def explain(error: RateLimited, *, now: datetime | None = None) -> Refusal:
     if pause is None:
         pause = retry_after({}, metadata, now=now)
     until = now + timedelta(seconds=pause) if pause is not None else None
-    if until is None and why == "day":
-        until = datetime.fromtimestamp(_midnight(now.timestamp()), UTC)
-    if until is None and why == "minute":
-        until = datetime.fromtimestamp(_next_minute(now.timestamp()), UTC)
+    if until is None and why in ("day", "minute"):
+        ends = _midnight if why == "day" else _next_minute
+        until = datetime.fromtimestamp(ends(now.timestamp()), UTC)
     return Refusal(why, until, _INSTEAD[why], _limit(why, words, metadata))
 
 

@@ -207,7 +207,6 @@ def _own(model_id: str, name: str, context: int) -> Json:
     return {
         "id": model_id,
         "canonical_slug": model_id,
-        "hugging_face_id": None,
         "name": name,
         "created": 1730419200,  # 2024-11-01, when SmolLM2 came out
         "description": "",
@@ -225,12 +224,10 @@ def _own(model_id: str, name: str, context: int) -> Json:
             "max_completion_tokens": None,
             "is_moderated": False,
         },
-        "per_request_limits": None,
         "supported_parameters": ["max_tokens"],
         "default_parameters": {},
-        "supported_voices": None,
-        "knowledge_cutoff": None,
-        "expiration_date": None,
+        **dict.fromkeys(("hugging_face_id", "per_request_limits", "supported_voices")),
+        **dict.fromkeys(("knowledge_cutoff", "expiration_date")),
         "links": {"details": f"/api/v1/models/{model_id}/endpoints"},
     }
 
@@ -246,16 +243,12 @@ def _own_listing(model: Json, provider: str) -> Json:
         "provider_name": provider,
         "tag": "ornb",
         "quantization": "int4" if model["id"] == LOCAL_ID else "unknown",
-        "max_completion_tokens": None,
-        "max_prompt_tokens": None,
         "supported_parameters": model["supported_parameters"],
         "status": 0,
-        "uptime_last_30m": None,
-        "uptime_last_5m": None,
-        "uptime_last_1d": None,
         "supports_implicit_caching": False,
         "supports_voice_cloning": False,
-        "latency_last_30m": None,
+        **dict.fromkeys(("max_completion_tokens", "max_prompt_tokens", "latency_last_30m")),
+        **dict.fromkeys(("uptime_last_5m", "uptime_last_30m", "uptime_last_1d")),
         "throughput_last_30m": None,
     }
     listed = ("id", "name", "created", "description", "architecture")

@@ -151,13 +151,7 @@ class Completion:
         if delta.reasoning:
             said["reasoning"] = delta.reasoning
             said["reasoning_details"] = [_reasoning_detail(delta.reasoning)]
-        choice = {
-            "index": 0,
-            "delta": said,
-            "finish_reason": reason,
-            "native_finish_reason": reason,
-            "logprobs": delta.logprobs,
-        }
+        choice = _choice(reason, delta=said, logprobs=delta.logprobs)
         body = self._head("chat.completion.chunk", choice)
         if usage and self.clock is not None:
             body["ornb"] = {"clock": self.clock}
@@ -171,13 +165,8 @@ class Completion:
 
     def error_chunk(self, fault: Fault) -> Json:
         """Return the event that ends a stream which had begun and then failed."""
-        choice = {
-            "index": 0,
-            "delta": {"role": "assistant", "content": ""},
-            "finish_reason": "error",
-            "native_finish_reason": "error",
-            "logprobs": None,
-        }
+        said = {"role": "assistant", "content": ""}
+        choice = _choice("error", delta=said, logprobs=None)
         return {**self._head("chat.completion.chunk", choice), "error": fault.error()}
 
     def plain(self, finish: Finish) -> Json:
@@ -250,13 +239,8 @@ class Completion:
         message["reasoning"] = reasoning or None
         if reasoning:
             message["reasoning_details"] = [_reasoning_detail(reasoning)]
-        return {
-            "index": 0,
-            "logprobs": {"content": self.logprobs} if self.logprobs else None,
-            "finish_reason": reason,
-            "native_finish_reason": reason,
-            "message": message,
-        }
+        logprobs = {"content": self.logprobs} if self.logprobs else None
+        return _choice(reason, message=message, logprobs=logprobs)
 
 
 def dumps(value: Any) -> bytes:
@@ -273,6 +257,10 @@ COMMENT = b": OPENROUTER PROCESSING\n\n"
 DONE = b"data: [DONE]\n\n"
 PADDING = b"\n         \n"
 """What the API sends while a plain answer is in the making, to keep the connection open."""
+
+
+def _choice(reason: str | None, **said: Any) -> Json:
+    return {"index": 0, **said, "finish_reason": reason, "native_finish_reason": reason}
 
 
 def _reasoning_detail(text: str) -> Json:

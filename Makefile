@@ -54,7 +54,7 @@ check: $(VENV)/.test
 
 # Each environment is made once, and again when the dependencies change. In the oldest one libraries
 # meet neighbours younger than they are, and warn of them: that is no fault of ornb's.
-PLACES := $(addsuffix /.done,.venv-oldest .venv-newest .venv-elsewhere .venv-litellm .venv-peers)
+PLACES := $(addprefix .venv-,$(addsuffix /.done,oldest newest elsewhere documents documents-3 litellm peers))
 test-matrix: $(VENV)/.test $(PLACES)
 	.venv-oldest/bin/python -m pytest $(WORKERS) -m "not browser and not slow and not long" -W default $(ARGS)
 	.venv-newest/bin/python -m pytest $(WORKERS) -m "not browser and not slow and not long" $(ARGS)
@@ -66,6 +66,8 @@ test-matrix: $(VENV)/.test $(PLACES)
 .venv-oldest/.done: wanted = --editable ".[test]" --constraint .venv-oldest/constraints
 .venv-newest/.done: wanted = --upgrade --upgrade-strategy eager --editable ".[test]" pyarrow
 .venv-elsewhere/.done: wanted = --editable . notebook voila papermill marimo
+.venv-documents/.done: wanted = --editable . jupyterlab jupyter-server-documents==0.2.6
+.venv-documents-3/.done: wanted = --editable . jupyterlab jupyter-server-documents==0.3.3
 .venv-litellm/.done: wanted = "litellm[proxy]"
 .venv-peers/.done: wanted = litellm "pydantic-ai-slim[openai]"
 $(PLACES): $(VENV)/.made pyproject.toml
@@ -102,7 +104,7 @@ fuzz: $(VENV)/.test
 	ORNB_NEW_CASES=1 $(PY) -m pytest $(WORKERS) -m hypothesis
 
 clean:
-	rm -rf $(VENV) .venv-peers .venv-oldest .venv-newest .venv-elsewhere .venv-litellm build dist site test-results .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(dir $(PLACES)) build dist site test-results .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Fetched once into the user's cache, and looked at each time: it may have been cleared.

@@ -1,7 +1,7 @@
 """Notebook 7, Voilà and marimo show the widgets too: for real, from an environment of their own.
 
-`make test-matrix` makes that environment; `ORNB_ELSEWHERE` names another. Without one, the tests
-are skipped, saying so.
+`make test-matrix` makes these environments; `ORNB_PLACES` names another folder that
+has them. A test whose environment is not there is skipped, saying so.
 """
 
 from __future__ import annotations
@@ -13,22 +13,23 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import nbformat
 import pytest
 import requests
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 
-from tests.lab import Traffic, notebook_of, private_environment
+from tests.lab import Lab, LabNotebook, Traffic, lab_server, notebook_of, private_environment
 from tests.wire import FINISH, STREAM, ChatServer, delta
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 ROOT = Path(__file__).parents[1]
-PROGRAMS = Path(os.environ.get("ORNB_ELSEWHERE", ROOT / ".venv-elsewhere")) / "bin"
+PLACES = Path(os.environ.get("ORNB_PLACES", ROOT))
+PROGRAMS = PLACES / ".venv-elsewhere/bin"
 BOX = "Message to the model"
 VOILAS_OWN = re.compile("fontawesome-free|polyfill|require")
 """What Voilà's own page asks the web for (icons of its own); nothing of ours needs it."""
@@ -224,3 +225,85 @@ def test_marimo_shows_picker_and_chat(service: str, tmp_path: Path, visit: Any) 
         pick_and_chat(page)
         page.screenshot(path=tmp_path / "marimo.png")
         assert traffic.foreign == []
+
+
+# ---- servers that keep a notebook themselves ---------------------------------------------------
+
+ASKED_IN_A_CELL = "reply = chat.ask('Asked in a cell?')"
+
+
+@contextlib.contextmanager
+def other_lab(place: str, browser: Browser, folder: Path) -> Iterator[Lab]:
+    """The JupyterLab of another environment, with the kernel of that."""
+    home = PLACES / place
+    if not home.exists():
+        pytest.skip(f"no {home}: make test-matrix makes it")
+    with lab_server(folder, home / "bin/python", str(home / "share/jupyter")) as wait_for_url:
+        lab = Lab(browser, wait_for_url(), folder / "root")
+        lab.load()
+        yield lab
+        lab.page.context.close()
+
+
+def until(condition: Callable[[], bool], otherwise: Callable[[], Any] = lambda: None) -> None:
+    """Wait for what the server does by itself, such as saving."""
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline, otherwise()
+        time.sleep(0.1)
+
+
+def saved(lab: LabNotebook) -> list[list[str]]:
+    """The texts of the outputs in the file, cell by cell."""
+    found = nbformat.read(lab.file, as_version=4)
+    texts = [
+        [one.get("data", {}).get("text/plain", one.get("text", "")) for one in cell.outputs]
+        for cell in found.cells
+    ]
+    return [[text for text in cell if "Live chat" not in text] for cell in texts]
+
+
+def ask_in(chat: Locator, question: str, answers: int) -> None:
+    chat.get_by_label(BOX).fill(question)
+    chat.get_by_label(BOX).press("Enter")
+    expect(chat.locator("article.answer").get_by_text("$0.00015 billed")).to_have_count(answers)
+
+
+def test_a_server_that_keeps_outputs_keeps_the_chat_and_one_answer_of_a_cell(
+    service: str, browser: Browser, tmp_path: Path
+) -> None:
+    cells = ["import ornb\n" + CELLS[1].format(url=service), MAGIC, ASKED_IN_A_CELL]
+    with other_lab(".venv-documents", browser, tmp_path) as lab:
+        notebook = lab.open(cells).start_all()  # such a server may leave a [*] at what is done
+        chat = notebook.locator(".ornb-chat")
+        expect(chat.locator("article.answer")).to_have_count(1)
+        ask_in(chat, "Why?", 2)
+        until(lambda: "You: Why?" in str(saved(notebook)[0]), lambda: saved(notebook))
+        kept = saved(notebook)
+        assert [len(cell) for cell in kept] == [1, 1, 0]
+        assert kept[0][0].count("A *piece* of text.") == 2
+        assert "Asked in a cell?" in kept[0][0]
+        expect(notebook.output(1).get_by_text("$0.00015 billed")).to_have_count(1)
+
+        lab.load()
+        notebook._within("open", "ornbTest.open(path)")
+        ask_in(chat, "After the reload?", 3)
+        expect(chat.get_by_text("not saved in the notebook")).to_be_hidden()
+        until(lambda: "After the reload?" in str(saved(notebook)[0]), lambda: saved(notebook))
+        assert [len(cell) for cell in saved(notebook)] == [1, 1, 0]
+        lab.page.screenshot(path=tmp_path / "documents.png")
+
+
+def test_a_server_that_draws_no_widget_is_named_in_the_cell_and_answers_are_kept(
+    service: str, browser: Browser, tmp_path: Path
+) -> None:
+    cells = ["import ornb\n" + CELLS[1].format(url=service), MAGIC, "chat.ask('Asked in a cell?')"]
+    with other_lab(".venv-documents-3", browser, tmp_path) as lab:
+        notebook = lab.open(cells).start_all()  # such a server may leave a [*] at what is done
+        expect(notebook.output(0)).to_contain_text("draws no widget")
+        expect(notebook.output(0)).to_contain_text("chat.save(")
+        for cell in (1, 2):
+            expect(notebook.output(cell).get_by_text("$0.00015 billed")).to_have_count(1)
+        until(lambda: "billed" in str(saved(notebook)[2]), lambda: saved(notebook))
+        assert [len(cell) for cell in saved(notebook)][1:] == [1, 1]
+        lab.page.screenshot(path=tmp_path / "documents3.png")

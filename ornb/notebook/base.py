@@ -23,9 +23,10 @@ from urllib.parse import urlsplit
 import anywidget
 import IPython
 import traitlets as t
-from IPython.display import DisplayHandle, display
+from IPython.display import display
 
 from ..errors import ConfigError, OrnbError, near
+from .host import Lasting, with_help
 
 if TYPE_CHECKING:
     from ..api.client import Client
@@ -192,7 +193,7 @@ class Widget(anywidget.AnyWidget):
         if bundle is None:
             return None
         data, metadata = bundle
-        data["text/plain"] = self._static_text()
+        data["text/plain"] = with_help(self._static_text())
         html = self._static_html()
         if html:
             data["text/html"] = html
@@ -210,7 +211,7 @@ class LastingWidget(Widget):
         self._sequence = 0
         self._whole_due = 0.0
         self._page: str | None = None
-        self._handle: DisplayHandle | None = None
+        self._lasting: Lasting | None = None
         super().__init__(**traits, _lasting_id=secrets.token_hex(6))
 
     @property
@@ -230,9 +231,7 @@ class LastingWidget(Widget):
 
     def _show(self) -> None:
         """Show the output that stays, and the widget below it."""
-        self._handle = display(  # type: ignore[no-untyped-call]
-            self._bundle(), raw=True, display_id=True
-        )
+        self._lasting = Lasting(self._bundle())
         self._show_live()
 
     def _show_live(self) -> None:
@@ -240,7 +239,7 @@ class LastingWidget(Widget):
         if bundle is not None:
             # No HTML: an exported page without the widget's state would show it twice.
             live = {name: part for name, part in bundle[0].items() if name != "text/html"}
-            live["text/plain"] = self._live_text()
+            live["text/plain"] = with_help(self._live_text())
             display(live, metadata=bundle[1], raw=True)  # type: ignore[no-untyped-call]
 
     def _live_text(self) -> str:
@@ -249,5 +248,5 @@ class LastingWidget(Widget):
 
     def _keep(self) -> None:
         """Bring the output that stays up to date."""
-        if self._handle is not None:
-            self._handle.update(self._bundle(), raw=True)  # type: ignore[no-untyped-call]
+        if self._lasting is not None:
+            self._lasting.update(self._bundle())

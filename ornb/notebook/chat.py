@@ -27,6 +27,7 @@ from ..text import export
 from . import settings
 from .base import in_thread, module, sheet
 from .chat_calls import ChatCalls
+from .host import heard
 from .shown import file_for_page
 
 if TYPE_CHECKING:
@@ -390,7 +391,8 @@ class Chat(ChatCalls):
             return
         kind, said_id = content.get("type"), str(content.get("id"))
         if kind == "hello":
-            self._greet(content.get("page"), writes=content.get("writes") is True)
+            served = heard(content)
+            self._greet(content.get("page"), writes=content.get("writes") is True, served=served)
         elif kind in ("ask", "again", "edit", "go"):
             self._act(kind, content)
         elif kind in ("settings", "set", "reset"):

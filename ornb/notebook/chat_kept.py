@@ -11,11 +11,10 @@ import secrets
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from IPython.display import DisplayHandle, display
-
 from ..messages import Conversation, Turn
 from ..messages.turn import light
 from ..text.rendering import entry, opening, stretch
+from .host import Lasting
 
 PIECE = 100_000
 """Characters of an output after which the next begins: the page draws one that changed anew."""
@@ -34,10 +33,7 @@ class Kept:
         self._last = -1
         self.begin(talk)
         self._catch_up(None, grows=True)
-        self._handles: list[DisplayHandle | None] = [
-            display(bundle, display_id=True, **more)  # type: ignore[no-untyped-call]
-            for bundle, more in self._bundles(self.pieces)
-        ]
+        self._outputs = [Lasting(bundle, **more) for bundle, more in self._bundles(self.pieces)]
 
     def begin(self, talk: Conversation) -> None:
         """Take another conversation."""
@@ -56,10 +52,7 @@ class Kept:
             stale.add(0)
         size = 0
         for bundle, more in self._bundles(sorted(stale | self._stale | {self._last})):
-            piece = more["metadata"]["ornb"]["piece"]
-            handle = self._handles[piece]
-            if handle is not None:  # else this host has printed it, and knows no update
-                handle.update(bundle, **more)
+            self._outputs[more["metadata"]["ornb"]["piece"]].update(bundle, **more)
             size += _size(bundle["text/html"], bundle["text/plain"])
         self._stale.clear()
         return size
@@ -114,7 +107,7 @@ class Kept:
             first = opening(None if piece else self._talk, self._css)
             about = {**self._about(), "piece": piece}
             bundle = stretch(first, (each[1:] for _, each in self._stretch(piece)), about)
-            yield bundle, {"raw": True, "metadata": {"ornb": {"row": self._row, "piece": piece}}}
+            yield bundle, {"metadata": {"ornb": {"row": self._row, "piece": piece}}}
 
     def _opens_anew(self) -> bool:
         before, self._opening = self._opening, opening(self._talk, self._css)

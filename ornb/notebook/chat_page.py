@@ -153,12 +153,13 @@ class ChatPage(LastingWidget):
             self._page, self._page_writes = None, False  # the next to say hello shows this output
             self._kept = Kept(self._conversation, self._html, self._lasting_class)
 
-    def _greet(self, page: Any, *, writes: bool) -> None:
+    def _greet(self, page: Any, *, writes: bool, served: bool) -> None:
         """Hear of a page that shows the chat; the newest that writes into its notebook does so."""
         with self._lock:
             if writes:
                 self._page, self._page_writes = page, True
-            self._page = self._page or page
+            if self._page is None or served:  # a server goes on saving, whichever page is there
+                self._page = page
             self._tell_state()
             kept = self._kept if writes else None
         if kept is not None:

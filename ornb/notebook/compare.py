@@ -43,6 +43,7 @@ from .base import (
     waited,
 )
 from .exchange import Call
+from .host import heard
 from .live import pacer
 
 if TYPE_CHECKING:
@@ -438,7 +439,8 @@ class Comparison(LastingWidget):
         """Take a message of the page's."""
         kind = content.get("type") if isinstance(content, dict) else None
         if kind == "hello":
-            self._page = self._page or content.get("page")
+            if heard(content) or self._page is None:
+                self._page = content.get("page")
             self._tell_state()
         elif kind == "stop":
             place = content.get("place")
@@ -457,7 +459,7 @@ class Comparison(LastingWidget):
                     answers.append({**self._facts(call), **_well(whole)})
                 else:
                     answers.append({"live": True, **call.answer.snapshot()})
-            page = self._page if self._handle else None
+            page = self._page if self._lasting else None
             self._tell("state", answers=answers, page=page, heard=self._page)
             self._whole_due = monotonic() + WHOLE_EVERY_S
 

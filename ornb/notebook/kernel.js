@@ -59,7 +59,10 @@ export const cellsOf = (model) => model.widget_manager?.context?.model?.cells ??
 /** Ask for everything. @param {Heard} state @param {Model} model */
 export function hello(state, model) {
   state.asked = performance.now();
-  tell(model, { type: "hello", page: PAGE, writes: cellsOf(model) !== null });
+  // What a page writes where a server keeps the outputs is in no file.
+  const setup = document.getElementById("jupyter-config-data")?.textContent ?? "";
+  const served = setup.includes("@jupyter-ai-contrib/server-documents");
+  tell(model, { type: "hello", page: PAGE, writes: !served && cellsOf(model) !== null, served });
 }
 
 /** @param {Heard} state @param {string} [what] */

@@ -580,8 +580,13 @@ PORT_TAKEN = "no available port could be found"
 
 
 @contextlib.contextmanager
-def lab_server(folder: Path) -> Iterator[Callable[[], str]]:
-    """Start JupyterLab on `folder/root`; the given function waits for it and returns its URL."""
+def lab_server(
+    folder: Path, python: Path | str = sys.executable, specs: str | None = None
+) -> Iterator[Callable[[], str]]:
+    """Start JupyterLab on `folder/root`; the given function waits for it and returns its URL.
+
+    `python` and the folder `specs` of its kernels may be those of another environment.
+    """
     for name, settings in SETTINGS.items():
         file = folder / f"config/lab/user-settings/@jupyterlab/{name}.jupyterlab-settings"
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -602,7 +607,7 @@ def lab_server(folder: Path) -> Iterator[Callable[[], str]]:
     (folder / "root").mkdir()
     log = folder / "server.log"
     command = [
-        *(sys.executable, "-c", LEAN + "from jupyterlab.labapp import main; main()"),
+        *(str(python), "-c", LEAN + "from jupyterlab.labapp import main; main()"),
         *("--no-browser", "--allow-root"),
         f"--ServerApp.root_dir={folder / 'root'}",
         "--ServerApp.port=0",  # any that is free: servers that start side by side take the same
@@ -619,7 +624,7 @@ def lab_server(folder: Path) -> Iterator[Callable[[], str]]:
         if os.name == "posix":
             (runtime := short / "r").symlink_to(folder / "runtime")
         environment = private_environment(
-            folder, JUPYTER_RUNTIME_DIR=str(runtime), JUPYTER_PATH=kernels.specs()
+            folder, JUPYTER_RUNTIME_DIR=str(runtime), JUPYTER_PATH=specs or kernels.specs()
         )
 
         def start() -> subprocess.Popen[bytes]:

@@ -245,11 +245,11 @@ def other_lab(place: str, browser: Browser, folder: Path) -> Iterator[Lab]:
         lab.page.context.close()
 
 
-def until(condition: Callable[[], bool], otherwise: Callable[[], Any] = lambda: None) -> None:
+def until(condition: Callable[[], bool]) -> None:
     """Wait for what the server does by itself, such as saving."""
     deadline = time.monotonic() + 60
     while not condition():
-        assert time.monotonic() < deadline, otherwise()
+        assert time.monotonic() < deadline
         time.sleep(0.1)
 
 
@@ -278,10 +278,10 @@ def test_a_server_that_keeps_outputs_keeps_the_chat_and_one_answer_of_a_cell(
         chat = notebook.locator(".ornb-chat")
         expect(chat.locator("article.answer")).to_have_count(1)
         ask_in(chat, "Why?", 2)
-        until(lambda: "You: Why?" in str(saved(notebook)[0]), lambda: saved(notebook))
+        until(lambda: str(saved(notebook)[0]).count("A *piece* of text.") == 2)
         kept = saved(notebook)
         assert [len(cell) for cell in kept] == [1, 1, 0]
-        assert kept[0][0].count("A *piece* of text.") == 2
+        assert "You: Why?" in kept[0][0]
         assert "Asked in a cell?" in kept[0][0]
         expect(notebook.output(1).get_by_text("$0.00015 billed")).to_have_count(1)
 
@@ -289,7 +289,7 @@ def test_a_server_that_keeps_outputs_keeps_the_chat_and_one_answer_of_a_cell(
         notebook._within("open", "ornbTest.open(path)")
         ask_in(chat, "After the reload?", 3)
         expect(chat.get_by_text("not saved in the notebook")).to_be_hidden()
-        until(lambda: "After the reload?" in str(saved(notebook)[0]), lambda: saved(notebook))
+        until(lambda: "After the reload?" in str(saved(notebook)[0]))
         assert [len(cell) for cell in saved(notebook)] == [1, 1, 0]
         lab.page.screenshot(path=tmp_path / "documents.png")
 
@@ -304,6 +304,6 @@ def test_a_server_that_draws_no_widget_is_named_in_the_cell_and_answers_are_kept
         expect(notebook.output(0)).to_contain_text("chat.save(")
         for cell in (1, 2):
             expect(notebook.output(cell).get_by_text("$0.00015 billed")).to_have_count(1)
-        until(lambda: "billed" in str(saved(notebook)[2]), lambda: saved(notebook))
+        until(lambda: "billed" in str(saved(notebook)[2]))
         assert [len(cell) for cell in saved(notebook)][1:] == [1, 1]
         lab.page.screenshot(path=tmp_path / "documents3.png")

@@ -43,8 +43,8 @@ def with_help(text: str) -> str:
     if not release().startswith("0.3."):
         return text
     return (
-        f"{text}\njupyter-server-documents {release()} draws no widget and loses what changes after its "
-        "cell has run. Here %%ornb and chat.ask(...) answer and are kept; "
+        f"{text}\njupyter-server-documents {release()} draws no widget and loses what changes "
+        "after its cell has run. Here %%ornb and chat.ask(...) answer and are kept; "
         'chat.save("talk.md") keeps a conversation.'
     )
 

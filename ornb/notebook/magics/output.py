@@ -7,12 +7,11 @@ import sys
 import threading
 from typing import Any
 
-from IPython.display import DisplayHandle, display
-
 from ...api.reply import Event, Reply
 from ...messages import MIME_TRANSCRIPT, Conversation
 from ...text.markdown import StreamRenderer, plain
 from ...text.rendering import facts, reply_html, reply_text, static_html
+from ..host import Lasting, server_keeps
 
 BYTES_PER_SECOND = 12_000
 """Of HTML into a cell's output while it streams; plain deltas at 30 Hz cost about as much."""
@@ -37,20 +36,24 @@ class CellOutput:
     """One output of a cell, updated in place. For notebooks.
 
     Each update carries the whole so far, so updates become rarer as it grows: what they cost stays
-    in proportion to the time they take.
+    in proportion to the time they take. A server that keeps the outputs gets it whole, once.
     """
 
     def __init__(self, hz: float = 12.0) -> None:
         self._gap_s = 1 / hz
+        self._once = server_keeps()
         self._lock = threading.Lock()
         self._new: list[str] = []
         self._finished: list[str] = []
         self._renderer = StreamRenderer()
-        self._handle: DisplayHandle | None = None
+        self._output: Lasting | None = None
         self._begun = self._over = False
 
     def wait(self, words: str) -> None:
         """Show, while nothing has come, what is going on."""
+        if self._once:
+            print(words)
+            return
         with self._lock:
             self._put({"text/html": f"<p><em>{html.escape(words)}</em></p>", "text/plain": words})
 
@@ -59,7 +62,8 @@ class CellOutput:
         if event.type == "text":
             with self._lock:
                 self._new.append(event.text)
-        return event.type == "text" or (event.type == "reasoning" and not self._begun)
+        news = event.type == "text" or (event.type == "reasoning" and not self._begun)
+        return news and not self._once
 
     def show(self) -> float:
         """Update the output, and return the seconds to wait before the next time."""
@@ -82,7 +86,7 @@ class CellOutput:
         with self._lock:
             self._over = True
             if not self._begun and reply.status != "ok" and not reply.text:
-                if self._handle is not None:
+                if self._output is not None:
                     self._put({"text/html": "", "text/plain": ""})
                 return
             data = {
@@ -93,11 +97,10 @@ class CellOutput:
             self._put(data, {"ornb": audit(reply, params)})
 
     def _put(self, data: dict[str, Any], metadata: dict[str, Any] | None = None) -> None:
-        more: dict[str, Any] = {"raw": True, "metadata": metadata or {}}
-        if self._handle is None:
-            self._handle = display(data, display_id=True, **more)  # type: ignore[no-untyped-call]
+        if self._output is None:
+            self._output = Lasting(data, metadata=metadata or {})
         else:
-            self._handle.update(data, **more)  # type: ignore[no-untyped-call]
+            self._output.update(data, metadata=metadata or {})
 
 
 class TerminalOutput:

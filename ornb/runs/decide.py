@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from .. import columns as c
 from .. import session
 from ..api.reply import amount
 from ..catalog.filters import CALLS, closest
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from ..api.reply import Reply
-
-__all__ = ["DECISION_COLUMNS", "Decision", "decide"]
 
 FIELDS = ("provider", "session_id", "trace", "user")
 """Of a request, beside the state and the questions (2026-11-30)."""
@@ -86,10 +85,7 @@ class Decision:
     @property
     def df(self) -> pd.DataFrame:
         """One row a question and option (docs/tables.md has the columns)."""
-        import pandas as pd
-
-        frame = pd.DataFrame(list(self._rows()), columns=list(DECISION_COLUMNS))
-        return frame.astype({name: column.dtype for name, column in DECISION_COLUMNS.items()})
+        return c.frame(list(self._rows()), DECISION_COLUMNS)
 
     def _rows(self) -> Iterator[tuple[Any, ...]]:
         told = self._told
@@ -213,8 +209,7 @@ def _refuse_other_kinds(model: str, listed: pd.DataFrame | None) -> None:
 
 
 def _type(answer: Mapping[str, Any]) -> str | None:
-    kind = answer.get("type")
-    return kind if isinstance(kind, str) else None
+    return c.text(answer.get("type"))
 
 
 def _value(answer: Mapping[str, Any]) -> Any:
@@ -265,11 +260,9 @@ def _table(name: str, answer: Mapping[str, Any], questions: Mapping[str, Any]) -
     sure = "" if confidence is None else f" <small>(confidence {confidence:.2f})</small>"
     head = f"{_escaped(shown)} <strong>{_escaped(_in_words(answer))}</strong>{sure}"
     rows = "".join(map(_bar, _options(answer)))
-    return (
-        f"<table><caption>{head}</caption><tbody>{rows}</tbody></table>"
-        if rows
-        else (f"<p>{head}</p>")
-    )
+    if not rows:
+        return f"<p>{head}</p>"
+    return f"<table><caption>{head}</caption><tbody>{rows}</tbody></table>"
 
 
 def _bar(told: tuple[str, float | None]) -> str:

@@ -50,7 +50,11 @@ def max_completion_tokens(record: Mapping[str, Any]) -> Any:
 
 
 def _first(record: Mapping[str, Any], names: Iterable[str]) -> Any:
-    return next((record[name] for name in names if amount(record.get(name))), None)
+    for name in names:  # most are plain counts: a generator over `amount` took a tenth of a table
+        value = record.get(name)
+        if (type(value) is int and value > 0) or (value and amount(value)):
+            return value
+    return None
 
 
 def with_info(records: Iterable[Any], answer: Any) -> list[Any]:

@@ -691,7 +691,7 @@ def test_the_drawer_shows_the_models_own_ranges_and_sends_only_what_is_set() -> 
     assert fields["max_tokens"]["maximum"] == 16384
     assert (fields["temperature"]["value"], fields["top_p"]["value"]) == (0.2, None)
     assert "plugins" in shown["others"]
-    assert "openai/gpt-4o-mini" in shown["ids"]
+    assert "openai/gpt-4o-mini" in shown["table"]["id"]
     settings_after(chat, type="set", name="max_tokens", value=50.0)
     settings_after(chat, type="set", name="models", value="a/b, c/d")
     settings_after(chat, type="set", name="provider.order", value="Azure")
@@ -707,6 +707,52 @@ def test_the_drawer_shows_the_models_own_ranges_and_sends_only_what_is_set() -> 
     assert chat.system == "Be brief."
     settings_after(chat, type="reset")
     assert chat.params == {"plugins": plugins}
+
+
+@pytest.mark.parametrize(
+    ("typed", "near"),
+    [
+        ("gpt4o", "openai/gpt-4o"),
+        ("openai/gpt-4o-minni", "openai/gpt-4o-mini"),
+        ("anthropic/claude-sonnet-4.55", "anthropic/claude-sonnet-4.5"),
+        ("no such thing", ""),
+    ],
+)
+def test_what_is_no_model_is_refused_before_a_question_and_near_ones_are_named(
+    typed: str, near: str
+) -> None:
+    chat = Heard("openai/gpt-4o-mini")
+    told = settings_after(chat, type="set", name="model", value=typed)
+    assert "not among the models listed" in told["problem"]
+    assert near in told["problem"]
+    assert ("Did you mean" in told["problem"]) == bool(near)
+    assert chat.model == "openai/gpt-4o-mini"
+    assert len(chat.conversation) == 0
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "anthropic/claude-sonnet-4.5",
+        "openai/gpt-4o:nitro",
+        "openai/gpt-4o:online",
+        "openai/gpt-4o@preset/mine",
+        "@preset/mine",
+        "ornb/canned",
+    ],
+)
+def test_a_listed_model_is_chosen_with_its_wishes(typed: str) -> None:
+    chat = Heard("openai/gpt-4o-mini")
+    assert settings_after(chat, type="set", name="model", value=typed)["problem"] == ""
+    assert chat.model == typed
+
+
+def test_a_key_in_the_place_of_a_model_is_refused_and_not_repeated() -> None:
+    chat = Heard("openai/gpt-4o-mini")
+    told = settings_after(chat, type="set", name="model", value="sk-or-v1-abcdef")
+    assert "is a key" in told["problem"]
+    assert "abcdef" not in told["problem"]
+    assert chat.model == "openai/gpt-4o-mini"
 
 
 def test_a_value_out_of_range_is_refused_with_the_range() -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
+import ornb
 from ornb.api.reply import Event, Reply, Timing
 from ornb.messages import MIME_TRANSCRIPT, Conversation
 from ornb.notebook.chat import Chat
@@ -480,6 +481,113 @@ def test_the_drawer_opens_sets_and_closes_with_the_keyboard(stage: Any, page: Pa
     field.press("Escape")
     expect(field).to_be_hidden()
     expect(gear).to_be_focused()
+
+
+@pytest.fixture
+def choosing(stage: Any, speaker: Any, page: Page) -> Any:
+    """A chat whose service lists the snapshot's models, and whose header was just clicked."""
+    speaker.models = ornb.connect(offline=True).models
+    one = stage("a question")
+    page.get_by_role("button", name="acme/orbit", exact=True).click()
+    one.carry()
+    one.hear("settings")
+    return one
+
+
+def options(page: Page) -> list[str]:
+    return page.get_by_role("option").locator(".id").all_text_contents()
+
+
+def test_the_header_chooses_a_model_by_search_and_keyboard(choosing: Any, page: Page) -> None:
+    """As forgiving as the picker: the best match first, and Enter takes it."""
+    search = page.get_by_role("combobox", name="Model to ask next")
+    expect(search).to_be_focused()
+    search.fill("gpt4o")
+    assert options(page)[0] == "openai/gpt-4o"
+    search.press("ArrowDown")
+    search.press("ArrowUp")
+    active = page.locator(f"[id='{search.get_attribute('aria-activedescendant')}']")
+    expect(active).to_contain_text("openai/gpt-4o")
+    expect(active).to_contain_text("$2.50 → $10.00 per M · 128k tokens")
+    search.press("Enter")
+    choosing.carry()
+    choosing.hear("settings")
+    choosing.carry()
+    expect(search).to_be_hidden()
+    expect(choosing.box).to_be_focused()
+    expect(page.get_by_role("button", name="openai/gpt-4o", exact=True)).to_be_visible()
+    assert choosing.chat.model == "openai/gpt-4o"
+    choosing.begin()
+    assert choosing.chat.conversation.path[-1].text == "What is it?"
+
+
+def test_the_header_refuses_what_is_no_model_and_shows_what_is_near(
+    choosing: Any, page: Page
+) -> None:
+    """Before a question is sent; a slip is put right, and Enter does not take a guess."""
+    search = page.get_by_role("combobox", name="Model to ask next")
+    search.fill("anthropc")
+    expect(page.locator(".models .note")).to_have_text(
+        "Nothing fits “anthropc”; near it is “anthropic”:"
+    )
+    assert options(page)[0].startswith("anthropic/")
+    search.press("Enter")
+    choosing.carry()
+    choosing.hear("settings")
+    expect(page.locator(".models .trouble")).to_contain_text(
+        "'anthropc' is not among the models listed"
+    )
+    assert choosing.chat.model == "acme/orbit"
+    search.fill("xyzzy")
+    expect(page.locator(".models .note")).to_have_text("No model fits “xyzzy”.")
+    expect(page.locator(".models .trouble")).to_be_hidden()
+    assert options(page) == []
+    search.press("Escape")
+    expect(search).to_be_hidden()
+    expect(page.get_by_role("button", name="acme/orbit", exact=True)).to_be_focused()
+
+
+def test_a_click_chooses_and_a_wish_behind_an_id_is_let_through(choosing: Any, page: Page) -> None:
+    search = page.get_by_role("combobox", name="Model to ask next")
+    search.fill("openai/gpt-4o-mini:nitro")
+    search.press("Enter")
+    choosing.carry()
+    choosing.hear("settings")
+    choosing.carry()
+    page.get_by_role("button", name="openai/gpt-4o-mini:nitro", exact=True).click()
+    search.fill("claude sonnet 4.5")
+    page.get_by_role("option").first.click()
+    choosing.carry()
+    choosing.hear("settings")
+    assert choosing.chat.model == "anthropic/claude-sonnet-4.5"
+
+
+def test_where_no_list_comes_an_id_is_typed(stage: Any, page: Page) -> None:
+    one = stage()
+    page.get_by_role("button", name="acme/orbit", exact=True).click()
+    one.carry()
+    one.hear("settings")
+    expect(page.locator(".models .note")).to_have_text(
+        "No list of models came: type an id and press Enter."
+    )
+    search = page.get_by_role("combobox", name="Model to ask next")
+    search.fill("llama3")
+    search.press("Enter")
+    one.carry()
+    one.hear("settings")
+    assert one.chat.model == "llama3"
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", [900, 420])
+def test_the_list_of_models_fits_and_axe_finds_nothing(
+    choosing: Any, page: Page, theme: str, width: int
+) -> None:
+    page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]
+    page.set_viewport_size({"width": width, "height": 700})
+    page.get_by_role("combobox", name="Model to ask next").fill("claude")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert violations(page, serious=True) == []
 
 
 def png(page: Page) -> list[int]:

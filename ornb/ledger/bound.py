@@ -55,7 +55,8 @@ SMALLEST_ANSWER = 16
 GUESSED_ANSWER, GUESSED_IMAGE = 400, 1500
 """Tokens of a usual answer and a usual image, for `Quote.likely_usd` only."""
 _PER_IMAGE = Decimal("0.0001")  # a price of this size is for a whole image, as in 2025
-_VIRTUAL = (":nitro", ":floor", ":exacto")
+VIRTUAL = (":nitro", ":floor", ":exacto")
+"""Wishes of routing that may follow any id, and have no row of their own."""
 _SEARCHES_BY_ITSELF = ("perplexity/", "-search-preview", "deep-research")
 _HARMLESS_PLUGINS = {"context-compression", "response-healing", "moderation"}
 _KNOWN_LIFETIMES = ("5m", "30m", "1h")  # of a cache, with a price that is listed
@@ -393,7 +394,7 @@ def _quote_one(
     body: Mapping[str, Any], name: str, book: PriceBook, *, own_keys: bool = False
 ) -> Quote:
     plain = name
-    for suffix in _VIRTUAL:
+    for suffix in VIRTUAL:
         plain = plain.removesuffix(suffix)
     record, listed = book.listing(name)
     if record is None and plain != name:

@@ -150,8 +150,8 @@ export function settingsElement(model, state) {
     if (signature !== drawn) {
       drawn = signature;
       rows.draw(told.fields);
-      if (told.ids) {
-        ids.replaceChildren(...told.ids.map((/** @type {string} */ id) => make("option", { value: id })));
+      if (told.table) {
+        ids.replaceChildren(...told.table.id.map((/** @type {string} */ id) => make("option", { value: id })));
       }
     }
     chosen.placeholder = model.get("_default_model") || "the service's default";
@@ -162,7 +162,7 @@ export function settingsElement(model, state) {
     others.hidden = !told.others;
   };
   const open = () => {
-    tell(model, { type: "settings", models: !state.settings?.ids });
+    tell(model, { type: "settings", models: !state.settings?.table });
     chosen.focus();
   };
   return { root, draw, open };

@@ -120,7 +120,7 @@ export function take(state, message) {
   } else if (message.type === "attached") {
     takeFile(state, message);
   } else if (message.type === "settings") {
-    state.settings = { ids: state.settings?.ids, ...message };
+    state.settings = { table: state.settings?.table, ...message };
   } else if (message.type === "exported") {
     state.exporting = "";
   } else if (message.type !== "kept") {

@@ -13,6 +13,7 @@ import { Composer, takeDrops, waitingFiles } from "./chat-composer.js";
 import { exportPart, saveFile } from "./chat-export.js";
 import { keep } from "./chat-kept.js";
 import { Log } from "./chat-log.js";
+import { ModelPart } from "./chat-model.js";
 import { settingsElement } from "./chat-settings.js";
 import { stateOf, take } from "./chat-state.js";
 import { View, saves } from "./chat-view.js";
@@ -63,17 +64,15 @@ function newsOf({ state, slow }, asks) {
   return state.live ? "Answering …" : "";
 }
 
-/** Who is asked, and what goes on. @param {View} view */
+/** By what service, and what goes on. @param {View} view */
 function topPart(view) {
   const { model, state } = view;
-  const name = make("span", { className: "model" });
   const service = make("span", { className: "badge" });
   const status = make("span", { className: "status", role: "status" });
   const banner = make("p", { className: "trouble", role: "alert" });
   /** @type {string | undefined} */
   let asked;                                 // the tool's call that was said to wait for an answer
   const draw = () => {
-    name.textContent = model.get("model") || model.get("_default_model") || "default model";
     const where = model.get("service");
     service.textContent = where;
     service.hidden = !where;
@@ -89,7 +88,7 @@ function topPart(view) {
     }
     asked = asks?.id;
   };
-  return { elements: [name, service, status, view.spoken], banner, draw };
+  return { elements: [service, status, view.spoken], banner, draw };
 }
 
 /** What is to be known of the answers, such as that a tiny model gave them: once, not under each. @param {View} view */
@@ -115,7 +114,7 @@ function keepKeys({ el }, event) {
 }
 
 /** Draw what the kernel tells, in the next frame. @param {View} view @param {any} parts */
-function drawing(view, { log, composer, waiting, settings, plain }) {
+function drawing(view, { log, composer, waiting, settings, chosen, plain }) {
   const { el, model, spoken, state } = view;
   let frameRequest = 0;
   let ended = false;
@@ -139,7 +138,10 @@ function drawing(view, { log, composer, waiting, settings, plain }) {
   /** @param {string} [what] */
   const changed = (what) => {
     if (what === "state") reveal ??= hideStatic(model.get("_lasting_id"));
-    if (what === "settings") settings.draw();
+    if (what === "settings") {
+      settings.draw();
+      chosen.told();
+    }
     if (what === "asked") {
       spoken.replaceChildren();
       log.toEnd = true;
@@ -162,10 +164,10 @@ function render({ model, el }) {
   const { state } = view;
   const [log, composer, top] = [new Log(view), new Composer(view), topPart(view)];
   const [stale, waiting, settings] = [staleNote(view), waitingFiles(view), settingsPart(view)];
-  const [copies, notes] = [exportPart(view), notesPart(view)];
+  const [copies, notes, chosen] = [exportPart(view), notesPart(view), new ModelPart(view)];
   const frame = make("section", { className: "frame", ariaLabel: "Chat" },
-    make("header", { className: "top" }, ...top.elements, copies.opener, settings.gear),
-    copies.element, settings.root, stale.element, log.element, top.banner, waiting.element,
+    make("header", { className: "top" }, chosen.button, ...top.elements, copies.opener, settings.gear),
+    chosen.root, copies.element, settings.root, stale.element, log.element, top.banner, waiting.element,
     composer.element, notes.element);
   takeDrops(frame, composer);
   frame.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => {
@@ -177,7 +179,7 @@ function render({ model, el }) {
   el.append(frame);
 
   const { draw, changed, end } = drawing(view,
-    { log, composer, waiting, settings, plain: [top, stale, copies, notes] });
+    { log, composer, waiting, settings, chosen, plain: [top, chosen, stale, copies, notes] });
   const redraw = () => view.drawStatus();
   const traits = ["model", "service", "error", "_default_model"].map((trait) => `change:${trait}`);
   for (const event of traits) model.on(event, redraw);

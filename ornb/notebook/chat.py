@@ -17,7 +17,9 @@ from .. import session
 from ..api.body import check_fields
 from ..api.parameters import Parameter, parameter_table
 from ..api.reply import Reply
+from ..catalog.filters import closest, filter_models
 from ..errors import ConfigError, OrnbError
+from ..ledger.bound import VIRTUAL
 from ..messages import MIME_TRANSCRIPT, Conversation, Turn
 from ..messages.attachments import MAX_BYTES, Attachment
 from ..messages.tools import toolbox, tools_in
@@ -28,6 +30,7 @@ from . import settings
 from .base import in_thread, module, sheet
 from .chat_calls import ChatCalls
 from .host import heard
+from .picker import table_for_page
 from .shown import file_for_page
 
 if TYPE_CHECKING:
@@ -39,6 +42,8 @@ HERE = Path(__file__)
 
 MOST_FILES = 20
 """Attachments that may wait in the page to be sent; of more, the oldest are let go."""
+WISHES = (*VIRTUAL, ":online")
+"""What may follow the id of a model that is listed without it."""
 
 
 class Chat(ChatCalls):
@@ -519,16 +524,29 @@ class Chat(ChatCalls):
         told = settings.described(self._params, self._table())
         told |= {"system": self.system or "", "problem": problem, "name": name}
         if frame is not None:
-            told["ids"] = list(map(str, frame.index))
+            told["table"] = table_for_page(frame)
         self._tell("settings", **told)
 
     def _set(self, name: str, value: Any) -> None:
         if name == "system":
             self.system = str(value or "").strip() or None
         elif name == "model":
-            self.model = str(value or "").strip() or None
+            self.model = self._listed(str(value or "").strip())
         else:
             settings.change(self._params, self._table(), name, value)
+
+    def _listed(self, name: str) -> str | None:
+        """The id of a model, or the refusal of one that the service does not list."""
+        frame = self._catalogue()
+        if not name or frame is None or frame.empty:
+            return name or None
+        known = {*frame.index, *frame["canonical_slug"].dropna(), session.LOCAL, session.CANNED, ""}
+        plain = str(session.model_id(name)).partition("@preset/")[0]
+        if {plain, *map(plain.removesuffix, WISHES)} & known:
+            return name
+        near = closest(name, frame) or list(filter_models(frame, search=name).index[:3])
+        hint = f" Did you mean {' or '.join(near)}?" if near else ""
+        raise ConfigError(f"{name!r} is not among the models listed, so it was not chosen.{hint}")
 
     def _table(self) -> list[Parameter]:
         """What can be set of the model; all there is, where nothing is known of it."""

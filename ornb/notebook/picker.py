@@ -290,7 +290,7 @@ class ModelPicker(Widget):
             max_choices=max_choices,
             sort=sort,
             height=height,
-            _table=_table(self._models),
+            _table=table_for_page(self._models),
             columns=tuple(columns),
             _columns=[{"key": key, **column._asdict()} for key, column in COLUMNS.items()],
             _source={**_source(self._models.attrs), "second_ids": _second_ids(self._models)},
@@ -586,7 +586,7 @@ def _checked(models: pd.DataFrame) -> pd.DataFrame:
 # --- the frame, as the page gets it ---------------------------------------------------------------
 
 
-def _table(models: pd.DataFrame) -> dict[str, Any]:
+def table_for_page(models: pd.DataFrame) -> dict[str, Any]:
     """Flat lists of JSON values, a few bytes a cell; None where a value is missing."""
     return {
         "id": [str(i) for i in models.index],

@@ -23,6 +23,7 @@ from ornb.messages import Conversation
 from ornb.notebook.key import KeyForm
 from ornb.notebook.panel import UsagePanel
 from ornb.notebook.picker import ModelPicker
+from ornb.runs.decide import Decision
 from ornb.text.export import to_notebook
 from ornb.text.rendering import reply_html, transcript
 from tests.axe import violations
@@ -586,7 +587,9 @@ def test_axe_finds_nothing_serious_in_what_is_ours_of_an_exported_page(
     talk.add_user("What is it?")
     said = reply(WIDE, reasoning="Hm. " * 99, note="A note", annotations=(CITED,))
     talk.add_reply(said, steps=STEPS)
-    for html in (transcript(talk)["text/html"], reply_html(said)):
+    decided = reply('{"a": {"type": "choice", "choice": "b", "probabilities": {"b": 0.7}}}')
+    decision = Decision({"a": {"type": "choice", "instructions": "Which?"}}, decided)
+    for html in (transcript(talk)["text/html"], reply_html(said), decision._repr_html_()):
         shown = nbformat.v4.new_output("display_data", {"text/html": html})
         notebook.cells.append(nbformat.v4.new_code_cell("", outputs=[shown]))
     page = exported(notebook, browser, tmp_path, theme)

@@ -194,6 +194,8 @@ def test_a_key_that_came_in_is_left_nowhere(
     assert ornb.usage.df["status"].iloc[-1] == "ok"
     with ornb.client().stream("Hi", MODEL) as stream:
         next(iter(stream))
+    decision = ornb.decide("Hi", "Is it?", "ornb/canned-decisions")
+    left.add("decision", decision, decision.df, decision._repr_html_(), decision.reply.raw)
     left.add("door", came, reply, stream.reply, stream, ornb.client(), ornb.client()._service)
     left.add("session", session.default, ornb.quota(), ornb.models().attrs)
     left.add("about the key", keys.describe(ornb.client().key()))
@@ -382,6 +384,9 @@ def test_no_answer_that_says_the_key_is_kept_so(
         lambda: ornb.ask("Hi", SENTINEL),
         lambda: ornb.ask("Hi", MODEL, api_key=SENTINEL),
         lambda: ornb.ask("Hi", MODEL, headers={"Authorization": SENTINEL}),
+        lambda: ornb.decide("Hi", "Is it?", SENTINEL),
+        lambda: ornb.decide("Hi", {"a": {"type": "noul", SENTINEL: 1}}),
+        lambda: ornb.decide("Hi", "Is it?", api_key=SENTINEL),
         lambda: ornb.Chat(MODEL, api_key=SENTINEL),
         lambda: ornb.Chat(MODEL, extra_headers={"Authorization": SENTINEL}),
         lambda: ornb.measure(MODEL, repeats=1, Authorization=SENTINEL),

@@ -108,8 +108,9 @@ class Decision:
         return f"Decision({'; '.join(said)}) by {facts}. {WARNING}{note}"
 
     def _repr_html_(self) -> str:
-        tables = (_table(name, self._told.get(name, {}), self.questions) for name in self.answers)
-        return reply_html(self.reply, f"{''.join(tables)}<p><small>{WARNING}</small></p>")
+        groups = (_group(name, self._told.get(name, {}), self.questions) for name in self.answers)
+        table = f"<table>{''.join(groups)}</table><p><small>{WARNING}</small></p>"
+        return reply_html(self.reply, table)
 
 
 def decide(
@@ -252,7 +253,10 @@ def _options(answer: Mapping[str, Any]) -> list[tuple[str, float | None]]:
     return [(str(names.get(option, option)), _share(share)) for option, share in options]
 
 
-def _table(name: str, answer: Mapping[str, Any], questions: Mapping[str, Any]) -> str:
+_LEFT = 'style="text-align:left;font-weight:normal"'
+
+
+def _group(name: str, answer: Mapping[str, Any], questions: Mapping[str, Any]) -> str:
     """One question: its words, its answer, a bar and a figure for each option."""
     words = questions.get(name, {}).get("instructions", name)
     shown = name if words == name or not isinstance(words, str) else f"{name}: {words}"
@@ -260,9 +264,8 @@ def _table(name: str, answer: Mapping[str, Any], questions: Mapping[str, Any]) -
     sure = "" if confidence is None else f" <small>(confidence {confidence:.2f})</small>"
     head = f"{_escaped(shown)} <strong>{_escaped(_in_words(answer))}</strong>{sure}"
     rows = "".join(map(_bar, _options(answer)))
-    if not rows:
-        return f"<p>{head}</p>"
-    return f"<table><caption>{head}</caption><tbody>{rows}</tbody></table>"
+    first = f'<tr><th colspan="2" scope="rowgroup" {_LEFT}>{head}</th></tr>'
+    return f"<tbody>{first}{rows}</tbody>"
 
 
 def _bar(told: tuple[str, float | None]) -> str:
@@ -270,7 +273,8 @@ def _bar(told: tuple[str, float | None]) -> str:
     figure = "?" if share is None else f"{share:.2f}"
     # The browser draws it in the colours of its theme, without a style sheet.
     bar = "" if share is None else f'<meter aria-hidden="true" value="{share}"></meter> '
-    return f'<tr><th scope="row">{_escaped(option)}</th><td>{bar}{figure}</td></tr>'
+    row = f'<th scope="row" {_LEFT}>{_escaped(option)}</th><td {_LEFT}>{bar}{figure}</td>'
+    return f"<tr>{row}</tr>"
 
 
 def _escaped(text: str) -> str:

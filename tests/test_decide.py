@@ -315,6 +315,9 @@ def test_offline_a_decision_says_that_nobody_made_it(anew):
     assert decision.df.equals(again.df)
     with pytest.raises(errors.ConfigError, match="does not decide"):
         ornb.decide("Cold soup", QUESTIONS, "openai/gpt-4o-mini")
+    with pytest.raises(errors.NotFound, match="image input"):
+        ornb.decide(PNG, BOX)
+    assert "No model decided" in repr(ornb.decide("Soup", QUESTIONS, "typesafe/jev-1.14"))
 
 
 def test_a_recorded_decision_is_replayed_and_costs_nothing(service, tmp_path: Path):

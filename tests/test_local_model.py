@@ -161,6 +161,30 @@ def test_log_probabilities_come_one_a_token(chat):
     assert all(len(token["top_logprobs"]) == 2 for token in tokens)
 
 
+def test_it_decides_by_the_probabilities_of_its_first_token(server):
+    body = {
+        "model": "ornb/smollm2-135m-instruct",
+        "state": "Cold soup again! I am furious.",
+        "questions": {
+            "angry": {"type": "noul", "instructions": "Is the writer angry?"},
+            "topic": {"type": "choice", "instructions": "What?", "criteria": {"a": None, "b": ""}},
+            "stars": {"type": "score", "instructions": "How good?", "criteria": ["low", "high"]},
+        },
+    }
+    url = server.base_url.removesuffix("/v1") + "/alpha/decisions"
+    head = {"Authorization": f"Bearer {server.token}"}
+    answer, again = (requests.post(url, json=body, headers=head, timeout=120) for _ in range(2))
+    assert answer.headers["X-Ornb-Source"] == "local"
+    assert "first token" in answer.headers["X-Ornb-Note"]
+    answers = answer.json()["answers"]
+    assert 0 < answers["angry"]["noul"] < 1
+    assert sum(answers["topic"]["probabilities"].values()) == pytest.approx(1, abs=0.02)
+    assert answers["stars"]["score"] == answers["stars"]["probabilities"]["1"]
+    assert answers == again.json()["answers"]
+    body["state"] = "word " * 6000
+    assert requests.post(url, json=body, headers=head, timeout=120).status_code == 400
+
+
 @pytest.mark.parametrize("words", [6000, 400_000], ids=["counted", "beyond-doubt"])
 def test_a_prompt_that_is_too_long_is_400_with_numbers(chat, words):
     answer = chat(messages=[{"role": "user", "content": "word " * words}])

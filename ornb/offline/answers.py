@@ -99,6 +99,27 @@ class LocalModel:
             origin = replace(origin, note=f"{LOCAL_NOTE}. Here: {said}")
         return OfflineAnswer(origin, self._parts(question))
 
+    async def first_token(self, prompt: str) -> tuple[dict[str, float], int]:
+        """Return the likeliest first tokens of an answer with their probabilities, and its tokens.
+
+        The tokens are those of the prompt.
+        """
+        message = {"role": "user", "content": prompt}
+        asked: Json = {"messages": [message], "max_tokens": 1, "temperature": 0}
+        found, sent = dict[str, float](), 0
+        try:
+            async for chunk in self._engine.chat({**asked, "logprobs": True, "top_logprobs": 100}):
+                sent = (chunk.get("usage") or {}).get("prompt_tokens", sent)
+                for choice in chunk["choices"]:
+                    for token in (choice.get("logprobs") or {}).get("content") or ():
+                        found = {t["token"]: math.exp(t["logprob"]) for t in token["top_logprobs"]}
+        except OfflineError as err:
+            self._refusal = str(err)
+            raise Unavailable(str(err)) from err
+        except EngineError as err:
+            raise _engine_fault(err) from err
+        return found, sent
+
     def close(self) -> None:
         """End the model's process."""
         self._engine.close()

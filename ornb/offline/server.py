@@ -11,7 +11,7 @@ GET /key, /auth/key, /credits         an account that never spends anything
 GET /generation?id=                   404 for a moment after the answer, then its record
 POST /chat/completions                a recording, the local model or a canned answer
 POST /auth/keys, /auth/keys/code      the PKCE exchange, S256
-POST /api/alpha/decisions             beside ``/api/v1``: canned decisions, marked as such
+POST /api/alpha/decisions             beside ``/api/v1``: the local model or a canned decision
 ===================================== ============================================================
 
 Each answer says in ``X-Ornb-Source`` where it comes from (local, canned, recorded, snapshot), a

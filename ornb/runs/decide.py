@@ -10,7 +10,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from .. import columns as c
-from .. import session
+from .. import offline, session
 from ..api.reply import amount
 from ..catalog.filters import CALLS, closest
 from ..columns import Column
@@ -28,7 +28,7 @@ FIELDS = ("provider", "session_id", "trace", "user")
 """Of a request, beside the state and the questions (2026-11-30)."""
 DEFAULT = "typesafe/jev-1.14"
 """Takes all types of questions, pictures too (2026-11-30). Else the first that is listed."""
-OFFLINE = "ornb/canned-decisions"
+CANNED = "ornb/canned-decisions"
 WARNING = "Probabilities are the model's own, not calibrated."
 
 DECISION_COLUMNS: dict[str, Column] = {
@@ -129,7 +129,7 @@ def decide(
         ``type`` ("noul", "choice", "score", "box"), ``instructions`` and ``criteria``.
     model : str or ModelPicker, optional
         One of ``ornb.models(kind="decisions")``; by default typesafe/jev-1.14, else the first that
-        is listed. Offline a canned one, which says so.
+        is listed. Offline the small local model, or a canned one; both say so.
     label : str, optional
         Your word for the call, kept in `ornb.usage`.
     **params : Any
@@ -188,7 +188,7 @@ def _deciders() -> pd.DataFrame | None:
 
 def _default(listed: pd.DataFrame | None) -> str:
     if session.client().source == "offline":
-        return OFFLINE
+        return CANNED if offline.start().why_canned else session.LOCAL
     ids = [] if listed is None else listed.index[listed["kind"] == "decisions"].tolist()
     if not ids:
         raise ConfigError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pandas as pd
 import pytest
 from wire import FINISH, STREAM, WireServer, delta, whole
 
@@ -124,6 +125,19 @@ def test_the_offline_snapshot_says_that_it_has_chat_models_alone(asked):
 def test_a_misspelt_kind_is_put_right():
     with pytest.raises(errors.ConfigError, match="did you mean 'embeddings'"):
         ornb.models(kind="embedding")
+
+
+@pytest.mark.parametrize("name", ["kind", "family", "author", "accepts", "returns", "parameters"])
+def test_a_name_that_is_none_is_refused(name):
+    with pytest.raises(errors.ConfigError, match="5 is no name to filter by"):
+        ornb.models(**{name: 5})
+    assert len(filter_models(to_frame([CHAT]), **{name: None})) == 1
+
+
+def test_an_empty_kind_is_refused_and_several_may_come_in_an_index():
+    with pytest.raises(errors.ConfigError, match="'' is no kind of model"):
+        ornb.models(kind="")
+    assert len(ornb.models(kind=pd.Index(["chat"]))) == len(ornb.models())
 
 
 def test_the_magic_lists_a_kind_with_its_count(server, capsys):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections import Counter
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from .. import columns as c
 from ..errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
 __all__ = ["check_makers", "closest", "filter_models", "number", "sort_models"]
 
@@ -182,7 +183,7 @@ def filter_models(
             output_modalities=returns,
             supported_parameters=parameters or tools or reasoning or structured_outputs,
         )
-        notes += _not_listed(models, [*_names(kind or ()), *_names(returns or ())])
+        notes += _not_listed(models, [*_names(kind), *_names(returns)])
         if meant := _meant(models, search or ""):
             notes.append(f"Nothing fits {search!r}. Did you mean {meant!r}?")
         kept.attrs["notes"] = [*models.attrs.get("notes", ()), *notes]
@@ -220,7 +221,7 @@ def _untold(models: pd.DataFrame, **asked: Any) -> list[str]:
 
 
 def _check_kinds(models: pd.DataFrame, kind: str | Iterable[str] | None) -> None:
-    for name in _names(kind or ()):
+    for name in _names(kind):
         known = {"chat", *CALLS, *models["kind"]}
         if str(name).casefold() not in known:
             raise ConfigError(did_you_mean(str(name), known, "kind of model"))
@@ -331,11 +332,11 @@ def _lists_all(
     if names is None:
         return None
     listed = models[column].tolist()
-    wanted = {_ALSO_CALLED.get(name, name) for name in _names(names)}
+    wanted = {_ALSO_CALLED.get(name, name) for name in map(str, _names(names))}
     what, documented = _DOCUMENTED[column]
     known = set(documented).union(*listed)
     for name in wanted - known:
-        raise ConfigError(did_you_mean(str(name), known, what))
+        raise ConfigError(did_you_mean(name, known, what))
     return c.flags(wanted.issubset(row) for row in listed)
 
 
@@ -356,8 +357,12 @@ def number(text: str) -> float | None:
     return float(found[1]) * _TIMES.get(found[2], 1) if found else None
 
 
-def _names(names: str | Iterable[str]) -> list[str]:
-    return [names] if isinstance(names, str) else list(names)
+def _names(names: str | Iterable[str] | None) -> list[str]:
+    if names is None or isinstance(names, str):
+        return [] if names is None else [names]
+    if not isinstance(names, Iterable):
+        raise ConfigError(f"{names!r} is no name to filter by; give a text, or several of them")
+    return list(names)
 
 
 def _at_least(
@@ -394,7 +399,7 @@ def check_makers(models: pd.DataFrame, filters: Mapping[str, Any]) -> None:
     for column in [name for name in ("author", "family") if name in filters]:
         known = {each for each in models[column] if isinstance(each, str)}
         folded = {each.casefold() for each in known}
-        for name in _names(filters.get(column) or ()):
+        for name in _names(filters.get(column)):
             if str(name).casefold() not in folded:
                 raise ConfigError(did_you_mean(str(name), known, column))
 

@@ -65,6 +65,17 @@ def test_a_bare_table_shows_what_matters_and_folds_the_rest(
     assert f"the 8 that matter of {count} columns" in shown(shell, models, "text/plain")
 
 
+def test_more_ids_than_models_are_explained_below_the_table(shell: InteractiveShell) -> None:
+    """Where the picker, notebooks and figures count models, the table has a row an id."""
+    kinds = ("acme/{}", "acme/{}:batch", "~acme/{}-latest")
+    records = [{"id": kind.format(name)} for name in ("orbit", "comet") for kind in kinds]
+    table = to_frame({"data": records})
+    said = "6 ids are 2 models: 2 aliases and 2 ids of the Batch API name some of them again."
+    assert said in shown(shell, table).partition("<details>")[0]
+    assert said in shown(shell, table, "text/plain")
+    assert "name some of them again" not in shown(shell, table[:1])
+
+
 def test_what_a_maker_wrote_is_neither_markup_nor_formula(
     shell: InteractiveShell, models: pd.DataFrame
 ) -> None:

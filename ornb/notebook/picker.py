@@ -293,7 +293,7 @@ class ModelPicker(Widget):
             _table=table_for_page(self._models),
             columns=tuple(columns),
             _columns=[{"key": key, **column._asdict()} for key, column in COLUMNS.items()],
-            _source={**_source(self._models.attrs), "second_ids": _second_ids(self._models)},
+            _source={**_source(self._models.attrs), "second_ids": second_ids(self._models)},
             **traits,
         )
         self.observe(self._write_code, names=[*FILTERS, "sort"])
@@ -637,7 +637,7 @@ def _source(attrs: Mapping[Any, Any]) -> dict[str, Any]:
     }
 
 
-def _second_ids(models: pd.DataFrame) -> str:
+def second_ids(models: pd.DataFrame) -> str:
     """Explain why there are more ids than models; empty where there are not."""
     aliases, batch = int(models["is_alias"].sum()), int(models["is_batch"].sum())
     alone = int((~models["is_alias"] & ~models["is_batch"]).sum())

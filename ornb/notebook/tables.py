@@ -70,8 +70,10 @@ def _html(frame: pd.DataFrame) -> str | None:
     if table is None:  # display.notebook_repr_html says no
         return None
     count = f"{len(frame):,} rows, {sum(shown)} of {len(shown)} columns"
+    said = _second_ids(frame)
+    said = f"<p>{said}</p>" if said else ""
     return (
-        f"{table}<details><summary>{count}; open for the other {sum(rest)}</summary>"
+        f"{table}{said}<details><summary>{count}; open for the other {sum(rest)}</summary>"
         f"{others}<p>All from the start: <code>pd.options.display.max_columns = None</code></p>"
         "</details>"
     )
@@ -87,6 +89,8 @@ def _plain(frame: pd.DataFrame, printer: Any, _: bool) -> None:
     with pd.option_context(*QUIET):
         words = f"the {sum(shown)} that matter of {len(shown)} columns; .columns names all"
         printer.text(f"{frame.loc[:, shown]!r}\n\n[{len(frame):,} rows, {words}]")
+        if said := _second_ids(frame):
+            printer.text(f"\n{said}")
 
 
 def _shown(frame: pd.DataFrame) -> list[bool] | None:
@@ -107,6 +111,13 @@ def _shown(frame: pd.DataFrame) -> list[bool] | None:
         matter |= {name for name in WHERE_ANY if name in known and _holds_any(frame[name])}
         return [name in matter or name not in known for name in frame.columns]
     return None
+
+
+def _second_ids(frame: pd.DataFrame) -> str:
+    """Why a list of models is longer than their number."""
+    from .picker import second_ids
+
+    return second_ids(frame) if {"is_alias", "is_batch"} <= set(frame.columns) else ""
 
 
 def _holds_any(column: pd.Series[Any]) -> bool:

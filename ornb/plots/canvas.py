@@ -166,28 +166,21 @@ def log_axis(values: Any, title: str, *, prefix: str = "", free: bool = False) -
     `free` leaves room for a place below the numbers, see `free_place`.
     """
     low, high = _bounds(values)
-    first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
-    decades = list(range(first, last + 1))
-    ticks = [float(10.0**n) for n in decades]
-    said = [prefix + words.short(tick) for tick in ticks]
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    within = (1, 2, 5) if len(decades) <= 3 else (1,)  # a decade alone is no scale
+    ticks = [m * 10.0**n for n in decades for m in within]
+    said = {tick: prefix + words.short(tick) for tick in ticks}
     lower, upper = math.log10(low), math.log10(high)
     room = max(0.04 * (upper - lower), 0.12)
     if free:
-        ticks, said = [free_place(values), *ticks], ["free", *said]
-        lower = math.log10(ticks[0])
-    if len(decades) <= 3:  # a decade alone is no scale
-        between = [m * 10.0**n for n in decades for m in (2, 5)]
-        ticks, said = ticks + between, said + [prefix + words.short(tick) for tick in between]
-    kept = [
-        (tick, word)
-        for tick, word in sorted(zip(ticks, said, strict=True))
-        if lower - room <= math.log10(tick) <= upper + room
-    ]
+        said[free_place(values)] = "free"
+        lower = math.log10(free_place(values))
+    kept = [tick for tick in sorted(said) if lower - room <= math.log10(tick) <= upper + room]
     return {
         "type": "log",
         "title": {"text": title},
-        "tickvals": [tick for tick, _ in kept],
-        "ticktext": [word for _, word in kept],
+        "tickvals": kept,
+        "ticktext": [said[tick] for tick in kept],
         "range": [lower - room, upper + room],
         "tickangle": 0,
         "minor": {"ticks": "outside", "dtick": "D1"} if not free else {},

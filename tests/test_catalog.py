@@ -26,7 +26,7 @@ from ornb.catalog import (
     to_frame,
 )
 from ornb.errors import CatalogError, ConfigError
-from ornb.ledger.tracker import SUMMARY_COLUMNS, USAGE_COLUMNS
+from ornb.ledger.table import SUMMARY_COLUMNS, USAGE_COLUMNS
 from ornb.pricing import TIERS
 
 RECORDED = [

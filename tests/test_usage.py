@@ -14,8 +14,16 @@ from hypothesis import strategies as st
 
 from ornb.api.reply import Reply, Timing, Usage
 from ornb.errors import ConfigError
-from ornb.ledger.table import BOOKS, STORED, frame_of, rows_of
-from ornb.ledger.tracker import SUMMARY_COLUMNS, USAGE_COLUMNS, UsageTracker, exact_sum
+from ornb.ledger.table import (
+    BOOKS,
+    STORED,
+    SUMMARY_COLUMNS,
+    USAGE_COLUMNS,
+    exact_sum,
+    frame_of,
+    rows_of,
+)
+from ornb.ledger.tracker import UsageTracker
 from tests.page import displayed
 
 TEXT_TYPE = str(pd.Series(["a"]).dtype)  # "str" in pandas 3, "object" before

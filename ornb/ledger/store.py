@@ -20,7 +20,7 @@ import weakref
 from collections import deque
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -29,14 +29,18 @@ import sqlalchemy as sa
 from sqlalchemy import exc
 from sqlalchemy.engine import Connection, Engine
 
-from ..errors import ConfigError
+from ..columns import strings
+from ..errors import ConfigError, did_you_mean
 from .database import data_path, first_line, opened, parts_of, url_of
+from .sums import FIGURES, FLAGS, ROWS, summed
 from .table import moment
 
 TABLE = "ornb_usage"
 """Name of the table."""
 _KEY = re.compile(r"\bsk-[\w-]{8,}")
 _LARGEST = 2**63
+_MOMENT = "datetime64[us, UTC]"
+_LETTERS = {"hour": 13, "day": 10, "week": 10, "month": 7}  # of a moment as text
 
 
 class _Moment(sa.types.TypeDecorator[datetime]):
@@ -64,7 +68,7 @@ _TYPES: dict[str, Any] = {
     "Int64": sa.BigInteger,
     "float64": sa.Double,
     "str": sa.Text,
-    "datetime64[us, UTC]": _Moment,
+    _MOMENT: _Moment,
 }
 
 
@@ -190,11 +194,21 @@ class Store:
 
     def summary(self, names: Sequence[str], since: Any, until: Any) -> pd.DataFrame:
         """Sum the calls up by columns or periods, as `UsageTracker.summary` does."""
-        from .sums import summed
-
         self._flush()
+        of = self._table.c
         with self._begin() as connection:
-            return summed(connection, self._table, names, self._within(since, until))
+            listed = [
+                *(_key(connection, of, name) for name in (*names, "source")),
+                *(of[name] for name in FIGURES),
+                *(of[name] == word for name, word in FLAGS),
+            ]
+            # by labels of their own, as a column that is asked for twice is else read once
+            labelled = (each.label(f"c{n}") for n, each in enumerate(listed))
+            query = sa.select(*labelled).where(*self._within(since, until))
+            dtypes = [_MOMENT if name in _LETTERS else strings([]).dtype for name in names]
+            return summed(
+                parts_of(connection, query, ROWS), names, dtypes, lambda key: _group(key, names)
+            )
 
     def _within(self, since: Any, until: Any) -> list[Any]:
         begun = self._table.c.started_at
@@ -265,6 +279,38 @@ def _table(columns: Mapping[str, str]) -> sa.Table:
     return table
 
 
+def _is_fee(of: Any) -> Any:
+    return (of.cost_source == "fee") & of.byok_usd.is_(None) & of.cost_usd.is_not(None)
+
+
+def _key(connection: sa.Connection, of: Any, name: str) -> Any:
+    if name == "cost_source":
+        guess = sa.case((of.estimate_usd.is_(None), "unknown"), else_="estimated")
+        told = sa.case((of.cost_source == "proxy", "proxy"), else_="billed")
+        return sa.case((of.cost_usd.is_(None), guess), (_is_fee(of), "fee"), else_=told)
+    if name not in _LETTERS:
+        if name not in of:
+            raise ConfigError(
+                did_you_mean(str(name), [*of.keys(), *_LETTERS], "column of the usage table")
+            )
+        return of[name]
+    moment: Any = sa.type_coerce(of.started_at, sa.Text)
+    if connection.dialect.name != "sqlite":
+        is_zoned = connection.dialect.name == "postgresql"
+        moment = sa.cast(sa.func.timezone("UTC", moment) if is_zoned else moment, sa.Text)
+    return sa.func.substr(moment, 1, _LETTERS[name])
+
+
+def _group(key: Sequence[Any], names: Sequence[str]) -> tuple[Any, ...]:
+    """What a row is grouped by; a week is known by its Monday."""
+    values = list(key)
+    for n, name in enumerate(names):
+        if name == "week" and values[n] is not None:
+            day = date.fromisoformat(values[n])
+            values[n] = str(day - timedelta(days=day.weekday()))
+    return tuple(values)
+
+
 def _let_go(engine: Engine, process: int) -> None:
     if os.getpid() == process:  # a fork must not end the connections of its parent
         engine.dispose()
@@ -277,7 +323,7 @@ def _clean(value: Any, dtype: str) -> Any:
     if dtype == "str":
         text = str(value).replace("\x00", "").encode("utf-8", "replace").decode()
         return _KEY.sub("[key]", text)
-    if dtype == "datetime64[us, UTC]":
+    if dtype == _MOMENT:
         return value if isinstance(value, datetime) and value.tzinfo is not None else None
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None

@@ -1,4 +1,4 @@
-"""Sums of the calls that a database keeps: what they need of each row is read once, in parts.
+"""Sums of calls, of a frame or of a database: what they need of each row is read once, in parts.
 
 Amounts that are whole parts of a USD, of 10**15, are added as integers, high and low digits apart,
 so that the sum is that of the decimals and fits 64 bits. The others are added as decimals.
@@ -7,53 +7,52 @@ so that the sum is that of the decimals and fits 64 bits. The others are added a
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
-from datetime import date, timedelta
+from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import sqlalchemy as sa
 
 from .. import columns as c
-from ..errors import ConfigError, did_you_mean
-from .database import parts_of
 from .price_book import EXACT
 from .table import SUMMARY_COLUMNS, without_noise
 
 _PARTS, _HALF = 10**15, 10**6
 _LARGEST = 4  # USD of a call: up to there a float tells such parts apart
-_LETTERS = {"hour": 13, "day": 10, "week": 10, "month": 7}  # of a moment as text
 _TIMES = ("time_to_first_token_s", "duration_s")
+_MONEY = ("cost_usd", "byok_usd", "estimate_usd")
 _TOKENS = [name for name in SUMMARY_COLUMNS if name.endswith("_tokens")]
 _USD = [name for name in SUMMARY_COLUMNS if name.endswith("_usd")]
 _CALLS = ("calls", "errors", "stopped", "cost_unknown")
 _SUMS = (*_CALLS, *_TOKENS, *_USD)
-_ROWS = 2_000  # read at once: they stay near the processor
-_MOMENT = "datetime64[us, UTC]"
+ROWS = 2_000  # read at once: they stay near the processor
+FLAGS = (
+    *(("status", "error"), ("status", "stopped")),
+    *(("cost_source", "fee"), ("cost_source", "proxy")),
+)
+"""Columns that are only compared with a word."""
+FIGURES = (*_TOKENS, *_MONEY, *_TIMES)
+"""Columns that are needed of each row, and then `FLAGS`."""
 
 
 def summed(
-    connection: sa.Connection, table: sa.Table, names: Sequence[str], where: Sequence[Any]
+    parts: Iterable[Sequence[Sequence[Any]]],
+    names: Sequence[str],
+    dtypes: Sequence[Any],
+    group: Callable[[tuple[Any, ...]], tuple[Any, ...]] = tuple,
 ) -> pd.DataFrame:
-    """Return what `UsageTracker.summary` does, of the rows of a table."""
-    of = table.c
-    words = [*(_key(connection, of, name) for name in names), of.source]
-    figures = (
-        *(of[name] for name in (*_TOKENS, "cost_usd", "byok_usd", "estimate_usd", *_TIMES)),
-        *(of.status == word for word in ("error", "stopped")),
-        *(of.cost_source == word for word in ("fee", "proxy")),
-    )
-    # by labels of their own, as a column that is asked for twice is else read once
-    listed = [each.label(f"c{n}") for n, each in enumerate((*words, *figures))]
-    query, sums = sa.select(*listed).where(*where), _Sums()
-    for columns in parts_of(connection, query, _ROWS):
-        sums.add(columns[: len(words)], columns[len(words) :])
+    """Sum rows up by `names`, whose columns come first in each part, then `source` and `FIGURES`.
+
+    `group` makes what a row is grouped by out of the values of its `names`.
+    """
+    sums, words = _Sums(), len(names) + 1
+    for columns in parts:
+        sums.add(columns[:words], columns[words:])
     rows: dict[tuple[Any, ...], dict[str, Any]] = {}
     places = []
     for kind, n in sums.kinds.items():
-        row = rows.setdefault(_group(kind[:-1], names), {"sources": Counter(), "place": len(rows)})
+        row = rows.setdefault(group(kind[:-1]), {"sources": Counter(), "place": len(rows)})
         places.append(row["place"])
         found = sums.of(n)
         row["sources"][kind[-1]] += found["calls"]
@@ -62,7 +61,23 @@ def summed(
         for name, more in found.items():
             before = row.get(name, 0)
             row[name] = EXACT.add(before, more) if name in _USD else before + more
-    return _table(rows, names).assign(**sums.medians(places))
+    table = _table(rows, names, dtypes).assign(**sums.medians(places))
+    return table.sort_values(["cost_usd", "calls"], ascending=False, kind="stable")
+
+
+def of_frame(frame: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
+    """Sum up the rows of a frame by some of its columns."""
+    starts = range(0, len(frame), 10 * ROWS)
+    parts = (_columns(frame.iloc[start : start + 10 * ROWS], names) for start in starts)
+    return summed(parts, names, [frame[name].dtype for name in names])
+
+
+def _columns(frame: pd.DataFrame, names: Sequence[str]) -> list[Any]:
+    return [
+        *(c.plain(frame[name]) for name in (*names, "source", *_TOKENS)),
+        *(frame[name].to_numpy("float64", na_value=np.nan) for name in (*_MONEY, *_TIMES)),
+        *((frame[name] == word).to_numpy(bool, na_value=False) for name, word in FLAGS),
+    ]
 
 
 class _Sums:
@@ -161,39 +176,9 @@ def _floats(values: Sequence[Any]) -> Any:
     return np.array(values, "float64")  # None becomes NaN
 
 
-def _is_fee(of: Any) -> Any:
-    return (of.cost_source == "fee") & of.byok_usd.is_(None) & of.cost_usd.is_not(None)
-
-
-def _key(connection: sa.Connection, of: Any, name: str) -> Any:
-    if name == "cost_source":
-        guess = sa.case((of.estimate_usd.is_(None), "unknown"), else_="estimated")
-        told = sa.case((of.cost_source == "proxy", "proxy"), else_="billed")
-        return sa.case((of.cost_usd.is_(None), guess), (_is_fee(of), "fee"), else_=told)
-    if name not in _LETTERS:
-        if name not in of:
-            raise ConfigError(
-                did_you_mean(str(name), [*of.keys(), *_LETTERS], "column of the usage table")
-            )
-        return of[name]
-    moment: Any = sa.type_coerce(of.started_at, sa.Text)
-    if connection.dialect.name != "sqlite":
-        is_zoned = connection.dialect.name == "postgresql"
-        moment = sa.cast(sa.func.timezone("UTC", moment) if is_zoned else moment, sa.Text)
-    return sa.func.substr(moment, 1, _LETTERS[name])
-
-
-def _group(key: Sequence[Any], names: Sequence[str]) -> tuple[Any, ...]:
-    """What a row is grouped by; a week is known by its Monday."""
-    values = list(key)
-    for n, name in enumerate(names):
-        if name == "week" and values[n] is not None:
-            day = date.fromisoformat(values[n])
-            values[n] = str(day - timedelta(days=day.weekday()))
-    return tuple(values)
-
-
-def _table(rows: dict[tuple[Any, ...], dict[str, Any]], names: Sequence[str]) -> pd.DataFrame:
+def _table(
+    rows: dict[tuple[Any, ...], dict[str, Any]], names: Sequence[str], dtypes: Sequence[Any]
+) -> pd.DataFrame:
     for row in rows.values():
         told = (source for source, _ in row["sources"].most_common() if source is not None)
         row["sources"] = ", ".join(told)
@@ -203,14 +188,10 @@ def _table(rows: dict[tuple[Any, ...], dict[str, Any]], names: Sequence[str]) ->
     }
     listed = list(zip(*rows, strict=True)) if rows else [()] * len(names)
     levels = [
-        c.typed(values, _MOMENT if name in _LETTERS else "str")
-        for name, values in zip(names, listed, strict=True)
+        pd.Index([np.nan if v is None else v for v in values], dtype=dtype, name=name)
+        for name, dtype, values in zip(names, dtypes, listed, strict=True)
     ]
-    index: Any = (
-        pd.Index(levels[0], name=names[0])
-        if len(names) == 1
-        else pd.MultiIndex.from_arrays(levels, names=list(names))
-    )
+    index: Any = levels[0] if len(names) == 1 else pd.MultiIndex.from_arrays(levels)
     return pd.DataFrame(made).set_index(index)
 
 

@@ -26,11 +26,11 @@ from ..api.reply import values_of
 from ..errors import ConfigError, did_you_mean
 from .bills import bills
 from .display import html_table, kept_words, text_table
+from .sums import of_frame
 from .table import (
     KEPT,
     SHALLOW,
     STORED,
-    SUMMARY_COLUMNS,
     USAGE_COLUMNS,
     exact_sum,
     frame_of,
@@ -195,9 +195,7 @@ class UsageTracker:
         if calls is not None and not isinstance(calls, pd.DataFrame):
             if not names:
                 raise ConfigError(_NO_NAME)
-            table = calls.summary(names, since, until)
-            table = table.sort_values(["cost_usd", "calls"], ascending=False, kind="stable")
-            return table[list(SUMMARY_COLUMNS)]
+            return calls.summary(names, since, until)
         frame = self.df if calls is None else calls.copy(deep=not SHALLOW)
         for name in PERIODS.keys() & names:
             days = frame["started_at"].dt.tz_localize(None).dt.to_period(PERIODS[name])
@@ -207,26 +205,7 @@ class UsageTracker:
             frame = frame[frame["started_at"] >= moment(since)]
         if until is not None:
             frame = frame[frame["started_at"] < moment(until)]
-        frame = frame.copy(deep=not SHALLOW)
-        frame["errors"] = frame["status"] == "error"
-        frame["stopped"] = frame["status"] == "stopped"
-        frame["cost_unknown"] = frame["cost_usd"].isna() | (frame["cost_source"] == "fee")
-        frame["proxy_usd"] = frame["cost_usd"].where(frame["cost_source"] == "proxy")
-        groups = frame.groupby(names[0] if len(names) == 1 else names, dropna=False, sort=False)
-        counts = groups[["errors", "stopped", "cost_unknown"]].sum().astype("int64")
-        tokens = [name for name in SUMMARY_COLUMNS if name.endswith("_tokens")]
-        sums = groups[tokens].sum(min_count=1)
-        money = [name for name in SUMMARY_COLUMNS if name.endswith("_usd")]
-        usd = pd.DataFrame({name: groups[name].agg(exact_sum) for name in money}, dtype="float64")
-        medians = groups[["time_to_first_token_s", "duration_s"]].median().add_prefix("median_")
-        count = groups.size().rename("calls")
-        sources = groups["source"].agg(_commonest_first).astype("str").rename("sources")
-        table = pd.concat([count, sources, counts, sums, usd, medians], axis=1)
-        if len(names) > 1:  # pandas before 3 takes "missing" for a level, which does not sort
-            levels = map(table.index.get_level_values, range(len(names)))
-            table.index = pd.MultiIndex.from_arrays([*levels], names=names)
-        table = table.sort_values(["cost_usd", "calls"], ascending=False, kind="stable")
-        return table[list(SUMMARY_COLUMNS)]
+        return of_frame(frame, names)
 
     def totals(self) -> Totals:
         """Return the sums of all calls, at the price of reading those that are new.
@@ -632,7 +611,3 @@ def _check_columns(names: list[Any], frame: pd.DataFrame) -> None:
         if name not in frame.columns:
             known = [*USAGE_COLUMNS, *PERIODS]
             raise ConfigError(did_you_mean(str(name), known, "column of the usage table"))
-
-
-def _commonest_first(sources: pd.Series[str]) -> str:
-    return ", ".join(sources.dropna().value_counts().index)

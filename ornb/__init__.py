@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from .notebook.picker import ModelPicker as ModelPicker
     from .pricing import tiers as tiers
     from .runs.batch import batch as batch
+    from .runs.classroom import classroom as classroom
     from .runs.decide import Decision as Decision
     from .runs.decide import decide as decide
     from .runs.latency import latency_beside_listed as latency_beside_listed
@@ -77,6 +78,7 @@ _PLACES = {
     "notebook.picker": "ModelPicker",
     "pricing": "tiers",
     "runs.batch": "batch",
+    "runs.classroom": "classroom",
     "runs.decide": "Decision decide",
     "runs.latency": "latency_beside_listed latency_differences latency_summary",
     "runs.measure": "measure",

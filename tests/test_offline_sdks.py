@@ -5,6 +5,8 @@ They are imported by the worker that asks for them: that takes a second of a pro
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 
 from ornb.offline import OfflineServer
@@ -61,6 +63,32 @@ def test_openrouter_reads_one_model_and_the_providers(official):
 def test_openrouter_reads_key_and_credits(official):
     assert official.api_keys.get_current_key_metadata().data.usage == 0
     assert official.credits.get_credits().data.total_usage == 0
+
+
+def test_openrouter_makes_lists_and_changes_keys(server):
+    from openrouter import OpenRouter
+
+    with OpenRouter(api_key=server.management_key, server_url=server.base_url) as manager:
+        keys, end = manager.api_keys, datetime.now(UTC) + timedelta(days=30)
+        for name in ("Ada", "Ben"):
+            made = keys.create(name=name, limit=2, limit_reset="weekly", expires_at=end)
+        assert [each.name for each in keys.list().data] == ["Ada", "Ben"]
+        assert [each.name for each in keys.list(offset=1).data] == ["Ben"]
+        with OpenRouter(api_key=made.key, server_url=server.base_url) as ben:
+            ben.chat.send(model="openai/gpt-4", messages=HELLO)
+        (row,) = manager.analytics.get_user_activity(request={"api_key_hash": made.data.hash}).data
+        assert (row.requests, row.usage) == (1, 0)
+        assert keys.update(hash=made.data.hash, disabled=True).data.disabled
+        assert len(keys.list().data) == 1
+        assert len(keys.list(include_disabled=True).data) == 2
+        assert keys.get(hash=made.data.hash).data.expires_at == end
+        assert keys.delete(hash=made.data.hash)
+
+
+def test_openrouter_with_an_ordinary_key_makes_none(official):
+    with pytest.raises(Exception, match="Only management keys") as caught:
+        official.api_keys.create(name="Ada")
+    assert caught.value.status_code == 403
 
 
 def test_openrouter_chats_and_reads_the_generation(official):

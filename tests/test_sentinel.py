@@ -354,10 +354,63 @@ def test_no_answer_that_says_the_key_is_kept_so(
     left.look()
 
 
+def test_a_class_leaves_its_management_key_nowhere(left: Left) -> None:
+    with OfflineServer(model="off", management_key=SENTINEL) as running:
+        room = ornb.classroom(["Ada"], 1, management_key=SENTINEL, base_url=running.base_url)
+        with ornb.record(left.folder / "lesson.jsonl", catalogue=True):
+            room.make().pause()
+        left.add("class", room, room.df, room.usage(), room.usage().attrs)
+        room.hand_out()
+        room.close()
+        with pytest.raises(errors.OrnbError) as caught:
+            room.pause(SENTINEL)
+        left.add("error", caught.value, "".join(printed(caught.value)))
+    left.look()
+
+
+def test_the_keys_of_a_class_are_given_and_left_nowhere_else(left: Left) -> None:
+    """That of Ada comes whole; those of Ben come cut, in a refusal, and as Stop is pressed."""
+    none, made = whole({"data": []}), {"key": SENTINEL, "data": {"hash": "a", "name": "T: Ada"}}
+    ada, page = whole(made, 201), whole({"data": [made["data"]]})
+    refusal = whole({"error": {"message": f"No {SENTINEL}", "code": 400}}, 400)
+    cut = whole(b'{"key": "%s", "da' % SENTINEL.encode())
+    half = head(201, Content_Length="9999") + b'\r\n{"key": "%s"' % SENTINEL.encode()
+    pages: list[list[Any]] = [[none], [none], [ada], [refusal]]
+    for answer in ([cut], [half, "close"], [half, "stall"]):
+        pages += [[page], [none], answer]
+    stopped: list[BaseException] = []
+    with WireServer(*pages) as server, ornb.record(left.folder / "lesson.jsonl", catalogue=True):
+        room = ornb.classroom(
+            ["Ada", "Ben"], 1, title="T", management_key="a-management-key", base_url=server.url
+        )
+        for _ in range(3):
+            with pytest.raises(errors.OrnbError) as caught:
+                room.make()
+            left.add(f"error {_}", caught.value, "".join(printed(caught.value)))
+            stopped.append(caught.value)
+        stop = threading.Timer(0.4, os.kill, (os.getpid(), signal.SIGINT))
+        as_soon_as(lambda: len(server.requests) == 13, stop.start)
+        with pytest.raises(KeyboardInterrupt) as pressed:
+            room.make()
+        stopped.append(pressed.value)
+    told = [each for error in stopped for each in frames_of(error, set()) if PART in each]
+    assert told == []
+    left.add("class", room, room.df, room._client, room._client._service)
+    left.look()
+    assert room.hand_out() == {"Ada": SENTINEL}
+
+
 @pytest.mark.parametrize(
     "given",
     [
         lambda: ornb.connect(base_url=SENTINEL),
+        lambda: ornb.classroom([SENTINEL, SENTINEL], 1),
+        lambda: ornb.classroom(["Ada"], SENTINEL),
+        lambda: ornb.classroom(["Ada"], 1, limit_reset=SENTINEL),
+        lambda: ornb.classroom(["Ada"], 1, expires_at=SENTINEL),
+        lambda: ornb.classroom(SENTINEL, 1),
+        lambda: ornb.classroom(["Ada"], 1, management_key=f"{SENTINEL} x"),
+        lambda: ornb.classroom(["Ada"], 1, management_key=SENTINEL, base_url=NOBODY),
         lambda: ornb.connect(NOBODY, SENTINEL),
         lambda: Client(NOBODY, SENTINEL),
         lambda: ornb.connect(base_url=f"me:{SENTINEL}@localhost/v1"),

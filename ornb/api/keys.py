@@ -26,7 +26,6 @@ from .client import OPENROUTER, Client, Secret, Timeouts
 from .refusals import mapping
 from .reply import format_usd
 from .service import Service, clear_frames, is_openrouter
-from .transport import Wire
 
 AUTH_URL = "https://openrouter.ai/auth"
 """Where a person allows an app to have a key."""
@@ -175,19 +174,14 @@ def exchange(code: str | Secret, pkce: Pkce, base_url: str | None = None) -> Sec
         raise ConfigError(
             "That is not a code. Open the sign-in page, allow ornb, and copy the code it shows."
         )
-    service, wire = Service(service_url(base_url), timeouts=PATIENCE), Wire()
-    url = f"{service.base_url}/auth/keys"
+    service = Service(service_url(base_url), timeouts=PATIENCE)
     try:
-        with service.open("POST", url, wire, data=_form(code, pkce)) as response:
-            body = b"".join(service.blocks(response))
+        body = service.body("POST", "/auth/keys", _form(code, pkce))
     except ApiError as error:
         raise _no_key(error, service.host) from error
-    except BaseException as error:  # an interrupt: code and verifier together buy a key
-        clear_frames(error)
-        raise
     finally:
         service.close()
-    return _key_in(body, url)
+    return _key_in(body, f"{service.base_url}/auth/keys")
 
 
 def _form(code: Secret, pkce: Pkce) -> bytes:

@@ -20,6 +20,7 @@ from requests.structures import CaseInsensitiveDict
 from urllib3.exceptions import HTTPError, ReadTimeoutError
 
 from ..errors import (
+    ApiError,
     ConfigError,
     ConnectionFailed,
     OrnbError,
@@ -354,6 +355,18 @@ class Service:
         except (ValueError, RecursionError) as error:
             unsay(error)
             raise self.refusal(response, body, model) from error
+
+    def body(self, method: str, path: str, data: bytes | None = None) -> bytes:
+        """Return an answer whole, as it came; there may be a key in it, or in what was sent."""
+        try:
+            with self.open(method, self.base_url + path, Wire(), headers=JSON, data=data) as answer:
+                return b"".join(self.blocks(answer))
+        except ApiError as error:
+            error.raw = None
+            raise
+        except BaseException as error:  # an interrupt, too
+            clear_frames(error)
+            raise
 
     def close(self) -> None:
         """Close the kept connections."""

@@ -67,7 +67,7 @@ class Budget:
         allow_unknown: bool = False,
         practice: bool = False,
     ) -> None:
-        self.limit_usd = None if usd is None else _amount(usd)
+        self.limit_usd = None if usd is None else exact_usd(usd, f"budget({usd!r})")
         self.allow_unknown = allow_unknown
         self.practice = practice
         self.calls = self.refused = 0
@@ -499,11 +499,12 @@ def _usd(amount: Decimal, rounding: str | None = None) -> str:
     return f"${whole}.{cents:0<2}"
 
 
-def _amount(usd: Any) -> Decimal:
+def exact_usd(usd: Any, said: str) -> Decimal:
+    """Read an amount of money; `said` is what a person wrote, for the message if it is none."""
     try:
         amount = None if isinstance(usd, bool) else Decimal(str(usd))
     except InvalidOperation:
         amount = None
     if amount is None or not amount.is_finite() or amount < 0 or amount > 10**12:
-        raise ConfigError(f"budget({usd!r}) is not an amount in USD such as 0.50.")
+        raise ConfigError(f"{said} is not an amount in USD such as 0.50.")
     return amount

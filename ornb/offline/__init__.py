@@ -154,9 +154,10 @@ class Child:
 
 
 class OfflineServer:
-    """A running offline server, for callers with its `token` only.
+    """A running offline server, for callers with its `token`, or with a key that it made.
 
-    With `model` "auto" the local model answers where it is installed; with "off", or
+    `management_key` makes such keys. With `model` "auto" the local model answers where it is
+    installed; with "off", or
     ``ORNB_OFFLINE_MODEL=off``, answers are canned. After `patience_s` a silent one sends
     keep-alives.
     """
@@ -171,11 +172,14 @@ class OfflineServer:
         patience_s: float = 1.0,
         port: int = 0,
         token: str | None = None,
+        management_key: str | None = None,
     ) -> None:
         self.model = _effective(model)
         self.token = token or secrets.token_urlsafe(32)
+        self.management_key = management_key or secrets.token_urlsafe(32)
         config: dict[str, Any] = {
             "token": self.token,
+            "management_key": self.management_key,
             "local_model": self.model == "auto",
             "tokens_per_s": tokens_per_s,
             "first_token_s": first_token_s,
@@ -240,9 +244,11 @@ def start(*, model: Model = "auto") -> OfflineServer:
 
 
 def _replacement(former: OfflineServer, model: Model) -> OfflineServer:
+    kept: Any = {name: getattr(former, name) for name in ("token", "management_key")}
+    kept["model"] = model
     with contextlib.suppress(OfflineError):  # someone may have taken the port meanwhile
-        return OfflineServer(model=model, port=former.port, token=former.token)
-    return OfflineServer(model=model, token=former.token)
+        return OfflineServer(port=former.port, **kept)
+    return OfflineServer(**kept)
 
 
 def _effective(model: str) -> Model:

@@ -77,6 +77,7 @@ async def _serve_by_hand(settings: Settings, port: int) -> None:
         why = api.local.why_not
         print(f"OpenRouter's API, offline: {base_url}")
         print(f"Token: {settings.token}")
+        print(f"Management key, for /keys and /activity: {settings.management_key}")
         print(f"Catalogue of {api.store.date}, {len(api.store.models)} models.")
         print(f"Canned answers: {why}." if why else "Answers: SmolLM2-135M on this machine.")
         print(

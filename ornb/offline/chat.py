@@ -35,6 +35,8 @@ JSON = "application/json"
 class ChatHandler(ApiHandler):
     """``POST /chat/completions``."""
 
+    managing = False
+
     def prepare(self) -> None:
         """Get ready to read, and to drop what is too much or from a stranger."""
         self._pieces: list[bytes] = []
@@ -161,7 +163,7 @@ class ChatHandler(ApiHandler):
             await self._send(sse(completion.error_chunk(fault)))
         finally:
             if self._sending:
-                self.application.remember(completion.generation(finish, streamed=True))
+                self.application.remember(completion.generation(finish, streamed=True), self.token)
         self.finish()
 
     async def _send_plain(
@@ -191,7 +193,7 @@ class ChatHandler(ApiHandler):
             body = dumps(completion.plain_error(fault))
         finally:
             if finish or self._sending:
-                self.application.remember(completion.generation(finish, streamed=False))
+                self.application.remember(completion.generation(finish, streamed=False), self.token)
         if simulation.cut_after_chunks is not None or simulation.reset_after_chunks is not None:
             await self._begin(completion, JSON)
             await self._send(body[: len(body) // 2])

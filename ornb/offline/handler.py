@@ -23,6 +23,9 @@ class ApiHandler(tornado.web.RequestHandler):
     application: OfflineApi
     public = False
     """Whether the path is for callers without a token, too."""
+    managing: bool | None = None
+    """Whether it is for management keys alone (True), or for ordinary ones alone (False)."""
+    token = b""
 
     def set_default_headers(self) -> None:
         """Write on every answer, errors too, that it does not come from the live API."""
@@ -50,8 +53,13 @@ class ApiHandler(tornado.web.RequestHandler):
         given = token.strip().encode()
         if scheme.lower() != "bearer" or not given:
             return Fault(401, "Missing Authentication header")
-        if not any(hmac.compare_digest(given, known.encode()) for known in self.application.tokens):
+        self.token, api = given, self.application
+        known = any(hmac.compare_digest(given, each.encode()) for each in api.tokens)
+        if not known and not api.ring.takes(given):
             return Fault(401, "User not found.")
+        if self.managing is not None and api.ring.manages(given) != self.managing:
+            which = "Only" if self.managing else "No"
+            return Fault(403, f"{which} management keys can perform this operation")
         return None
 
     def compute_etag(self) -> None:

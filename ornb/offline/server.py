@@ -12,6 +12,8 @@ GET /generation?id=                   404 for a moment after the answer, then it
 POST /chat/completions                a recording, the local model or a canned answer
 POST /auth/keys, /auth/keys/code      the PKCE exchange, S256
 POST /api/alpha/decisions             beside ``/api/v1``: the local model or a canned decision
+/keys, /keys/{hash}                   keys for others, made with the management key
+GET /activity                         what was asked with keys, to the management key
 ===================================== ============================================================
 
 Each answer says in ``X-Ornb-Source`` where it comes from (local, canned, recorded, snapshot), a
@@ -35,7 +37,7 @@ import socket
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import tornado.httpserver
@@ -46,6 +48,7 @@ from .answers import Canned, LocalModel, Responder
 from .chat import MAX_BODY, ChatHandler
 from .decisions import Decisions
 from .handler import ApiHandler, Unknown
+from .keyring import SPENT, Activity, KeyRing, Keys
 from .question import json_object
 from .snapshot import Snapshot, load
 from .store import OfflineCatalog
@@ -60,11 +63,7 @@ _KEY: Json = {
     "limit_remaining": None,
     "limit_reset": None,
     "include_byok_in_limit": False,
-    **{
-        f"{kind}{span}": 0
-        for kind in ("usage", "byok_usage")
-        for span in ("", "_daily", "_weekly", "_monthly")
-    },
+    **dict.fromkeys(SPENT, 0),
     "is_free_tier": True,
     "is_management_key": False,
     "is_provisioning_key": False,
@@ -96,6 +95,7 @@ class Settings:
     first_token_s: float = 0.2
     generation_delay_s: float = 0.3
     patience_s: float = 1.0
+    management_key: str = field(default_factory=secrets.token_urlsafe)
 
 
 class OfflineApi(tornado.web.Application):
@@ -114,14 +114,16 @@ class OfflineApi(tornado.web.Application):
             ),
         ]
         self.tokens = {settings.token}
+        self.ring = KeyRing(settings.management_key)
         self.codes: dict[str, tuple[str, float]] = {}
         self.generations: OrderedDict[str, tuple[float, Json]] = OrderedDict()
         self.misbehaved: dict[str, int] = {}
         self.whole_catalog = dumps(self.store.query({}, ""))
         super().__init__(_routes(), default_handler_class=Unknown, log_function=lambda _: None)
 
-    def remember(self, record: Json) -> None:
-        """Keep a generation for ``GET /generation``, the oldest giving way."""
+    def remember(self, record: Json, token: bytes) -> None:
+        """Keep a generation for ``GET /generation``, the oldest giving way, and count it."""
+        self.ring.count(token, record)
         ready = time.monotonic() + self.how.generation_delay_s
         self.generations[record["id"]] = (ready, record)
         while len(self.generations) > REMEMBERED_GENERATIONS:
@@ -186,8 +188,9 @@ class Account(ApiHandler):
         self._data = data
 
     def get(self) -> None:
-        """Send it."""
-        self.finish(dumps({"data": self._data}))
+        """Send it, with the limits of a key that was made here."""
+        own = self.application.ring.of(self.token)
+        self.finish(dumps({"data": {name: own.get(name, v) for name, v in self._data.items()}}))
 
 
 class Generation(ApiHandler):
@@ -261,6 +264,8 @@ def _routes() -> list[tuple[Any, ...]]:
         ("/api/alpha/decisions", Decisions),
         (f"{BASE}/auth/keys", NewKey),
         (f"{BASE}/auth/keys/code", NewCode),
+        (f"{BASE}/keys(?:/([^/]+))?", Keys),
+        (f"{BASE}/activity", Activity),
     ]
 
 

@@ -317,6 +317,15 @@ def test_an_ordinary_key_is_told_what_it_takes(plan, service) -> None:
         plan(["Ada"], management_key="unheard-of")
 
 
+def test_a_server_that_makes_no_keys_says_so() -> None:
+    missing = whole({"error": {"message": "Not Found"}}, 404)
+    with (
+        WireServer([missing]) as server,
+        pytest.raises(errors.NotFound, match="has no keys to make for others"),
+    ):
+        ornb.classroom(["Ada"], 1, management_key=MANAGER, base_url=server.url)
+
+
 def test_who_is_not_in_the_class_is_told_who_is(plan) -> None:
     room = plan(["Ada"]).make()
     with pytest.raises(errors.ConfigError, match="did you mean 'Ada'"):

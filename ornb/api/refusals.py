@@ -120,7 +120,7 @@ OPENROUTERS = {
     "/providers": "list of providers",
     "/endpoints": "list of a model's endpoints",
     "/key": "account of its keys",
-    "/keys": "list of keys",
+    "v1/keys": "keys to make for others",
     "/credits": "account of credits",
     "/generation": "books of single calls",
     "/activity": "books of what was charged",

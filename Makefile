@@ -54,7 +54,7 @@ check: $(VENV)/.test
 
 # Each environment is made once, and again when the dependencies change. In the oldest one libraries
 # meet neighbours younger than they are, and warn of them: that is no fault of ornb's.
-PLACES := $(addprefix .venv-,$(addsuffix /.done,oldest newest elsewhere documents documents-3 litellm peers))
+PLACES := $(addprefix .venv-,$(addsuffix /.done,oldest newest elsewhere documents documents-3 together litellm peers))
 test-matrix: $(VENV)/.test $(PLACES)
 	.venv-oldest/bin/python -m pytest $(WORKERS) -m "not browser and not slow and not long" -W default $(ARGS)
 	.venv-newest/bin/python -m pytest $(WORKERS) -m "not browser and not slow and not long" $(ARGS)
@@ -68,6 +68,7 @@ test-matrix: $(VENV)/.test $(PLACES)
 .venv-elsewhere/.done: wanted = --editable . notebook voila papermill marimo
 .venv-documents/.done: wanted = --editable . jupyterlab jupyter-server-documents==0.2.6
 .venv-documents-3/.done: wanted = --editable . jupyterlab jupyter-server-documents==0.3.3
+.venv-together/.done: wanted = --editable . jupyterlab jupyter-collaboration==5.0.4
 .venv-litellm/.done: wanted = "litellm[proxy]"
 .venv-peers/.done: wanted = litellm "pydantic-ai-slim[openai]"
 $(PLACES): $(VENV)/.made pyproject.toml

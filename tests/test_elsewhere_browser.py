@@ -263,6 +263,10 @@ def saved(lab: LabNotebook) -> list[list[str]]:
     return [[text for text in cell if "Live chat" not in text] for cell in texts]
 
 
+def texts(outputs: list[dict[str, Any]]) -> str:
+    return "".join(one["data"]["text/plain"] for one in outputs)
+
+
 def ask_in(chat: Locator, question: str, answers: int) -> None:
     chat.get_by_label(BOX).fill(question)
     chat.get_by_label(BOX).press("Enter")
@@ -307,3 +311,26 @@ def test_a_server_that_draws_no_widget_is_named_in_the_cell_and_answers_are_kept
         until(lambda: "billed" in str(saved(notebook)[2]))
         assert [len(cell) for cell in saved(notebook)][1:] == [1, 1]
         lab.page.screenshot(path=tmp_path / "documents3.png")
+
+
+def test_a_second_persons_page_shows_a_conversation_once(
+    service: str, browser: Browser, tmp_path: Path
+) -> None:
+    cells = ["import ornb\n" + CELLS[1].format(url=service), MAGIC, ASKED_IN_A_CELL]
+    with other_lab(".venv-together", browser, tmp_path) as lab:
+        notebook = lab.open(cells)
+        second = Lab(browser, lab.url, lab.root)
+        second.load()
+        seen = LabNotebook(second, notebook.path)
+        seen._within("open", "ornbTest.open(path)")
+        notebook.start_all()
+        chat = notebook.locator(".ornb-chat")
+        expect(chat.locator("article.answer")).to_have_count(1)
+        ask_in(chat, "Why?", 2)
+        for page in (notebook, seen):
+            until(lambda page=page: texts(page.outputs(0)).count("$0.00015 billed") == 2)
+            assert [len(page.outputs(cell)) for cell in range(3)] == [2, 1, 0]
+        expect(seen.output(0).get_by_text("Why?")).to_have_count(1)
+        expect(seen.output(1).get_by_text("$0.00015 billed")).to_have_count(1)
+        assert [len(cell.outputs) for cell in notebook.save().cells] == [2, 1, 0]
+        second.page.context.close()

@@ -223,6 +223,12 @@ def test_a_bound_counts_the_price_of_a_request_where_tokens_cost_nothing():
     assert float(bound.worst_usd) == 0.002
 
 
+def test_a_figure_of_blended_prices_sets_other_kinds_aside(server):
+    figure = ornb.plots.context_price(ornb.models(kind="all"))
+    said = " ".join(each.text for each in figure.layout.annotations).replace("<br>", " ")
+    assert "1 of 11 models shown; left out: 9 not for chat" in said
+
+
 # --- refused before they are sent -----------------------------------------------------------------
 
 VERBS = {

@@ -43,6 +43,8 @@ def model_rows(
 
 def without_price(rows: Rows) -> None:
     """Set aside what has no price per token, by the reason."""
+    if "kind" in rows.frame:
+        rows.leave_out(rows.frame["kind"] != "chat", "not for chat (no price blends with theirs)")
     if "is_router" in rows.frame:
         missing = rows.frame[[PROMPT, COMPLETION]].isna().any(axis=1)
         rows.leave_out(

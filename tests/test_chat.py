@@ -34,8 +34,8 @@ from ornb.errors import (
     ServerError,
 )
 from ornb.messages import MIME_TRANSCRIPT, Conversation
+from ornb.notebook.base import WHOLE_EVERY_S
 from ornb.notebook.chat import Chat
-from ornb.notebook.chat_page import WHOLE_EVERY_S
 from ornb.notebook.live import LiveAnswer, Pacer, patch
 from ornb.notebook.shown import call_for_page
 from ornb.text.markdown import render

@@ -381,14 +381,12 @@ def _clean(name: str) -> str:
 
 def _decoded(url: str) -> bytes:
     head = _DATA_URL.match(url)
+    if head is None:
+        raise ConfigError(f"The data URL {url[:40]}... is damaged: it is not base64.")
     try:
-        return base64.b64decode(url[head.end() :], validate=True) if head else _no_base64()
+        return base64.b64decode(url[head.end() :], validate=True)
     except (binascii.Error, ValueError) as error:
         raise ConfigError(f"The data URL {url[:40]}... is damaged: {error}.") from error
-
-
-def _no_base64() -> bytes:
-    raise ValueError("it is not base64")
 
 
 def _checked_address(url: str) -> Any:

@@ -54,7 +54,7 @@ def of_hint(hint: Any, where: str, outside: tuple[Any, ...] = ()) -> Schema:
     """
     hint, description = unwrapped(hint)
     said = {"description": description} if description else {}
-    if _hashable(hint) and hint in _PLAIN:
+    if getattr(type(hint), "__hash__", None) is not None and hint in _PLAIN:
         return _PLAIN[hint] | said
     if hint in outside:
         raise ConfigError(f"{where}: {hint.__name__} lies in itself; give a JSON schema instead.")
@@ -236,10 +236,6 @@ def _is_json(value: Any) -> bool:
         return bool(json.loads(json.dumps(value, allow_nan=False)) == value)
     except (TypeError, ValueError, RecursionError):
         return False
-
-
-def _hashable(hint: Any) -> bool:
-    return getattr(type(hint), "__hash__", None) is not None
 
 
 def _is_typed_dict(hint: Any) -> bool:

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 PATIENCE_S = 0.4
 """How long Stop waits for the network to let go, before it goes on without it."""
+WHOLE_EVERY_S = 1.0
+"""How often a page that has not been heard yet gets everything."""
 
 _CSS_PART = re.compile(r'^@import "\./([\w-]+\.css)";\n', re.MULTILINE)
 _JS_PART = re.compile(r'^import \{[^}]*\} from "\./([\w-]+\.js)";\n', re.MULTILINE)
@@ -117,6 +119,12 @@ def describe(error: BaseException) -> str:
     place = traceback.extract_tb(error.__traceback__)[-1:]
     where = "".join(f" ({Path(last.filename).name}, line {last.lineno})" for last in place)
     return f"{type(error).__name__}: {error}{where}"
+
+
+class Choice(t.TraitType[Any, Any]):
+    """What a person chose; traitlets' own types would let None by the validator."""
+
+    default_value = None
 
 
 class Widget(anywidget.AnyWidget):
@@ -224,6 +232,20 @@ class LastingWidget(Widget):
             self._sequence += 1
             self.send({"type": kind, "seq": self._sequence, **content})
             self._stay_reachable()
+
+    def _tell_state(self) -> None:
+        """Send the page everything, and note in `_whole_due` when that is due again."""
+        raise NotImplementedError
+
+    def _tell_news(self, kind: str, **content: Any) -> None:
+        """Send a message, or now and then everything to a page that has not been heard.
+
+        The cell that waits for answers may hold back the page's greeting; so it need not ask.
+        """
+        if self._page is None and monotonic() >= self._whole_due:
+            self._tell_state()
+        else:
+            self._tell(kind, **content)
 
     def _bundle(self) -> dict[str, Any]:
         """Make the output that stays."""

@@ -224,12 +224,9 @@ class ChatCalls(ChatPage):
             long = self._kept_wait > KEPT_EVERY_S
             self._kept_due = monotonic() + self._kept_wait * long  # a short one is kept at once
             self._call = call
-            if self._page is None and monotonic() >= self._whole_due:
-                self._tell_state()
-            else:
-                shown = [self._for_page(question)] if is_new else []
-                after = question.parent_id if is_new else question.id
-                self._tell("asked", after=after, turns=shown, live=self._live(call))
+            shown = [self._for_page(question)] if is_new else []
+            after = question.parent_id if is_new else question.id
+            self._tell_news("asked", after=after, turns=shown, live=self._live(call))
         in_thread("ornb-chat", self._work, call, messages)
         return call
 
@@ -259,19 +256,13 @@ class ChatCalls(ChatPage):
             self._end(call)
 
     def _flush(self, call: ChatCall) -> float:
-        """Send what is new of an answer. Runs on the pacer's thread.
-
-        In "Run all" the page's script may load in the middle of the answer: so a page that has not
-        been heard gets the whole now and then, and need not ask for it.
-        """
+        """Send what is new of an answer. Runs on the pacer's thread."""
         with self._lock:
             change = None if self._call is not call else call.answer.patch()
-            if change is not None and self._page is None and monotonic() >= self._whole_due:
-                self._tell_state()
-            elif change is not None:
-                self._tell("delta", **change)
-            if change is not None and self._kept is not None and monotonic() >= self._kept_due:
-                self._keep_part(call)
+            if change is not None:
+                self._tell_news("delta", **change)
+                if self._kept is not None and monotonic() >= self._kept_due:
+                    self._keep_part(call)
         return call.answer.wait_s
 
     def _end(self, call: ChatCall) -> None:

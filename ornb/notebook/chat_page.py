@@ -17,16 +17,13 @@ import traitlets as t
 from .. import session
 from ..api.client import OPENROUTER
 from ..messages import Conversation, Turn
-from .base import LastingWidget, in_thread, service_of
+from .base import WHOLE_EVERY_S, LastingWidget, in_thread, service_of
 from .chat_kept import Kept
 from .exchange import ChatCall
 from .shown import body_html, turn_for_page
 
 if TYPE_CHECKING:
     from ..api.client import Client
-
-WHOLE_EVERY_S = 1.0
-"""How often a page that has not been heard yet gets the whole conversation."""
 
 WHOLE_PAUSE_S = 0.2
 """Between the outputs of a long one: Jupyter Server drops what is beyond 3 MB in 3 s."""

@@ -31,7 +31,9 @@ from ..text.comparison import LETTERS, Answers, Place
 from ..text.rendering import source_words
 from .base import (
     PATIENCE_S,
+    WHOLE_EVERY_S,
     BadValue,
+    Choice,
     LastingWidget,
     cell_number,
     describe,
@@ -52,15 +54,6 @@ if TYPE_CHECKING:
     from ..messages import Turn
 
 HERE = Path(__file__)
-
-WHOLE_EVERY_S = 1.0
-"""How often a page that has not been heard yet gets everything."""
-
-
-class Vote(t.TraitType[Any, Any]):
-    """A vote; traitlets' own types would let None by the validator, which takes a vote back."""
-
-    default_value = None
 
 
 class _Call(Call):
@@ -98,7 +91,7 @@ class Comparison(LastingWidget):
     _esm = module(HERE)
     _css = sheet(HERE)
 
-    vote = Vote().tag(sync=True)
+    vote = Choice().tag(sync=True)
     """Of a blind comparison: the place voted for ("A", "B", ...), or "tie"; None before the vote.
     Can be set once, when all answers are there."""
 
@@ -427,12 +420,8 @@ class Comparison(LastingWidget):
                 elif (change := call.answer.patch()) is not None:
                     changes[str(place)] = change
                     wait_s += call.answer.wait_s
-            if changes and self._page is None and monotonic() >= self._whole_due:
-                # The cell that waits for the answers may hold back the page's greeting, so the
-                # page gets everything now and then and need not ask.
-                self._tell_state()
-            elif changes:
-                self._tell("delta", changes=changes, done=done)
+            if changes:
+                self._tell_news("delta", changes=changes, done=done)
         return wait_s
 
     def _on_message(self, _: Any, content: Any, __: Any) -> None:

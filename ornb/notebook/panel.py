@@ -185,6 +185,7 @@ class UsagePanel(LastingWidget):
             budgets = session.default.budgets.active() if self._is_ours else ()
             said = shown(totals, budgets, self._quota())
             said["kept"] = self._tracker._kept_words("ornb.usage" if self._is_ours else "")
+            self._said = said
             changed = [name for name, value in said.items() if getattr(self, name) != value]
             for name in changed:
                 self.set_trait(name, said[name])
@@ -256,16 +257,11 @@ class UsagePanel(LastingWidget):
         super()._keep()
 
     def _bundle(self) -> dict[str, Any]:
-        html = page_html(self._said(), self._at, css_class=self._lasting_class)
+        html = page_html(self._said, self._at, css_class=self._lasting_class)
         return {"text/html": html, "text/plain": self._static_text()}
 
-    def _said(self) -> dict[str, Any]:
-        names = ("tiles", "sources", "latest", "budgets", "free_calls", "models", "kept")
-        with self._lock:
-            return {name: getattr(self, name) for name in names}
-
     def _static_text(self) -> str:
-        return page_text(self._said(), self._at)
+        return page_text(self._said, self._at)
 
     def _static_html(self) -> str:
-        return page_html(self._said(), self._at)
+        return page_html(self._said, self._at)

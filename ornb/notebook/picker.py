@@ -25,7 +25,7 @@ from ..catalog.observations import aged
 from ..columns import plain
 from ..errors import ConfigError, near
 from . import kept
-from .base import BadValue, Widget, describe, in_thread, module, sheet
+from .base import BadValue, Choice, Widget, describe, in_thread, module, sheet
 
 HERE = Path(__file__)
 
@@ -104,12 +104,6 @@ class Names(t.TraitType[Any, Any]):
         if not all(isinstance(name, str) for name in names):
             self.error(obj, value)
         return names or None
-
-
-class Choice(t.TraitType[Any, Any]):
-    """What is picked; traitlets' own Any would let None by the validator."""
-
-    default_value = None
 
 
 class ModelPicker(Widget):

@@ -26,10 +26,7 @@ In the prompt, {{name}} takes a variable of the notebook; also {{name.attribute}
 stay. A setting for all cells: %config OrnbMagics.model = "author/slug"; %config OrnbMagics lists
 them."""
 
-_OWN = {
-    "attach": "Use --attach, once for each file.",
-    "files": "Use --attach, once for each file.",
-    "images": "Use --attach, once for each file.",
+_OWN = dict.fromkeys(("attach", "files", "images"), "Use --attach, once for each file.") | {
     "schema": "Use --schema NAME, of a variable that holds a class or a JSON schema.",
     "system": "Use --system.",
     "model": "Write the model first: %%ornb author/slug.",

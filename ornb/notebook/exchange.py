@@ -186,7 +186,7 @@ class ChatCall(Call):
             self._gap = False
             if self.answer.has_text:
                 self.answer.add(Event("text", "\n\n"))
-        return super()._take(event)
+        return self.answer.add(event)
 
     def _show(self, call: dict[str, Any]) -> None:
         self.calls[-1] = call

@@ -595,9 +595,7 @@ def _messages(
     system: str | None,
     attach: Any,
 ) -> list[dict[str, Any]]:
-    def listed() -> pd.DataFrame | None:
-        return catalogue_of(service)
-
+    listed = functools.partial(catalogue_of, service)
     return messages_of(prompt, {model: fields}, system=system, attach=attach, listed=listed)
 
 

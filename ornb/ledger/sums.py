@@ -16,7 +16,7 @@ import pandas as pd
 
 from .. import columns as c
 from .price_book import EXACT
-from .table import SUMMARY_COLUMNS, without_noise
+from .table import SUMMARY_COLUMNS, billed_less_estimated
 
 _PARTS, _HALF = 10**15, 10**6
 _LARGEST = 4  # USD of a call: up to there a float tells such parts apart
@@ -108,9 +108,7 @@ class _Sums:
             "byok_usd": own,
             "proxy_usd": np.where(of_proxy, cost, np.nan),
             "estimate_usd": estimate,
-            "cost_difference_usd": without_noise(
-                np.where(is_fee, np.nan, cost) + np.nan_to_num(own) - estimate
-            ),
+            "cost_difference_usd": billed_less_estimated(cost, own, estimate, is_fee),
         }
         counts = (np.ones(size, bool), errors, stopped, is_fee | np.isnan(cost))
         for n, each in enumerate(counts):

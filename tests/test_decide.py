@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any, Literal
 
+import pandas as pd
 import pytest
 from wire import WireServer, whole
 
@@ -300,6 +301,76 @@ def test_an_answer_that_is_none_is_named(service):
     service.answer = whole({"choices": []})
     with pytest.raises(errors.UnexpectedAnswer, match="without `answers`"):
         ornb.decide("Hi", QUESTIONS, "acme/decider")
+
+
+# --- a column -------------------------------------------------------------------------------------
+
+
+def test_a_column_is_decided_about_row_by_row_and_goes_on_where_it_was(service, tmp_path: Path):
+    reviews = pd.Series(["Cold soup", "Lovely", "Cold soup"], [7, 8, 9], name="review")
+    given: dict[str, Any] = {"store": tmp_path / "kept.sqlite", "progress": False, "label": "soup"}
+    table = ornb.decide(reviews, QUESTIONS, "acme/decider", **given)
+    assert sorted(body["state"] for body in service.sent) == ["Cold soup", "Lovely"]
+    assert all("messages" not in body for body in service.sent)
+    told = table[["review", "angry", "topic", "topic_probability", "stars", "status"]]
+    assert told.reset_index().values.tolist() == [
+        [7, "Cold soup", 0.83, "food", 0.7, 0.6, "ok"],
+        [8, "Lovely", 0.83, "food", 0.7, 0.6, "ok"],
+        [9, "Cold soup", 0.83, "food", 0.7, 0.6, "cached"],
+    ]
+    assert [str(table[name].dtype) for name in ("angry", "topic", "stars")] == [
+        "float64",
+        "category",
+        "float64",
+    ]
+    assert json.loads(table.at[7, "answer"]) == ANSWERS
+    assert ornb.usage.df["label"].tolist() == ["soup", "soup"]
+    assert table["estimate_usd"].sum() == pytest.approx(2 * 287e-7)
+    again = ornb.decide(reviews, QUESTIONS, "acme/decider", **given)
+    assert (again["status"] == "cached").all()
+    assert again["topic"].tolist() == ["food"] * 3
+    other = ornb.decide(reviews, {"angry": "Is it?"}, "acme/decider", **given)
+    assert other["status"].tolist() == ["ok", "ok", "cached"], "another question is another call"
+
+
+def test_a_column_stops_at_its_ceiling_and_says_before_what_it_can_cost(service):
+    reviews = pd.DataFrame({"title": ["a", "b", "c"], "review": ["A", "B", "C"]})
+    given: dict[str, Any] = {"template": "{{title}}: {{review}}", "progress": False}
+    plan = ornb.decide(reviews, QUESTIONS, "acme/decider", dry_run=True, **given)
+    assert plan.prompt == "a: A"
+    assert service.sent == []
+    cap = plan.worst_usd / 3
+    table = ornb.decide(reviews, QUESTIONS, "acme/decider", cap_usd=cap, concurrency=1, **given)
+    assert set(table["status"]) == {"ok", "skipped"}
+    assert table["cost_usd"].sum() <= float(cap)
+
+
+@pytest.mark.parametrize(
+    ("questions", "given", "words"),
+    [
+        (BOX, {}, "the state has none"),
+        ({"a": ["x", "y"], "a_probability": "Is it?"}, {}, "Rename one"),
+        ({"answer": "Is it?"}, {}, "every batch has"),
+        (QUESTIONS, {"system": "Be"}, "'system' is no argument of"),
+        (QUESTIONS, {"template": "{{revue}}"}, "revue"),
+    ],
+)
+def test_a_column_is_refused_before_anything_is_sent(service, questions, given, words):
+    reviews = pd.DataFrame({"review": ["A"]})
+    with pytest.raises(errors.ConfigError, match=words):
+        ornb.decide(reviews, questions, "acme/decider", progress=False, **given)
+    assert service.sent == []
+
+
+def test_a_row_of_odd_answers_is_a_row(service):
+    answers = {"topic": {"type": "choice", "choice": {"a": [1]}}, "angry": {"type": "aura"}}
+    service.answer = whole(decided(answers))
+    table = ornb.decide(pd.Series(["A"]), QUESTIONS, "acme/decider", progress=False)
+    assert table["status"].tolist() == ["ok"]
+    assert table["angry"].isna().all()
+    assert table["stars"].isna().all()
+    assert table["topic"].isna().all()
+    assert json.loads(table["answer"][0]) == answers
 
 
 # --- offline and recorded -------------------------------------------------------------------------

@@ -462,8 +462,7 @@ class Client:
         ----------
         OpenRouter, ``POST /api/alpha/decisions``, by the official SDK 1.3.84; 2026-10-27.
         """
-        params = {**params, "state": state, "questions": questions}
-        call = self._call((), model, params, streamed=False, of=DecisionCall)
+        call = self._decision(model, {**params, "state": state, "questions": questions})
         for _ in call:
             pass
         return call.reply
@@ -471,6 +470,9 @@ class Client:
     def close(self) -> None:
         """Close the kept connections."""
         self._service.close()
+
+    def _decision(self, model: str | None, params: dict[str, Any]) -> Stream:
+        return self._call((), model, params, streamed=False, of=DecisionCall)
 
     def _call(
         self,

@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 from .. import columns as c
 from .. import offline, session
@@ -18,14 +18,22 @@ from ..errors import ConfigError, OrnbError, did_you_mean
 from ..messages.questions import TYPES, check_room, questions_of, state_of
 from ..text.markdown import plain
 from ..text.rendering import reply_html
+from .answers import Shape
+from .batch import batch
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from ..api.reply import Reply
+    from .answers import Answer
+    from .plan import Plan
 
 FIELDS = ("provider", "session_id", "trace", "user")
 """Of a request, beside the state and the questions (2026-11-30)."""
+OF_A_COLUMN = (
+    *("template", "store", "resume", "cap_usd", "dry_run", "executor", "concurrency"),
+    *("prefix", "progress"),
+)
 DEFAULT = "typesafe/jev-1.14"
 """Takes all types of questions, pictures too (2026-11-30). Else the first that is listed."""
 CANNED = "ornb/canned-decisions"
@@ -67,8 +75,7 @@ class Decision:
 
     @property
     def _told(self) -> dict[str, Mapping[str, Any]]:
-        told: dict[str, Any] = json.loads(self.reply.text or "{}")
-        return {name: each for name, each in told.items() if isinstance(each, Mapping)}
+        return _told(self.reply.text)
 
     @property
     def answers(self) -> dict[str, Any]:
@@ -113,16 +120,65 @@ class Decision:
         return reply_html(self.reply, table)
 
 
+class _Answers(Shape):
+    """The columns of a column's answers: read from the text of a row, which has all figures."""
+
+    def __init__(self, questions: Mapping[str, Mapping[str, Any]]) -> None:
+        self._questions, found = questions, dict[str, Any]()
+        for name, asked in questions.items():
+            kind = asked["type"]
+            found[name] = {"type": "object" if kind == "box" else "number"}
+            if kind == "choice":
+                found[name] = {"enum": list(asked["criteria"])}
+                found[f"{name}_probability"] = {"type": "number"}
+                if f"{name}_probability" in questions:
+                    raise ConfigError(
+                        f"The question {name!r} gets a column '{name}_probability', which another "
+                        "question is named for, so nothing was sent. Rename one."
+                    )
+        super().__init__({"type": "object", "properties": found})
+
+    def read(self, answer: Answer) -> Answer:
+        if answer.status != "ok":
+            return answer
+        fields: dict[str, Any] = {}
+        told = _told(answer.text)
+        for name, asked in self._questions.items():
+            one = told.get(name, {})
+            if _type(one) != asked["type"]:
+                continue
+            if _type(one) != "choice":
+                fields[name] = _value(one) if _type(one) == "box" else amount(_value(one))
+            elif (option := _said(one)) in asked["criteria"]:
+                fields[name] = option
+                fields[f"{name}_probability"] = dict(_options(one)).get(option or "")
+        return replace(answer, fields=fields)
+
+
+@overload
+def decide(
+    state: pd.Series[Any] | pd.DataFrame,
+    questions: Any,
+    model: Any = None,
+    *,
+    label: str | None = None,
+    **params: Any,
+) -> Any: ...
+@overload
 def decide(
     state: Any, questions: Any, model: Any = None, *, label: str | None = None, **params: Any
-) -> Decision:
+) -> Decision: ...
+def decide(
+    state: Any, questions: Any, model: Any = None, *, label: str | None = None, **params: Any
+) -> Decision | pd.DataFrame | Plan:
     """Ask a decisions model about a text, or about data: probabilities come back, no words.
 
     Parameters
     ----------
-    state : str, dict, list, path or bytes
+    state : str, dict, list, path, bytes, pandas.Series or pandas.DataFrame
         What is decided about. A picture (PNG or JPEG) goes as its path or bytes, alone or in the
-        list, to models that read pictures.
+        list, to models that read pictures. A Series of texts, or a DataFrame, is decided about
+        row by row, as by `ornb.batch`.
     questions : dict
         Your name of each question to the question: a text is answered with yes or no, a list or a
         ``Literal`` has the options, a ``range`` the levels of a score; a dict is the API's own
@@ -133,12 +189,16 @@ def decide(
     label : str, optional
         Your word for the call, kept in `ornb.usage`.
     **params : Any
-        Passed on untouched: ``provider``, ``session_id``, ``trace``, ``user``.
+        Passed on untouched: ``provider``, ``session_id``, ``trace``, ``user``. With a column also
+        words of `ornb.batch`: ``template`` (``"{{title}}: {{review}}"``), ``store``, ``resume``,
+        ``cap_usd``, ``dry_run``, ``executor``, ``concurrency``, ``prefix``, ``progress``.
 
     Returns
     -------
-    Decision
-        Shows itself in a notebook; ``.df`` and ``.answers`` have the figures.
+    Decision, pandas.DataFrame or Plan
+        Shows itself in a notebook; ``.df`` and ``.answers`` have the figures. Of a column, the
+        table with a column for each question and those of a batch (docs/tables.md); with
+        ``dry_run=True`` the plan.
 
     Raises
     ------
@@ -157,17 +217,28 @@ def decide(
     ... )
     >>> decision.df["question"].value_counts().to_dict()
     {'stars': 5, 'angry': 2, 'topic': 2}
+
+    >>> import pandas as pd
+    >>> reviews = pd.Series(["Cold soup!", "Lovely."], name="review")
+    >>> ornb.decide(reviews, {"topic": ["food", "service"]}, progress=False).columns[:4].tolist()
+    ['review', 'answer', 'topic', 'topic_probability']
     """
     service, listed = session.client(), _deciders()
     chosen = session.model_id(_default(listed) if model is None else model) or ""
     with session.refusals_noted(service, chosen, label):
+        is_column = hasattr(state, "iloc")  # pandas, which may not be loaded yet
         for name in params:
-            if name not in FIELDS:
-                raise ConfigError(did_you_mean(name, FIELDS, "argument of ornb.decide"))
-        asked, state = questions_of(questions), state_of(state)
+            if name not in (known := (*FIELDS, *(OF_A_COLUMN if is_column else ()))):
+                raise ConfigError(did_you_mean(name, known, "argument of ornb.decide"))
+        asked, state = questions_of(questions), state if is_column else state_of(state)
         _refuse_other_kinds(chosen, listed)
         record: Any = None if listed is None else listed["raw"].get(chosen)
-        check_room(state, asked, chosen, record or {})
+        check_room("" if is_column else state, asked, chosen, record or {})
+        shape = _Answers(asked)
+    if is_column:
+        template, params = params.pop("template", None), {**params, "questions": asked}
+        table: pd.DataFrame = batch(state, template, chosen, schema=shape, label=label, **params)
+        return table
     try:
         reply = service.decide(state, asked, chosen, label=label, **params)
     except OrnbError as error:
@@ -207,6 +278,11 @@ def _refuse_other_kinds(model: str, listed: pd.DataFrame | None) -> None:
         f"{model} does not decide, so nothing was sent: it {does}. "
         'ornb.models(kind="decisions") lists the models that do.'
     )
+
+
+def _told(text: str | None) -> dict[str, Mapping[str, Any]]:
+    told: dict[str, Any] = json.loads(text or "{}")
+    return {name: each for name, each in told.items() if isinstance(each, Mapping)}
 
 
 def _type(answer: Mapping[str, Any]) -> str | None:

@@ -187,12 +187,12 @@ class Batch:
         whole = [] if self.is_streamed else [table_of(data)]
         self.parts = parts_of(data) if self.is_streamed else (each for each in whole)
         self.frame = next(self.parts, table_of([]))
-        self.shape = None if schema is None else Shape(schema)
+        self.shape = schema if schema is None or isinstance(schema, Shape) else Shape(schema)
         check_names(self.frame, self.shape, prefix)
         self.client = session.client() if client is None else client
         self.is_default = client is None
         self.cap = None if cap_usd is None else _cap(cap_usd)
-        self.request = fields_of("ornb.batch", params, schema)
+        self.request = fields_of("ornb.batch", params, None if schema is self.shape else schema)
         if self.is_default or model is not None:
             self.request["model"] = session.model_id(model)
         files = one_or_many(attach)
@@ -254,7 +254,8 @@ class Batch:
         part = self.part
         due = [position for _, position in part.due]
         likely, worst, unknown = total(self._quote(part, position) for position in due)
-        asked = part.rows.body(due[0])["messages"] if due else None
+        first = part.rows.body(due[0]) if due else {}
+        asked = first.get("messages")
         return Plan(
             rows=len(part.rows),
             calls=len(due),
@@ -267,7 +268,7 @@ class Batch:
             worst_usd=worst,
             unknown=unknown,
             cap_usd=None if self.cap is None else self.cap.limit_usd,
-            prompt=None if asked is None else text_of(asked[-1]["content"]),
+            prompt=first.get("state") if asked is None else text_of(asked[-1]["content"]),
             longest=part.longest,
         )
 

@@ -119,6 +119,8 @@ class Requests:
     def body(self, position: int) -> dict[str, Any]:
         """Make the request of a row, counted from 0."""
         prompt = self._filled(self._prompt, position, {})
+        if "questions" in self._request:
+            return {"state": prompt, **self._request}
         return {"messages": self._messages(prompt, position, {}), **self._request}
 
     def _messages(

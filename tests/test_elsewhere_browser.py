@@ -6,6 +6,7 @@ has them. A test whose environment is not there is skipped, saying so.
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import os
 import re
@@ -22,7 +23,16 @@ import pytest
 import requests
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 
-from tests.lab import Lab, LabNotebook, Traffic, lab_server, notebook_of, private_environment
+from tests.firefox import firefox
+from tests.lab import (
+    PAGE_SCRIPT,
+    Lab,
+    LabNotebook,
+    Traffic,
+    lab_server,
+    notebook_of,
+    private_environment,
+)
 from tests.wire import FINISH, STREAM, ChatServer, delta
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -334,3 +344,37 @@ def test_a_second_persons_page_shows_a_conversation_once(
         expect(seen.output(1).get_by_text("$0.00015 billed")).to_have_count(1)
         assert [len(cell.outputs) for cell in notebook.save().cells] == [2, 1, 0]
         second.page.context.close()
+
+
+# ---- another browser ---------------------------------------------------------------------------
+
+COMPARED = "compared = ornb.compare('What is a token?', ['acme/orbit', 'acme/comet'])"
+
+
+def test_firefox_runs_picker_chat_and_compare(service: str, tmp_path: Path) -> None:
+    cells = [*(cell.format(url=service) for cell in CELLS), COMPARED]
+    with lab_server(tmp_path) as wait_for_url, firefox(tmp_path) as page:
+        nbformat.write(notebook_of(cells), tmp_path / "root/lesson.ipynb")
+        page.open(wait_for_url())
+        page.until("window.jupyterapp?.started.then(() => true)")
+        page.run(f"(() => {{ {PAGE_SCRIPT} }})()")
+        page.run("ornbTest.open('lesson.ipynb')")
+        page.click("document.querySelector('.jp-CodeCell .cm-content')")
+        page.run("jupyterapp.commands.execute('notebook:run-all-cells').then(() => true)")
+
+        page.click("document.querySelector('.ornb-picker input[type=search]')")
+        page.type("claude haiku")
+        row = "[...document.querySelectorAll('.ornb-picker [role=row]')].find(row => "
+        page.click(row + "row.textContent.includes('Claude Haiku 4.5'))")
+        page.until(
+            "/haiku/i.test(document.querySelector('.ornb-picker .chosen')?.textContent ?? '')"
+        )
+        page.click(f"document.querySelector('.ornb-chat [aria-label=\"{BOX}\"]')")
+        page.type("What is a token?\n")
+        answer = "document.querySelector('.ornb-chat article.answer')"
+        page.until(f"{answer}?.innerText.includes('$0.00015 billed')")
+        assert page.run(f"{answer}.querySelector('em').textContent") == "piece"
+        compared = "document.querySelector('.ornb-compare')"
+        page.until(f"{compared}?.innerText.split('A piece of text.').length > 2")
+        image = base64.b64decode(page.screenshot())
+        (tmp_path / "firefox.png").write_bytes(image)

@@ -457,7 +457,7 @@ def _refusal(quoted: Quote, limited: list[Budget]) -> BudgetExceeded | None:
         return None
     fits = quoted.max_tokens_for(left)
     shorter = "Not even a short answer would fit"
-    if not quoted.completion_tokens:  # of a decision: what is sent is all that is billed
+    if quoted.completion_tokens == 0:  # of a decision: what is sent is all that is billed
         shorter = "Only a shorter text would fit"
     return BudgetExceeded(
         f"{name} was not sent: {_asked(quoted)}, and {_left(tightest, left)}. "

@@ -77,10 +77,12 @@ def check_room(state: Any, questions: Any, model: str, record: Mapping[str, Any]
             f"{boxes[0]!r} asks where something is in a picture, and the state has none, so "
             'nothing was sent. Give a list, such as ["Some text", Path("cat.png")].'
         )
+    context = record.get("context_length")
+    if not isinstance(context, int) or not context:
+        return
     words = [each for each in state if not _is_picture(each)] if pictures else state
     tokens = estimate_tokens(json.dumps([words, questions], ensure_ascii=False))
-    context = record.get("context_length")
-    if isinstance(context, int) and tokens > context * DOUBT > 0:
+    if tokens > context * DOUBT:
         raise ConfigError(
             f"The state and its questions have about {tokens:,} tokens, and {model} takes "
             f"{context:,}, so nothing was sent. Shorten the state."

@@ -42,7 +42,9 @@ WARNING = "Probabilities are the model's own, not calibrated."
 DECISION_COLUMNS: dict[str, Column] = {
     "question": Column("str", "your name of it"),
     "type": Column("str", "noul (yes or no), choice, score or box, in the word of the API"),
-    "answer": Column("str", "yes, no, the option, the score, the box; missing if not answered"),
+    "answer": Column(
+        "str", "yes (from 0.5 on), no, the option, the score, the box; missing if not answered"
+    ),
     "option": Column("str", "what could be answered, a row each; missing where none is told"),
     "probability": Column("float64", "of the option, as the model says: not calibrated"),
     "confidence": Column("float64", "of the answer, as the model says; missing for yes and no"),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import json
 import pickle
+import resource
 import stat
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -111,6 +113,22 @@ def test_a_class_is_found_again(plan) -> None:
     assert again.df["status"].tolist() == ["active"] * 3
 
 
+def test_a_paused_key_is_found_again_and_not_made_twice(plan) -> None:
+    plan(["Ada"]).make().pause()
+    again = plan(["Ada"]).make()
+    assert again.df["status"].tolist() == ["paused"]
+    assert again.hand_out() == {}
+
+
+def test_a_key_that_has_ended_is_found_again_and_costs_nothing() -> None:
+    pages = listed(record_of("Ada", expires_at="2026-01-01T00:00:00Z", limit_reset="daily"))
+    with WireServer(*pages) as server:
+        room = ornb.classroom(["Ada"], 1, title="T", management_key=MANAGER, base_url=server.url)
+        assert b"include_expired=true" in server.requests[0][0]
+    assert room.df["status"].tolist() == ["expired"]
+    assert room.worst_usd == 0
+
+
 def test_more_students_than_a_page_are_all_found(plan) -> None:
     names = [f"student {n}" for n in range(130)]
     plan(names, 1).make()
@@ -197,6 +215,29 @@ def test_costs_of_a_student_add_up_to_what_the_key_has_spent() -> None:
     assert used.attrs["source"] == "live"
 
 
+def test_what_is_asked_for_is_what_was_planned() -> None:
+    with WireServer(*listed(), *listed(), [made("Ada")]) as server:
+        terms = {"limit_reset": "monthly", "expires_at": "2099-12-24T09:30+02:00", "title": " T "}
+        ornb.classroom([" Ada "], 0.1, management_key=MANAGER, base_url=server.url, **terms).make()
+        assert json.loads(server.requests[-1][1]) == {
+            "name": "T: Ada",
+            "limit": 0.1,
+            "limit_reset": "monthly",
+            "expires_at": "2099-12-24T07:30:00Z",
+            "include_byok_in_limit": True,
+        }
+
+
+def test_odd_records_of_the_service_are_survived() -> None:
+    odd = [None, "key", {}, {"hash": 3}, {"hash": "a"}, {"hash": "b", "name": "T: Ada"}]
+    pages = listed(*odd)
+    with WireServer(*pages, [whole({"data": []})], *pages, [whole({"data": []})]) as server:
+        room = ornb.classroom(["Ada"], 1, title="T", management_key=MANAGER, base_url=server.url)
+        assert room.df["status"].tolist() == ["active"]
+        assert room.worst_usd is None
+        assert room.usage()["cost_usd"].isna().all()
+
+
 # --- a failure in the middle ----------------------------------------------------------------------
 
 
@@ -235,7 +276,10 @@ def test_two_keys_of_one_name_at_the_service_are_told_of() -> None:
         ornb.classroom(["Ada"], 1, title="T", management_key=MANAGER, base_url=server.url)
 
 
-@pytest.mark.parametrize("said", [b"[1]", b"{", b"{}", b'{"key": "sk-or-v1-xyzxyz", "data": 1}'])
+@pytest.mark.parametrize(
+    "said",
+    [b"[1]", b"{", b"{}", b'{"key": null, "data": {"hash": "a"}}', b'{"key": "xyzxyz", "data": 1}'],
+)
 def test_an_answer_without_a_key_and_its_record_is_refused_and_not_repeated(said: bytes) -> None:
     with WireServer(*listed(), *listed(), [whole(said)]) as server:
         room = ornb.classroom(["Ada"], 1, title="T", management_key=MANAGER, base_url=server.url)
@@ -270,8 +314,20 @@ def test_no_file_is_written_over_and_nothing_is_made_then(plan, tmp_path) -> Non
 def test_keys_that_are_held_go_to_a_file_that_comes_later(plan, tmp_path) -> None:
     room = plan(["Ada"]).make()
     room.make(tmp_path / "keys.csv")
-    assert (tmp_path / "keys.csv").read_text().startswith("Ada,sk-or-v1-")
+    assert (tmp_path / "keys.csv").read_text().startswith('"Ada",sk-or-v1-')
     assert room.hand_out() == {}
+
+
+def test_what_a_full_disk_does_not_take_is_held(plan, tmp_path) -> None:
+    room, whole_line = plan(["Ada", "Ben"]), len('"Ada",sk-or-v1-') + 64 + 1
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (whole_line + 20, before[1]))
+    try:
+        with pytest.raises(errors.ConfigError, match=r"disk full.* before that: Ada; not: Ben"):
+            room.make(tmp_path / "keys.csv")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert list(room.hand_out()) == ["Ben"]
 
 
 def test_a_class_is_not_pickled(plan) -> None:

@@ -7,7 +7,6 @@ they are held as `Secret`; after that, or where a file took them, they are held 
 from __future__ import annotations
 
 import contextlib
-import csv
 import json
 import os
 import unicodedata
@@ -23,7 +22,8 @@ import pandas as pd
 from .. import columns as c
 from .. import errors, offline, session
 from ..api.client import Client, Secret
-from ..api.keys import PATIENCE, service_url, tidy
+from ..api.keys import PATIENCE, KeyInfo, describe, service_url, tidy
+from ..api.refusals import mapping
 from ..api.reply import amount, counted, format_usd
 from ..columns import Column
 from ..errors import ConfigError, OrnbError, UnexpectedAnswer, did_you_mean
@@ -86,15 +86,10 @@ class Classroom:
     @property
     def df(self) -> pd.DataFrame:
         """One row a student, as the service last told; docs/tables.md has the columns."""
-        rows = [
-            (
-                *(name, _status(record), amount(record.get("limit"))),
-                *(c.text(record.get("limit_reset")), _moment(record.get("expires_at"))),
-                *(_worst(record), amount(record.get("usage"))),
-                *(c.text(record.get("label")), name in self._keys),
-            )
-            for name, record in zip(self._terms, self._each_record(), strict=True)
-        ]
+        rows = []
+        for name, key in self._each_key():
+            facts = key.limit_usd, key.limit_reset, key.expires_at, _worst(key), key.used_usd
+            rows.append((name, self._status(name), *facts, key.label or None, name in self._keys))
         return c.frame(rows, CLASS_COLUMNS)
 
     @property
@@ -104,7 +99,7 @@ class Classroom:
         The service holds keys to their limits, and each limit counts once a day, week or month if
         it begins anew, until the key ends.
         """
-        each = [_worst(record) for record in self._each_record()]
+        each = [_worst(key) for _, key in self._each_key()]
         return None if None in each else _sum(each)
 
     def make(self, path: str | os.PathLike[str] | None = None) -> Classroom:
@@ -142,11 +137,11 @@ class Classroom:
 
             def write(name: str) -> None:
                 self._hold(name)
-                try:
-                    csv.writer(file).writerow((name, self._keys[name].reveal()))
-                    file.flush()
-                except OSError as error:
-                    raise ConfigError(f"{path} takes no more ({error.strerror}).") from error
+                key, written = self._keys[name], 0
+                with contextlib.suppress(OSError):
+                    written = file.write(_line(name, key))
+                if written < len(_line(name, key)):
+                    raise ConfigError(f"{path} takes no more: is the disk full?")
                 del self._keys[name]
 
             self._each(names, write, "written")
@@ -309,7 +304,7 @@ class Classroom:
         self._each(self._with_keys(names), end, "deleted")
 
     def __repr__(self) -> str:
-        each = Counter(map(_status, self._each_record()))
+        each = Counter(map(self._status, self._terms))
         states = ", ".join(f"{count:,} {status}" for status, count in each.items())
         most = "any amount" if self.worst_usd is None else f"at most {format_usd(self.worst_usd)}"
         lines = [
@@ -325,9 +320,19 @@ class Classroom:
             lines.append("Offline practice: such keys work on this machine alone.")
         return "\n".join(lines)
 
-    def _each_record(self) -> list[dict[str, Any]]:
+    def _each_key(self) -> Iterable[tuple[str, KeyInfo]]:
         """What the service says of each key; of those that are not made, what it will be told."""
-        return [self._records.get(name, terms) for name, terms in self._terms.items()]
+        return (
+            (name, describe(self._records.get(name, self._terms[name]))) for name in self._terms
+        )
+
+    def _status(self, name: str) -> str:
+        if name not in self._records:
+            return "without a key"
+        ends = describe(self._records[name]).expires_at
+        if ends is not None and ends <= datetime.now(UTC):
+            return "expired"
+        return "paused" if self._records[name].get("disabled") is True else "active"
 
     def _look(self) -> None:
         """Learn from the service which students have a key."""
@@ -348,7 +353,7 @@ class Classroom:
         """Make a key, unless it is there."""
         if name not in self._records:
             answer = self._send("POST", "/keys", self._terms[name])
-            key, record = Secret(str(answer.pop("key", ""))), answer.get("data")
+            key, record = Secret(c.text(answer.pop("key", None)) or ""), answer.get("data")
             if not (key.reveal() and isinstance(record, dict) and c.text(record.get("hash"))):
                 raise UnexpectedAnswer("The service answered without a key. Check base_url.")
             self._keys[name], self._records[name] = key, record
@@ -368,7 +373,7 @@ class Classroom:
     def _change(self, names: Iterable[str], verb: str, **fields: Any) -> None:
         def change(name: str) -> None:
             answer = self._send("PATCH", self._path_of(name), fields)
-            self._records[name] = {**self._records[name], **fields, **(answer.get("data") or {})}
+            self._records[name] = {**self._records[name], **fields, **mapping(answer.get("data"))}
 
         self._each(self._with_keys(names), change, verb)
 
@@ -458,6 +463,7 @@ def classroom(
     if not isinstance(title, str) or not title.strip():
         raise ConfigError("title is empty; give what the keys of this class are to be called.")
     defaults = dict(zip(TERMS, (limit_usd, limit_reset, expires_at), strict=True))
+    title = " ".join(title.split())
     terms = _terms(students, defaults, title)
     return Classroom(_manager(management_key, base_url), title, terms)
 
@@ -483,14 +489,13 @@ def _listed(client: Client) -> Iterable[dict[str, Any]]:
         while len(found) > before:
             before = len(found)
             page = client._pages("/keys", {**query, "offset": before})
-            found |= {each["hash"]: each for each in page if c.text(each.get("hash"))}
+            found |= {each["hash"]: each for each in page if c.text(mapping(each).get("hash"))}
     except (errors.AuthenticationError, errors.Forbidden) as error:
-        raise type(error)(
+        error.args = (
             "This key makes no keys: it is an ordinary one, or not known. A class needs a "
-            "management key, made in the account's settings: "
-            "ornb.classroom(..., management_key=...).",
-            status_code=error.status_code,
-        ) from error
+            "management key, made in the account's settings: management_key=...",
+        )
+        raise
     return found.values()
 
 
@@ -540,42 +545,26 @@ def _limit(usd: Any) -> float:
 
 
 def _end(value: Any) -> str:
-    moment, now = _moment(str(value)), datetime.now(UTC)
-    if moment is None:
+    moment, now = c.dates([str(value)])[0], datetime.now(UTC)
+    if pd.isna(moment):
         raise ConfigError(f"expires_at={value!r} is no date such as '2026-12-24'.")
     if moment <= now:
         raise ConfigError(f"expires_at={value!r} is in the past: it is {now:%Y-%m-%d %H:%M} UTC.")
     return f"{moment:%Y-%m-%dT%H:%M:%SZ}"
 
 
-def _moment(text: Any) -> datetime | None:
-    stamp = c.dates([text])[0]
-    return None if pd.isna(stamp) else stamp.to_pydatetime()
-
-
-def _status(record: dict[str, Any]) -> str:
-    until = _moment(record.get("expires_at"))
-    if "hash" not in record:
-        return "without a key"
-    if until is not None and until <= datetime.now(UTC):
-        return "expired"
-    return "paused" if record.get("disabled") is True else "active"
-
-
-def _worst(record: dict[str, Any]) -> float | None:
+def _worst(key: KeyInfo) -> float | None:
     """USD that a key can cost from now on; None where nothing bounds it."""
-    now, until = datetime.now(UTC), _moment(record.get("expires_at"))
-    limit, reset = amount(record.get("limit")), record.get("limit_reset")
-    left = amount(record.get("limit_remaining"))
+    now, until, reset = datetime.now(UTC), key.expires_at, key.limit_reset
     if until is not None and until <= now:
         return 0.0
-    if limit is None or (reset is not None and until is None):
+    if key.limit_usd is None or (reset is not None and until is None):
         return None
-    left = limit if left is None else left
+    left = key.limit_usd if key.remaining_usd is None else max(key.remaining_usd, 0.0)
     if reset is None or until is None:
         return left
     anew = _period(until - timedelta(microseconds=1), reset) - _period(now, reset)
-    return _sum([left, _sum([limit], anew)])
+    return _sum([left, _sum([key.limit_usd], anew)])
 
 
 def _period(moment: datetime, reset: str) -> int:
@@ -584,12 +573,16 @@ def _period(moment: datetime, reset: str) -> int:
     return {"weekly": (day - 1) // 7, "monthly": months}.get(reset, day)
 
 
-def _new_file(path: str | os.PathLike[str]) -> IO[str]:
+def _new_file(path: str | os.PathLike[str]) -> IO[bytes]:
     try:
         made = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except OSError as error:
         raise ConfigError(f"{path} cannot be made ({error.strerror}). Give a new file.") from error
-    return os.fdopen(made, "w", encoding="utf-8", newline="")
+    return os.fdopen(made, "wb", buffering=0)
+
+
+def _line(name: str, key: Secret) -> bytes:
+    return '"{}",{}\n'.format(name.replace('"', '""'), key.reveal()).encode()
 
 
 def _sum(amounts: Iterable[Any], times: int = 1) -> float | None:

@@ -119,6 +119,7 @@ _MOVED = {
     "history.seen": "catalog.observations",
     "keys": "api.keys",
     "latency": "runs.latency",
+    "ledger.gate": "ledger.budget",
     "ledger.worst_case": "ledger.bound",
     "magics": "notebook.magics",
     "measure": "runs.measure",

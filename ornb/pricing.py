@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-# Wide enough that no product or sum below is ever rounded: a price has at most 30 decimals and 12
-# digits before the point (see `to_decimal`), a count at most 18 digits.
-_EXACT = Context(prec=80)
+EXACT = Context(prec=120)
+"""No sum or product of prices and counts is rounded in it: a price has at most 30 decimals and 12
+digits before the point (see `to_decimal`), a count at most 18 digits."""
 _LARGEST_PRICE_EXPONENT = 12
 _SMALLEST_PRICE_EXPONENT = -30
 
@@ -91,13 +91,13 @@ def usd_per_million(value: Any) -> float | None:
     if isinstance(value, str):
         return _million_from_text(value)
     price = to_decimal(value)
-    return None if price is None else float(price.scaleb(6, _EXACT))
+    return None if price is None else float(price.scaleb(6, EXACT))
 
 
 @lru_cache(maxsize=8192)
 def _million_from_text(text: str) -> float | None:
     price = to_decimal(text)
-    return None if price is None else float(price.scaleb(6, _EXACT))
+    return None if price is None else float(price.scaleb(6, EXACT))
 
 
 def depends_on_model(pricing: Any) -> bool:
@@ -179,12 +179,12 @@ def _cache_write(prices: dict[str, Any], prompt: Decimal | None) -> Decimal | No
     write = _apart(prices, "input_cache_write")
     if write is None or prompt is None:
         return prompt if write is None else write
-    return write if write >= prompt else _EXACT.add(prompt, write)
+    return write if write >= prompt else EXACT.add(prompt, write)
 
 
 def _total(parts: Iterable[tuple[int, Decimal | None]]) -> Decimal | None:
     """Sum count x price exactly; None if something used has no price."""
-    with localcontext(_EXACT):
+    with localcontext(EXACT):
         total = Decimal(0)
         for count, price in parts:
             if count and price is None:

@@ -33,7 +33,7 @@ from wire import DONE, END, SOON_S, STALL_S, STREAM, WireServer, delta, event, w
 import ornb
 from ornb import session
 from ornb.errors import ConfigError, PriceUnknown
-from ornb.ledger.price_book import EXACT
+from ornb.pricing import EXACT
 from ornb.runs.answers import BATCH_COLUMNS, Answer, Shape, with_answers
 from ornb.runs.plan import total
 from ornb.runs.rows import Requests

@@ -20,7 +20,7 @@ from ..api.refusals import mapping
 from ..api.reply import amount
 from ..columns import Column
 from ..errors import ConnectionFailed, NotFound, ProviderUnavailable, RateLimited
-from .price_book import EXACT
+from ..pricing import EXACT
 from .table import BOOKS
 
 if TYPE_CHECKING:

@@ -39,8 +39,8 @@ from typing import Any
 
 from ..api.parameters import FIELDS
 from ..api.reply import format_usd
-from ..pricing import to_decimal
-from .price_book import EXACT, PriceBook, allowed, bills_tokens, dearest_price, integer, lists_zero
+from ..pricing import EXACT, to_decimal
+from .price_book import PriceBook, allowed, bills_tokens, dearest_price, integer, lists_zero
 
 TEMPLATE_TOKENS = 256
 """Tokens of a chat template's own: some 70 for gpt-oss, 40 for Llama 3, fewer elsewhere."""

@@ -21,8 +21,9 @@ from typing import TYPE_CHECKING, Any
 
 from ..api.reply import charged, counted
 from ..errors import BudgetExceeded, ConfigError, OrnbError, PriceUnknown
+from ..pricing import EXACT
 from .bound import quote
-from .price_book import EXACT, PriceBook
+from .price_book import PriceBook
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -197,7 +198,7 @@ class Reservation:
         for each in self._paying:
             each._held = EXACT.add(each._held, self._amount)
         if reply.generation_id is not None:
-            self._among.await_bill(reply.generation_id, self)
+            self._among.unsettled[reply.generation_id] = self
 
     def _tokens_cost(self, reply: Reply) -> Decimal:
         """The most that an answer's tokens cost; all that was set aside where it told none."""
@@ -229,7 +230,8 @@ class Budgets:
         self._ended: deque[tuple[Reservation, Reply]] = deque()
         self._session: list[Budget] = []
         self._blocks: list[Budget] = []
-        self._unsettled: dict[str, Reservation] = {}
+        self.unsettled: dict[str, Reservation] = {}
+        """By generation id, those whose bill has not come; the lock is held for them."""
 
     def budget(
         self,
@@ -350,14 +352,10 @@ class Budgets:
             finally:
                 self._lock.release()
 
-    def await_bill(self, generation_id: str, reservation: Reservation) -> None:
-        """Keep what was set aside for a call until its bill comes; the lock is held."""
-        self._unsettled[generation_id] = reservation
-
     def settle_bill(self, generation_id: str, cost_usd: float) -> None:
         """Record a bill that came late, in USD, with what an own key paid."""
         with self.books():
-            reservation = self._unsettled.pop(generation_id, None)
+            reservation = self.unsettled.pop(generation_id, None)
             if reservation is not None and cost_usd >= 0:
                 reservation.bill(Decimal(repr(float(cost_usd))))
 

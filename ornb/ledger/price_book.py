@@ -5,17 +5,14 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from decimal import Context, Decimal
+from decimal import Decimal
 from typing import Any
 
 from ..errors import OrnbError
-from ..pricing import to_decimal, zero_is_free
+from ..pricing import EXACT, to_decimal, zero_is_free
 
 LIFETIME_S = 300.0
 """As long as a looked-up price is used again."""
-
-EXACT = Context(prec=120)
-"""No sum or product of prices and counts is rounded in it."""
 
 
 class PriceBook:

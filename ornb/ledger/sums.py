@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from .. import columns as c
-from .price_book import EXACT
+from ..pricing import EXACT
 from .table import SUMMARY_COLUMNS, billed_less_estimated
 
 _PARTS, _HALF = 10**15, 10**6

@@ -17,7 +17,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .. import columns as c
-from .price_book import EXACT
+from ..pricing import EXACT
 from .table import FIELDS
 
 if TYPE_CHECKING:

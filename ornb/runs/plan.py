@@ -8,8 +8,8 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from ..api.reply import counted, format_usd
-from ..ledger.price_book import EXACT
 from ..messages.placeholders import LONGEST_JSON
+from ..pricing import EXACT
 
 if TYPE_CHECKING:
     from ..ledger.bound import Quote

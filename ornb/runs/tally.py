@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from ..api.reply import counted, format_usd
-from ..ledger.price_book import EXACT
+from ..pricing import EXACT
 from .answers import Answer
 
 _VERBS = {"error": "failed", "stopped": "stopped", "skipped": "skipped"}

@@ -86,6 +86,13 @@ def test_a_table_says_what_holds_for_one_student(plan) -> None:
     assert room.df["expires_at"].iloc[0] == pd.Timestamp(TOMORROW.replace(microsecond=0))
 
 
+def test_a_file_of_numbers_names_students_too(plan, tmp_path) -> None:
+    (tmp_path / "class.csv").write_text("name,limit_usd\n4711,0.25\n4712,\n")
+    room = plan(tmp_path / "class.csv", 1)
+    assert room.df["student"].tolist() == ["4711", "4712"]
+    assert room.worst_usd == 1.25
+
+
 @pytest.mark.parametrize(
     ("reset", "days", "most"), [(None, 9, 2.0), ("daily", 9, 20.0), ("daily", None, None)]
 )

@@ -563,6 +563,14 @@ def test_nobody_there_leaves_no_key_in_variables() -> None:
     assert [each for each in frames_of(caught.value, set()) if PART in each] == []
 
 
+@pytest.mark.parametrize("key", [SENTINEL, f"{SENTINEL} x"], ids=["nobody there", "no key"])
+@pytest.mark.parametrize("names", [["Ada"], [""]], ids=["a class", "not a class"])
+def test_no_variable_of_a_class_that_fails_holds_its_management_key(key: Any, names: Any) -> None:
+    with pytest.raises(errors.OrnbError) as caught:
+        ornb.classroom(names, 1, management_key=key, base_url=NOBODY)
+    assert [each for each in frames_of(caught.value, set()) if PART in each] == []
+
+
 def test_a_client_that_was_not_finished_can_be_shown() -> None:
     """A debugger shows `self` of the frame that failed."""
     with pytest.raises(errors.ConfigError) as caught:

@@ -25,6 +25,7 @@ from ..api.client import Client, Secret
 from ..api.keys import PATIENCE, KeyInfo, describe, service_url, tidy
 from ..api.refusals import mapping
 from ..api.reply import amount, counted, format_usd
+from ..api.service import clear_frames
 from ..columns import Column
 from ..errors import ConfigError, OrnbError, UnexpectedAnswer, did_you_mean
 from ..ledger.bills import activity_to_frame
@@ -460,12 +461,18 @@ def classroom(
     ----------
     OpenRouter API, ``/keys`` and ``GET /activity``, by the official SDK 1.3.84; 2026-11.
     """
+    try:
+        client = _manager(management_key, base_url)
+    except OrnbError as error:
+        clear_frames(error)
+        raise
+    finally:
+        del management_key  # tools that show variables would tell it
     if not isinstance(title, str) or not title.strip():
         raise ConfigError("title is empty; give what the keys of this class are to be called.")
     defaults = dict(zip(TERMS, (limit_usd, limit_reset, expires_at), strict=True))
     title = " ".join(title.split())
-    terms = _terms(students, defaults, title)
-    return Classroom(_manager(management_key, base_url), title, terms)
+    return Classroom(client, title, _terms(students, defaults, title))
 
 
 def _manager(key: str | Secret | None, base_url: str | None) -> Client:
@@ -531,8 +538,8 @@ def _terms(students: Any, defaults: dict[str, Any], title: str) -> dict[str, dic
 
 
 def _tidy_name(name: Any) -> str:
-    tidied = unicodedata.normalize("NFC", " ".join(name.split())) if isinstance(name, str) else ""
-    if not tidied:
+    tidied = unicodedata.normalize("NFC", " ".join(str(name).split()))
+    if not tidied or not isinstance(name, str | int):
         raise ConfigError(f"A student's name is {name!r}; each needs one, as text.")
     return tidied
 

@@ -43,7 +43,8 @@ OVERLAPS = """
     const high = Math.min(p.bottom, q.bottom) - Math.max(p.top, q.top);
     const tilted = Math.min(p.width, q.width) > 0 && (p.height > 25 && p.width > 25
       && p.height < 120 && a.length < 14 && b.length < 14);
-    if (wide > 2 && high > 3 && !tilted) found.push(`${a} | ${b}`);
+    const side = a.length < 8 && b.length < 8 && Math.abs(p.top - q.top) < 1;  // ticks of one axis
+    if (wide > (side ? -4 : 2) && high > 3 && !tilted) found.push(`${a} | ${b}`);
   }
   return found;
 }

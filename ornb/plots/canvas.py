@@ -27,8 +27,9 @@ if TYPE_CHECKING:
 WIDTH = 612
 """Pixels assumed where something has to be placed: what a cell's output has in JupyterLab where its
 window has 700. In more room things move apart."""
-_PER_LINE = {"title": 52, "subtitle": 80, "caption": 92}  # characters, at 17, 13 and 11 px
+_PER_LINE = {"title": 52, "subtitle": 86, "caption": 92}  # characters, at 17, 13 and 11 px
 _LEFT, _RIGHT, _LINE = 68, 24, 15
+_CROWDED = 0.06  # of an axis: a number that is nearer to "free" runs into it
 
 
 # ---- the sheet -----------------------------------------------------------------------------------
@@ -173,8 +174,10 @@ def log_axis(values: Any, title: str, *, prefix: str = "", free: bool = False) -
     lower, upper = math.log10(low), math.log10(high)
     room = max(0.04 * (upper - lower), 0.12)
     if free:
-        said[free_place(values)] = "free"
         lower = math.log10(free_place(values))
+        crowded = 10 ** (lower + _CROWDED * (upper - lower))
+        said = {tick: word for tick, word in said.items() if tick > crowded}
+        said[free_place(values)] = "free"
     kept = [tick for tick in sorted(said) if lower - room <= math.log10(tick) <= upper + room]
     return {
         "type": "log",

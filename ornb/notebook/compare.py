@@ -26,8 +26,8 @@ from ..api.reply import Reply, counted
 from ..errors import ConfigError, OrnbError
 from ..messages import Conversation, well_formed
 from ..messages.asked import fields_of, messages_of
-from ..text import comparison
-from ..text.comparison import LETTERS, Answers, Place
+from ..messages.transcript import saved_in
+from ..text.comparison import LETTERS, MIME_COMPARISON, Answers, Place
 from ..text.rendering import source_words
 from .base import (
     PATIENCE_S,
@@ -241,7 +241,8 @@ class Comparison(LastingWidget):
         >>> Comparison.reopen(saved).replies["openai/gpt-4o-mini"].source
         'canned'
         """
-        return cls(comparison.find(source, which))
+        saved = saved_in(source, MIME_COMPARISON, which, "comparison")
+        return cls(Answers.from_json(saved))
 
     # ------------------------------------------------------------------ asking
 

@@ -18,7 +18,7 @@ from ..columns import Column
 from ..errors import ConfigError
 from ..ledger.table import USAGE_COLUMNS, one_engine
 from ..messages import Conversation, well_formed
-from ..messages.transcript import checked_head, json_of, saved_in
+from ..messages.transcript import checked_head, json_of
 from .figures import NONE, Figure, figures
 from .markdown import render
 from .rendering import (
@@ -104,8 +104,8 @@ class Place:
     @property
     def served(self) -> str:
         """Provider and model that answered, and settings of its place; empty where nobody said."""
-        told = self.reply
-        return "" if told is None else _dotted(told.provider, told.model, self.note[1])
+        told = self.reply or Reply()
+        return " · ".join(filter(None, (told.provider, told.model, self.note[1])))
 
     @property
     def note(self) -> tuple[str, str]:
@@ -345,10 +345,6 @@ class Answers:
             yield f"Vote: {self.winner or TIE}"
 
 
-def _dotted(*words: str | None) -> str:
-    return " · ".join(filter(None, words))
-
-
 def _table_row(head: str, cells: Iterable[str], tag: str = "td") -> str:
     # JupyterLab's own style sheet puts the text of tables to the right.
     left = 'align="left" valign="top" style="text-align:left;vertical-align:top"'
@@ -382,11 +378,6 @@ def _error(answer: Place) -> str:
 
 
 # ------------------------------------------------------------------ what was saved
-
-
-def find(source: Any, which: int = -1) -> Answers:
-    """Find the comparison (of several, number `which`) in a notebook, file, JSON or output."""
-    return Answers.from_json(saved_in(source, MIME_COMPARISON, which, "comparison"))
 
 
 _KINDS: dict[str, Any] = {

@@ -65,7 +65,7 @@ test-matrix: $(VENV)/.test $(PLACES)
 
 .venv-oldest/.done: wanted = --editable ".[test]" --constraint .venv-oldest/constraints
 .venv-newest/.done: wanted = --upgrade --upgrade-strategy eager --editable ".[test]" pyarrow
-.venv-elsewhere/.done: wanted = --editable . notebook voila papermill marimo
+.venv-elsewhere/.done: wanted = --editable . notebook voila papermill marimo shiny shinywidgets
 .venv-documents/.done: wanted = --editable . jupyterlab jupyter-server-documents==0.2.6
 .venv-documents-3/.done: wanted = --editable . jupyterlab jupyter-server-documents==0.3.3
 .venv-together/.done: wanted = --editable . jupyterlab jupyter-collaboration==5.0.4

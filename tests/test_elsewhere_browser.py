@@ -237,6 +237,46 @@ def test_marimo_shows_picker_and_chat(service: str, tmp_path: Path, visit: Any) 
         assert traffic.foreign == []
 
 
+SHINY = """
+import ornb
+from shiny import App, reactive, ui
+from shinywidgets import output_widget, render_widget
+
+
+def server(input, output, session):
+    @reactive.effect
+    def show_what_arrives():
+        reactive.invalidate_later(0.2)
+
+    @render_widget
+    def picker():
+        return ornb.ModelPicker(value="openai/gpt-4o-mini")
+
+    @render_widget
+    def chat():
+        ornb.connect(base_url={url!r})
+        return ornb.Chat("acme/orbit")
+
+
+app = App(ui.page_fluid(output_widget("picker"), output_widget("chat")), server)
+"""
+"""As docs/where.md says: without the effect an answer stands still."""
+
+
+def test_shiny_shows_picker_and_chat(service: str, tmp_path: Path, visit: Any) -> None:
+    app = tmp_path / "app.py"
+    app.write_text(SHINY.format(url=service), encoding="utf-8")
+    port = free_port()
+    command = [str(program("shiny")), "run", "--port", str(port), str(app)]
+    with serving(command, tmp_path, f"http://127.0.0.1:{port}/") as url:
+        page, traffic = visit()
+        page.goto(url)
+        expect(page.locator(".ornb-chat")).to_be_visible(timeout=60_000)
+        pick_and_chat(page)
+        page.screenshot(path=tmp_path / "shiny.png")
+        assert traffic.foreign == []
+
+
 # ---- servers that keep a notebook themselves ---------------------------------------------------
 
 ASKED_IN_A_CELL = "reply = chat.ask('Asked in a cell?')"

@@ -264,7 +264,7 @@ def test_what_was_made_before_a_failure_is_named_and_held() -> None:
 
 
 def test_a_key_whose_answer_was_lost_is_found_and_can_be_made_anew() -> None:
-    pages = (*listed(), *listed(), ["reset"], *listed(record_of("Ada")), [whole({})], [made("Ada")])
+    pages = (*listed(), *listed(), ["reset"], *listed(record_of("Ada")), [whole({"deleted": True})])
     with WireServer(*pages) as server:
         room = ornb.classroom(["Ada"], 1, title="T", management_key=MANAGER, base_url=server.url)
         with pytest.raises(errors.TransportError, match="not: Ada"):
@@ -272,6 +272,17 @@ def test_a_key_whose_answer_was_lost_is_found_and_can_be_made_anew() -> None:
         assert room.make().df[["status", "is_held"]].values.tolist() == [["active", False]]
         room.close("Ada")
         assert "1 without a key" in repr(room)
+
+
+@pytest.mark.parametrize("said", [b"", b"<html>", b'{"error": {"code": 500}}'])
+def test_a_change_that_the_service_does_not_confirm_is_not_believed(said: bytes) -> None:
+    pages = listed(record_of("Ada"))
+    with WireServer(*pages, [whole(said)]) as server:
+        room = ornb.classroom(["Ada"], 1, title="T", management_key=MANAGER, base_url=server.url)
+        for change in (room.pause, room.close):
+            with pytest.raises(errors.UnexpectedAnswer, match="before that: nobody; not: Ada"):
+                change()
+    assert room.df["status"].tolist() == ["active"]
 
 
 def test_two_keys_of_one_name_at_the_service_are_told_of() -> None:

@@ -28,7 +28,7 @@ from ..api.reply import amount, counted, format_usd
 from ..api.service import clear_frames
 from ..columns import Column
 from ..errors import ConfigError, OrnbError, UnexpectedAnswer, did_you_mean
-from ..ledger.bills import activity_to_frame
+from ..ledger.bills import ACTIVITY_COLUMNS, activity_to_frame
 from ..ledger.budget import exact_usd
 from .data import table_of
 
@@ -49,14 +49,11 @@ CLASS_COLUMNS: dict[str, Column] = {
     "is_held": Column("bool", "the whole key is here, to be handed out"),
 }
 """Columns of `Classroom.df`."""
+FIGURES = ("requests", "prompt_tokens", "completion_tokens", "cost_usd", "byok_usd")
 CLASS_USAGE_COLUMNS: dict[str, Column] = {
     "student": Column("str", "the name, as it was given"),
     "model": Column("str", "the model asked for; missing: what no finished day tells yet"),
-    "requests": Column("Int64", "number of requests"),
-    "prompt_tokens": Column("Int64", "tokens sent"),
-    "completion_tokens": Column("Int64", "tokens answered"),
-    "cost_usd": Column("float64", "USD charged"),
-    "byok_usd": Column("float64", "USD that providers charged to keys of the account's own"),
+    **{name: ACTIVITY_COLUMNS[name] for name in FIGURES},
 }
 """Columns of `Classroom.usage`."""
 
@@ -190,11 +187,10 @@ class Classroom:
         """
         self._look()
         rows: list[tuple[Any, ...]] = []
-        figures = list(CLASS_USAGE_COLUMNS)[2:]
         for name, record in self._records.items():
             days = activity_to_frame(self._client.activity(api_key_hash=record["hash"]))
             told: list[Any] = [
-                (name, c.text(model), *(_sum(c.plain(part[column])) for column in figures))
+                (name, c.text(model), *(_sum(c.plain(part[column])) for column in FIGURES))
                 for model, part in days.groupby("model", dropna=False)
             ]
             # To a billionth, as what a key spent and what its days cost are two books.
@@ -354,10 +350,10 @@ class Classroom:
         """Make a key, unless it is there."""
         if name not in self._records:
             answer = self._send("POST", "/keys", self._terms[name])
-            key, record = Secret(c.text(answer.pop("key", None)) or ""), answer.get("data")
-            if not (key.reveal() and isinstance(record, dict) and c.text(record.get("hash"))):
+            key, record = Secret(c.text(answer.pop("key", None)) or ""), mapping(answer.get("data"))
+            if not (key.reveal() and c.text(record.get("hash"))):
                 raise UnexpectedAnswer("The service answered without a key. Check base_url.")
-            self._keys[name], self._records[name] = key, record
+            self._keys[name], self._records[name] = key, dict(record)
 
     def _send(self, method: str, path: str, fields: Any = None) -> dict[str, Any]:
         """Have something made, changed or deleted. No error repeats the answer: a key is in it."""
@@ -366,10 +362,11 @@ class Classroom:
             answer = json.loads(self._client._service.body(method, path, data))
         except (json.JSONDecodeError, UnicodeDecodeError, RecursionError):
             answer = None
-        if not isinstance(answer, dict):
-            answer = None
-            raise UnexpectedAnswer(f"{path} was answered without a record. Check base_url.")
-        return answer
+        is_done = isinstance(answer, dict) and (answer.get("data") or answer.get("deleted") is True)
+        if not is_done:
+            del answer
+            raise UnexpectedAnswer(f"{method} {path} was answered with no record. Check base_url.")
+        return answer  # type: ignore[no-any-return]
 
     def _change(self, names: Iterable[str], verb: str, **fields: Any) -> None:
         def change(name: str) -> None:

@@ -15,12 +15,11 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from .. import columns as c
-from .. import pricing as prices
 from ..api.refusals import mapping
 from ..api.reply import amount
 from ..columns import Column
 from ..errors import ConnectionFailed, NotFound, ProviderUnavailable, RateLimited
-from ..pricing import EXACT
+from ..pricing import EXACT, estimate, to_decimal
 from .table import BOOKS
 
 if TYPE_CHECKING:
@@ -182,9 +181,9 @@ def estimate_reply(pricing: Any, reply: Reply) -> Decimal | None:
         for key in ("server_tool_use_details", "server_tool_use")
     )
     files = any(note.get("type") == "file" for note in reply.annotations)
-    if files or (searches and not prices.to_decimal(pricing.get("web_search"))):
+    if files or (searches and not to_decimal(pricing.get("web_search"))):
         return None  # until early 2026 listings had 0 for everything that was not priced
-    amount = prices.estimate(
+    amount = estimate(
         pricing,
         prompt_tokens=used.prompt_tokens,
         completion_tokens=used.completion_tokens,
@@ -206,8 +205,8 @@ def _beyond_text(pricing: Mapping[str, Any], raw: Mapping[str, Any]) -> Decimal:
         (made, "image_tokens", "image_output", "completion"),
         (made, "audio_tokens", "audio_output", "completion"),
     ):
-        count, price = _count(part.get(key)), prices.to_decimal(pricing.get(apart))
-        plain = prices.to_decimal(pricing.get(text))
+        count, price = _count(part.get(key)), to_decimal(pricing.get(apart))
+        plain = to_decimal(pricing.get(text))
         if count and price and plain is not None:
             more = EXACT.subtract(price, plain)
             extra = EXACT.add(extra, EXACT.multiply(more, Decimal(count)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from decimal import Decimal
 from typing import Any
 
@@ -46,16 +47,12 @@ class PriceBook:
             return found
 
     def _look_up(self, model: str) -> tuple[Any, list[Any]]:
-        try:
-            record = self._record(model)
-        except OrnbError:
-            record = None
+        record: Any = None
         endpoints: list[Any] = []
-        if isinstance(record, dict) and self._endpoints is not None and not lists_zero(record):
-            try:
+        with suppress(OrnbError):
+            record = self._record(model)
+            if isinstance(record, dict) and self._endpoints is not None and not lists_zero(record):
                 endpoints = [each for each in self._endpoints(model) if isinstance(each, dict)]
-            except OrnbError:
-                endpoints = []
         return (record if isinstance(record, dict) else None), endpoints
 
 

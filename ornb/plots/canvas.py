@@ -35,6 +35,27 @@ _CROWDED = 0.06  # of an axis: a number that is nearer to "free" runs into it
 # ---- the sheet -----------------------------------------------------------------------------------
 
 
+_TITLE = {
+    "font": {"size": 17},
+    "x": 0,
+    "xref": "container",
+    "xanchor": "left",
+    "y": 1,
+    "yref": "container",
+    "yanchor": "top",
+    "pad": {"l": 12, "t": 20},
+}
+_LEGEND = {
+    "orientation": "h",
+    "x": 0,
+    "xref": "paper",
+    "xanchor": "left",
+    "y": 1.01,
+    "yanchor": "bottom",
+    "tracegroupgap": 0,
+}
+
+
 def sheet(
     title: str,
     subtitle: str,
@@ -70,27 +91,9 @@ def sheet(
             "t": 70 + 22 * (legend_rows + len(heads) - 1) + 18 * (len(smalls) - 1),
             "b": below + 12 + _LINE * len(lines),
         },
-        title={
-            "text": "<br>".join(heads + smalls),
-            "font": {"size": 17},
-            "x": 0,
-            "xref": "container",
-            "xanchor": "left",
-            "y": 1,
-            "yref": "container",
-            "yanchor": "top",
-            "pad": {"l": 12, "t": 20},
-        },
+        title={"text": "<br>".join(heads + smalls), **_TITLE},
         showlegend=legend_rows > 0,
-        legend={
-            "orientation": "h",
-            "x": 0,
-            "xref": "paper",
-            "xanchor": "left",
-            "y": 1.01,
-            "yanchor": "bottom",
-            "tracegroupgap": 0,
-        },
+        legend=_LEGEND,
         meta={"caption": caption},
     )
     figure.add_annotation(

@@ -328,8 +328,9 @@ class Budgets:
         Offline only budgets that practise hold a call back.
         """
         quoted: Quote | None = None
-        while open_now := self.active():
+        while self._session or self._blocks:  # mostly not, so the lock is not taken for it
             with self.books():
+                open_now = (*self._session, *self._blocks)
                 counting = [each for each in open_now if each.practice or not offline]
                 limited = [each for each in counting if each.limit_usd is not None]
                 refusal = None if quoted is None or not limited else _refusal(quoted, limited)

@@ -57,6 +57,7 @@ def chip(page, name):
 def test_rows_counts_and_source_are_shown(shown, page):
     assert rows(page) == ids(shown.widget.matches)
     expect(page.locator(".foot")).to_contain_text("9 of 10 models")
+    expect(page.locator(".notes")).to_contain_text("10 ids are 8 models")
     expect(page.locator(".foot")).to_contain_text("catalogue of 2026-08-22")
     expect(page.locator(".badge")).to_have_text("offline snapshot")
 

@@ -786,12 +786,12 @@ function pandasButton(view) {
 /** The last lines. @param {View} view @param {HTMLElement} count */
 function foot(view, count) {
   const source = view.model.get("_source");
-  count.title = source.second_ids;
+  const notes = [source.second_ids, ...source.notes ?? []].filter(Boolean);
   return [
     make("div.foot", {},
       count, make("span.dot", { "aria-hidden": "true" }, "·"), make("span", {}, source.date),
       make(source.live ? "span.badge.live" : "span.badge", {}, source.label), pandasButton(view)),
-    source.notes?.length ? make("p.notes", {}, source.notes.join(" ")) : null,
+    notes.length ? make("p.notes", {}, notes.join(" ")) : null,
     make("span.unseen", { id: `${view.prefix}-keys` }, "Press down arrow to move into the list, Enter to pick, right arrow for description and providers, Escape to clear."),
     view.status,
   ];

@@ -617,6 +617,7 @@ def _coded(column: pd.Series[Any]) -> dict[str, list[Any]]:
 def _source(attrs: Mapping[Any, Any]) -> dict[str, Any]:
     source = attrs.get("source")
     day = attrs.get("snapshot") or str(attrs.get("fetched_at") or "")[:16].replace("T", " ")
+    is_old = source == "snapshot" and attrs.get("snapshot")
     return {
         "live": source == "live",
         "label": {"live": "live", "snapshot": "offline snapshot", "recorded": "recorded"}.get(
@@ -624,7 +625,7 @@ def _source(attrs: Mapping[Any, Any]) -> dict[str, Any]:
         ),
         "date": f"catalogue of {day}" if day else "catalogue, undated",
         "notes": [
-            *([f"Its prices are {aged(attrs['snapshot'])}."] if source == "snapshot" else []),
+            *([f"Its prices are {aged(attrs['snapshot'])}."] if is_old else []),
             *map(str, attrs.get("notes") or ()),
         ],
         "pages": source == "snapshot" or is_openrouter(str(attrs.get("url") or "")),

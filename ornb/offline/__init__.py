@@ -157,9 +157,8 @@ class OfflineServer:
     """A running offline server, for callers with its `token`, or with a key that it made.
 
     `management_key` makes such keys. With `model` "auto" the local model answers where it is
-    installed; with "off", or
-    ``ORNB_OFFLINE_MODEL=off``, answers are canned. After `patience_s` a silent one sends
-    keep-alives.
+    installed; with "off", or ``ORNB_OFFLINE_MODEL=off``, answers are canned. After `patience_s` a
+    silent one sends keep-alives.
     """
 
     def __init__(

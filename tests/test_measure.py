@@ -139,7 +139,8 @@ def test_the_same_seed_gives_the_same_order_and_requests():
 
 
 def test_thoughts_have_a_time_of_their_own():
-    simulate = {**QUICK["simulate"], "reasoning": 3, "chunk_s": 0.01}
+    # Pauses so long that even a busy machine reads the thoughts before the answer has come.
+    simulate = {**QUICK["simulate"], "reasoning": 3, "chunk_s": 0.15}
     row = timed(repeats=1, warmup=0, ornb={"simulate": simulate}).iloc[0]
     assert row["time_to_first_reasoning_s"] == row["time_to_first_token_s"]
     assert row["time_to_first_answer_s"] > row["time_to_first_reasoning_s"]

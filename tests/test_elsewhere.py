@@ -291,3 +291,17 @@ def test_papermill_sets_parameters_and_runs_the_tour(tmp_path: Path) -> None:
     assert not [output for output in outputs if output.output_type == "error"]
     assert "canned" in str(outputs)
     assert "UsageTracker" in str(outputs)
+
+
+def test_where_a_server_draws_no_widget_the_saved_text_says_what_to_do(tmp_path: Path) -> None:
+    installed = tmp_path / "jupyter_server_documents-0.3.3.dist-info"
+    installed.mkdir()
+    (installed / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: jupyter-server-documents\nVersion: 0.3.3\n", encoding="utf-8"
+    )
+    cells = [f"import sys; sys.path.insert(0, {str(tmp_path)!r})\nimport ornb\nornb.Chat()"]
+    run = notebook_of(cells)
+    run_headless(run, tmp_path, JPY_SESSION_NAME="lesson.ipynb")
+    texts = [output["data"]["text/plain"] for output in run.cells[0].outputs if "data" in output]
+    assert "jupyter-server-documents 0.3.3 draws no widget" in texts[0]
+    assert "chat.save(" in texts[0]

@@ -361,7 +361,31 @@ class Adapter(HTTPAdapter):
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         """Prepare the pools that requests will use."""
         super().init_poolmanager(*args, **kwargs)
+        self._pools: dict[tuple[Any, ...], Any] = {}
         self.poolmanager.pool_classes_by_scheme = _POOLS
+
+    def get_connection_with_tls_context(
+        self, request: Any, verify: Any, proxies: Any = None, cert: Any = None
+    ) -> Any:
+        """Return the pool of a server as it was found before.
+
+        Its key has some thirty parts, which urllib3 would put together for each request.
+        """
+        if any((proxies or {}).values()) or not _is_shared(verify, cert):
+            return super().get_connection_with_tls_context(request, verify, proxies, cert)
+        key = (*request.url.split("/", 3)[:3], verify)
+        pool = self._pools.get(key)
+        if pool is None or pool.pool is None:  # closed, as many other servers were asked meanwhile
+            pool = super().get_connection_with_tls_context(request, verify)
+            self._pools[key] = pool
+        return pool
+
+    def request_url(self, request: Any, proxies: Any) -> str:
+        """Return the path that is asked for, cut out where requests would parse the URL twice."""
+        if any((proxies or {}).values()):
+            return super().request_url(request, proxies)
+        path: str = request.url.split("/", 3)[3]
+        return "/" + path.lstrip("/")
 
     def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
         """Prepare the pools for a proxy, with stamped connections too."""

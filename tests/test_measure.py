@@ -220,6 +220,7 @@ def test_a_request_leaves_in_one_piece():
         list(client.stream("Hi"))
         client.close()
         serving.join(STALL_S)
+        assert not serving.is_alive(), "a client that was closed leaves no connection open"
     head, _, body = got[0].partition(b"\r\n\r\n")
     assert head.startswith(b"POST ")
     assert json.loads(body)["stream"] is True

@@ -17,6 +17,7 @@ from http.client import HTTPException, HTTPResponse, IncompleteRead, parse_heade
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from weakref import WeakValueDictionary
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -361,7 +362,8 @@ class Adapter(HTTPAdapter):
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         """Prepare the pools that requests will use."""
         super().init_poolmanager(*args, **kwargs)
-        self._pools: dict[tuple[Any, ...], Any] = {}
+        # Weakly: urllib3 closes a pool's connections once nobody holds it any more.
+        self._pools: WeakValueDictionary[tuple[Any, ...], Any] = WeakValueDictionary()
         self.poolmanager.pool_classes_by_scheme = _POOLS
 
     def get_connection_with_tls_context(
@@ -375,7 +377,7 @@ class Adapter(HTTPAdapter):
             return super().get_connection_with_tls_context(request, verify, proxies, cert)
         key = (*request.url.split("/", 3)[:3], verify)
         pool = self._pools.get(key)
-        if pool is None or pool.pool is None:  # closed, as many other servers were asked meanwhile
+        if pool is None:
             pool = super().get_connection_with_tls_context(request, verify)
             self._pools[key] = pool
         return pool

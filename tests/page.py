@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import sys
 import threading
 import time
@@ -26,6 +27,11 @@ def until(condition: Callable[[], object], seconds: float = PATIENCE_S) -> None:
     while not condition():
         assert time.monotonic() < deadline, f"it did not come in {seconds:.0f} s"
         time.sleep(0.005)
+
+
+def page_has(widget: Any, text: str) -> bool:
+    """Whether the page was told a text: as news, or in the whole that one unheard gets at times."""
+    return any(text in json.dumps(one) for kind in ("delta", "state") for one in widget.said(kind))
 
 
 def quickest(deed: Callable[[], float], enough_s: float, tries: int = 8) -> float:

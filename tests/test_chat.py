@@ -41,7 +41,7 @@ from ornb.notebook.shown import call_for_page
 from ornb.text.markdown import render
 from tests.hostile import CALLS
 from tests.lab import notebook_of, run_headless
-from tests.page import PATIENCE_S, as_soon_as, from_page, lasting, until
+from tests.page import PATIENCE_S, as_soon_as, from_page, lasting, page_has, until
 from tests.wire import DONE, FINISH, SOON_S, STREAM, WireServer, delta, event, whole
 
 SENTINEL = "sk-or-v1-5entine1"
@@ -243,7 +243,7 @@ def test_stop_on_a_silent_connection_is_prompt_and_keeps_the_part(
     wire = server(script, answer("A"))
     chat = Heard("acme/orbit", client=Client(None, wire.url))
     chat.start("a")
-    until(lambda: chat.said("delta") if text else wire.requests)
+    until(lambda: page_has(chat, text) if text else wire.requests)
     began = time.perf_counter()
     chat.stop()
     reply = chat.wait(PATIENCE_S)
@@ -274,7 +274,7 @@ def test_stop_does_not_wait_for_a_connection_that_is_only_being_made() -> None:
 
 def test_an_interrupt_keeps_the_part_and_is_raised(chat_with: Any) -> None:
     chat = chat_with([STREAM, delta("Half"), "stall"])
-    as_soon_as(lambda: chat.said("delta"), _thread.interrupt_main)
+    as_soon_as(lambda: page_has(chat, "Half"), _thread.interrupt_main)
     began = time.perf_counter()
     with pytest.raises(KeyboardInterrupt):
         chat.ask("a")
@@ -387,7 +387,7 @@ def test_hello_is_answered_with_the_whole(chat_with: Any) -> None:
     chat = chat_with([STREAM, delta("done"), FINISH], [STREAM, delta("open"), "stall"])
     chat.ask("a")
     chat.start("b")
-    until(lambda: any("open" in message["add"] for message in chat.said("delta")))
+    until(lambda: page_has(chat, "open"))
     from_page(chat, {"type": "hello", "page": "p1"})
     state = chat.said("state")[-1]
     assert [turn.get("text") or turn.get("html") for turn in state["turns"]] == [
@@ -402,15 +402,22 @@ def test_hello_is_answered_with_the_whole(chat_with: Any) -> None:
 
 def test_a_page_that_was_not_heard_yet_gets_the_whole_now_and_then(chat_with: Any) -> None:
     """It loads behind the cell that asks, and cannot ask itself before that is over."""
-    steps = [step for word in "abcdefgh" for step in (delta(f"{word} "), 0.2)]
-    chat = chat_with([STREAM, *steps, FINISH])
+
+    def script(*_: bytes) -> Iterator[bytes | float]:
+        yield STREAM
+        while len(chat.said("state")) < 2:
+            yield delta("a ")
+            yield 0.1
+        yield FINISH
+
+    chat = chat_with(script)
     began = time.perf_counter()
     chat.ask("a")
     took = time.perf_counter() - began
     wholes = [message["live"]["tail"] for message in chat.said("state")]
     assert wholes[0] == ""
     assert 2 <= len(wholes) <= 1 + took / WHOLE_EVERY_S
-    assert wholes[1].startswith("<p>a b")
+    assert wholes[1].startswith("<p>a a")
 
 
 def test_the_page_asks_and_stops(chat_with: Any) -> None:
@@ -433,6 +440,7 @@ def test_a_strange_message_does_no_harm(content: Any) -> None:
 
 def test_reasoning_goes_to_the_page_apart(chat_with: Any) -> None:
     chat = chat_with([STREAM, delta("", reasoning="Hm. "), 0.1, delta("A"), FINISH])
+    from_page(chat, {"type": "hello", "page": "p"})
     chat.ask("a")
     changes = [*chat.said("delta"), chat.said("done")[0]["change"]]
     assert "".join(change.get("think", "") for change in changes) == "Hm. "

@@ -32,7 +32,16 @@ from ornb.text.figures import figures
 from ornb.text.markdown import render
 from tests.hostile import ANSWER
 from tests.lab import notebook_of, run_headless
-from tests.page import PATIENCE_S, as_soon_as, displayed, from_page, lasting, main_waits_in, until
+from tests.page import (
+    PATIENCE_S,
+    as_soon_as,
+    displayed,
+    from_page,
+    lasting,
+    main_waits_in,
+    page_has,
+    until,
+)
 from tests.test_chat import EMPTY
 from tests.wire import DONE, END, FINISH, SOON_S, STREAM, WireServer, delta, event, whole
 
@@ -608,7 +617,7 @@ def test_sixteen_answers_at_once_keep_to_the_limit(javascript: Any) -> None:
 def test_hello_is_answered_with_everything(asked: Any) -> None:
     scripts = {"a/b": answer("done"), "c/d": [STREAM, delta("open"), "stall"]}
     going = started("Hi", list(scripts), client=asked(scripts))
-    until(lambda: any("0" in message.get("done", ()) for message in going.out))
+    until(lambda: page_has(going, '"live": false'))  # the facts of the first, which has ended
     until(lambda: all(written(going)))
     from_page(going, {"type": "hello", "page": "p1"})
     state = going.said("state")[-1]

@@ -185,6 +185,7 @@ class Shown:
     def open(self, theme: str | None) -> None:
         """Load the page and draw the widget in it."""
         page = self.page
+        page.goto("about:blank")  # what the page before still had to say is not this one's
         page.route("**/*", self._answer)
         page.on("pageerror", self._failed)
         page.on("console", self._wrote)

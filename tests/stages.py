@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
-from playwright.sync_api import Locator
+from playwright.sync_api import Locator, expect
 
 from ornb.api.reply import Event, Reply, Timing, Usage
 from ornb.errors import OrnbError
@@ -256,6 +256,8 @@ def chat_stage(draw: Callable[..., Shown], speaker: Speaker) -> Callable[..., Ch
             chat.conversation.add_reply(reply(text.upper()))
         stage = ChatStage(draw(chat, theme=theme), speaker)
         stage.carry()
+        # A key pressed on a button before that is drawn, or while it is off, is lost.
+        expect(stage.log.locator(".turn")).to_have_count(2 * len(asked))
         return stage
 
     return make

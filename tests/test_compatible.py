@@ -126,7 +126,11 @@ def test_an_answer_has_its_text_and_times_and_no_cost_is_made_up(served: str) ->
     assert reply.text
     assert reply.provider is None
     assert reply.cost_usd is None
-    assert 0 < reply.timing.time_to_first_token_s <= reply.timing.duration_s
+    first = reply.timing.time_to_first_token_s
+    if reply.timing.arrival == "in pieces":  # a busy machine reads so short an answer at once
+        assert 0 < first <= reply.timing.duration_s
+    else:
+        assert first is None
     row = ornb.usage.df.iloc[-1]
     assert (row["model"], row["source"], row["status"]) == (served, "live", "ok")
     assert pd.isna(row["cost_usd"])

@@ -420,6 +420,7 @@ def test_a_recording_stands_in_for_a_decision_where_there_is_no_key(
     ornb.connect(recording=tmp_path / "lesson.jsonl")
     assert ornb.decide("Cold soup", QUESTIONS).reply.source == "recorded"
     assert ornb.decide("Warm soup", QUESTIONS).reply.source == "canned"
+    ornb.connect(offline=True)  # which closes the recording
 
 
 def test_every_column_is_in_the_documents():

@@ -284,6 +284,9 @@ def test_a_notebook_made_of_a_hostile_conversation_is_not_touched(lab: Lab) -> N
     assert lab.page.evaluate(FOREIGN, ".jp-NotebookPanel") == []
     trap.assert_nothing_happened()
     assert notebook.python("len(chat.conversation)") == len(talk)
+    # JupyterLab's own, of widgets that went with the notebook before.
+    assert all("widget model not found" in line for line in lab.console_errors)
+    lab.console_errors.clear()
 
 
 def test_a_conversation_exported_twice_over_is_not_touched(page: Page, tmp_path: Path) -> None:

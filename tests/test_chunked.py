@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ornb.api.chunked import LONGEST_LINE, Unframed
+from ornb.api.framing import LONGEST_LINE, Unframed
 
 CONTENT = st.lists(st.binary(min_size=1, max_size=40) | st.sampled_from([b"\r\n", b"0\r\n\r\n"]))
 SIZES = st.sampled_from(["{:x}", "{:X}", "000{:x}", "{:x};name=value", "{:x} "])

@@ -16,8 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ornb.api.assembly import Assembly
+from ornb.api.framing import Decoder
 from ornb.api.refusals import refusal
-from ornb.api.sse import Decoder
 from ornb.errors import ConfigError
 from ornb.messages import Conversation
 from ornb.recording.lines import read

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ornb.api.sse import Decoder
+from ornb.api.framing import Decoder
 from ornb.errors import UnexpectedAnswer
 
 

@@ -23,9 +23,9 @@ from ..errors import (
 )
 from .assembly import Assembly
 from .body import ASKED, Messages, Written, asked_headers, check_fields, encoded, messages_from
+from .framing import BOM, Decoder
 from .reply import ONE_PIECE, Event, Reply, ResponseCache, Timing, Usage
 from .service import BLOCK, Service, is_openrouter, unsay
-from .sse import BOM, Decoder
 from .transport import Wire
 
 if TYPE_CHECKING:

@@ -22,10 +22,9 @@ from typing import Any, NamedTuple
 
 from ornb import catalog
 from ornb.api.assembly import Assembly
-from ornb.api.chunked import Unframed
+from ornb.api.framing import Decoder, Unframed
 from ornb.api.refusals import refusal
 from ornb.api.reply import Reply
-from ornb.api.sse import Decoder
 from ornb.errors import ApiError, CatalogError, ConfigError, OrnbError, UnexpectedAnswer
 from ornb.ledger.tracker import UsageTracker
 from ornb.messages import Conversation, well_formed

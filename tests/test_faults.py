@@ -1,9 +1,7 @@
 """What can go wrong on the way of an answer, one table: what is raised, kept, written, reused.
 
-The table is in faults.py. Each of its rows is played by two servers: the scripted one of wire.py,
-and the offline server, which is asked for the same bytes by its wish ``raw`` (``make test`` asks it
-for a few, ``make test-all`` for all). Each case also makes a second call, which must be answered,
-over the same connection only where that is safe.
+The table is in faults.py; the scripted server of wire.py plays its rows. Each case also makes a
+second call, which must be answered, over the same connection only where that is safe.
 
 Errors by status, cut answers and Stop are in test_client.py, bodies of refusals in
 test_refusals.py, bytes cut anywhere in test_sse.py and test_chunked.py, and test_fuzz.py sends any
@@ -26,7 +24,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
-from functools import cache, partial
+from functools import cache
 from typing import Any
 
 import pandas as pd
@@ -48,14 +46,13 @@ from faults import (
     pieces,
     zipped,
 )
-from wire import END, FINISH, STREAM, Step, WireServer, as_wish, chunked, delta, head, whole
+from wire import END, FINISH, STREAM, Step, WireServer, chunked, delta, head, whole
 
 import ornb
 from ornb import errors
 from ornb.api import service, stream
 from ornb.api.client import Client, Reply, Timeouts
 from ornb.ledger.tracker import UsageTracker
-from ornb.offline import OfflineServer
 
 KEY = "sk-or-v1-" + "fa" * 32
 GOOD = [STREAM, delta("Well."), FINISH]
@@ -65,7 +62,6 @@ LITTLE = Timeouts(60, SILENCE_S, SILENCE_S, 3 * SILENCE_S)
 PATIENCE = Timeouts(60, 60, 60, 60)
 LONGEST_S = 30.0
 """Bound of every case on a busy machine; what is not ended goes on for a minute."""
-QUICK = {"tokens": 3, "chunk_s": 0, "first_token_s": 0}
 
 streamed_or_plain = pytest.mark.parametrize("streamed", [True, False], ids=["streamed", "plain"])
 
@@ -82,11 +78,10 @@ class Making(contextlib.ExitStack):
         super().__init__()
         self._tracker = tracker
 
-    def __call__(self, server: WireServer | OfflineServer, **options: Any) -> Client:
-        url = getattr(server, "url", None) or server.base_url
-        key = getattr(server, "token", KEY)
-        ours = {"api_key": key, "on_call": self._tracker.record, "timeouts": PATIENCE}
-        return self.enter_context(contextlib.closing(Client(base_url=url, **ours | options)))
+    def __call__(self, server: WireServer, **options: Any) -> Client:
+        ours = {"api_key": KEY, "on_call": self._tracker.record, "timeouts": PATIENCE}
+        made = Client(base_url=server.url, **ours | options)
+        return self.enter_context(contextlib.closing(made))
 
 
 @pytest.fixture
@@ -134,46 +129,10 @@ class Scripted:
         self._server.__exit__()
 
 
-class Offline:
-    """The same of the offline server, by its wish `raw`."""
-
-    def __init__(self, make: Callable[..., Client], server: OfflineServer) -> None:
-        self._make, self._server = make, server
-        self._client = make(server)
-
-    def client(self, **options: Any) -> None:
-        self._client = self._make(self._server, **options)
-
-    def ask(self, script: Iterable[Step], *, streamed: bool = True, **more: Any) -> Reply:
-        wish = {"raw": as_wish(script), **more}
-        return ask(self._client, streamed=streamed, ornb={"simulate": wish})
-
-    def ask_good(self) -> Reply:
-        reply = ask(self._client, ornb={"simulate": QUICK})
-        assert (reply.status, reply.source, reply.usage.completion_tokens) == ("ok", "canned", 3)
-        return reply
-
-    def ask_busy_once(self, script: Iterable[Step]) -> Reply:
-        return self.ask(script, times=1, key=str(time.time_ns()))
-
-    def close(self) -> None:
-        """It serves other tests."""
-
-
-@pytest.fixture(scope="module")
-def offline_server() -> Iterator[OfflineServer]:
-    with OfflineServer(model="off", tokens_per_s=5000, first_token_s=0) as server:
-        yield server
-
-
-@pytest.fixture(params=["scripted", pytest.param("offline", marks=pytest.mark.long)])
-def server(request, client) -> Iterator[Scripted | Offline]:
-    if request.param == "scripted":
-        made = Scripted(client)
-    else:
-        made = Offline(client, request.getfixturevalue("offline_server"))
-    yield made
-    made.close()
+@pytest.fixture
+def server(client) -> Iterator[Scripted]:
+    with contextlib.closing(Scripted(client)) as made:
+        yield made
 
 
 @pytest.fixture(autouse=True)
@@ -184,21 +143,6 @@ def _time_to_end(monkeypatch) -> None:
 
 # -- the table
 
-OFFLINE_TOO = (
-    "reset before the headers-streamed",
-    "closed in the status-plain",
-    "headers in drips-streamed",
-    "silence after a part-streamed",
-    "cut in a chunk-streamed",
-    "an error of 10 MB-streamed",
-    "gzip of a wrong sum, plain-plain",
-    "an error inside-plain",
-)
-"""Rows that each `make test` asks the offline server for; `make test-all` asks it for all."""
-TABLE = [("scripted", name) for name in ROWS] + [
-    pytest.param("offline", name, marks=() if name in OFFLINE_TOO else pytest.mark.long)
-    for name in ROWS
-]
 SILENT = [name for name, (case, _) in ROWS.items() if case.kind is errors.RequestTimedOut]
 
 
@@ -213,14 +157,13 @@ class Outcome:
 
 
 @pytest.fixture(scope="module")
-def outcome(offline_server) -> Callable[[str, str], Outcome]:
+def outcome() -> Callable[[str], Outcome]:
     """Gives what becomes of a row. Those that end by the clock wait side by side."""
 
-    def one(kind: str, name: str) -> Outcome:
+    def one(name: str) -> Outcome:
         case, streamed = ROWS[name]
         tracker = UsageTracker()
-        with Making(tracker) as make:
-            server = Scripted(make) if kind == "scripted" else Offline(make, offline_server)
+        with Making(tracker) as make, contextlib.closing(Scripted(make)) as server:
             if name in SILENT:
                 server.client(timeouts=LITTLE)
             began = time.perf_counter()
@@ -228,21 +171,20 @@ def outcome(offline_server) -> Callable[[str, str], Outcome]:
                 server.ask(case.script, streamed=streamed)
             took, rows = time.perf_counter() - began, tracker.df
             reused = server.ask_good().timing.connection_reused
-            server.close()
         return Outcome(caught.value, took, rows, reused)
 
     @cache
-    def silent(kind: str) -> dict[str, Outcome]:
+    def silent() -> dict[str, Outcome]:
         with ThreadPoolExecutor(len(SILENT)) as pool:
-            return dict(zip(SILENT, pool.map(partial(one, kind), SILENT), strict=True))
+            return dict(zip(SILENT, pool.map(one, SILENT), strict=True))
 
-    return lambda kind, name: silent(kind)[name] if name in SILENT else one(kind, name)
+    return lambda name: silent()[name] if name in SILENT else one(name)
 
 
-@pytest.mark.parametrize(("kind", "name"), TABLE)
-def test_each_fault_is_named_bounded_and_over_with(kind: str, name: str, outcome) -> None:
+@pytest.mark.parametrize("name", ROWS)
+def test_each_fault_is_named_bounded_and_over_with(name: str, outcome) -> None:
     case, _ = ROWS[name]
-    found = outcome(kind, name)
+    found = outcome(name)
     error, row = found.error, found.rows.iloc[0]
     assert found.reused == case.reused
     assert type(error) is case.kind
@@ -659,7 +601,6 @@ def test_brotli_is_read_where_its_decoder_is_and_refused_where_not(decoder) -> N
         ({"reset_after_chunks": 3, "tokens": 9}, errors.StreamBroken, True),
         ({"error_after_chunks": 3, "tokens": 9, "status": 429}, errors.RateLimited, True),
         ({"status": 429, "retry_after": 3600}, errors.RateLimited, False),
-        ({"raw": [{"text": "HTTP/1.1 "}, "reset"]}, errors.StreamBroken, False),
     ],
     ids=str,
 )

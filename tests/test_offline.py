@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import hashlib
 import http.client
@@ -14,24 +13,19 @@ import socket
 import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 import requests
-from tornado.iostream import IOStream
 
 import ornb.offline
 from ornb.errors import ConfigError, OfflineError
 from ornb.offline import Child, OfflineServer
-from ornb.offline import raw as raw_steps
 from ornb.offline.__main__ import main
 from ornb.offline.answers import canned_words, local_request
 from ornb.offline.question import ChatRequest
-from ornb.offline.raw import Step
 from tests.page import quickest, until
-from tests.wire import SOON_S
 
 HELLO = [{"role": "user", "content": "Hello there, server"}]
 SIMULATED = {"chunk_s": 0, "tokens": 6}
@@ -692,13 +686,6 @@ def test_garbage(chat):
     [
         *({"flood": 1}, {"tokens": -1}, {"tokens": 1.5}, {"chunk_s": "slow"}, 7, []),
         *({"status": status} for status in (99, 200, 204, 301, 304, 600)),
-        *({"raw": raw} for raw in ("reset", 7, None, ["reset"] * 10_001)),
-        *({"raw": [step]} for step in ("stop", 7, None, [], {"bytes": "x"})),
-        *({"raw": [{"text": text}]} for text in (7, None, "\ud800")),
-        *({"raw": [{"base64": text}]} for text in (7, "x", "\xe9")),
-        *({"raw": [{"pause_s": pause}]} for pause in (-1, 601, True, "1")),
-        *({"raw": [{"text": "x", "times": times}]} for times in (-1, 1.5, True, 10**7)),
-        {"raw": [{"text": "x" * 68, "times": 10**6}]},
     ],
     ids=lambda wish: str(wish)[:50],
 )
@@ -706,110 +693,6 @@ def test_an_impossible_wish_is_400(chat, wish):
     answer = chat(simulate=wish)
     assert answer.status_code == 400
     assert len(answer.json()["error"]["message"]) < 400
-
-
-def played(server, *steps, patience_s=5):
-    """Everything that comes over a connection of its own, and whether it was reset."""
-    body = json.dumps({"messages": HELLO, "ornb": {"simulate": {"raw": steps}}}).encode()
-    head = [
-        "POST /api/v1/chat/completions HTTP/1.1",
-        f"Host: 127.0.0.1:{server.port}",
-        f"Authorization: Bearer {server.token}",
-        f"Content-Length: {len(body)}",
-    ]
-    came = b""
-    with socket.create_connection(("127.0.0.1", server.port), patience_s) as connection:
-        connection.sendall("\r\n".join(head).encode() + b"\r\n\r\n" + body)
-        try:
-            while block := connection.recv(65_536):
-                came += block
-        except ConnectionResetError:
-            return came, True
-    return came, False
-
-
-def test_raw_bytes_come_as_they_are_and_nothing_else(server):
-    assert played(server, {"text": "\xe9"}, {"base64": "/wA="}, "close") == (
-        b"\xc3\xa9\xff\0",
-        False,
-    )
-
-
-def test_raw_can_reset_before_anything_came(server):
-    assert played(server, "reset") == (b"", True)
-
-
-def test_raw_pauses_and_repeats(server):
-    began = time.perf_counter()
-    assert played(server, {"text": "ab", "pause_s": 0.05, "times": 6}, "close")[0] == b"ab" * 6
-    assert 0.3 <= time.perf_counter() - began < SOON_S
-    assert played(server, {"text": "abc", "times": 5_000}, "close")[0] == b"abc" * 5_000
-    assert played(server, {"text": "abc", "times": 0}, "close")[0] == b""
-
-
-def test_raw_hangs_until_the_caller_leaves(server, get):
-    with pytest.raises(TimeoutError):
-        played(server, {"text": "so"}, "hang", patience_s=1)
-    assert get("/key").ok
-
-
-def test_after_raw_bytes_the_connection_serves_on(server):
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
-    headers = {"Authorization": f"Bearer {server.token}"}
-    moved = "HTTP/1.1 301 Moved\r\nLocation: /x\r\nContent-Length: 2\r\n\r\n"
-    wish = {"simulate": {"raw": [{"text": moved}, {"pause_s": 0.05}, {"text": "Hi"}]}}
-    kept = None
-    for _ in range(3):
-        connection.request(
-            "POST",
-            "/api/v1/chat/completions",
-            json.dumps({"messages": HELLO, "ornb": wish}),
-            headers,
-        )
-        answer = connection.getresponse()
-        assert (answer.status, answer.getheader("Server"), answer.read()) == (301, None, b"Hi")
-        assert kept in (None, connection.sock)
-        kept = connection.sock
-        connection.request("GET", "/api/v1/key", headers=headers)
-        answer = connection.getresponse()
-        assert (answer.status, connection.sock) == (200, kept)
-        answer.read()
-    connection.close()
-
-
-def test_raw_is_over_after_so_many_times(chat):
-    gone = {"raw": ["close"], "times": 1, "key": "raw"}
-    with pytest.raises(requests.ConnectionError):
-        chat(simulate=gone)
-    assert chat(simulate=gone).status_code == 200
-
-
-@pytest.mark.parametrize(
-    "step",
-    [Step(end="hang"), Step(b"x", 0.05, 10**6), Step(b"x" * 2**20, times=64)],
-    ids=["hang", "drip", "flood"],
-)
-def test_raw_is_bounded_in_time_for_a_caller_that_stays(monkeypatch, step):
-    """One that reads nothing, too."""
-    monkeypatch.setattr(raw_steps, "LONGEST_S", 0.2)
-
-    async def played_to_the_end():
-        ours, theirs = socket.socketpair()
-        with theirs:
-            stream = IOStream(ours)
-            return await raw_steps.play(stream, (step,)), stream.closed()
-
-    # In a thread of its own: where browser tests ran before, this one has a loop already.
-    with ThreadPoolExecutor(1) as elsewhere:
-        began = time.perf_counter()
-        assert elsewhere.submit(asyncio.run, played_to_the_end()).result() == (False, True)
-        assert 0.2 <= time.perf_counter() - began < SOON_S
-
-
-def test_raw_bytes_are_for_those_with_the_token(chat):
-    stranger = {"Authorization": "Bearer sk-or-v1-none"}
-    answer = chat(simulate={"raw": [{"text": "secret"}, "close"]}, headers=stranger)
-    assert (answer.status_code, "secret" in answer.text) == (401, False)
 
 
 def test_hanging_up_is_remembered_as_cancelled(chat, get):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import json
 import socket
@@ -64,20 +63,6 @@ def delta(content: str | None = None, finish: str | None = None, **more: Any) ->
 USAGE = {"prompt_tokens": 22, "completion_tokens": 9, "total_tokens": 31, "cost": 0.000145}
 DONE = chunked(b"data: [DONE]\n\n")
 FINISH = delta("", "stop") + event(choices=[], usage=USAGE) + DONE + END
-
-
-def as_wish(script: Iterable[Step]) -> list[Any]:
-    """The same script for the offline server: what its wish `raw` takes."""
-    words = {"stall": "hang"}
-
-    def step(one: Step) -> Any:
-        if isinstance(one, str):
-            return words.get(one, one)
-        if isinstance(one, bytes):
-            return {"base64": base64.b64encode(one).decode()}
-        return {"pause_s": one}
-
-    return [step(one) for one in script]
 
 
 class WireServer:

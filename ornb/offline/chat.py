@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import os
+import socket
+import struct
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -16,7 +19,6 @@ from . import question as questions
 from .answers import OfflineAnswer, Unavailable
 from .handler import ApiHandler
 from .question import ChatRequest
-from .raw import Step, hang_up, play
 from .simulate import Simulation
 from .wire import COMMENT, DONE, PADDING, Completion, Delta, Fault, Finish, dumps, sse
 
@@ -75,9 +77,7 @@ class ChatHandler(ApiHandler):
         question = self._question()
         simulation = self._due(question.simulate)
         await asyncio.sleep(simulation.first_byte_s)
-        if simulation.raw is not None:
-            await self._play(simulation.raw)
-        elif simulation.html or (simulation.garbage and not question.streamed):
+        if simulation.html or (simulation.garbage and not question.streamed):
             self._send_rubbish(simulation)
         elif simulation.status and simulation.error_after_chunks is None:
             raise simulation.fault()
@@ -267,12 +267,12 @@ class ChatHandler(ApiHandler):
         await self.flush()
 
     def _hang_up(self, *, reset: bool) -> None:
-        hang_up(self.detach(), reset=reset)
-
-    async def _play(self, steps: tuple[Step, ...]) -> None:
-        connection: Any = self.request.server_connection
-        if await play(self.detach(), steps):
-            connection.start_serving(self.application)  # the stream is tornado's again
+        stream = self.detach()
+        if reset and not stream.closed():
+            # Lingering for 0 s makes close() send a reset.
+            linger = struct.pack("HH" if os.name == "nt" else "ii", 1, 0)
+            stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        stream.close()
 
 
 async def _forever() -> None:

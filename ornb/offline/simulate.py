@@ -24,8 +24,6 @@ reset_after_chunks   int     the connection is reset (TCP RST)
 error_after_chunks   int     an error event inside the 200 stream (status: its code, default 502)
 html                 bool    a proxy's HTML page instead of an answer, with `status` or 200
 garbage              bool    broken JSON: as the whole body, or as one event of the stream
-raw                  list    these bytes, pauses and ends of the connection, and nothing else:
-                             `ornb.offline.raw` has the steps; redirects and other odd statuses too
 ==================== ======= ======================================================================
 
 A request that does not stream has no chunks: there ``stall_after_chunks`` sends nothing at all,
@@ -39,7 +37,6 @@ import time
 from dataclasses import dataclass, fields
 from typing import Any
 
-from .raw import Step, steps_of
 from .wire import Fault
 
 USUAL: dict[int, tuple[str, str | None]] = {
@@ -87,7 +84,6 @@ class Simulation:
     error_after_chunks: int | None = None
     html: bool = False
     garbage: bool = False
-    raw: tuple[Step, ...] | None = None
 
     def fault(self, default: int = 502) -> Fault:
         """Return the error that was asked for."""
@@ -131,8 +127,6 @@ def simulation_of(body: dict[str, Any]) -> Simulation | None:
 def _checked(name: str, kind: str, value: Any) -> Any:
     if name == "reasoning" and isinstance(value, bool):
         return 12 if value else 0
-    if name == "raw":
-        return steps_of(value)
     least, most = (400, 599) if name == "status" else (0, MAX_TOKENS)
     good = type(value).__name__ == kind
     if kind == "int":

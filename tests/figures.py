@@ -81,6 +81,14 @@ TOLD = [
 """Logprobs of an answer of five tokens; of the fourth, another was likelier."""
 
 
+def decided(n: int = 200) -> pd.DataFrame:
+    """Yes-or-no decisions of a model that is too sure of itself, and what is so."""
+    random = np.random.default_rng(5)
+    said = random.beta(1.2, 1.2, n).round(2)
+    so = random.random(n) < 0.5 + 0.7 * (said - 0.5)
+    return pd.DataFrame({"angry": said, "so": so, "source": "canned"})
+
+
 def history() -> pd.DataFrame:
     """Price history of three models: one that went away, one that stayed, one that was free."""
     columns = [
@@ -126,6 +134,7 @@ _MAKERS: dict[str, Callable[..., go.Figure]] = {
     "latency_intervals": lambda **kw: plots.latency_intervals(ornb.latency_summary(CALLS), **kw),
     "first_token_and_rate": lambda **kw: plots.first_token_and_rate(CALLS, **kw),
     "spend": lambda **kw: plots.spend(CALLS, **kw),
+    "calibration": lambda **kw: plots.calibration(decided(), "so", **kw),
     "token_probabilities": lambda **kw: plots.token_probabilities(TOLD, **kw),
 }
 

@@ -82,9 +82,7 @@ def test_every_figure_has_title_units_and_source(name: str) -> None:
     assert "?" in title
     axes = [axis.title.text or "" for axis in figure.select_xaxes()]
     axes += [axis.title.text or "" for axis in figure.select_yaxes()]
-    units = (
-        r"\(USD|\(s\)|\(points\)|\(tokens\)|\(%\)|UTC|per second|^models$|^changes$|before|order"
-    )
+    units = r"\(USD|\(s\)|\(points\)|\(tokens\)|\(%\)|UTC|per second|^models$|^changes$|^rows$|before|order"
     assert any(re.search(units, text) for text in axes), axes
     assert caption(figure).startswith("Source: ")
     drawn = " ".join(note.text or "" for note in figure.layout.annotations)
@@ -745,6 +743,124 @@ def test_four_thousand_models_are_drawn() -> None:
     figure = plots.price_map(frame)
     assert len(marks(figure)) > 3000
     assert len(figure.to_json()) < 500_000
+
+
+# ---- calibration ---------------------------------------------------------------------------------
+
+
+def test_calibration_has_the_shares_the_scores_and_the_intervals_of_the_rows() -> None:
+    """By hand: two bins, of 4 rows and of 5."""
+    said = [0.2, 0.2, 0.2, 0.2, 0.8, 0.8, 0.8, 0.8, 0.8]
+    so = [True, False, False, False, True, True, True, False, True]
+    figure = plots.calibration(pd.DataFrame({"angry": said}), so)
+    rows = marks(figure)
+    assert rows["name"].tolist() == ["0.2 to 0.3", "0.8 to 0.9"]
+    assert rows["probability"].tolist() == pytest.approx([0.2, 0.8])
+    assert rows["share"].tolist() == pytest.approx([0.25, 0.8])
+    assert rows["was yes"].tolist() == ["1 of 4 rows", "4 of 5 rows"]
+    assert rows["95 % interval"].tolist() == ["0.05 to 0.70", "0.38 to 0.96"], "Wilson's"
+    assert rows.attrs["brier"] == pytest.approx((0.64 + 3 * 0.04 + 4 * 0.04 + 0.64) / 9)
+    assert rows.attrs["expected_calibration_error"] == pytest.approx(4 / 9 * 0.05)
+    assert "n = 9: Brier score 0.17" in figure.layout.title.text
+    assert list(figure.data[2].y) == [4, 5], "the count of each bin"
+    assert list(figure.data[0].x) == list(figure.data[0].y) == [0, 1], "the diagonal"
+    assert "Too few rows for a threshold" in caption(figure)
+
+
+def test_the_threshold_of_a_precision_keeps_as_many_rows_as_it_can() -> None:
+    frame = pd.DataFrame({"angry": [0.9] * 50 + [0.7] * 50 + [0.2] * 100, "status": "ok"})
+    so = [True] * 49 + [False] + [True] * 42 + [False] * 8 + [False] * 100
+    figure = plots.calibration(frame, so, precision=0.9)
+    told = marks(figure).attrs
+    assert (told["threshold"], told["kept"]) == (0.7, 0.5)
+    said = caption(figure)
+    assert "keep rows from 0.7 on: 100 of 200 rows (50 %, 95 % interval 43 to 57 %)" in said
+    assert "91 of 100 rows (91 %, 95 % interval 84 to 95 %) are yes" in said
+    assert "do not show that it is 90 % elsewhere" in said
+    assert marks(plots.calibration(frame, so, precision=0.95)).attrs["threshold"] == 0.9
+    none = plots.calibration(frame, so, precision=0.99)
+    assert marks(none).attrs["threshold"] is None
+    assert "reaches a precision of 99 %: at best, from 0.9 on, 49 of 50 rows" in caption(none)
+    assert "recision" not in caption(plots.calibration(frame, so, precision=None))
+    assert len(none.layout.shapes) == 0
+    assert [shape.x0 for shape in figure.layout.shapes] == [0.7]
+
+
+def test_a_choice_is_calibrated_by_its_chosen_option() -> None:
+    frame = pd.DataFrame(
+        {
+            "review": list("abcd"),
+            "answer": "{}",
+            "topic": pd.Categorical(["food", "food", "service", None]),
+            "topic_probability": [0.9, 0.6, 0.7, None],
+            "status": ["ok", "ok", "ok", "error"],
+            "source": "recorded",
+            "served_model": "ornb/smollm2-135m-instruct",
+        },
+        index=[7, 8, 9, 10],
+    )
+    truth = pd.Series(["food", "service", "service", "food"], index=[10, 9, 8, 7])
+    figure = plots.calibration(frame, truth)
+    assert figure.layout.xaxis.title.text == "probability of the chosen option, as the model says"
+    assert marks(figure)["was right"].tolist() == ["0 of 1 rows", "1 of 1 rows", "1 of 1 rows"]
+    assert "3 of 4 rows shown; left out: 1 without a probability." in caption(figure)
+    assert "Source: answers recorded from ornb/smollm2-135m-instruct." in caption(figure)
+    named = frame.add_prefix("llm_")
+    assert caption(plots.calibration(named, truth)) == caption(figure)
+
+
+def test_truth_is_read_as_people_write_it() -> None:
+    frame = pd.DataFrame({"angry": [0.9, 0.8, 0.1, 0.4], "so": ["yes", "No", None, "no"]})
+    first = plots.calibration(frame, "so")
+    assert "left out: 1 without a known answer" in caption(first)
+    for truth in (
+        [1, 0, None, 0],
+        pd.array([True, False, pd.NA, False]),
+        np.array([1.0, 0, np.nan, 0]),
+    ):
+        assert plots.calibration(frame, truth).data[1].y == first.data[1].y
+
+
+GUESSED = pd.DataFrame({"angry": [0.9, 0.1], "stars": [2.5, 0.5]})
+TWICE = pd.DataFrame({"angry": [0.9, 0.1], "rude": [0.3, 0.4]})
+
+
+@pytest.mark.parametrize(
+    ("frame", "truth", "options", "words"),
+    [
+        (None, [True], {}, "a DataFrame of rows is needed, not NoneType"),
+        (GUESSED, [True], {}, "truth has 1 values, and the frame 2 rows"),
+        (GUESSED, pd.Series([True, False], [5, 6]), {}, "another index than the frame"),
+        (GUESSED, None, {}, "truth is of type NoneType"),
+        (GUESSED, "so", {}, "truth='so' is no column"),
+        (GUESSED, [True, True], {}, "truth is True in all 2 rows"),
+        (GUESSED, ["food", "service"], {}, "truth has 'food', .*Give True and False"),
+        (GUESSED, [[1], 0], {}, r"truth has \[1\]"),
+        (GUESSED, [True, False], {"question": "angri"}, "has no column 'angri'"),
+        (GUESSED, [True, False], {"question": "stars"}, "a score has none"),
+        (GUESSED[["stars"]], [True, False], {}, "the frame has none"),
+        (TWICE, [True, False], {}, "the frame has several: 'angry', 'rude'"),
+        (GUESSED, [True, False], {"precision": 90}, "up to 1, such as 0.9"),
+        (GUESSED, [True, False], {"bins": 1}, "give 2 to 50"),
+        (
+            pd.DataFrame({"t": ["a", "b"], "t_probability": [0.5, 0.6]}),
+            ["x", "y"],
+            {},
+            "No value of truth is an option of 't': it has 'x', and the options are 'a', 'b'",
+        ),
+    ],
+)
+def test_what_cannot_be_calibrated_is_refused(
+    frame: Any, truth: Any, options: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(ConfigError, match=words):
+        plots.calibration(frame, truth, **options)
+
+
+def test_no_row_that_was_decided_is_no_figure_and_no_error() -> None:
+    frame = pd.DataFrame({"angry": [None, None]}, dtype="float64")
+    figure = plots.calibration(frame, [True, False])
+    assert "Nothing to draw. Left out: 2 without a probability" in str(figure.layout.annotations)
 
 
 # ---- twins ---------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from typing import Any
 
 from ..errors import did_you_mean
 from .answer import token_probabilities
+from .calibration import calibration
 from .catalogue import context_price, families, price_map, price_quality, price_tiers
 from .history import catalog_changes, price_history
 from .latency import first_token_and_rate, latency_ecdf, latency_intervals
@@ -22,6 +23,7 @@ from .twin import WithTable, table, with_table
 
 __all__ = [
     "WithTable",
+    "calibration",
     "catalog_changes",
     "color_of",
     "context_price",

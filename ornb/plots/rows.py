@@ -19,6 +19,7 @@ _MAKERS = {
     "groups": "ornb.latency_summary(calls)",
     "models": "ornb.models()",
     "observed prices": "ornb.price_history(ids)",
+    "rows": "ornb.decide(column, questions)",
 }
 """What makes a frame of such rows."""
 

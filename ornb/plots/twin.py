@@ -27,7 +27,8 @@ def table(figure: go.Figure) -> pd.DataFrame:
     -------
     pandas.DataFrame, one row a mark
         ``series``, ``name``, the two positions under the names of their columns, and what the
-        hover text says (str). ``attrs["caption"]`` is the figure's caption.
+        hover text says (str). ``attrs["caption"]`` is the figure's caption; of a `calibration`,
+        ``attrs`` has its measures too.
 
     Raises
     ------
@@ -40,11 +41,11 @@ def table(figure: go.Figure) -> pd.DataFrame:
     >>> table(figure).columns[:3].tolist()
     ['series', 'name', 'prompt_usd_per_million']
     """
-    caption = _caption(figure)
+    _caption(figure)
     parts = [_trace_rows(trace) for trace in figure.data if trace.meta]
     rows = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
     rows = rows.reindex(columns=list(dict.fromkeys(["series", "name", *rows.columns])))
-    rows.attrs["caption"] = caption
+    rows.attrs |= figure.layout.meta
     return rows
 
 

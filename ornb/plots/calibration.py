@@ -323,7 +323,9 @@ def _threshold(frame: pd.DataFrame, wanted: float, what: _Words) -> tuple[_Kept 
         )
     kept = enough[-1]
     sure = wilson(kept.hits, kept.n)[0] >= wanted
-    doubt = "" if sure else f" So few rows do not show that it is {100 * wanted:g} % elsewhere too."
+    doubt = (
+        "" if sure else f" The interval goes below {100 * wanted:g} %: elsewhere it may be less."
+    )
     return kept, (
         f"For {aim}, keep rows from {words.short(kept.at)} on: {_share(kept.n, len(frame))}. Of "
         f"these, {_share(kept.hits, kept.n)} are {what.kept}. Chosen on these rows: try it on "
@@ -387,7 +389,7 @@ def _draw(figure: go.Figure, parts: pd.DataFrame, bins: int, what: _Words, line:
 
 def _draw_threshold(figure: go.Figure, at: float) -> None:
     line = {"color": _THRESHOLD, "width": 1.5, "dash": "dash"}
-    figure.add_shape(type="line", x0=at, x1=at, y0=0, y1=1, yref="paper", line=line)
+    figure.add_shape(type="line", x0=at, x1=at, y0=0, y1=1, yref="paper", layer="below", line=line)
     figure.add_annotation(
         x=at,
         y=1,

@@ -82,7 +82,10 @@ def test_every_figure_has_title_units_and_source(name: str) -> None:
     assert "?" in title
     axes = [axis.title.text or "" for axis in figure.select_xaxes()]
     axes += [axis.title.text or "" for axis in figure.select_yaxes()]
-    units = r"\(USD|\(s\)|\(points\)|\(tokens\)|\(%\)|UTC|per second|^models$|^changes$|^rows$|before|order"
+    units = (
+        r"\(USD|\(s\)|\(points\)|\(tokens\)|\(%\)|UTC|per second|^models$|^changes$|^rows$|before|"
+        "order"
+    )
     assert any(re.search(units, text) for text in axes), axes
     assert caption(figure).startswith("Source: ")
     drawn = " ".join(note.text or "" for note in figure.layout.annotations)

@@ -73,7 +73,7 @@ def calibration(
     >>> import pandas as pd
     >>> said = pd.DataFrame({"angry": [0.9, 0.8, 0.8, 0.3, 0.1, 0.2]})
     >>> figure = calibration(said, [True, True, False, True, False, False])
-    >>> round(table(figure).attrs["brier"], 3)
+    >>> round(ornb.plots.table(figure).attrs["brier"], 3)
     0.205
 
     Notes

@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -18,8 +19,8 @@ from hypothesis import strategies as st
 from wire import WireServer, whole
 
 import ornb
-from ornb import catalog_at, catalog_changes, price_at, price_history
-from ornb.catalog import MODEL_COLUMNS, journal, refresh, to_frame
+from ornb import catalog_at, catalog_changes, price_at, price_history, pricing
+from ornb.catalog import MODEL_COLUMNS, journal, noted, refresh, to_frame
 from ornb.catalog.changes import CHANGE_COLUMNS, CHANGES
 from ornb.catalog.observations import CATALOG_COLUMNS
 from ornb.catalog.prices import PRICE_AT_COLUMNS, PRICE_HISTORY_COLUMNS
@@ -281,7 +282,7 @@ def test_a_model_that_stays_as_it_was_ends_with_the_newest_observation():
 
 
 def test_todays_catalogue_is_told_apart_from_what_was_recorded():
-    assert set(price_history()["source"]) == {"recorded", "snapshot"}
+    assert set(price_history()["source"]) == {"recorded", "snapshot", noted.BY}
     assert set(price_history(live=False)["source"]) == {"recorded"}
 
 
@@ -661,6 +662,112 @@ def test_answers_that_are_none_write_nothing(tmp_path, capsys, files, words):
     assert words in error
     assert "Nothing was written" in error
     assert not output.exists()
+
+
+# --- prices that others recorded ------------------------------------------------------------------
+
+NEMO, NEW = "mistralai/mistral-nemo", "google/gemini-3.8-flash"
+
+
+def test_prices_that_genai_prices_dated_are_rows_with_its_name():
+    history = price_history(NEMO)
+    theirs = history[history["source"] == "recorded by genai-prices"]
+    assert [str(day.date()) for day in theirs["date"]] == ["2026-10-19", "2026-11-03"]
+    assert theirs["prompt_usd_per_million"].tolist() == [0.029, 0.15]
+    assert set(theirs["event"]) == {"noted"}
+    unknown = ["not_before", "seen_until", "context_length", "is_free"]  # they say nothing of these
+    assert theirs[unknown].isna().all(axis=None)
+    assert "recorded by genai-prices" in history.attrs["notes"][-1]
+
+
+def test_what_was_listed_is_the_same_with_prices_of_others_and_without():
+    every, without = price_history(), price_history(live=False)
+    assert set(without["source"]) == {"recorded"}
+    listed = every[every["source"] != noted.BY].reset_index(drop=True)
+    pd.testing.assert_frame_equal(listed.drop(columns="source"), without.drop(columns="source"))
+    assert catalog_at("2026-11-30").attrs["snapshot"] == DAYS[-1]  # no price of theirs is a day
+
+
+def test_a_model_that_others_alone_know_has_a_price_and_was_never_listed():
+    assert set(price_history(NEW)["event"]) == {"noted"}
+    with pytest.raises(ConfigError, match="was never seen in the catalogue"):
+        price_history(NEW, live=False)
+    assert price_at([NEW], "2026-08-22")["note"].item() == "never listed"
+
+
+def test_a_noted_price_holds_until_the_next_one():
+    def dates(**asked):
+        history = price_history(NEMO, **asked)
+        return [str(day.date()) for day in history["date"][history["source"] == noted.BY]]
+
+    assert dates(since="2026-10-30") == ["2026-10-19", "2026-11-03"]
+    assert dates(since="2026-11-05") == ["2026-11-03"]
+    assert dates(until="2026-10-30") == ["2026-10-19"]
+    assert dates(until="2026-10-18") == []
+
+
+def test_it_is_drawn_as_a_line_of_its_own_with_a_legend():
+    figure = ornb.plots.price_history(price_history([NEMO, NEW]))
+    (theirs,) = (each for each in figure.data if each.name == f"{NEMO}, {noted.BY}")
+    (listed,) = (each for each in figure.data if each.name == NEMO)
+    assert list(theirs.x) == ["2026-10-19", "2026-11-03"]
+    assert max(listed.x) == "2026-08-22"
+    assert theirs.line.dash == "dash"
+    legend = [each.name for each in figure.data if each.showlegend is None]
+    assert legend == ["listed by OpenRouter", noted.BY]
+    assert figure.layout.showlegend
+    without = ornb.plots.price_history(price_history(NEMO, live=False))
+    assert not without.layout.showlegend
+    assert not any(noted.BY in str(each.name) for each in without.data)
+
+
+def test_the_installed_package_gives_the_bundled_prices(tmp_path, capsys):
+    """As long as it is the release that they are from."""
+    genai_prices = pytest.importorskip("genai_prices", reason="genai-prices is not installed")
+    from importlib.metadata import version
+
+    output = tmp_path / "noted.jsonl"
+    assert run("--genai-prices", output) == 0
+    assert f"recorded by genai-prices {version('genai-prices')}" in capsys.readouterr().out
+    made = noted.read(output)
+    (provider,) = (each for each in genai_prices.data.providers if each.id == "openrouter")
+    for model in provider.models:
+        for price in made.prices.get(model.id, ()):
+            day = datetime.fromisoformat(price.day).replace(tzinfo=UTC)
+            used = genai_prices.Usage(input_tokens=1_000_000, output_tokens=0)
+            theirs = model.calc_price(used, provider, genai_request_timestamp=day)
+            ours = pricing.estimate(price.pricing, prompt_tokens=1_000_000, completion_tokens=0)
+            assert ours == theirs.total_price, price
+    if made.version == noted.bundled().version:
+        assert output.read_bytes() == noted.BUNDLED.read_bytes()
+
+
+def test_without_the_package_it_says_what_to_install(tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "genai_prices.data", None)
+    assert run("--genai-prices", tmp_path / "none.jsonl") == 1
+    assert "pip install genai-prices" in capsys.readouterr().err
+    assert not (tmp_path / "none.jsonl").exists()
+
+
+def test_the_noted_prices_are_facts_and_few():
+    data = noted.BUNDLED.read_bytes()
+    assert len(data) < 50_000
+    assert len(gzip.compress(data)) < 8_000
+    for prices in noted.bundled().prices.values():
+        for each in prices:
+            assert "prompt" in each.pricing
+            assert set(each.pricing) <= {
+                *("prompt", "completion", "overrides", "web_search"),
+                *("input_cache_read", "input_cache_write", "input_cache_write_1h"),
+            }
+
+
+@pytest.mark.parametrize("text", ["", "[]", '["ornb noted prices",2,"genai-prices","0.2.3"]', "7"])
+def test_damaged_noted_prices_are_a_catalogue_error(tmp_path, text):
+    path = tmp_path / "bad.jsonl"
+    path.write_text(text)
+    with pytest.raises(CatalogError, match="cannot be read"):
+        noted.read(path)
 
 
 # --- the tables -----------------------------------------------------------------------------------

@@ -89,10 +89,11 @@ def _price(prices: Any, key: str) -> str | None:
     if depends_on_model(prices):
         return "-1"
     price = to_decimal(prices.get(key)) if isinstance(prices, dict) else None
-    return None if price is None else _plain(price)
+    return None if price is None else plain(price)
 
 
-def _plain(price: Decimal) -> str:
+def plain(price: Decimal) -> str:
+    """Write a decimal without an exponent, and without zeros at its end."""
     text = format(price, "f")
     return text.rstrip("0").rstrip(".") if "." in text else text
 
@@ -205,6 +206,11 @@ def write(days: Mapping[str, Catalog], path: Path) -> int:
     for day in sorted(days):
         lines += [["day", day, len(days[day])], *differences(before, days[day])]
         before = days[day]
+    return replace(path, lines)
+
+
+def replace(path: Path, lines: Iterable[Line]) -> int:
+    """Write a file of JSON arrays in one step, one a line, and return its bytes."""
     text = "".join(json.dumps(line, separators=(",", ":")) + "\n" for line in lines)
     half = path.with_name(path.name + ".part")
     half.write_text(text, encoding="ascii", newline="\n")

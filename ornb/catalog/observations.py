@@ -220,12 +220,14 @@ def utc_of(value: Any, *, end_of_day: bool = False) -> pd.Timestamp:
     return at
 
 
-def ids_of(ids: Any, looks: Sequence[Observation]) -> tuple[list[str], dict[str, str]]:
-    """Turn what a person asks about into ids, and find those that were never listed.
+def ids_of(
+    ids: Any, looks: Sequence[Observation], noted: Iterable[str] = ()
+) -> tuple[list[str], dict[str, str]]:
+    """Turn what a person asks about into ids, and find those neither ever listed nor `noted`.
 
     Those have a sentence that proposes the nearest. Only where none was listed is it an error.
     """
-    known = set().union(*(look.models.index for look in looks))
+    known = set(noted).union(*(look.models.index for look in looks))
     if ids is None:
         return sorted(known), {}
     asked = getattr(ids, "value", ids)

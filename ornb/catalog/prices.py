@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -9,6 +10,8 @@ import pandas as pd
 from .. import columns as c
 from ..columns import Column
 from ..errors import ConfigError
+from ..pricing import usd_per_million
+from .noted import BY, Noted, bundled
 from .observations import aged, catalog_at, ids_of, observations, utc_of
 from .states import GONE, State, price_ratio, states
 
@@ -23,18 +26,30 @@ _COMPLETION = Column("float64", "USD per million completion tokens; likewise")
 
 PRICE_HISTORY_COLUMNS: dict[str, Column] = {
     "id": Column("str", "the model"),
-    "date": Column(_UTC, "first observation that showed it so"),
+    "date": Column(
+        _UTC, "first observation that showed it so; of a noted price the day from which it holds"
+    ),
     "not_before": Column(
         _UTC,
         "last observation before the change; missing on the first day, and where nothing changed",
     ),
-    "seen_until": Column(_UTC, "last observation in a row that showed it so"),
-    "event": Column("str", "first seen, changed, gone, back, or still listed (the newest point)"),
+    "seen_until": Column(
+        _UTC, "last observation in a row that showed it so; missing for a noted price"
+    ),
+    "event": Column(
+        "str",
+        "first seen, changed, gone, back, or still listed (the newest point); noted by somebody "
+        "else, see source",
+    ),
     "prompt_usd_per_million": _PROMPT,
     "completion_usd_per_million": _COMPLETION,
     "context_length": Column("Int64", "tokens, prompt and answer together"),
     "is_free": Column("boolean", "both prices 0, and nothing else is billed; missing where gone"),
-    "source": Column("str", "recorded, or for today's catalogue snapshot or live"),
+    "source": Column(
+        "str",
+        'recorded, or for today\'s catalogue snapshot or live; "recorded by genai-prices" is no '
+        "listing",
+    ),
     "created": Column(_UTC, "when OpenRouter added it, as listed"),
 }
 """Columns of `price_history`."""
@@ -75,16 +90,19 @@ def price_history(
         Keep what was so at some time between these two, both included (UTC). The row that holds
         the price on `since` is older than it.
     live : bool or pandas.DataFrame
-        True lets the catalogue of `ornb.models` join as the newest point; False leaves it out; a
-        models frame is taken for it.
+        True lets the catalogue of `ornb.models` join as the newest point; a models frame is taken
+        for it. False leaves it out, and the prices that others recorded: the catalogues of the
+        past alone.
 
     Returns
     -------
     pandas.DataFrame, one row a model and change
         Columns as in docs/tables.md, by model and date. A model that is still listed ends with a
         row at the newest observation. Between two observations nothing is known: what `date` shows
-        happened after `not_before`, and not after `date`. ``.attrs["observed"]`` lists the
-        observations (ISO dates), ``.attrs["notes"]`` what a person should know.
+        happened after `not_before`, and not after `date`. Prices that were not seen in the
+        catalogue but dated by the package genai-prices are rows of their own, whose `source` says
+        so. ``.attrs["observed"]`` lists the observations (ISO dates), ``.attrs["notes"]`` what a
+        person should know.
 
     Raises
     ------
@@ -104,7 +122,8 @@ def price_history(
     OpenRouter API, ``GET /models``, as answered on the days in ``.attrs["observed"]``.
     """
     looks, notes = observations(live)
-    wanted, unknown = ids_of(ids, looks)
+    by_others = {} if live is False else bundled().prices
+    wanted, unknown = ids_of(ids, looks, by_others)
     notes += unknown.values()
     first, last = _bounds(since, until, looks)
     listed = [states(look.models) for look in looks]
@@ -112,7 +131,10 @@ def price_history(
     rows = [
         (model_id, *row, created.get(model_id))
         for model_id in wanted
-        for row in _timeline([each.get(model_id, GONE) for each in listed], looks)
+        for row in _by_day(
+            *_timeline([each.get(model_id, GONE) for each in listed], looks),
+            *_noted_rows(by_others.get(model_id, []), first),
+        )
         if _overlaps(row, first, last)
     ]
     if first > looks[-1].at:
@@ -120,6 +142,12 @@ def price_history(
     if " old" in (newest := aged(looks[-1].at)):
         notes.append(f"The newest prices are {newest}.")
     frame = c.frame(rows, PRICE_HISTORY_COLUMNS)
+    if (theirs := frame["source"] == BY).any():
+        until = frame["date"][theirs].max().date()
+        version = bundled().version
+        notes.append(
+            f"Rows up to {until} are {BY} {version}, not seen in the catalogue: see source."
+        )
     frame.attrs = {
         "source": looks[-1].source,
         "observed": [look.at.isoformat() for look in looks],
@@ -130,7 +158,7 @@ def price_history(
 
 def _bounds(since: Any, until: Any, looks: Sequence[Observation]) -> tuple[Any, Any]:
     first = looks[0].at if since is None else utc_of(since)
-    last = looks[-1].at if until is None else utc_of(until, end_of_day=True)
+    last = utc_of("9999-12-31" if until is None else until, end_of_day=True)
     if last < looks[0].at:
         raise ConfigError(
             f"Nothing was recorded by {last.date()}: the price history begins on "
@@ -168,6 +196,18 @@ def _timeline(was: Sequence[State], looks: Sequence[Observation]) -> Iterator[tu
         yield (newest.at, None, newest.at, "still listed", *was[-1], newest.source)
 
 
+def _noted_rows(prices: list[Noted], first: pd.Timestamp) -> Iterator[tuple[Any, ...]]:
+    """What somebody else recorded of one model since; it says nothing of what was listed."""
+    for n, each in enumerate(prices, 1):
+        if not any(utc_of(later.day) <= first for later in prices[n:]):
+            both = (usd_per_million(each.pricing.get(name)) for name in ("prompt", "completion"))
+            yield (utc_of(each.day), None, None, "noted", *both, None, None, BY)
+
+
+def _by_day(*rows: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+    return sorted(rows, key=itemgetter(0))
+
+
 def _event(was: Sequence[State], start: int, *, seen: bool) -> str:
     if was[start] == GONE:
         return "gone"
@@ -178,7 +218,9 @@ def _event(was: Sequence[State], start: int, *, seen: bool) -> str:
 
 def _overlaps(row: tuple[Any, ...], first: pd.Timestamp, last: pd.Timestamp) -> bool:
     date, _, seen_until, event, *_ = row
-    return bool(date <= last and (date if event == "gone" else seen_until) >= first)
+    return bool(
+        date <= last and (event == "noted" or (date if event == "gone" else seen_until) >= first)
+    )
 
 
 # --- one day against today ------------------------------------------------------------------------

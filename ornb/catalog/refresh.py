@@ -5,6 +5,7 @@
     python -m ornb.catalog                      # today's, from the public API; no key needed
     python -m ornb.catalog --snapshot           # the same answers also renew the offline snapshot
     python -m ornb.catalog --folder recorded/   # answers that were saved before
+    python -m ornb.catalog --genai-prices       # what genai-prices has dated; no network either
 
 A folder holds whole ``GET /models`` answers (or their bare lists), plain or ``.gz``, with the day
 in their names: ``catalog-2025-04-09.json``. ``OPENROUTER_BASE_URL`` and ``OPENROUTER_API_KEY`` say
@@ -28,7 +29,7 @@ from ..api.client import OPENROUTER, Client
 from ..errors import CatalogError, NotFound, OrnbError
 from ..offline import snapshot as offline_snapshot
 from ..offline.snapshot import build
-from . import journal
+from . import journal, noted
 from .observations import LEAST_KNOWN
 
 if TYPE_CHECKING:
@@ -41,6 +42,9 @@ def main(argv: list[str] | None = None) -> int:
     """Run ``python -m ornb.catalog``; where it fails nothing is written."""
     options = _parser().parse_args(argv)
     try:
+        if options.genai_prices is not None:
+            print(noted.take_in(options.genai_prices))
+            return 0
         known = {} if options.new else journal.read(options.journal)
         if options.folder is not None:
             added = from_folder(options.folder)
@@ -74,6 +78,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--journal", type=Path, default=journal.BUNDLED, help="default: %(default)s"
+    )
+    parser.add_argument(
+        "--genai-prices",
+        nargs="?",
+        type=Path,
+        const=noted.BUNDLED,
+        help="instead, take the dated prices of the installed package genai-prices into a file "
+        "of their own",
     )
     parser.add_argument("--new", action="store_true", help="begin an empty history")
     return parser

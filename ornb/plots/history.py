@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from ..catalog.noted import BY
 from ..errors import ConfigError
 from ..pricing import blended_usd_per_million
 from . import canvas, labels, style, words
@@ -46,7 +47,8 @@ def price_history(
     """What models cost from observation to observation.
 
     The catalogue was looked at now and then: a full line joins observations that agree, a dotted
-    one joins two between which the price changed, on a day that nobody noted.
+    one joins two between which the price changed, on a day that nobody noted. What the package
+    genai-prices recorded is a dashed line of its own, with hollow marks.
 
     Parameters
     ----------
@@ -93,6 +95,9 @@ def price_history(
         newest = history.attrs.get("source") or "not stated"
         rows.source = f"{len(days)} recorded catalogues from {days[0][:10]} on, newest {newest}"
         rows.source += f" of {days[-1][:10]}"
+    is_noted: Any = rows.frame.get("source", rows.frame["id"]) == BY
+    if is_noted.any():
+        rows.source += f"; hollow marks are {BY}"
     figure = canvas.sheet(
         "What did these models cost over time?",
         "Full: observations agree. Dotted: it changed somewhere between two of them.",
@@ -100,7 +105,7 @@ def price_history(
         theme=theme,
         height=470,
         right=_RIGHT,
-        legend_rows=0,
+        legend_rows=int(is_noted.any()),
     )
     shown = rows.frame
     figure.update_xaxes(title={"text": "day of the observation (UTC)"}, type="date")
@@ -110,13 +115,48 @@ def price_history(
     if shown.empty:
         return canvas.say_empty(figure, rows)
     free = axis["tickvals"][0]
-    ends = [
-        _timeline(figure, model, shown[shown["id"] == model], column, free, lasts)
-        for model in kept
-        if (shown["id"] == model).any()
-    ]
-    labels.at_right(figure, ends)
+    ends: dict[str, labels.Label] = {}
+    for whose, draw in ((~is_noted, _timeline), (is_noted, _noted)):
+        for model in kept:
+            if len(states := shown[whose & (shown["id"] == model)]):
+                end = draw(figure, model, states, column, free, lasts)
+                ends[model] = ends.get(model, end)._replace(y=end.y)
+    labels.at_right(figure, [ends[model] for model in kept if model in ends])
+    if is_noted.any():
+        for name, dash in (("listed by OpenRouter", "solid"), (BY, "dash")):
+            line = {"color": style.theme_of(theme).quiet, "dash": dash, "width": 2}
+            figure.add_scatter(x=[None], y=[None], mode="lines", line=line, name=name)
     return figure
+
+
+def _noted(
+    figure: go.Figure,
+    model: str,
+    states: pd.DataFrame,
+    column: str,
+    free: float,
+    _: pd.DataFrame,
+) -> labels.Label:
+    """Draw what somebody else recorded of one model, from day to day, as he has it."""
+    color, states = style.color_of(model), states.sort_values("date", kind="stable")
+    days, prices = [*map(_day, states["date"])], words.numbers(states[column])
+    hover = {
+        "prompt": [usd(v) for v in states[PROMPT]],
+        "completion": [usd(v) for v in states[COMPLETION]],
+        "source": [BY] * len(days),
+    }
+    figure.add_scatter(
+        **canvas.named([model] * len(days), "date", column, hover),
+        x=days,
+        y=[price or free for price in prices],
+        mode="lines+markers",
+        name=f"{words.plain(model)}, {BY}",
+        line={"color": color, "dash": "dash", "width": 2, "shape": "hv"},
+        marker={"color": color, "symbol": "circle-open", "size": 8},
+        showlegend=False,
+    )
+    said = words.cut(model.partition("/")[2] or model, 24)
+    return labels.Label(0.0, prices[-1] or free, said, color)
 
 
 def _timeline(
@@ -156,6 +196,7 @@ def _timeline(
         mode="markers",
         name=words.plain(model),
         marker={"color": color, "symbol": style.symbol_of(model), "size": 7},
+        showlegend=False,
     )
     ended = model in set(lasts["id"]) and lasts["date"][lasts["id"] == model].max() > first.max()
     if ended:

@@ -155,9 +155,10 @@ def text_of(content: Any) -> str:
 
 
 def check_fields(params: Mapping[str, Any], verb: str = "a call") -> None:
-    """Refuse by name what a verb does not take, and what has no form in JSON.
+    """Refuse by name what a verb does not take.
 
-    A name that nobody here knows passes, since the API gains fields.
+    A name that nobody here knows passes, since the API gains fields. What has no form in JSON is
+    refused by `encoded`, or before there is a call by `check_json`.
     """
     for name in params:
         if name.lower().replace("-", "_") in _KEYS:
@@ -185,7 +186,6 @@ def check_fields(params: Mapping[str, Any], verb: str = "a call") -> None:
             f"{verb} runs no functions, so nothing was sent. ornb.Chat(model, tools=[...]) does, "
             "and asks before each call unless confirm=False."
         )
-    check_json(params)
 
 
 def check_json(value: Any) -> None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 def fields_of(verb: str, params: Mapping[str, Any], schema: Any = None) -> dict[str, Any]:
     """Make the fields of a request, with the schema's, once all of them can be sent."""
     check_fields(params, verb)
+    check_json(params)
     if schema is None:
         return dict(params)
     if params.get("response_format") is not None:

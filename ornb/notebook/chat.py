@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import session
-from ..api.body import check_fields
+from ..api.body import check_fields, check_json
 from ..api.parameters import Parameter, parameter_table
 from ..api.reply import Reply
 from ..catalog.filters import closest, filter_models
@@ -99,6 +99,7 @@ class Chat(ChatCalls):
         **params: Any,
     ) -> None:
         check_fields({"label": label, **params}, "Chat")
+        check_json(params)
         self._tools = tools_in(tools)
         toolbox(self._tools)
         self._picker = model if hasattr(model, "observe") else None

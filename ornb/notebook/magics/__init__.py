@@ -16,7 +16,7 @@ import traitlets as t
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.core.magic import Magics, cell_magic, line_magic, magics_class, no_var_expand
 
-from ...api.body import EMPTY, check_fields
+from ...api.body import EMPTY, check_fields, check_json
 from ...api.parameters import to_request
 from ...errors import ConfigError, OrnbError, near
 from ...messages.placeholders import Filled, fill_in, only_value
@@ -379,6 +379,7 @@ def _completions(_: Any, event: Any) -> list[str]:
 
 def _sound(params: dict[str, Any]) -> dict[str, Any]:
     check_fields(params, "%%ornb")
+    check_json(params)
     return params
 
 

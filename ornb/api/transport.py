@@ -106,8 +106,11 @@ class Wire:
     def patience(self, seconds: float, *, in_all: float | None = None) -> None:
         """Set how long the next read may wait, and how long all that follow may take, in s."""
         if self.reads is not None:
+            if self.reads.closed:
+                return
             self.reads.until = None if in_all is None else perf_counter() + in_all
-        if self._socket is not None:
+        # To set it is a call of the system, at which other threads take their turn.
+        if self._socket is not None and self._socket.gettimeout() != seconds:
             with contextlib.suppress(OSError):  # closed already: the read will say so
                 self._socket.settimeout(seconds)
 

@@ -261,6 +261,9 @@ class _Play:
             self._wire.stopping.set()
         raise ConnectionAbortedError("stopped here when it was recorded")
 
+    def gettimeout(self) -> None:
+        """Return no bound: there is nothing to wait for."""
+
     def settimeout(self, seconds: float) -> None:
         """Nothing comes late here."""
 

@@ -362,6 +362,50 @@ def test_a_column_is_refused_before_anything_is_sent(service, questions, given, 
     assert service.sent == []
 
 
+def test_a_column_of_dicts_and_of_pictures_goes_as_it_would_alone(service, tmp_path: Path):
+    (cat := tmp_path / "cat.png").write_bytes(PNG)
+    states = [{"stars": 1, "review": "Süß"}, ["A photo", cat], cat, "Cold soup", None, {}]
+    states += [tmp_path / "gone.png", {"deep": [cat]}, {"review": "Süß", "stars": 1}]
+    asked = {"angry": "Is the writer angry?"}
+    given: dict[str, Any] = {"progress": False, "concurrency": 1}
+    table = ornb.decide(pd.Series(states, name="state"), asked, "acme/seer", **given)
+    sent = [body["state"] for body in service.sent]
+    assert table["status"].tolist() == ["ok"] * 4 + ["skipped"] * 4 + ["cached"]
+    assert sent[0] == states[0]
+    assert sent[3] == "Cold soup"
+    service.requests.clear()
+    for state in states[1:3]:
+        ornb.decide(state, asked, "acme/seer")
+    assert sent[1:3] == [body["state"] for body in service.sent]
+    assert "gone.png" in table["error"][6]
+    assert "deeper in the state" in table["error"][7]
+    assert "not empty" in table["error"][5]
+    box = {"type": "box", "box": {"top": 0.1, "left": 0.2, "bottom": 0.5, "right": 0.6}}
+    service.answer = whole(decided({"cat": box}))
+    boxes = ornb.decide(pd.Series([cat]), BOX, "acme/seer", **given)
+    assert boxes["cat"].tolist() == [box["box"]]
+
+
+def test_a_column_of_pictures_is_bound_by_what_pictures_can_cost(service):
+    ornb.models(kind="all")
+    other = b"\x89PNG\r\n\x1a\n" + bytes(90)
+    asked = {"angry": "Is the writer angry?"}
+    plan = ornb.decide(pd.Series([PNG, other, "Hi"]), asked, "acme/seer", dry_run=True)
+    words = ornb.decide(pd.Series(["Hi"]), asked, "acme/seer", dry_run=True)
+    assert plan.calls == 3
+    assert plan.worst_usd > 3 * words.worst_usd
+    assert service.sent == []
+
+
+def test_a_column_of_pictures_is_refused_by_a_model_that_reads_none(service, tmp_path: Path):
+    with pytest.raises(errors.ConfigError, match="no template"):
+        ornb.decide(pd.DataFrame(), QUESTIONS, "acme/decider", progress=False)
+    for states, words in (([PNG], "acme/decider reads no pictures"), ([tmp_path], "Row 0: ")):
+        with pytest.raises(errors.ConfigError, match=words):
+            ornb.decide(pd.Series(states), QUESTIONS, "acme/decider", progress=False)
+    assert service.sent == []
+
+
 def test_a_row_of_odd_answers_is_a_row(service):
     answers = {"topic": {"type": "choice", "choice": {"a": [1]}}, "angry": {"type": "aura"}}
     service.answer = whole(decided(answers))

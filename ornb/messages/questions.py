@@ -35,6 +35,11 @@ def questions_of(questions: Any) -> dict[str, dict[str, Any]]:
     return {_name(name): _question(str(name), asked) for name, asked in questions.items()}
 
 
+def is_data(state: Any) -> bool:
+    """Whether it can be decided about, and is no text."""
+    return isinstance(state, bytes | Path | Attachment | Mapping | list | tuple)
+
+
 def state_of(state: Any) -> Any:
     """Return what is decided about as JSON; pictures become data, at the top of a list."""
     if isinstance(state, bytes | Path | Attachment) or _is_picture(state):

@@ -15,11 +15,13 @@ from ..api.reply import amount
 from ..catalog.filters import CALLS, closest
 from ..columns import Column
 from ..errors import ConfigError, OrnbError, did_you_mean
-from ..messages.questions import TYPES, check_room, questions_of, state_of
+from ..messages.placeholders import cells
+from ..messages.questions import TYPES, check_room, is_data, questions_of, state_of
 from ..text.markdown import plain
 from ..text.rendering import reply_html
 from .answers import Shape
 from .batch import batch
+from .data import table_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -179,8 +181,8 @@ def decide(
     ----------
     state : str, dict, list, path, bytes, pandas.Series or pandas.DataFrame
         What is decided about. A picture (PNG or JPEG) goes as its path or bytes, alone or in the
-        list, to models that read pictures. A Series of texts, or a DataFrame, is decided about
-        row by row, as by `ornb.batch`.
+        list, to models that read pictures. A Series of any of these, or a DataFrame, is decided
+        about row by row, as by `ornb.batch`; a template makes texts of its columns.
     questions : dict
         Your name of each question to the question: a text is answered with yes or no, a list or a
         ``Literal`` has the options, a ``range`` the levels of a score; a dict is the API's own
@@ -235,7 +237,8 @@ def decide(
         asked, state = questions_of(questions), state if is_column else state_of(state)
         _refuse_other_kinds(chosen, listed)
         record: Any = None if listed is None else listed["raw"].get(chosen)
-        check_room("" if is_column else state, asked, chosen, record or {})
+        sample = _sample(state, params.get("template")) if is_column else state
+        check_room(sample, asked, chosen, record or {})
         shape = _Answers(asked)
     if is_column:
         template, params = params.pop("template", None), {**params, "questions": asked}
@@ -250,6 +253,16 @@ def decide(
                 error.args = (f"{error} Did you mean {' or '.join(near)}?",)
         raise
     return Decision(asked, reply)
+
+
+def _sample(column: Any, template: str | None) -> Any:
+    """The first of a column that is no text and can be read; else nothing said."""
+    frame = table_of(column)
+    values = [] if template or frame.empty else cells(frame.iloc[:, 0])
+    for value in filter(is_data, values):
+        with contextlib.suppress(ConfigError):
+            return state_of(value)
+    return ""
 
 
 def _deciders() -> pd.DataFrame | None:

@@ -16,10 +16,12 @@ from ..errors import ConfigError, near
 from ..messages.asked import files_of, one_or_many
 from ..messages.attachments import Attachment, check
 from ..messages.placeholders import cells, fill_in, only_value
+from ..messages.questions import is_data, state_of
 
 _written = json.JSONEncoder(sort_keys=True, allow_nan=False).encode
 _PLACE = re.compile(r"\{\{\s*([^{}]+?)\s*\}\}")
 _PATH = re.compile(r"([^\W\d]\w*)\s*(?:[.\[].*)?")
+_COLUMN = re.compile(r"\{\{\s*(\w+)\s*\}\}")
 _MARK = "\x00"  # where the prompt goes
 _MOST_NAMES = 12  # columns named in an error
 
@@ -36,7 +38,7 @@ class Row(NamedTuple):
     what its price depends on."""
 
 
-class _NotAttachedError(ConfigError):
+class _UnreadableError(ConfigError):
     """What a row names cannot be read, or its model does not take it."""
 
 
@@ -69,6 +71,8 @@ class Requests:
                 f"braces, such as {{{{{next(iter(self._labels), 'column')}}}}}."
             )
         self._system = None if system is None else self._checked(system)
+        alone = _COLUMN.fullmatch(self._prompt) if "questions" in request else None
+        self._states = alone and alone[1]  # the column of what is decided about
         self._values = self._cells()
         self._is_first = True
         # What all requests share is written and hashed once.
@@ -118,10 +122,19 @@ class Requests:
 
     def body(self, position: int) -> dict[str, Any]:
         """Make the request of a row, counted from 0."""
-        prompt = self._filled(self._prompt, position, {})
+        prompt = self._asked(position, {})
         if "questions" in self._request:
             return {"state": prompt, **self._request}
         return {"messages": self._messages(prompt, position, {}), **self._request}
+
+    def _asked(self, position: int, missing: dict[str, ConfigError | None]) -> Any:
+        """The prompt of a row; what is decided about may also be data, or pictures."""
+        if self._states is not None and is_data(value := self._values[self._states][position]):
+            try:
+                return json.loads(json.dumps(state_of(value)))
+            except ConfigError as error:
+                raise _UnreadableError(str(error)) from error
+        return self._filled(self._prompt, position, missing)
 
     def _messages(
         self, prompt: str, position: int, missing: dict[str, ConfigError | None]
@@ -148,7 +161,7 @@ class Requests:
         try:  # a cell may hold the content itself, or a list
             return self._taken(files_of(text if isinstance(value, str) else value))
         except ConfigError as error:
-            raise _NotAttachedError(str(error)) from error
+            raise _UnreadableError(str(error)) from error
 
     def _taken(self, files: list[Attachment]) -> list[Attachment]:
         model, plugins = self._request.get("model"), self._request.get("plugins") or ()
@@ -160,10 +173,10 @@ class Requests:
         """What a row asks for, and the error of a template that asks of it what it has not."""
         missing: dict[str, ConfigError | None] = {}
         try:
-            asked: Any = self._filled(self._prompt, position, missing)
+            asked = self._asked(position, missing)
             if not self._is_plain:
                 asked = self._messages(asked, position, missing)
-        except _NotAttachedError as unread:
+        except _UnreadableError as unread:
             return Row(None, str(unread), (0, 0)), self._of_row(position, unread)
         except ConfigError as refusal:
             if self._is_first:
@@ -184,11 +197,13 @@ class Requests:
         length = self._length + len(text)
         size: tuple[Any, ...] = (length, length - self._shorter)
         said = asked if self._is_plain else "".join([text_of(each["content"]) for each in asked])
-        if not said.isascii() or "\x7f" in said:  # both are escaped above, and not when sent
+        if (
+            not isinstance(said, str) or not said.isascii() or "\x7f" in said
+        ):  # both are escaped above, and not when sent
             size = (length, self._length - self._shorter + len(_as_sent(asked)))
         if not isinstance(content, str):
-            parts = [part for part in content if "text" not in part]
-            size += tuple((part["type"], len(json.dumps(part))) for part in parts)
+            parts = [part for part in content if "type" in part and "text" not in part]
+            size += tuple((str(part["type"]), len(json.dumps(part))) for part in parts)
         return Row(digest.hexdigest(), None, size), None
 
     def _filled(self, text: str, position: int, missing: dict[str, ConfigError | None]) -> str:

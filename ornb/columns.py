@@ -280,6 +280,11 @@ def kept(values: Sequence[Any], dtype: str) -> Any:
     return typed(values, dtype)
 
 
+def alike(table: Mapping[str, Column], *names: str) -> dict[str, Column]:
+    """Return columns that mean the same in another table."""
+    return {name: table[name] for name in names}
+
+
 def frame(rows: Sequence[Any], columns: Mapping[str, Column]) -> pd.DataFrame:
     """Make a frame of rows in the order of `columns`; of the same dtypes also without a row."""
     listed = zip(*rows, strict=True) if rows else [()] * len(columns)

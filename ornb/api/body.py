@@ -117,8 +117,7 @@ def messages_from(
 
     `parts` are added to the last question. An empty prompt without them is refused by default.
     """
-    if system is not None and not isinstance(system, str):
-        raise ConfigError(f"system is {system!r}; give a text, such as 'Be brief.', or None.")
+    check_system(system)
     prompt = "" if prompt is None else prompt
     given = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
     if not isinstance(given, Sequence) or not all(isinstance(each, Mapping) for each in given):
@@ -133,6 +132,12 @@ def messages_from(
     elif not may_be_empty and (not messages or (isinstance(prompt, str) and not prompt.strip())):
         raise ConfigError(EMPTY)
     return [{"role": "system", "content": system}, *messages] if system else messages
+
+
+def check_system(text: Any) -> None:
+    """Refuse a system message that is neither a text nor None."""
+    if text is not None and not isinstance(text, str):
+        raise ConfigError(f"system is {text!r}; give a text, such as 'Be brief.', or None.")
 
 
 def _with_parts(message: dict[str, Any], parts: list[Mapping[str, Any]]) -> dict[str, Any]:

@@ -116,8 +116,7 @@ ENDPOINT_COLUMNS: dict[str, Column] = {
     "max_completion_tokens": Column("Int64", "most tokens in one answer"),
     "max_prompt_tokens": Column("Int64", "most tokens in one prompt"),
     "supported_parameters": Column("object", "tuple of str"),
-    "tools": Column("bool", "supports the parameter `tools`"),
-    "structured_outputs": Column("bool", "supports the parameter `structured_outputs`"),
+    **c.alike(MODEL_COLUMNS, "tools", "structured_outputs"),
     "reasoning": Column("bool", "supports the parameter `reasoning`"),
     "supports_tool_choice": Column(
         "object",
@@ -128,12 +127,8 @@ ENDPOINT_COLUMNS: dict[str, Column] = {
         "float64", "USD per million prompt tokens, discount taken off"
     ),
     "completion_usd_per_million": Column("float64", "USD per million completion tokens, likewise"),
-    "cache_read_usd_per_million": Column(
-        "float64", "USD per million prompt tokens read from cache"
-    ),
-    "cache_write_usd_per_million": Column("float64", "USD per million prompt tokens put in cache"),
-    "request_usd": Column("float64", "USD per request"),
-    "web_search_usd": Column("float64", "USD per web search"),
+    **c.alike(MODEL_COLUMNS, "cache_read_usd_per_million", "cache_write_usd_per_million"),
+    **c.alike(MODEL_COLUMNS, "request_usd", "web_search_usd"),
     "discount": Column("float64", "share already taken off the prices; negative is a surcharge"),
     "status": Column("Int64", "0 is fine, negative is worse (meanings not documented)"),
     "uptime_last_5m_percent": Column("float64", "percent"),

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import EllipsisType
 from typing import TYPE_CHECKING, Any
 
-from ..api.body import Written
+from ..api.body import Written, check_system
 from ..api.reply import Reply, counted
 from ..errors import ConfigError
 from .transcript import (
@@ -532,12 +532,6 @@ class Conversation:
         'Be brief.'
         """
         return cls.from_json(kept_in(Path(path), MIME_TRANSCRIPT, which))
-
-
-def check_system(text: Any) -> None:
-    """Refuse a system message that is neither a text nor None."""
-    if text is not None and not isinstance(text, str):
-        raise ConfigError(f"system is {text!r}; give a text, such as 'Be brief.', or None.")
 
 
 def _first(system: str | None) -> list[dict[str, Any]]:

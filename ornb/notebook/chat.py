@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import session
-from ..api.body import check_fields, check_json
+from ..api.body import check_fields, check_json, check_system
 from ..api.parameters import Parameter, parameter_table
 from ..api.reply import Reply
 from ..catalog.filters import closest, filter_models
@@ -24,7 +24,6 @@ from ..messages import MIME_TRANSCRIPT, Conversation, Turn
 from ..messages.attachments import MAX_BYTES, Attachment
 from ..messages.tools import toolbox, tools_in
 from ..messages.transcript import saved_in
-from ..messages.tree import check_system
 from ..text import export
 from . import settings
 from .base import in_thread, module, sheet

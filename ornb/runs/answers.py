@@ -17,11 +17,6 @@ from ..ledger.table import USAGE_COLUMNS
 from ..messages.hints import has_pydantic_methods
 from ..messages.schema import parse, schema_of
 
-
-def _as_in_usage(*names: str) -> dict[str, Column]:
-    return {name: USAGE_COLUMNS[name] for name in names}
-
-
 BATCH_COLUMNS: dict[str, Column] = {
     "answer": Column("str", "the text, whole or as far as it came; missing if there is none"),
     "status": Column(
@@ -34,15 +29,15 @@ BATCH_COLUMNS: dict[str, Column] = {
         "what went wrong, why it was not sent, or what came that a row does not hold; else missing",
     ),
     "finish_reason": Column("str", "stop, length, content_filter, ..."),
-    **_as_in_usage("source", "served_model", "provider"),
+    **c.alike(USAGE_COLUMNS, "source", "served_model", "provider"),
     "prompt_tokens": Column("Int64", "tokens sent; missing for the repeats of an identical row"),
     "completion_tokens": Column("Int64", "tokens answered; missing for repeats"),
     "cost_usd": Column(
         "float64",
         "USD charged when it was asked; 0 for repeats and skipped rows, missing is unknown",
     ),
-    **_as_in_usage("byok_usd", "cost_source", "estimate_usd"),
-    **_as_in_usage("time_to_first_token_s", "duration_s"),
+    **c.alike(USAGE_COLUMNS, "byok_usd", "cost_source", "estimate_usd"),
+    **c.alike(USAGE_COLUMNS, "time_to_first_token_s", "duration_s"),
     "attempts": Column("Int64", "requests sent in this run; 0 if none had to be"),
     "generation_id": Column("str", "id to look the call up by, as in the usage table"),
 }

@@ -53,7 +53,7 @@ FIGURES = ("requests", "prompt_tokens", "completion_tokens", "cost_usd", "byok_u
 CLASS_USAGE_COLUMNS: dict[str, Column] = {
     "student": Column("str", "the name, as it was given"),
     "model": Column("str", "the model asked for; missing: what no finished day tells yet"),
-    **{name: ACTIVITY_COLUMNS[name] for name in FIGURES},
+    **c.alike(ACTIVITY_COLUMNS, *FIGURES),
 }
 """Columns of `Classroom.usage`."""
 

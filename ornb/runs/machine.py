@@ -19,7 +19,7 @@ from .. import session
 from ..api.body import text_of
 from ..api.reply import counted
 from ..errors import ConfigError, OrnbError
-from ..ledger.budget import Budget, Gate
+from ..ledger.budget import Budget, Gate, exact_usd
 from ..ledger.quota import FreeQuota, is_counted
 from ..messages.asked import fields_of, one_or_many
 from ..offline import start
@@ -191,7 +191,10 @@ class Batch:
         check_names(self.frame, self.shape, prefix)
         self.client = session.client() if client is None else client
         self.is_default = client is None
-        self.cap = None if cap_usd is None else _cap(cap_usd)
+        self.cap: Budget | None = None
+        if cap_usd is not None:
+            usd = exact_usd(cap_usd, f"cap_usd is {cap_usd!r}; that")
+            self.cap = Budget(usd, budgets=session.default.budgets)
         self.request = fields_of("ornb.batch", params, None if schema is self.shape else schema)
         if self.is_default or model is not None:
             self.request["model"] = session.model_id(model)
@@ -388,13 +391,6 @@ class Batch:
 
 def _skipped(why_not: str | None) -> Answer:
     return Answer(status="skipped", error=why_not, cost_usd=0.0, estimate_usd=0.0)
-
-
-def _cap(usd: Any) -> Budget:
-    try:
-        return Budget(usd, budgets=session.default.budgets)
-    except ConfigError as error:
-        raise ConfigError(f"cap_usd is {usd!r}; give an amount in USD such as 0.50.") from error
 
 
 @contextlib.contextmanager

@@ -38,6 +38,7 @@ from ..api.reply import ONE_PIECE
 from ..api.transport import Wire
 from ..columns import Column
 from ..errors import OrnbError
+from ..ledger.budget import exact_usd
 from ..ledger.table import USAGE_COLUMNS
 from ..ledger.tracker import UsageTracker
 from . import measure_plan as plans
@@ -205,7 +206,8 @@ def measure(
             params=fields,
             seed=drawn if seed is None else plans.whole("seed", seed, 0),
         )
-        cap, price = plans.checked_cap(max_usd), plans.price_of(plan)
+        cap = None if max_usd is None else exact_usd(max_usd, f"max_usd is {max_usd!r}; that")
+        price = plans.price_of(plan)
         print(plan.describe(), price.describe(service, cap), sep="\n")
         offline = service.source == "offline"
         if cap is not None and not offline:

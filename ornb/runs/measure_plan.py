@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from itertools import count, product
 from typing import TYPE_CHECKING, Any
 
@@ -193,17 +192,6 @@ def price_of(plan: MeasurePlan) -> Price:
 
 
 # --- arguments ------------------------------------------------------------------------------------
-
-
-def checked_cap(max_usd: Any) -> Decimal | None:
-    """Read the most that a run may cost, in USD; None for no limit."""
-    if max_usd is None:
-        return None
-    with contextlib.suppress(InvalidOperation):
-        amount = Decimal(str(max_usd))
-        if not isinstance(max_usd, bool) and amount.is_finite() and amount >= 0:
-            return amount
-    raise ConfigError(f"max_usd is {max_usd!r}; give an amount in USD such as 0.50, or None.")
 
 
 def ids_of(models: Any) -> tuple[str | None, ...]:

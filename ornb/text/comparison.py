@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 
 from ..api.reply import Reply, beside
-from ..columns import Column
+from ..columns import Column, alike
 from ..errors import ConfigError
 from ..ledger.table import USAGE_COLUMNS, one_engine
 from ..messages import Conversation, well_formed
@@ -44,10 +44,9 @@ TIE = "tie"
 
 
 def _as_in_usage(*names: str) -> dict[str, Column]:
-    columns = {name: USAGE_COLUMNS[name] for name in names}
     return {
         name: column._replace(dtype=column.dtype.replace("str", "string"))
-        for name, column in columns.items()
+        for name, column in alike(USAGE_COLUMNS, *names).items()
     }
 
 

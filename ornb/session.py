@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
+from . import catalog
 from .api.body import messages_from
 from .api.client import OPENROUTER, Client, Reply, Timeouts
 from .api.parameters import misspelt
+from .api.refusals import mapping
 from .api.reply import format_usd, not_sent
 from .catalog import changes, prices
-from .catalog import frames as catalog
 from .catalog.filters import CALLS, check_makers, closest, sort_models
 from .catalog.observations import aged
 from .errors import (
@@ -863,8 +864,8 @@ def estimate(reply: Reply, listed: pd.DataFrame | None = None) -> float | None:
         frame = whole[1]
     if frame is None or reply.requested_model not in frame.index:
         return None
-    record = frame.at[reply.requested_model, "raw"]
-    amount = estimate_reply(record.get("pricing") if isinstance(record, dict) else None, reply)
+    record = mapping(frame.at[reply.requested_model, "raw"])
+    amount = estimate_reply(record.get("pricing"), reply)
     return None if amount is None else float(amount)
 
 

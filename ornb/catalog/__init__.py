@@ -8,13 +8,12 @@ observations; see `ornb.catalog.refresh`.
 
 from __future__ import annotations
 
+from .filters import closest, filter_models
 from .frames import (
     ENDPOINT_COLUMNS,
     MODEL_COLUMNS,
     PROVIDER_COLUMNS,
-    closest,
     endpoints_to_frame,
-    filter_models,
     providers_to_frame,
     to_frame,
 )

@@ -4,7 +4,7 @@ Every answer the API gave from 2024 to today fits: nine keys a model or twenty, 
 list. Nothing but an ``id`` is required, whatever cannot be read becomes a missing value, and the
 record itself stays in the column ``raw``. Unknown keys are ignored. Columns, units and dtypes are
 stated once, in `MODEL_COLUMNS`, `ENDPOINT_COLUMNS` and `PROVIDER_COLUMNS`, and docs/tables.md shows
-them. The filters are in `ornb.catalog.filters`, and here by name.
+them.
 
 The frames are built column by column: one list comprehension a field, and no row-wise pandas.
 
@@ -25,23 +25,11 @@ from .. import pricing
 from ..api import dialects
 from ..columns import Column
 from ..errors import CatalogError
-from .filters import closest, filter_models
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ..columns import Record
-
-__all__ = [
-    "ENDPOINT_COLUMNS",
-    "MODEL_COLUMNS",
-    "PROVIDER_COLUMNS",
-    "closest",
-    "endpoints_to_frame",
-    "filter_models",
-    "providers_to_frame",
-    "to_frame",
-]
 
 _UTC = "datetime64[us, UTC]"
 _NO_END = datetime(2098, 1, 1, tzinfo=UTC)  # 2098-12-31 was listed for "no end" in mid-2026

@@ -16,8 +16,8 @@ import pandas as pd
 from ..api.client import OPENROUTER
 from ..errors import ConfigError, OrnbError
 from . import journal
-from .filters import FLAGS, LISTS
-from .frames import MODEL_COLUMNS, closest, filter_models, to_frame
+from .filters import FLAGS, LISTS, closest, filter_models
+from .frames import MODEL_COLUMNS, to_frame
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

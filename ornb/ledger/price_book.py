@@ -9,6 +9,7 @@ from contextlib import suppress
 from decimal import Decimal
 from typing import Any
 
+from ..api.refusals import mapping
 from ..errors import OrnbError
 from ..pricing import EXACT, to_decimal, zero_is_free
 
@@ -95,10 +96,10 @@ def _is_one_of(endpoint: Mapping[str, Any], names: set[str]) -> bool:
 
 
 def _within(endpoint: Mapping[str, Any], ceiling: Mapping[str, Any]) -> bool:
-    prices = endpoint.get("pricing")
+    prices = mapping(endpoint.get("pricing"))
     for key in ("prompt", "completion"):
         most = to_decimal(ceiling.get(key))  # USD per million tokens, unlike the listing
-        price = to_decimal(prices.get(key)) if isinstance(prices, dict) else None
+        price = to_decimal(prices.get(key))
         if most is not None and price is not None and EXACT.multiply(price, 1_000_000) > most:
             return False
     return True
@@ -134,8 +135,7 @@ def lists_zero(offer: Mapping[str, Any]) -> bool:
 
 def bills_tokens(record: Mapping[str, Any]) -> bool:
     """Return whether a listed 0 means that tokens are free; a request may have its price."""
-    architecture = record.get("architecture")
-    outputs = architecture.get("output_modalities") if isinstance(architecture, dict) else None
+    outputs = mapping(record.get("architecture")).get("output_modalities")
     return zero_is_free(None, outputs or (), str(record.get("id")))
 
 

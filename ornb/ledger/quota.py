@@ -305,7 +305,8 @@ class FreeQuota:
         if refusal.why not in ("minute", "day"):
             return
         ends = _midnight(now) if refusal.why == "day" else _next_minute(now)
-        self._closed_until = max(self._closed_until, _unix(refusal.until) or ends)
+        until = ends if refusal.until is None else refusal.until.timestamp()
+        self._closed_until = max(self._closed_until, until)
         if refusal.limit:
             self._limits_are("refusal", **{refusal.why: refusal.limit})
 
@@ -395,10 +396,6 @@ def _count(record: Any, key: str) -> int | None:
     except (TypeError, ValueError, OverflowError):
         return None
     return count if count is not None and count >= 0 else None
-
-
-def _unix(moment: datetime | None) -> float | None:
-    return None if moment is None else moment.timestamp()
 
 
 def _day(now: float) -> int:

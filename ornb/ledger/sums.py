@@ -100,7 +100,8 @@ class _Sums:
             more = ((0, 0), (0, lacks + len(self.kinds)))  # so that it is seldom done
             self._sums, self._told = np.pad(self._sums, more), np.pad(self._told, more)
         tokens, rest = figures[: len(_TOKENS)], figures[len(_TOKENS) :]
-        cost, own, estimate, *times = (_floats(values) for values in rest[:5])
+        # None becomes NaN.
+        cost, own, estimate, *times = (np.array(values, "float64") for values in rest[:5])
         errors, stopped, of_fee, of_proxy = (np.array(values) == 1 for values in rest[5:])
         is_fee = of_fee & np.isnan(own) & ~np.isnan(cost)
         usd = {
@@ -168,10 +169,6 @@ class _Sums:
             f"median_{name}": pd.Series(np.concatenate(column)).groupby(by).median().to_numpy()
             for name, column in zip(_TIMES, self._times, strict=True)
         }
-
-
-def _floats(values: Sequence[Any]) -> Any:
-    return np.array(values, "float64")  # None becomes NaN
 
 
 def _table(

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from ..api.parameters import record_of
+from ..api.refusals import mapping
 from ..errors import ConfigError
 from .context import in_words, suggest
 
@@ -279,8 +280,7 @@ def check(
             return
         model = models.loc[model]
     record = record_of(model)
-    architecture = record.get("architecture")
-    listed = architecture.get("input_modalities") if isinstance(architecture, Mapping) else None
+    listed = mapping(record.get("architecture")).get("input_modalities")
     listed = [kind for kind in listed if isinstance(kind, str)] if isinstance(listed, list) else []
     if not listed:
         return

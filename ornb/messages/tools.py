@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
+from ..api.refusals import mapping
 from ..errors import ConfigError, SchemaMismatch
 from . import placeholders
 from .hints import evaluated, object_of, of_hint
@@ -326,9 +327,8 @@ def _written(value: Any) -> str:
 
 def read_call(call: Any) -> tuple[str, str, Any]:
     """Return id, name and arguments of a call, whatever a model or a server made of it."""
-    call = call if isinstance(call, Mapping) else {}
-    function = call.get("function")
-    function = function if isinstance(function, Mapping) else {}
+    call = mapping(call)
+    function = mapping(call.get("function"))
     return str(call.get("id") or ""), str(function.get("name") or ""), function.get("arguments")
 
 

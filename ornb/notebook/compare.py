@@ -22,6 +22,7 @@ import traitlets as t
 
 from .. import session
 from ..api.body import EMPTY
+from ..api.refusals import mapping
 from ..api.reply import Reply, counted
 from ..errors import ConfigError, OrnbError
 from ..messages import Conversation, well_formed
@@ -592,8 +593,7 @@ def compare(
         }
         if service.source == "offline" and len(wanted) > 1:  # one engine would say one thing
             for place, fields in enumerate(wanted.values()):
-                ours = fields.get("ornb")
-                fields["ornb"] = {"place": place, **(ours if isinstance(ours, dict) else {})}
+                fields["ornb"] = {"place": place, **mapping(fields.get("ornb"))}
         messages = messages_of(
             prompt,
             wanted,

@@ -24,7 +24,6 @@ from .live import pacer
 from .overview import page_html, page_text, shown
 
 if TYPE_CHECKING:
-    from ..ledger.quota import Quota
     from ..ledger.tracker import UsageTracker
 
 HERE = Path(__file__)
@@ -107,7 +106,11 @@ class UsagePanel(LastingWidget):
         super().__init__(**traits)
         self._news, leave = pacer().join(self._turn)
         self.look()
-        self._stops = (tracker.on_change(self._news), tracker.on_bill(self._billed), leave)
+        self._stops = (
+            tracker.on_change(self._news),
+            tracker.on_bill(lambda *_: self._news()),
+            leave,
+        )
         self.on_msg(self._on_message)
         events = getattr(IPython.get_ipython(), "events", None)
         if isinstance(events, EventManager):  # a host's own may have none, or others
@@ -183,7 +186,9 @@ class UsagePanel(LastingWidget):
         with self._lock, self.hold_sync():
             totals = self._tracker.totals()
             budgets = session.default.budgets.active() if self._is_ours else ()
-            said = shown(totals, budgets, self._quota())
+            # To ask the key for it takes time, which a thread of its own has.
+            quota = session.quota(ask=False) if self._is_ours else None
+            said = shown(totals, budgets, quota)
             said["kept"] = self._tracker._kept_words("ornb.usage" if self._is_ours else "")
             self._said = said
             changed = [name for name, value in said.items() if getattr(self, name) != value]
@@ -196,10 +201,6 @@ class UsagePanel(LastingWidget):
             self._asked_key = True
             self.refresh()
         return bool(changed)
-
-    def _quota(self) -> Quota | None:
-        """What is counted here; asking the key for it takes time, which a thread of its own has."""
-        return session.quota(ask=False) if self._is_ours else None
 
     def _ask_key(self) -> None:
         try:
@@ -219,9 +220,6 @@ class UsagePanel(LastingWidget):
             if self._kept_is_old and (not changed or monotonic() - self._kept_at > KEPT_EVERY_S):
                 self._keep()
         return GAP_S
-
-    def _billed(self, *_: object) -> None:
-        self._news()
 
     def _cell_ended(self, *_: object) -> None:
         """Be up to date at a cell's end: where no page is, what a thread sends is not kept."""

@@ -17,9 +17,8 @@ from typing import Any, NamedTuple
 import pandas as pd
 import traitlets as t
 
-from .. import session
+from .. import catalog, session
 from ..api.service import is_openrouter
-from ..catalog import frames as catalog
 from ..catalog.filters import ANY_OF, FLAGS, GOOD_AT, KINDS, LISTS, MOST, bare_id, spread
 from ..catalog.observations import aged
 from ..columns import plain

@@ -12,6 +12,7 @@ from dataclasses import asdict
 from typing import Any
 
 from ..api.parameters import Parameter
+from ..api.refusals import mapping
 from ..errors import ConfigError
 
 LISTS = ("models", "provider.order")
@@ -72,16 +73,13 @@ def value_of(params: Mapping[str, Any], name: str) -> Any:
     """Return a value by its dotted name, such as ``reasoning.effort``; None if it is not set."""
     outer, _, inner = name.partition(".")
     value = params.get(outer)
-    if not inner:
-        return value
-    return value.get(inner) if isinstance(value, Mapping) else None
+    return mapping(value).get(inner) if inner else value
 
 
 def _set(params: MutableMapping[str, Any], name: str, value: Any) -> None:
     outer, _, inner = name.partition(".")
     if inner:
-        before = params.get(outer)
-        within = dict(before) if isinstance(before, Mapping) else {}
+        within = dict(mapping(params.get(outer)))
         within.pop(inner, None)
         value = within | ({} if value is None else {inner: value}) or None
     if value is None:

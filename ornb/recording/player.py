@@ -25,6 +25,13 @@ from .opened import Onward, Opened
 Pace = Literal["recorded", "instant"]
 Missing = Literal["error", "ask"]
 
+KINDS: dict[str, type[requests.RequestException]] = {
+    "connect_timeout": requests.ConnectTimeout,
+    "timeout": requests.ReadTimeout,
+    "tls": requests.exceptions.SSLError,
+    "proxy": requests.exceptions.ProxyError,
+}
+"""How the failures that are told apart are raised."""
 RESET = "X-RateLimit-Reset"
 """The one header that names a moment, in epoch milliseconds; it is moved to the present."""
 
@@ -34,21 +41,13 @@ class Replay(Opened):
 
     Attributes
     ----------
-    path : pathlib.Path
-        The file.
-    pace : {"recorded", "instant"}
-        Whether answers take the time they took.
-    missing : {"error", "ask"}
-        What becomes of a chat that was not recorded.
     problems : list of str
         What of the file cannot be used, each with its line.
 
     Parameters
     ----------
-    path : str or path-like
-        The file.
-    pace, missing : str
-        As above.
+    path, pace, missing
+        As for `ornb.replay`; also attributes.
     only : str
         Answers requests alone whose address begins with this.
 
@@ -202,13 +201,7 @@ def _present(exchange: Exchange) -> dict[str, str]:
 
 
 def _failure(exchange: Exchange) -> requests.RequestException:
-    kinds: dict[str, type[requests.RequestException]] = {
-        "connect_timeout": requests.ConnectTimeout,
-        "timeout": requests.ReadTimeout,
-        "tls": requests.exceptions.SSLError,
-        "proxy": requests.exceptions.ProxyError,
-    }
-    kind = kinds.get(exchange.end, requests.ConnectionError)
+    kind = KINDS.get(exchange.end, requests.ConnectionError)
     return kind(f"[Errno -1] {exchange.why}" if exchange.why else "as recorded")
 
 

@@ -23,6 +23,7 @@ from . import lines
 from .lines import Exchange, Request, Times
 from .matching import normal
 from .opened import Onward, Opened
+from .player import KINDS
 
 CATALOGUE = ("/models", "/providers")
 """Where the paths of the catalogue begin: large, and dated by themselves."""
@@ -35,19 +36,13 @@ class Recorder(Opened):
 
     Attributes
     ----------
-    path : pathlib.Path
-        The file.
-    catalogue : bool
-        Whether the lists of models, providers and endpoints are written too.
     calls : int
         Exchanges written so far.
 
     Parameters
     ----------
-    path : str or path-like
-        A file that may be there: it is added to.
-    catalogue : bool
-        As above.
+    path, catalogue
+        As for `ornb.record`; also attributes.
 
     Raises
     ------
@@ -278,11 +273,5 @@ class _Heard:
 
 
 def _kind(error: requests.RequestException, *, sent: bool) -> str:
-    kinds = (
-        (requests.ConnectTimeout, "connect_timeout"),
-        (requests.Timeout, "timeout"),
-        (requests.exceptions.SSLError, "tls"),
-        (requests.exceptions.ProxyError, "proxy"),
-    )
-    known = next((name for kind, name in kinds if isinstance(error, kind)), None)
+    known = next((name for name, kind in KINDS.items() if isinstance(error, kind)), None)
     return known or ("closed" if sent else "unreachable")

@@ -34,6 +34,7 @@ import pandas as pd
 from .. import columns as c
 from .. import session
 from ..api.body import text_of
+from ..api.refusals import mapping
 from ..api.reply import ONE_PIECE
 from ..api.transport import Wire
 from ..columns import Column
@@ -443,8 +444,7 @@ def _by_the_server(reply: Reply) -> float | None:
     if '"ornb"' not in "".join(reply.raw_chunks[-1:]):
         return None
     last = reply.raw[-1] if len(reply.raw_chunks) > 1 else reply.raw
-    ours = last.get("ornb") if isinstance(last, dict) else None
-    clock = ours.get("clock") if isinstance(ours, dict) else None
+    clock: Any = mapping(mapping(last).get("ornb")).get("clock")
     try:
         return float(clock["first_token_s"]) - float(clock["received_s"]) if clock else None
     except (KeyError, TypeError, ValueError):

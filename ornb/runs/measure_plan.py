@@ -13,6 +13,7 @@ import pandas as pd
 
 from .. import session
 from ..api.body import EMPTY, messages_from, text_of
+from ..api.refusals import mapping
 from ..api.reply import counted, format_usd
 from ..api.transport import POOL_SIZE
 from ..errors import BudgetExceeded, ConfigError, OrnbError
@@ -288,6 +289,5 @@ def request_of(
     if service.asks["response_cache"]:
         made.setdefault("response_cache", False)  # its times are not the model's
     if service.source == "offline":
-        ours = made.get("ornb")
-        made["ornb"] = {"clock": True, **(ours if isinstance(ours, dict) else {})}
+        made["ornb"] = {"clock": True, **mapping(made.get("ornb"))}
     return made

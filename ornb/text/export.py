@@ -7,10 +7,11 @@ cost, and no key: a conversation has none.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from ..api.refusals import mapping
 from ..api.reply import counted
 from ..errors import ConfigError
 from ..messages import Content, Conversation, Turn, well_formed
@@ -134,8 +135,7 @@ def _content(content: Content) -> Iterator[str]:
             yield _said(str(part["text"]))
             continue
         kind = str(part.get("type"))
-        inside = part.get(kind)
-        held: Mapping[str, Any] = inside if isinstance(inside, Mapping) else {}
+        held = mapping(part.get(kind))
         url = str(held.get("url") or "data:")
         name = held.get("filename") or ("" if url.startswith("data:") else url)
         yield f"> {literal(f'[{kind} {name}]'.replace(' ]', ']'))}"

@@ -15,6 +15,7 @@ from datetime import UTC
 from typing import TYPE_CHECKING, Any, NamedTuple
 from unicodedata import bidirectional
 
+from ..api.refusals import mapping
 from ..api.reply import source_of
 from ..messages import MIME_TRANSCRIPT, thought_s, well_formed
 from ..messages.transcript import turn_to_json
@@ -141,8 +142,7 @@ def _part_html(part: Mapping[str, Any]) -> str:
     kind = str(part.get("type"))
     if isinstance(part.get("text"), str):
         return f"<p>{lines_html(part['text'])}</p>"
-    inside = part.get(kind)
-    held: Mapping[str, Any] = inside if isinstance(inside, Mapping) else {}
+    held = mapping(part.get(kind))
     url = held.get("url")
     if not isinstance(url, str):
         return f"<p>[{_escaped(str(held.get('filename') or kind.removeprefix('input_')))}]</p>"

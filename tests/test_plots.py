@@ -126,6 +126,17 @@ def test_no_axis_writes_an_amount_with_a_prefix_of_the_sciences(name: str) -> No
 
 
 @pytest.mark.parametrize("name", ALL)
+def test_names_of_rows_do_not_touch_their_axis(name: str) -> None:
+    axes = [axis for axis in ALL[name]().select_yaxes() if axis.type == "category"]
+    assert all((axis.ticklabelstandoff or 0) >= 4 for axis in axes)
+
+
+def test_lines_that_begin_at_the_edge_keep_their_whole_marks() -> None:
+    for name in ("price_by_hour", "price_by_length"):
+        assert all(trace.cliponaxis is False for trace in ALL[name]().data)
+
+
+@pytest.mark.parametrize("name", ALL)
 def test_figures_stay_small(name: str) -> None:
     assert len(ALL[name]().to_json()) < 60_000
 

@@ -8,7 +8,7 @@ import plotly.offline
 import pytest
 from playwright.sync_api import expect
 
-from ornb import plots
+from ornb import catalog_changes, plots
 from tests.figures import ALL, TOLD, models
 from tests.lab import Pages
 
@@ -63,15 +63,23 @@ OUTSIDE = """
 
 STRUCK = """
 () => {
-  // Names that the line of the figure strikes through.
-  const line = document.querySelector("#figure .js-line"), place = line.getScreenCTM();
-  const points = Array.from({length: 600},
-    (_, n) => line.getPointAtLength(line.getTotalLength() * n / 600).matrixTransform(place));
-  return [...document.querySelectorAll("#figure .annotation-text")]
+  // Names that a line strikes through: a curve, a rule of the grid that lies as the name does, or
+  // for names of rows, any rule of the panel beside theirs.
+  const all = (selector) => [...document.querySelectorAll(`#figure :is(${selector})`)];
+  const curves = all(".js-line, .shapelayer path").flatMap((line) => {
+    const place = line.getScreenCTM(), whole = line.getTotalLength();
+    return Array.from({length: 600}, (_, n) =>
+      line.getPointAtLength(whole * n / 600).matrixTransform(place)
+    ).map(({x, y}) => ({left: x, right: x, top: y, bottom: y}));
+  });
+  const rules = (selector) => all(selector).map(line => line.getBoundingClientRect());
+  const struck = (names, lines) => all(names)
     .map(text => [text.textContent, text.getBoundingClientRect()])
-    .filter(([, box]) => points.some(({x, y}) =>
-      x > box.left + 2 && x < box.right - 2 && y > box.top + 3 && y < box.bottom - 3))
+    .filter(([, box]) => lines.some(({left, right, top, bottom}) => right > box.left + 2
+      && left < box.right - 2 && bottom > box.top + 3 && top < box.bottom - 3))
     .map(([text]) => text);
+  return struck(".annotation-text", [...curves, ...rules(".ygrid")])
+    .concat(struck(".ytick text, .y2tick text", [...curves, ...rules(".xgrid")]));
 }
 """
 
@@ -136,9 +144,14 @@ def test_all_figures_are_drawn_without_a_complaint(sheet: Sheet, width: int) -> 
 
 
 @pytest.mark.parametrize("width", [*WIDTHS.values(), 1300])
-def test_the_front_strikes_no_name_through(sheet: Sheet, width: int) -> None:
-    sheet.draw(ALL["price_quality"](), width)
-    assert sheet.page.evaluate(STRUCK) == []
+def test_no_line_strikes_a_name_through(sheet: Sheet, width: int) -> None:
+    struck: dict[str, list[str]] = {}
+    long_names = {"long names": lambda: plots.catalog_changes(catalog_changes("2025-04-09"))}
+    for name, make in (ALL | long_names).items():
+        sheet.draw(make(), width)
+        if found := sheet.page.evaluate(STRUCK):
+            struck[name] = found
+    assert struck == {}
 
 
 def test_all_figures_of_the_dark_theme_are_drawn(sheet: Sheet) -> None:

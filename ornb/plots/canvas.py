@@ -220,6 +220,10 @@ def seconds_axis(values: Any, title: str) -> dict[str, Any]:
     return {"type": "linear", "title": {"text": title}, "range": [0, 1.08 * top]}
 
 
+ROWS = {"ticks": "", "ticklabelstandoff": 5}
+"""Of an axis of names: no ticks, and as much room as they would take."""
+
+
 def category_axis(names: Sequence[str], room: float = 0.6) -> dict[str, Any]:
     """Axis with a row for each name, the first on top; `room` is that above and below, in rows."""
     return {
@@ -227,7 +231,7 @@ def category_axis(names: Sequence[str], room: float = 0.6) -> dict[str, Any]:
         "categoryorder": "array",
         "categoryarray": names[::-1],
         "range": [-room, len(names) - 1 + room],
-        "ticks": "",
+        **ROWS,
     }
 
 

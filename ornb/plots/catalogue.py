@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -85,12 +86,13 @@ def price_map(
     )
     if rows.frame.empty:
         return canvas.say_empty(figure, rows)
-    _line_of_equals(figure, theme)
-    dots(figure, rows.frame, PROMPT, COMPLETION, wanted, _extremes(rows.frame))
+    line = _line_of_equals(figure, theme)
+    dots(figure, rows.frame, PROMPT, COMPLETION, wanted, _extremes(rows.frame), line)
     return figure
 
 
-def _line_of_equals(figure: go.Figure, theme: str | None) -> None:
+def _line_of_equals(figure: go.Figure, theme: str | None) -> list[tuple[float, float]]:
+    """Draw it, and tell points of it, close enough that no name fits in between."""
     ranges = figure.layout.xaxis.range, figure.layout.yaxis.range
     low, high = max(r[0] for r in ranges), min(r[1] for r in ranges)
     figure.add_shape(
@@ -102,6 +104,7 @@ def _line_of_equals(figure: go.Figure, theme: str | None) -> None:
         layer="below",
         line={"color": style.theme_of(theme).line, "width": 1, "dash": "dot"},
     )
+    return [(10**at, 10**at) for at in (low + (high - low) * n / 64 for n in range(65))]
 
 
 def _extremes(frame: pd.DataFrame) -> list[str]:
@@ -173,7 +176,10 @@ def price_quality(
     figure.update_yaxes(title={"text": f"{name} (points)"})
     if frame.empty:
         return canvas.say_empty(figure, rows)
-    figure.update_yaxes(range=canvas.padded(frame[index]))
+    low, high = canvas.padded(frame[index])
+    step = 10 if high - low > 30 else 5 if high - low > 12 else 1
+    ticks = list(range(math.ceil(low / step) * step, math.floor(high) + 1, step))
+    figure.update_yaxes(range=[low, high], tickvals=ticks)
     best = front(frame[frame[BLENDED] > 0], BLENDED, index)
     _front_line(figure, frame.loc[best], index, theme)
     line = _along(frame.loc[best], index)
@@ -346,7 +352,7 @@ def price_tiers(models: pd.DataFrame, *, theme: str | None = None) -> go.Figure:
                     "anchor": x,
                     "autorange": "reversed",
                     "type": "category",
-                    "ticks": "",
+                    **canvas.ROWS,
                     "showgrid": False,
                 },
             }

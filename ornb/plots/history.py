@@ -326,12 +326,12 @@ def _kinds(figure: go.Figure, kinds: list[str], counted: Any, *, wide: bool) -> 
     )
     figure.update_layout(
         xaxis={
-            "domain": [0, 1 if wide else 0.32],
+            "domain": [0, 1 if wide else 0.26],
             "title": {"text": "changes"},
             "range": [0, 1.25 * max(numbers)],
             "nticks": 4,
         },
-        yaxis={"type": "category", "autorange": "reversed", "ticks": "", "showgrid": False},
+        yaxis={"type": "category", "autorange": "reversed", **canvas.ROWS, "showgrid": False},
     )
 
 
@@ -363,12 +363,12 @@ def _factors(figure: go.Figure, largest: pd.DataFrame, theme: str | None) -> Non
     )
     of = style.theme_of(theme)
     figure.update_layout(
-        xaxis2={**axis, "domain": [0.64, 1], "anchor": "y2"},
+        xaxis2={**axis, "domain": [0.66, 1], "anchor": "y2"},
         yaxis2={
             "type": "category",
             "autorange": "reversed",
             "anchor": "x2",
-            "ticks": "",
+            **canvas.ROWS,
             "showgrid": False,
             "linecolor": of.line,
         },

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import product
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .canvas import WIDTH
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
     import plotly.graph_objects as go  # type: ignore[import-untyped, unused-ignore]
 
-_CHARACTER, _LINE = 6.2, 15.0  # pixels at 11 px
+_CHARACTER, _LINE, _TEXT = 6.2, 15.0, 13.0  # pixels at 11 px
 
 
 class Label(NamedTuple):
@@ -52,6 +53,8 @@ _PLACES = (
     ("left", "top", 6, 5),
     ("right", "top", -6, 5),
 )
+_NUDGES = sorted(range(-6, 7), key=abs)
+"""Pixels up or down, in the order in which they are tried, off a rule of the grid."""
 
 
 def place(
@@ -127,14 +130,23 @@ def _apart(wanted: list[float], high: float) -> list[float]:
 def _free(
     x: float, y: float, wide: float, taken: list[_Box], page: _Page
 ) -> tuple[_Box, dict[str, Any]] | None:
-    for across, along, dx, dy in _PLACES:
+    """The first place that is free, and that no rule of the grid strikes if there is such a one."""
+    struck = None
+    for nudge, (across, along, dx, down) in product(_NUDGES, _PLACES):
+        if nudge and struck is None:
+            break
+        dy = down + nudge
         left = x + dx - wide * {"left": 0, "center": 0.5, "right": 1}[across]
-        top = y + dy - _LINE * {"top": 0, "middle": 0.5, "bottom": 1}[along]
+        above = {"top": 0, "middle": 0.5, "bottom": 1}[along]
+        top = y + dy - _LINE * above
         box = _Box(left, top, left + wide, top + _LINE)
         if page.holds(box) and not any(box.meets(other) for other in taken):
             where = {"xanchor": across, "yanchor": along, "xshift": dx, "yshift": -dy}
-            return box, {**where, "showarrow": False}
-    return None
+            found = box, {**where, "showarrow": False}
+            if not page.strikes(top + (_LINE - _TEXT) * (1 - above)):
+                return found
+            struck = struck or found
+    return struck
 
 
 def _far(
@@ -183,6 +195,11 @@ class _Page:
     def pixel(self, x: float, y: float) -> tuple[float, float]:
         """From the top left corner of the plot."""
         return self._share("x", x) * self.wide, self.down(y)
+
+    def strikes(self, top: float) -> bool:
+        """Whether a rule of the grid goes through letters that begin at `top`."""
+        rules = map(self.down, self.axes["y"].tickvals or ())
+        return any(top + 3 < rule < top + _TEXT - 3 for rule in rules)
 
     def holds(self, box: _Box) -> bool:
         inside = box.left >= 0 and box.right <= self.wide

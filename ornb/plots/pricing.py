@@ -393,6 +393,7 @@ def _price_lines(
             name=words.plain(name),
             line={"color": color, "width": 2},
             marker={"size": 6, "symbol": style.symbol_of(look)},
+            cliponaxis=False,
         )
         ends.append(labels.Label(*line[-1], words.cut(_short_name(name), 28), color))
     labels.at_right(figure, ends)

@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     from .runs.classroom import classroom as classroom
     from .runs.decide import Decision as Decision
     from .runs.decide import decide as decide
+    from .runs.embed import embed as embed
+    from .runs.embed import rerank as rerank
     from .runs.latency import latency_beside_listed as latency_beside_listed
     from .runs.latency import latency_differences as latency_differences
     from .runs.latency import latency_summary as latency_summary
@@ -80,6 +82,7 @@ _PLACES = {
     "runs.batch": "batch",
     "runs.classroom": "classroom",
     "runs.decide": "Decision decide",
+    "runs.embed": "embed rerank",
     "runs.latency": "latency_beside_listed latency_differences latency_summary",
     "runs.measure": "measure",
     "session": "activity ask budget catalog_changes client connect endpoints models price_at "

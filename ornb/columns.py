@@ -132,10 +132,8 @@ def _string_array(listed: Any) -> Any:
 
 
 def objects(listed: Sequence[Any]) -> Array:
-    """Python objects as they are (NumPy alone would make a matrix of tuples of one length)."""
-    column = np.empty(len(listed), dtype=object)
-    column[:] = listed
-    return column
+    """Python objects as they are (NumPy alone would make a matrix of those of one length)."""
+    return np.fromiter(listed, dtype=object, count=len(listed))
 
 
 def flags(listed: Iterable[bool]) -> Array:

@@ -626,12 +626,14 @@ def _is_ours(service: Client) -> bool:
     return default.connection is not None and service is default.connection.client
 
 
-def with_near_models(error: OrnbError, choice: Any, service: Client | None = None) -> OrnbError:
+def with_near_models(
+    error: OrnbError, choice: Any, service: Client | None = None, kind: str = "chat"
+) -> OrnbError:
     """Add near ids to the refusal of a model's id; the kernel's own client lists them."""
     if service is None or _is_ours(service):
         with contextlib.suppress(OrnbError):
             model = model_id(choice)
-            near = _near(model) if refuses_model(error, model) else ""
+            near = _near(model, kind) if refuses_model(error, model) else ""
             if near and near not in str(error):
                 error.args = (f"{error} Did you mean {near}?",)
     return error
@@ -648,13 +650,14 @@ def refuses_model(error: OrnbError | None, model: str | None) -> bool:
     return model.casefold() in str(said).casefold()
 
 
-def _near(model: Any) -> str:
+def _near(model: Any, kind: str = "chat") -> str:
     """Listed ids that are near to one that is not, for people; empty where there are none."""
     if not isinstance(model, str) or model.startswith("ornb/"):
         return ""
     with contextlib.suppress(OrnbError):
-        listed = models()
-        return "" if model in listed.index else " or ".join(closest(model, listed))
+        listed = models() if kind == "chat" else models(kind="all")
+        near = listed if kind == "chat" else listed[listed["kind"] == kind]
+        return "" if model in listed.index else " or ".join(closest(model, near))
     return ""
 
 

@@ -625,8 +625,8 @@ def test_what_is_kept_comes_back_as_it_was(text, cost, tokens):
     text = text.replace("\x00", "").encode("utf-8", "replace").decode()
     store = AnswerStore("sqlite://")
     answer = Answer(text, cost_usd=cost, prompt_tokens=tokens, source="live", attempts=2)
-    store.put("digest", Answer("older"))
-    store.put("digest", answer)
+    store.put({"digest": Answer("older")})
+    store.put({"digest": answer})
     assert store.read(["digest", "other"]) == {"digest": answer}
     store.close()
 
@@ -635,7 +635,7 @@ def test_an_answer_that_comes_after_the_end_is_kept_and_holds_no_file_open(tmp_p
     path = tmp_path / "a.sqlite3"
     store = AnswerStore(path)
     store.close()
-    store.put("late", Answer("Yes."))
+    store.put({"late": Answer("Yes.")})
     assert list(tmp_path.iterdir()) == [path], "no journal of an open connection"
     again = AnswerStore(path)
     assert again.read(["late"])["late"].text == "Yes."

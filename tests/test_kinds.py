@@ -242,7 +242,10 @@ VERBS = {
 @pytest.mark.parametrize("verb", VERBS)
 @pytest.mark.parametrize(
     ("name", "call"),
-    [("acme/vectors", "POST /embeddings"), ("acme/decider", "POST /api/alpha/decisions")],
+    [
+        ("acme/vectors", r"ornb\.embed \(POST /embeddings\)"),
+        ("acme/decider", r"ornb\.decide \(POST /api/alpha/decisions\)"),
+    ],
 )
 def test_a_model_of_another_kind_is_not_chatted_with(server, verb, name, call):
     ornb.models(kind="all")

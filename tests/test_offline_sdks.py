@@ -116,6 +116,25 @@ def test_openrouter_decides(official, server):
     assert answer.usage.cost == 0
 
 
+@pytest.mark.parametrize("encoding", ["float", "base64"])
+def test_openrouter_embeds(official, encoding):
+    texts, name = ["Cold soup", "The soup was cold"], "ornb/canned-embeddings"
+    answer = official.embeddings.generate(input=texts, model=name, encoding_format=encoding)
+    assert [each.index for each in answer.data] == [0, 1]
+    assert {type(each.embedding) for each in answer.data} == {list if encoding == "float" else str}
+    assert answer.model == name
+    assert answer.usage.prompt_tokens > 0
+    assert answer.usage.cost == 0
+
+
+def test_openrouter_reranks(official):
+    name = "ornb/canned-rerank"
+    answer = official.rerank.rerank(query="cold soup", documents=["Lovely", "Cold"], model=name)
+    assert [each.index for each in answer.results] == [1, 0]
+    assert answer.results[0].document.text == "Cold"
+    assert answer.model == name
+
+
 def test_openrouter_streams(official):
     plain = official.chat.send(model="openai/gpt-4", messages=HELLO)
     with official.chat.send(model="openai/gpt-4", messages=HELLO, stream=True) as stream:

@@ -196,6 +196,9 @@ def test_a_key_that_came_in_is_left_nowhere(
         next(iter(stream))
     decision = ornb.decide("Hi", "Is it?", "ornb/canned-decisions")
     left.add("decision", decision, decision.df, decision._repr_html_(), decision.reply.raw)
+    table = ornb.embed(["Hi"], "ornb/canned-embeddings", store=left.folder / "v.sqlite")
+    order = ornb.rerank("Hi", ["Hi"], "ornb/canned-rerank")
+    left.add("vectors", table, table.attrs, order, order.attrs)
     left.add("door", came, reply, stream.reply, stream, ornb.client(), ornb.client()._service)
     left.add("session", session.default, ornb.quota(), ornb.models().attrs)
     left.add("about the key", keys.describe(ornb.client().key()))
@@ -440,6 +443,10 @@ def test_the_keys_of_a_class_are_given_and_left_nowhere_else(left: Left) -> None
         lambda: ornb.decide("Hi", "Is it?", SENTINEL),
         lambda: ornb.decide("Hi", {"a": {"type": "noul", SENTINEL: 1}}),
         lambda: ornb.decide("Hi", "Is it?", api_key=SENTINEL),
+        lambda: ornb.embed("Hi", SENTINEL),
+        lambda: ornb.embed("Hi", "ornb/canned-embeddings", api_key=SENTINEL),
+        lambda: ornb.rerank("Hi", ["Hi"], SENTINEL),
+        lambda: ornb.rerank("Hi", ["Hi"], "ornb/canned-rerank", api_key=SENTINEL),
         lambda: ornb.Chat(MODEL, api_key=SENTINEL),
         lambda: ornb.Chat(MODEL, extra_headers={"Authorization": SENTINEL}),
         lambda: ornb.measure(MODEL, repeats=1, Authorization=SENTINEL),

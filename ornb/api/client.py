@@ -12,8 +12,8 @@ from urllib.parse import quote, urljoin, urlsplit
 from ..errors import ConfigError, NotFound, OrnbError, UnexpectedAnswer
 from .assembly import fault
 from .body import Messages, asked_headers
-from .decisions import DecisionCall
 from .dialects import with_info
+from .others import OtherCall
 from .reply import Event, Reply, Timing, Usage, counted
 from .service import Secret, Service, Timeouts, is_openrouter
 from .stream import BeforeCall, Stream
@@ -462,17 +462,21 @@ class Client:
         ----------
         OpenRouter, ``POST /api/alpha/decisions``, by the official SDK 1.3.84; 2026-10-27.
         """
-        call = self._decision(model, {**params, "state": state, "questions": questions})
-        for _ in call:
-            pass
-        return call.reply
+        return self._other(model, {**params, "state": state, "questions": questions})
 
     def close(self) -> None:
         """Close the kept connections."""
         self._service.close()
 
-    def _decision(self, model: str | None, params: dict[str, Any]) -> Stream:
-        return self._call((), model, params, streamed=False, of=DecisionCall)
+    def _other(self, model: str | None, params: dict[str, Any]) -> Reply:
+        """Make a call that is no chat, and wait for its answer."""
+        call = self._other_call(model, params)
+        for _ in call:
+            pass
+        return call.reply
+
+    def _other_call(self, model: str | None, params: dict[str, Any]) -> Stream:
+        return self._call((), model, params, streamed=False, of=OtherCall)
 
     def _call(
         self,

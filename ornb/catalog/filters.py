@@ -38,8 +38,8 @@ KINDS = {"routers": "is_router", "aliases": "is_alias", "batch": "is_batch"}
 """Kinds of rows that False leaves out."""
 
 CALLS = {
-    "embeddings": "POST /embeddings",
-    "rerank": "POST /rerank",
+    "embeddings": "ornb.embed (POST /embeddings)",
+    "rerank": "ornb.rerank (POST /rerank)",
     "decisions": "ornb.decide (POST /api/alpha/decisions)",
     "image": "POST /images",
     "video": "POST /videos",

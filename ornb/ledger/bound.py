@@ -7,8 +7,9 @@ prompt tokens
     the UTF-8 bytes of the request's JSON are counted, whose quotes and braces outnumber the special
     tokens between messages, plus `TEMPLATE_TOKENS` for what a model's template adds by itself, and
     `TOOL_TOKENS` where functions are offered (providers describe them in a prompt of their own). A
-    decision's template counts once more for each question. An image counts `IMAGE_TOKENS`. Audio,
-    video and anything unknown may fill the model's context.
+    decision's template counts once more for each question; a reranker's, and the query, once for
+    each document. An image counts `IMAGE_TOKENS`. Audio, video and anything unknown may fill the
+    model's context. Of several texts in one request each may be as long as that.
 completion tokens
     ``max_tokens`` where the endpoint honours it, else all that the model can answer.
 price
@@ -37,6 +38,7 @@ from dataclasses import dataclass, replace
 from decimal import ROUND_FLOOR, Decimal, localcontext
 from typing import Any
 
+from ..api.others import KINDS, kind_of
 from ..api.parameters import FIELDS
 from ..api.reply import format_usd
 from ..pricing import EXACT, to_decimal
@@ -74,7 +76,8 @@ _BILLED_BY_USE = {
     "image_config": "images made are billed by their size, whatever max_tokens",
 }
 """Fields of a request, and why no price of tokens bounds what they bring."""
-_OF_DECISIONS = ("state", "questions")
+_UNIT_DOCUMENTS, _UNIT_TOKENS = 100, 500
+"""A reranker's price of a request is for so many documents, of so many tokens (Cohere, 2026-11)."""
 _BEYOND_TEXT = ("internal_reasoning", "image_output", "audio_output")
 
 
@@ -223,14 +226,38 @@ def prompt_tokens_at_most(body: Mapping[str, Any]) -> int | None:
         return None
     said = {key: value for key, value in _without_images(body).items() if key not in _UNSAID}
     text = json.dumps(said, ensure_ascii=False, default=str)
-    templates = TEMPLATE_TOKENS * (1 + len(body["questions"]) if _decides(body) else 1)
-    count = len(text.encode("utf-8", "surrogatepass")) + templates + images * IMAGE_TOKENS
+    count = len(text.encode("utf-8", "surrogatepass")) + images * IMAGE_TOKENS
+    templates, kind = 1, kind_of(body)
+    if kind == "decisions":
+        templates += len(body["questions"])
+    elif kind == "rerank":
+        templates = _prompts(body)
+        count += templates * _bytes(body["query"])
+    count += templates * TEMPLATE_TOKENS
     return count + TOOL_TOKENS if body.get("tools") else count
 
 
-def _decides(body: Mapping[str, Any]) -> bool:
-    """Whether a request is of `ornb.decide`: no chat, and billed for its input alone."""
-    return "messages" not in body and all(name in body for name in _OF_DECISIONS)
+def _is_other(body: Mapping[str, Any]) -> bool:
+    """Whether a request is no chat, and so billed for its input alone."""
+    return kind_of(body) != "chat"
+
+
+def _prompts(body: Mapping[str, Any]) -> int:
+    kind = KINDS.get(kind_of(body))
+    return kind.prompts(body) if kind else 1
+
+
+def _bytes(value: Any) -> int:
+    return len(json.dumps(value, ensure_ascii=False, default=str).encode("utf-8", "surrogatepass"))
+
+
+def _units(body: Mapping[str, Any]) -> int:
+    """How many times a request is billed at most, where it has a price of its own."""
+    if kind_of(body) != "rerank":
+        return 1
+    query = _bytes(body["query"])
+    pieces = (-(-(query + _bytes(each)) // _UNIT_TOKENS) for each in _items(body["documents"]))
+    return max(1, -(-sum(pieces) // _UNIT_DOCUMENTS))
 
 
 def _items(value: Any) -> list[Any]:
@@ -271,7 +298,7 @@ def _without_images(body: Mapping[str, Any]) -> dict[str, Any]:
         }
         return {**message, **kept}
 
-    if _decides(body):
+    if _is_other(body):
         return {**body, "state": [part for part in _items(body["state"]) if not _is_image(part)]}
     return {**body, "messages": [lean(message) for message in _items(body["messages"])]}
 
@@ -339,10 +366,12 @@ def _dearest(model: str | None, quotes: list[Quote]) -> Quote:
 def _billed_by_use(body: Mapping[str, Any], named: list[str]) -> Iterator[str]:
     """Why a request has parts that are billed by what happens, as far as it has."""
     said = {name: value for name, value in body.items() if value is not None}
+    kind = KINDS.get(kind_of(body))
+    own = () if kind is None else (*kind.needs, *kind.takes)
     for name in said:
         if name in _BILLED_BY_USE:
             yield _BILLED_BY_USE[name]
-        elif name not in FIELDS and not (_decides(body) and name in _OF_DECISIONS):
+        elif name not in FIELDS and name not in own:
             yield f"{name} is no field whose cost is known (leave it out)"
     if said.get("n", 1) != 1:
         yield "n asks for several answers, each of them billed (ask as often instead)"
@@ -408,7 +437,8 @@ def _quote_one(
     offers = endpoints or [record]
     context = _largest(integer(offer, "context_length") for offer in [record, *offers])
     counted = prompt_tokens_at_most(body)
-    prompt = context if counted is None else min(counted, context or counted)
+    room = context and context * _prompts(body)
+    prompt = room if counted is None else min(counted, room or counted)
     if prompt is None:
         return _unbounded(name, "nothing bounds the length of its prompt")
     rates = []
@@ -446,11 +476,14 @@ def _rate(
     context: int | None,
 ) -> Rate | None:
     prices = offer.get("pricing")
-    if not isinstance(prices, dict) or (lists_zero(offer) and not bills_tokens(record)):
+    if not isinstance(prices, dict):
+        return None
+    by_request = kind_of(body) == "rerank" and to_decimal(prices.get("request"))
+    if lists_zero(offer) and not bills_tokens(record) and not by_request:
         return None
     prompt = dearest_price(prices, "prompt", prompt_tokens)
     completion = dearest_price(prices, "completion", prompt_tokens)
-    if _decides(body):  # answers are not billed; some listings leave the 0 out
+    if _is_other(body):  # answers are not billed; some listings leave the 0 out
         completion = completion or Decimal(0)
     if prompt is None or completion is None:
         return None
@@ -463,7 +496,7 @@ def _rate(
     # A price below the prompt's own is the storage fee alone, and comes on top (Gemini, 2026).
     sent = [prompt, *(w if w >= prompt else EXACT.add(prompt, w) for w in written if w)]
     sent.append(priced("input_cache_read"))
-    fixed = priced("request")
+    fixed = EXACT.multiply(priced("request"), _units(body))
     image = priced("image")
     if images and image >= _PER_IMAGE:
         fixed = EXACT.add(fixed, EXACT.multiply(image, images))
@@ -473,7 +506,7 @@ def _rate(
         sent += [priced("audio"), priced("input_audio_cache")]
     made = [completion, *map(priced, _BEYOND_TEXT)]
     most, obeys = _answer_at_most(body, record, offer, context)
-    if _decides(body) and not completion:  # what is listed as the most says nothing there
+    if _is_other(body) and not completion:  # what is listed as the most says nothing there
         most = 0
     return Rate(max(sent), max(made), fixed, most, obeys)
 
@@ -511,7 +544,8 @@ def _likely(body: Mapping[str, Any], record: Mapping[str, Any], most: int | None
     if rate is None:
         return None
     said = _without_images(body)
-    asked = [said[n] for n in _OF_DECISIONS] if _decides(body) else said.get("messages")
+    kind = KINDS.get(kind_of(body))
+    asked = [said[name] for name in kind.needs] if kind else said.get("messages")
     text = len(json.dumps(asked, default=str)) // 4
     sent = text + _media(body)[0] * GUESSED_IMAGE
     return rate.cost(sent, min(GUESSED_ANSWER, most or GUESSED_ANSWER))

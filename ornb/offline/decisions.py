@@ -30,14 +30,34 @@ _LOCAL = AnsweredBy(
 _BLIND = "No endpoints found that support image input. Offline, none is read."
 
 
-class Decisions(ApiHandler):
+class NoChat(ApiHandler):
+    """What the paths share that do not chat."""
+
+    def refuse_other_models(self, model: Any, kind: str, *but: str) -> None:
+        """The snapshot lists models that chat alone: any other id may be of one of this kind."""
+        if not isinstance(model, str) or "/" not in model:
+            raise Fault(400, f"{model} is not a valid model ID")
+        if model not in but and self.application.store.find(model) is not None:
+            raise Fault(404, f"{model} does not support {kind}.", error_type="not_found")
+
+    def send_by(self, origin: AnsweredBy, begins: str, answer: Json) -> None:
+        """Answer, and say who made it."""
+        made = begins + secrets.token_hex(8)
+        self.set_header("X-Ornb-Source", origin.source)
+        self.set_header("X-Ornb-Note", origin.note)
+        self.set_header("X-Generation-Id", made)
+        who = {"id": made, "model": origin.model, "provider": origin.provider}
+        self.finish(dumps({**who, **answer}))
+
+
+class Decisions(NoChat):
     """``POST /api/alpha/decisions``."""
 
     async def post(self) -> None:
         """Decide each question."""
         body = json_object(self.request.body)
         model, state, questions = (body.get(name) for name in ("model", "state", "questions"))
-        self._refuse_other_models(model)
+        self.refuse_other_models(model, "decisions", LOCAL_ID)
         if not isinstance(state, str | dict | list) or not state:
             raise Fault(400, "state: give a text, an object or a list.")
         if any(isinstance(each, dict) and each.get("type") == "image_url" for each in state):
@@ -60,22 +80,9 @@ class Decisions(ApiHandler):
             whole = json.dumps([state, questions])
             shares = {name: _by_checksum(whole, name, options[name]) for name in questions}
             tokens = -(-len(whole) // 4)
-        made = "gen-dec-" + secrets.token_hex(8)
         answers = {name: _answer(questions[name], shares[name]) for name in questions}
-        self.set_header("X-Ornb-Source", origin.source)
-        self.set_header("X-Ornb-Note", origin.note)
-        self.set_header("X-Generation-Id", made)
-        who = {"id": made, "model": origin.model, "provider": origin.provider}
         used = {"input_tokens": tokens, "output_tokens": 0, "cost": 0}
-        self.finish(dumps({**who, "answers": answers, "usage": used}))
-
-    def _refuse_other_models(self, model: Any) -> None:
-        """The snapshot lists models that chat alone: any other id may be of one that decides."""
-        if not isinstance(model, str) or "/" not in model:
-            raise Fault(400, f"{model} is not a valid model ID")
-        if model != LOCAL_ID and self.application.store.find(model) is not None:
-            message = f"{model} does not support decisions."
-            raise Fault(404, message, error_type="not_found")
+        self.send_by(origin, "gen-dec-", {"answers": answers, "usage": used})
 
     async def _by_model(
         self, text: str, question: Json, options: list[str]

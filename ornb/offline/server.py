@@ -11,6 +11,7 @@ GET /key, /auth/key, /credits         an account that never spends anything
 GET /generation?id=                   404 for a moment after the answer, then its record
 POST /chat/completions                a recording, the local model or a canned answer
 POST /auth/keys, /auth/keys/code      the PKCE exchange, S256
+POST /embeddings, /rerank             hashed words: no model
 POST /api/alpha/decisions             beside ``/api/v1``: the local model or a canned decision
 /keys, /keys/{hash}                   keys for others, made with the management key
 GET /activity                         what was asked with keys, to the management key
@@ -52,6 +53,7 @@ from .keyring import SPENT, Activity, KeyRing, Keys
 from .question import json_object
 from .snapshot import Snapshot, load
 from .store import OfflineCatalog
+from .vectors import Embeddings, Rerank
 from .wire import Fault, Json, dumps
 
 BASE = "/api/v1"
@@ -262,6 +264,8 @@ def _routes() -> list[tuple[Any, ...]]:
         (f"{BASE}/generation", Generation),
         (f"{BASE}/chat/completions", ChatHandler),
         ("/api/alpha/decisions", Decisions),
+        (f"{BASE}/embeddings", Embeddings),
+        (f"{BASE}/rerank", Rerank),
         (f"{BASE}/auth/keys", NewKey),
         (f"{BASE}/auth/keys/code", NewCode),
         (f"{BASE}/keys(?:/([^/]+))?", Keys),

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 import requests
 
+from ..api.others import KINDS, kind_of
 from ..api.transport import Adapter
 from .lines import Request
 from .opened import Onward, Opened, question_of
@@ -125,8 +126,8 @@ class Recordings:
         tape = self._answering(base_url)
         if tape is None:
             return False
-        path = "/chat/completions" if "messages" in body else "/decisions"
-        question = Request("POST", path, {}, dict(body))
+        kind = KINDS.get(kind_of(body))
+        question = Request("POST", kind.path if kind else "/chat/completions", {}, dict(body))
         return tape.missing == "error" or tape.has(question)
 
     def default_model(self, base_url: str) -> str | None:

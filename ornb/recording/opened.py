@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import requests
 
+from ..api.others import KINDS
 from .lines import Request
 
 if TYPE_CHECKING:
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
 
 Onward = Callable[[], requests.Response]
 
-_API = re.compile(r"/(?:chat/completions|decisions|generation|models(?:/.+/endpoints)?|providers)$")
+_OTHERS = "".join(f"|{kind.path[1:]}" for kind in KINDS.values())
+_API = re.compile(rf"/(?:chat/completions|generation|models(?:/.+/endpoints)?|providers{_OTHERS})$")
 
 
 class Opened:

@@ -201,16 +201,18 @@ def _without_null(node: Any) -> Mapping[str, Any]:
 # --- the table ------------------------------------------------------------------------------------
 
 
-def check_names(frame: pd.DataFrame, shape: Shape | None, prefix: str) -> None:
+def check_names(
+    frame: pd.DataFrame, shape: Shape | None, prefix: str, columns: Mapping[str, Column]
+) -> None:
     """Refuse column names that would be there twice."""
     own = [] if shape is None else list(shape.dtypes)
-    both = [name for name in own if name in BATCH_COLUMNS]
+    both = [name for name in own if name in columns]
     if both:
         raise ConfigError(
             f"The schema's property {both[0]!r} would be a column that every batch has. Give the "
             f"property another name, such as {both[0] + '_given'!r}."
         )
-    there = [name for name in (*BATCH_COLUMNS, *own) if prefix + name in frame.columns]
+    there = [name for name in (*columns, *own) if prefix + name in frame.columns]
     if there:
         named = ", ".join(repr(prefix + name) for name in there)
         raise ConfigError(
@@ -220,7 +222,11 @@ def check_names(frame: pd.DataFrame, shape: Shape | None, prefix: str) -> None:
 
 
 def with_answers(
-    frame: pd.DataFrame, answers: Sequence[Answer], shape: Shape | None, prefix: str
+    frame: pd.DataFrame,
+    answers: Sequence[Answer],
+    shape: Shape | None,
+    prefix: str,
+    columns: Mapping[str, Column] = BATCH_COLUMNS,
 ) -> pd.DataFrame:
     """Put the answers beside a copy of the data: its columns, then those of docs/tables.md."""
     read: dict[str, Callable[[Answer], str | None]] = {
@@ -229,7 +235,7 @@ def with_answers(
         "cost_source": _cost_source,
     }
     made: dict[str, Any] = {}
-    for name, (dtype, _) in BATCH_COLUMNS.items():
+    for name, (dtype, _) in columns.items():
         made[name] = c.typed(map(read.get(name) or attrgetter(name), answers), dtype)
         if name == "answer" and shape is not None:
             made |= shape.columns(answers)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from concurrent.futures import Executor
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal, overload
@@ -17,6 +18,8 @@ from .run import BatchInterrupted
 from .work import check_executor
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     import pandas as pd
 
     from ..api.client import Client
@@ -165,21 +168,40 @@ def batch(
     pipe of this machine; workers of any other executor read ``OPENROUTER_API_KEY`` of their own
     environment, and use it only if it is the caller's.
     """
-    noted = contextlib.nullcontext() if dry_run else session.refusals_noted(client, model, label)
-    with contextlib.ExitStack() as stack:
-        with noted:
-            check_fields({"label": label}, "ornb.batch")
-            if dry_run and is_file(data):
-                data = table_of(data)
-            elif dry_run and comes_in_parts(data):
-                raise ConfigError(
-                    "dry_run=True would use data up, which can be gone through only once. Give a "
-                    "list, a DataFrame or the path of a file."
-                )
-            made = Batch(
-                *(data, template, model, system, attach, schema, cap_usd),
-                *(store, resume, prefix, client, params),
+
+    def made() -> Batch:
+        rows = data
+        if dry_run and is_file(data):
+            rows = table_of(data)
+        elif dry_run and comes_in_parts(data):
+            raise ConfigError(
+                "dry_run=True would use data up, which can be gone through only once. Give a "
+                "list, a DataFrame or the path of a file."
             )
+        return Batch(
+            *(rows, template, model, system, attach, schema, cap_usd),
+            *(store, resume, prefix, client, params),
+        )
+
+    noted = session.refusals_noted(client, model, label)
+    return run(made, noted, executor, concurrency, label, progress=progress, dry_run=dry_run)
+
+
+def run(
+    make: Callable[[], Batch],
+    noted: AbstractContextManager[None],
+    executor: Executor | None,
+    concurrency: int,
+    label: str | None,
+    *,
+    progress: bool,
+    dry_run: bool,
+) -> pd.DataFrame | Batched | Plan:
+    """Check what a batch is given, make it, and ask; what is refused before that is `noted`."""
+    with contextlib.ExitStack() as stack:
+        with contextlib.nullcontext() if dry_run else noted:
+            check_fields({"label": label}, "ornb.batch")
+            made = make()
             stack.callback(made.kept.close)
             plan = made.plan
             if dry_run:
@@ -191,7 +213,7 @@ def batch(
             if executor is not None:
                 check_executor(executor)
             billed = plan.source != "offline" and plan.calls > 0
-            if cap_usd is not None and plan.worst_usd is None and billed:
+            if made.cap is not None and plan.worst_usd is None and billed:
                 raise PriceUnknown(
                     f"Nothing was sent: {plan.unknown}, so cap_usd could not hold. Leave it out, "
                     "or name a model with prices.",

@@ -10,11 +10,10 @@ from html import escape
 from typing import TYPE_CHECKING, Any, overload
 
 from .. import columns as c
-from .. import offline, session
+from .. import session
 from ..api.reply import amount
-from ..catalog.filters import CALLS, closest
 from ..columns import Column
-from ..errors import ConfigError, OrnbError, did_you_mean
+from ..errors import ConfigError, did_you_mean
 from ..messages.placeholders import cells
 from ..messages.questions import TYPES, check_room, is_data, questions_of, state_of
 from ..text.markdown import plain
@@ -22,6 +21,7 @@ from ..text.rendering import reply_html
 from .answers import Shape
 from .batch import batch
 from .data import table_of
+from .kinds import asked as model_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,9 +36,6 @@ OF_A_COLUMN = (
     *("template", "store", "resume", "cap_usd", "dry_run", "executor", "concurrency"),
     *("prefix", "progress"),
 )
-DEFAULT = "typesafe/jev-1.14"
-"""Takes all types of questions, pictures too (2026-11-30). Else the first that is listed."""
-CANNED = "ornb/canned-decisions"
 WARNING = "Probabilities are the model's own, not calibrated."
 
 DECISION_COLUMNS: dict[str, Column] = {
@@ -227,31 +224,24 @@ def decide(
     >>> ornb.decide(reviews, {"topic": ["food", "service"]}, progress=False).columns[:4].tolist()
     ['review', 'answer', 'topic', 'topic_probability']
     """
-    service, listed = session.client(), _deciders()
-    chosen = session.model_id(_default(listed) if model is None else model) or ""
+    service, meant = session.client(), model_of("decisions", model)
+    chosen = meant.model
     with session.refusals_noted(service, chosen, label):
         is_column = hasattr(state, "iloc")  # pandas, which may not be loaded yet
         for name in params:
             if name not in (known := (*FIELDS, *(OF_A_COLUMN if is_column else ()))):
                 raise ConfigError(did_you_mean(name, known, "argument of ornb.decide"))
         asked, state = questions_of(questions), state if is_column else state_of(state)
-        _refuse_other_kinds(chosen, listed)
-        record: Any = None if listed is None else listed["raw"].get(chosen)
+        meant.check()
         sample = _sample(state, params.get("template")) if is_column else state
-        check_room(sample, asked, chosen, record or {})
+        check_room(sample, asked, chosen, meant.record)
         shape = _Answers(asked)
     if is_column:
         template, params = params.pop("template", None), {**params, "questions": asked}
         table: pd.DataFrame = batch(state, template, chosen, schema=shape, label=label, **params)
         return table
-    try:
+    with meant.near():
         reply = service.decide(state, asked, chosen, label=label, **params)
-    except OrnbError as error:
-        if listed is not None and session.refuses_model(error, chosen):
-            near = closest(chosen, listed[listed["kind"] == "decisions"])
-            if near and chosen not in near:
-                error.args = (f"{error} Did you mean {' or '.join(near)}?",)
-        raise
     return Decision(asked, reply)
 
 
@@ -263,36 +253,6 @@ def _sample(column: Any, template: str | None) -> Any:
         with contextlib.suppress(ConfigError):
             return state_of(value)
     return ""
-
-
-def _deciders() -> pd.DataFrame | None:
-    """All that is listed; None where the service does not list it."""
-    with contextlib.suppress(OrnbError):
-        return session.models(kind="all")
-    return None
-
-
-def _default(listed: pd.DataFrame | None) -> str:
-    if session.client().source == "offline":
-        return CANNED if offline.start().why_canned else session.LOCAL
-    ids = [] if listed is None else listed.index[listed["kind"] == "decisions"].tolist()
-    if not ids:
-        raise ConfigError(
-            "This service lists no model that decides, so nothing was sent. Give the id of one, as "
-            "in ornb.decide(state, questions, model)."
-        )
-    return DEFAULT if DEFAULT in ids else str(ids[0])
-
-
-def _refuse_other_kinds(model: str, listed: pd.DataFrame | None) -> None:
-    kind: Any = "decisions" if listed is None else listed["kind"].get(model, "decisions")
-    if kind == "decisions":
-        return
-    does = "chats, by ornb.ask" if kind == "chat" else f"makes {kind}, by {CALLS.get(kind, '?')}"
-    raise ConfigError(
-        f"{model} does not decide, so nothing was sent: it {does}. "
-        'ornb.models(kind="decisions") lists the models that do.'
-    )
 
 
 def _told(text: str | None) -> dict[str, Mapping[str, Any]]:

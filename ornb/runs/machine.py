@@ -23,7 +23,7 @@ from ..ledger.budget import Budget, Gate, exact_usd
 from ..ledger.quota import FreeQuota, is_counted
 from ..messages.asked import fields_of, one_or_many
 from ..offline import start
-from .answers import Answer, Shape, check_names, with_answers
+from .answers import BATCH_COLUMNS, Answer, Shape, check_names, with_answers
 from .data import comes_in_parts, is_file, parts_of, table_of
 from .plan import Plan, total
 from .rows import Requests
@@ -101,7 +101,7 @@ class Batched:
         return f"Batched({text}; {self.cost}){why}"
 
 
-class _Part:
+class Part:
     """Rows at hand: what each asks for, and what came of it."""
 
     def __init__(self, rows: Requests) -> None:
@@ -167,6 +167,9 @@ class _Part:
 class Batch:
     """One batch: what to ask, what is known already, and the way to the rest."""
 
+    verb = "ornb.batch"
+    columns = BATCH_COLUMNS
+
     def __init__(
         self,
         data: Any,
@@ -188,14 +191,14 @@ class Batch:
         self.parts = parts_of(data) if self.is_streamed else (each for each in whole)
         self.frame = next(self.parts, table_of([]))
         self.shape = schema if schema is None or isinstance(schema, Shape) else Shape(schema)
-        check_names(self.frame, self.shape, prefix)
+        check_names(self.frame, self.shape, prefix, self.columns)
         self.client = session.client() if client is None else client
         self.is_default = client is None
         self.cap: Budget | None = None
         if cap_usd is not None:
             usd = exact_usd(cap_usd, f"cap_usd is {cap_usd!r}; that")
             self.cap = Budget(usd, budgets=session.default.budgets)
-        self.request = fields_of("ornb.batch", params, None if schema is self.shape else schema)
+        self.request = fields_of(self.verb, params, None if schema is self.shape else schema)
         if self.is_default or model is not None:
             self.request["model"] = session.model_id(model)
         files = one_or_many(attach)
@@ -213,9 +216,10 @@ class Batch:
             )
         self.gate = gate
         self.since = None if resume else datetime.now(UTC)
-        self.quotes: dict[tuple[Any, ...], Quote] = {}
+        self.quotes: dict[Any, Quote] = {}
         self.under_way: dict[str, Ask] = {}
-        self.part = _Part(rows)
+        self.part = Part(rows)
+        self._check()
         self.unfinished = session.default.part(Memory)
         """Answers of batches that did not get to their end, where no store has them."""
         self.kept = self._open()
@@ -225,6 +229,9 @@ class Batch:
         except BaseException:
             self.kept.close()
             raise
+
+    def _check(self) -> None:
+        """Refuse rows that cannot be asked; by default they are skipped."""
 
     def _open(self) -> AnswerStore | Memory:
         if self.store in (None, False):
@@ -255,13 +262,13 @@ class Batch:
     def plan(self) -> Plan:
         """What is to be sent of the rows at hand."""
         part = self.part
-        due = [position for _, position in part.due]
-        likely, worst, unknown = total(self._quote(part, position) for position in due)
-        first = part.rows.body(due[0]) if due else {}
-        asked = first.get("messages")
+        calls = list(self._calls(part))
+        likely, worst, unknown = total(self._quote(part, rows) for _, rows in calls)
+        first = self._body(part, calls[0][1]) if calls else {}
+        asked, texts = first.get("messages"), first.get("input") or [first.get("state")]
         return Plan(
             rows=len(part.rows),
-            calls=len(due),
+            calls=len(calls),
             repeats=len(part.repeats),
             cached=part.cached,
             skipped=len(part.skipped),
@@ -271,16 +278,28 @@ class Batch:
             worst_usd=worst,
             unknown=unknown,
             cap_usd=None if self.cap is None else self.cap.limit_usd,
-            prompt=first.get("state") if asked is None else text_of(asked[-1]["content"]),
+            prompt=texts[0] if asked is None else text_of(asked[-1]["content"]),
             longest=part.longest,
         )
 
-    def _quote(self, part: _Part, position: int) -> Quote:
+    def _calls(self, part: Part) -> Iterator[tuple[str, tuple[int, ...]]]:
+        """What is due, request by request: a name for it, and its rows."""
+        return ((digest, (position,)) for digest, position in part.due)
+
+    def _quote(self, part: Part, rows: tuple[int, ...]) -> Quote:
         """What a request can cost: those of the same length cost the same."""
-        size = part.sizes[position]
+        size = tuple(part.sizes[position] for position in rows)
         if size not in self.quotes:
-            self.quotes[size] = self.gate.quote(part.rows.body(position))
+            self.quotes[size] = self.gate.quote(self._body(part, rows))
         return self.quotes[size]
+
+    def _body(self, part: Part, rows: tuple[int, ...]) -> dict[str, Any]:
+        return part.rows.body(*rows)
+
+    def _ask(self, part: Part, digest: str, rows: tuple[int, ...]) -> Ask:
+        body, worst_usd = self._body(part, rows), self._quote(part, rows).worst_usd
+        count = part.counts.get(rows[0], 1)
+        return Ask(digest, body, worst_usd, part.answers, rows[0], count, self.shape)
 
     def run(
         self, executor: Executor | None, concurrency: int, label: str | None, *, progress: bool
@@ -306,7 +325,6 @@ class Batch:
                 concurrency,
                 before_call=before,
                 kept=self.kept,
-                shape=self.shape,
                 tally=tally,
                 listed=self.listed if self.is_streamed or self.plan.calls else None,
                 label=label,
@@ -335,18 +353,16 @@ class Batch:
         """What is due, part by part; what is known or skipped is counted."""
         for part in self._all_parts():
             tally.begin(part.cached_rows, part.skipped)
-            for digest, position in part.due:
-                body, worst_usd = part.rows.body(position), self._quote(part, position).worst_usd
-                rows = part.counts.get(position, 1)
-                ask = Ask(digest, body, worst_usd, part.answers, position, rows)
+            for digest, rows in self._calls(part):
+                ask = self._ask(part, digest, rows)
                 if self.is_streamed:
                     self.under_way[digest] = ask
                 yield ask
 
-    def _all_parts(self) -> Iterator[_Part]:
+    def _all_parts(self) -> Iterator[Part]:
         yield self.part
         for frame in self.parts:
-            part = _Part(self.part.rows.on(frame))
+            part = Part(self.part.rows.on(frame))
             self.under_way = {
                 digest: ask
                 for digest, ask in self.under_way.items()
@@ -368,8 +384,8 @@ class Batch:
             table.attrs["ornb"] = self.plan.whole
         return table
 
-    def _table(self, frame: pd.DataFrame, part: _Part, why_not: str | None) -> pd.DataFrame:
-        return with_answers(frame, part.by_row(why_not), self.shape, self.prefix)
+    def _table(self, frame: pd.DataFrame, part: Part, why_not: str | None) -> pd.DataFrame:
+        return with_answers(frame, part.by_row(why_not), self.shape, self.prefix, self.columns)
 
     def _interrupted(self, tally: Tally) -> tuple[pd.DataFrame | Batched, str]:
         of = "" if self.is_streamed else f" of {len(self.frame):,}"
@@ -384,7 +400,7 @@ class Batch:
         kept = self._open()
         with contextlib.closing(kept):
             for frame in parts_of(data) if comes_in_parts(data) else [table_of(data)]:
-                part = _Part(self.part.rows.on(frame))
+                part = Part(self.part.rows.on(frame))
                 part.know(kept.read(part.first), self.shape)
                 yield self._table(frame, part, "it has no answer yet")
 

@@ -120,9 +120,12 @@ class Requests:
         if refused is not None and self._is_first and not asked:
             raise refused
 
-    def body(self, position: int) -> dict[str, Any]:
-        """Make the request of a row, counted from 0."""
+    def body(self, position: int, *others: int) -> dict[str, Any]:
+        """Make the request of a row, counted from 0; of several where it takes a list of texts."""
         prompt = self._asked(position, {})
+        if "input" in self._request:
+            further = (self._asked(other, {}) for other in others)
+            return {**self._request, "input": [prompt, *further]}
         if "questions" in self._request:
             return {"state": prompt, **self._request}
         return {"messages": self._messages(prompt, position, {}), **self._request}

@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from .. import session
+from ..api.others import kind_of
 from ..api.reply import Reply, Timing, not_sent
 from ..errors import (
     AuthenticationError,
@@ -101,12 +102,26 @@ class Ask:
     position: int
     rows: int = 1
     """Rows that ask this."""
+    shape: Shape | None = None
     rounds: int = 0
     attempts: int = 0
     admitted: bool = False
     settle: Settle | None = None
     answer: Answer | None = None
     error: OrnbError | None = None
+
+    def read(self, answer: Answer) -> Answer:
+        """Read what came, by the shape that was asked for."""
+        return answer if self.shape is None else self.shape.read(answer)
+
+    def to_keep(self, answer: Answer) -> dict[str, Answer]:
+        """Return what is kept of an ``ok`` answer, by content hash."""
+        return {self.digest: answer}
+
+    def note(self, answer: Answer, tally: Tally) -> None:
+        """Put the final answer where it goes, and count it."""
+        self.answers[self.position] = self.answer = answer
+        tally.add(answer, self.rows)
 
 
 Load = tuple[Ask, ...]
@@ -122,7 +137,6 @@ class Run:
     at_once: int
     before_call: BeforeCall | None
     kept: AnswerStore | Memory
-    shape: Shape | None
     tally: Tally
     listed: pd.DataFrame | None = None
     label: str | None = None
@@ -328,7 +342,7 @@ class Run:
         if error is not None:
             model = ask.body.get("model")
             if self._is_default:
-                session.with_near_models(error, model)
+                session.with_near_models(error, model, kind=kind_of(ask.body))
             if session.refuses_model(error, model):
                 hopeless, answer = True, replace(answer, error=str(error))
         if hopeless:
@@ -338,9 +352,8 @@ class Run:
         self._note(ask, answer)
 
     def _note(self, ask: Ask, answer: Answer) -> None:
-        ask.answers[ask.position] = ask.answer = answer
+        ask.note(answer, self.tally)
         ask.body = {"model": ask.body.get("model")}  # what is attached is heavy
-        self.tally.add(answer, ask.rows)
 
     def _comes_again(self, ask: Ask) -> bool:
         """Whether a refusal named a time at which the same may be asked again."""
@@ -433,11 +446,10 @@ class Run:
         if reply.requested_model is None:
             reply = replace(reply, requested_model=ask.body.get("model"))
         estimate_usd = session.estimate(reply, self.listed)
-        answer = Answer.of(reply, estimate_usd)
-        answer = answer if self.shape is None else self.shape.read(answer)
+        answer = ask.read(Answer.of(reply, estimate_usd))
         ask.error, ask.answer = error, answer
         if answer.status == "ok":
-            self.kept.put(ask.digest, answer)
+            self.kept.put(ask.to_keep(answer))
         if ask.settle is not None:
             ask.settle(reply, error)
             ask.settle = None

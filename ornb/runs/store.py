@@ -12,7 +12,7 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
@@ -56,9 +56,9 @@ class Memory:
         known = self._answers if since is None else {}
         return {one: copy.copy(known[one]) for one in digests if one in known}
 
-    def put(self, digest: str, answer: Answer) -> None:
-        """Keep an answer."""
-        self._answers[digest] = answer
+    def put(self, answers: Mapping[str, Answer]) -> None:
+        """Keep answers."""
+        self._answers.update(answers)
 
     def forget(self, digests: Iterable[str]) -> None:
         """Forget these."""
@@ -109,12 +109,12 @@ class AnswerStore:
         for digest, answer in self._spare.read(wanted, since).items():
             if digest not in found:
                 found[digest] = answer
-                self.put(digest, copy.copy(answer))
+                self.put({digest: copy.copy(answer)})
         return found
 
-    def put(self, digest: str, answer: Answer) -> None:
-        """Keep an answer, and commit; it takes the place of an earlier one."""
-        self._late.append((_row(digest, answer), answer))
+    def put(self, answers: Mapping[str, Answer]) -> None:
+        """Keep answers, and commit; they take the place of earlier ones."""
+        self._late.extend([(_row(digest, answer), answer) for digest, answer in answers.items()])
         with self._lock:  # who waited for it may find that the one before has written both
             if self._closed or time.monotonic() >= self._not_before:
                 self._write_late()
@@ -131,7 +131,7 @@ class AnswerStore:
             self._late.extendleft(reversed(rows))
         if self._closed:
             for row, answer in self._late:
-                self._spare.put(row["request"], answer)
+                self._spare.put({row["request"]: answer})
             self._late.clear()
             self._engine.dispose()
 

@@ -27,11 +27,11 @@ class Tally:
         self._last: dict[str, str] = {}
         self._bar: Any = tqdm(total=total, unit="row", disable=not show)
 
-    def add(self, answer: Answer, rows: int = 1) -> None:
-        """Count an answer, for all rows that ask the same."""
+    def add(self, answer: Answer, rows: int = 1, asked: int = 1) -> None:
+        """Count an answer, for all rows that ask the same; of `asked` that ask different things."""
         repeats = "cached" if answer.status == "ok" else answer.status
-        self.counts[answer.status] += 1
-        self.counts[repeats] += rows - 1
+        self.counts[answer.status] += asked
+        self.counts[repeats] += rows - asked
         if answer.status in _VERBS:
             self._last[answer.status] = answer.error or ""
         if answer.status != "cached":

@@ -152,8 +152,8 @@ class Work:
     def _ask(self, task: Task) -> tuple[Reply, OrnbError | None]:
         body = dict(task.body)
         messages, model = body.pop("messages", None), body.pop("model", None)
-        if messages is None:  # a state, and questions
-            stream = self._caller._decision(model, {"label": task.label, **body})
+        if messages is None:
+            stream = self._caller._other_call(model, {"label": task.label, **body})
         else:
             stream = self._caller.stream(messages, model, label=task.label, **body)
         with self._lock:

@@ -1,0 +1,112 @@
+"""``POST /embeddings`` and ``POST /rerank``: no model, hashed words, which each answer says.
+
+Each word, and each run of three letters in it, adds to or takes from one of the dimensions, by its
+checksum; so texts that share words are near each other, and synonyms are not.
+
+References
+----------
+OpenRouter, ``POST /embeddings`` and ``POST /rerank``, by the official SDK 1.3.84 (2026-10-27).
+Weinberger et al., "Feature hashing for large scale multitask learning", 2009.
+"""
+
+from __future__ import annotations
+
+import base64
+import math
+import re
+import struct
+import zlib
+from typing import Any
+
+from .decisions import NoChat
+from .question import json_object
+from .store import CANNED_PROVIDER, EMBEDDER_ID, RERANKER_ID
+from .wire import AnsweredBy, Fault, Json
+
+DIMENSIONS, MOST_DIMENSIONS = 256, 4096
+_EMBEDDER = AnsweredBy(
+    *("canned", EMBEDDER_ID, CANNED_PROVIDER),
+    "No model made these vectors: words are hashed, so texts that share words are near",
+)
+_RERANKER = AnsweredBy(
+    *("canned", RERANKER_ID, CANNED_PROVIDER),
+    "No model made this order: it goes by the words that are shared",
+)
+_WORD = re.compile(r"\w+")
+
+
+class Embeddings(NoChat):
+    """``POST /embeddings``."""
+
+    def post(self) -> None:
+        """Hash each text."""
+        body = json_object(self.request.body)
+        self.refuse_other_models(body.get("model"), "embeddings")
+        texts, size = body.get("input"), body.get("dimensions", DIMENSIONS)
+        texts = [texts] if isinstance(texts, str) else texts
+        if not isinstance(texts, list) or not texts or not all(map(_is_text, texts)):
+            raise Fault(400, "input: give a text, or a list of texts, none of them empty.")
+        if type(size) is not int or not 1 <= size <= MOST_DIMENSIONS:
+            raise Fault(400, f"dimensions: give 1 to {MOST_DIMENSIONS}.")
+        found: list[Any] = [vector(text, size) for text in texts]
+        if body.get("encoding_format") == "base64":
+            found = [base64.b64encode(struct.pack(f"<{size}f", *one)).decode() for one in found]
+        data: list[Json] = [
+            {"object": "embedding", "index": n, "embedding": one} for n, one in enumerate(found)
+        ]
+        tokens = _tokens(texts)
+        used = {"prompt_tokens": tokens, "total_tokens": tokens, "cost": 0}
+        self.send_by(_EMBEDDER, "gen-emb-", {"object": "list", "data": data, "usage": used})
+
+
+class Rerank(NoChat):
+    """``POST /rerank``."""
+
+    def post(self) -> None:
+        """Order by the words that are shared."""
+        body = json_object(self.request.body)
+        self.refuse_other_models(body.get("model"), "rerank")
+        query, documents = body.get("query"), body.get("documents")
+        most = body.get("top_n")
+        if not isinstance(query, str) or not query.strip():
+            raise Fault(400, "query: give a text.")
+        listed = documents if isinstance(documents, list) else []
+        texts: list[Any] = [each.get("text") if isinstance(each, dict) else each for each in listed]
+        if not texts or not all(map(_is_text, texts)):
+            raise Fault(400, "documents: give a list of texts, none of them empty.")
+        if most is not None and (type(most) is not int or most < 1):
+            raise Fault(400, "top_n: give a number from 1 on.")
+        asked = vector(query, MOST_DIMENSIONS)
+        scores = [
+            max(0.0, math.fsum(map(float.__mul__, asked, vector(text, MOST_DIMENSIONS))))
+            for text in texts
+        ]
+        order = sorted(range(len(texts)), key=lambda place: -scores[place])[:most]
+        results = [
+            {"index": n, "relevance_score": round(scores[n], 6), "document": {"text": texts[n]}}
+            for n in order
+        ]
+        used = {"total_tokens": _tokens([query, *texts]), "cost": 0}
+        self.send_by(_RERANKER, "gen-rerank-", {"results": results, "usage": used})
+
+
+def vector(text: str, size: int) -> list[float]:
+    """Hash the words of a text; the length of the vector is 1."""
+    found = [0.0] * size
+    for word in _WORD.findall(text.casefold()) or [text]:
+        parts = [f"<{word}>"[at : at + 3] for at in range(len(word))]
+        for part, weight in ((word, 1.0), *((each, 0.5 / len(parts)) for each in parts)):
+            checksum = zlib.crc32(part.encode(errors="replace"))
+            found[checksum % size] += weight if checksum & 0x8000_0000 else -weight
+    length = math.hypot(*found)
+    if not length:  # all took away what others added
+        found[zlib.crc32(text.encode(errors="replace")) % size] = length = 1.0
+    return [number / length for number in found]
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and bool(value.strip())
+
+
+def _tokens(texts: list[Any]) -> int:
+    return -(-sum(map(len, texts)) // 4)

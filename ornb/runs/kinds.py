@@ -1,0 +1,91 @@
+"""Which model is asked where none chats: chosen, and refused where it is of another kind."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from .. import offline, session
+from ..catalog.filters import CALLS, closest
+from ..errors import ConfigError, OrnbError
+from ..ledger.price_book import integer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A model of a kind, and what is listed beside it."""
+
+    kind: str
+    model: str
+    listed: pd.DataFrame | None
+    """All that is; None where the service does not list it."""
+
+    @property
+    def record(self) -> Any:
+        """What is listed of the model; empty if nothing is."""
+        return {} if self.listed is None else self.listed["raw"].get(self.model) or {}
+
+    @property
+    def context(self) -> int:
+        """Tokens of its context; 0 where that is not known."""
+        return integer(self.record, "context_length") or 0
+
+    def check(self) -> None:
+        """Refuse a model that is known to be of another kind."""
+        kind: Any = self.kind if self.listed is None else self.listed["kind"].get(self.model)
+        if kind in (None, self.kind):
+            return
+        does = "chats, by ornb.ask" if kind == "chat" else f"makes {kind}, by {CALLS.get(kind)}"
+        raise ConfigError(
+            f"{self.model} does not {DOES[self.kind]}, so nothing was sent: it {does}. "
+            f'ornb.models(kind="{self.kind}") lists the models that do.'
+        )
+
+    @contextlib.contextmanager
+    def near(self) -> Iterator[None]:
+        """Name the models that are meant, where an unknown one is refused."""
+        try:
+            yield
+        except OrnbError as error:
+            if self.listed is not None and session.refuses_model(error, self.model):
+                near = closest(self.model, self.listed[self.listed["kind"] == self.kind])
+                if near and self.model not in near:
+                    error.args = (f"{error} Did you mean {' or '.join(near)}?",)
+            raise
+
+
+DOES = {"decisions": "decide", "embeddings": "make embeddings", "rerank": "rerank"}
+DEFAULTS = {
+    "decisions": "typesafe/jev-1.14",
+    "embeddings": "openai/text-embedding-3-small",
+    "rerank": "cohere/rerank-v3.5",
+}
+"""Asked where none is named (2026-11-30); else the first that is listed."""
+
+
+def asked(kind: str, model: Any) -> Asked:
+    """Return the model that a person named, or the default of the kind; not checked yet."""
+    listed = None
+    with contextlib.suppress(OrnbError):
+        listed = session.models(kind="all")
+    named = session.model_id(_default(kind, listed) if model is None else model)
+    return Asked(kind, named or "", listed)
+
+
+def _default(kind: str, listed: pd.DataFrame | None) -> str:
+    if session.client().source == "offline":
+        decides = kind == "decisions" and not offline.start().why_canned
+        return session.LOCAL if decides else f"ornb/canned-{kind}"
+    ids = [] if listed is None else listed.index[listed["kind"] == kind].tolist()
+    if not ids:
+        raise ConfigError(
+            f"This service lists no model that can {DOES[kind]}, so nothing was sent. Give the id "
+            'of one, as in model="author/slug".'
+        )
+    return DEFAULTS[kind] if DEFAULTS[kind] in ids else str(ids[0])

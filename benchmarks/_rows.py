@@ -43,6 +43,18 @@ def _ornb(url: str) -> Callable[[list[str]], object]:
     return lambda texts: ornb.batch(texts, model=MODEL, max_tokens=9, **options)
 
 
+def _decide(url: str) -> Callable[[list[str]], object]:
+    import pandas as pd
+
+    import ornb
+
+    ornb.connect("sk-or-v1-0123456789", base_url=url)
+    asked, options = {"good": "Is it good?"}, {"concurrency": AT_ONCE, "progress": False}
+    return lambda texts: ornb.decide(
+        pd.Series(texts), asked, "bench/decider", resume=False, **options
+    )
+
+
 def _requests(url: str) -> Callable[[list[str]], object]:
     import requests
 
@@ -82,7 +94,7 @@ def _openai(url: str) -> Callable[[list[str]], object]:
     return lambda texts: asyncio.run(all_of(texts))
 
 
-CLIENTS = {"ornb": _ornb, "requests": _requests, "openai": _openai}
+CLIENTS = {"ornb": _ornb, "decide": _decide, "requests": _requests, "openai": _openai}
 
 
 if __name__ == "__main__":

@@ -57,6 +57,17 @@ LISTED = {
     "pricing": {"prompt": "0.000001", "completion": "0.000002"},
 }
 """The catalogue."""
+DECIDER = {**LISTED, "id": "bench/decider", "architecture": {"output_modalities": ["decisions"]}}
+DECIDED = json.dumps(
+    {
+        "id": "gen-dec-1790000000-abcdefghij",
+        "model": DECIDER["id"],
+        "provider": "Bench",
+        "answers": {"good": {"type": "noul", "noul": 0.83}},
+        "usage": {"input_tokens": 9, "output_tokens": 0, "cost": 0},
+    }
+).encode()
+"""What it decides about everything."""
 
 
 class Conversation(asyncio.Protocol):
@@ -80,19 +91,27 @@ class Conversation(asyncio.Protocol):
         if not found or len(body) < (int(length[1]) if length else 0):
             return
         self.waiting = b""
-        if head.startswith(b"POST"):
+        if head.startswith(b"POST /api/alpha/decisions"):
+            self.tell(DECIDED)
+        elif head.startswith(b"POST"):
             self.begin(ASKED.search(body), body if b"-counted" in body else None)
         else:
             known: dict[str, Any] = {"log": self.log, "connections": self.connections}
             if b"/count" in head:
                 known = {"requests": self.counted, "distinct": len(self.distinct)}
             elif b"/models" in head:
-                known = {"data": [LISTED, {**LISTED, "id": f"{LISTED['id']}-counted"}]}
+                counted = {**LISTED, "id": f"{LISTED['id']}-counted"}
+                known = {"data": [LISTED, counted, *([DECIDER] if b"=all" in head else [])]}
             else:
                 Conversation.log = []
-            answer = json.dumps(known).encode()
-            self.transport.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n")
-            self.transport.write(b"Content-Length: %d\r\n\r\n%b" % (len(answer), answer))
+            self.tell(json.dumps(known).encode())
+
+    def tell(self, answer: bytes) -> None:
+        """Answer by JSON."""
+        self.transport.write(
+            b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+            b"Content-Length: %d\r\n\r\n%b" % (len(answer), answer)
+        )
 
     def begin(self, asked: re.Match[bytes] | None, counted: bytes | None) -> None:
         """Send the head and OpenRouter's comment, and plan the content."""

@@ -7,7 +7,8 @@ ours: checking, hashing, pricing, handing out, booking. And where a server answe
 row is at most 1.3 x that of a loop over a `requests` session in 64 threads, and 0.6 x that of
 `openai`'s async client (`_rows.py`). A row that the store has answered costs 25 us, and one that is
 asked, its usage row and its part of the table included, 1.5 kB without the data itself. CPU of one
-of 100,000 rows is at most 1.1 x that of one of 1,000.
+of 100,000 rows is at most 1.1 x that of one of 1,000, and one that `ornb.decide` is asked about at
+most 1.1 x one of a batch.
 """
 
 from __future__ import annotations
@@ -64,6 +65,7 @@ def main() -> None:
     _resumed()
     _memory()
     _beside_others()
+    _decided()
     _grown()
     if options.beside:
         _beside_before(options.beside)
@@ -199,6 +201,21 @@ def _told(python: str, name: str, url: str, rows: int, path: str = "") -> dict[s
     )
     found: dict[str, float] = json.loads(told.stdout.splitlines()[-1])
     return found
+
+
+def _decided() -> None:
+    """A row that is decided about beside one that is answered, in turns."""
+    with running() as server:
+        rounds = [
+            [_told(sys.executable, name, server.url, MANY)["cpu"] for name in ("decide", "ornb")]
+            for _ in range(BESIDE)
+        ]
+    row(
+        f"CPU of one of {MANY:,} rows of decide, 64 at once, over batch",
+        [decide / batch for decide, batch in rounds],
+        bar=1.1,
+        beside=f"{1e3 * min(decide for decide, _ in rounds):.2f} ms a row at best",
+    )
 
 
 def _beside_others() -> None:

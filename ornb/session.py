@@ -40,7 +40,7 @@ from .ledger.budget import Budgets, Gate
 from .ledger.quota import FreeQuota, Quota
 from .ledger.tracker import UsageTracker
 from .messages.asked import answered, fields_of, messages_of
-from .recording import Recorder, Recordings, Replay
+from .recording import Pace, Recorder, Recordings, Replay
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -210,6 +210,7 @@ def connect(
     *,
     offline: bool = False,
     recording: str | os.PathLike[str] | None = None,
+    pace: Pace = "recorded",
     timeouts: Timeouts | None = None,
     retries: int = 2,
     headers: Mapping[str, str] | None = None,
@@ -229,6 +230,8 @@ def connect(
     recording : str or path-like, optional
         What `ornb.record` has written: without a key it answers what it has, and the offline
         default answers the rest. With a key it is left aside. Which of them it is, is printed.
+    pace : {"recorded", "instant"}
+        How fast the recording answers, as in `ornb.replay`.
     timeouts : Timeouts, optional
         Patience, in s.
     retries : int
@@ -304,7 +307,7 @@ def connect(
             default.connection.recording.close()
         default.connection = Connection(made)
         if recording is not None:
-            default.connection.recording = _with_recording(made, recording)
+            default.connection.recording = _with_recording(made, recording, pace)
     return made
 
 
@@ -941,7 +944,7 @@ def _answers(server: OfflineServer) -> str:
     return f"canned texts; {server.why_canned}" if server.why_canned else LOCAL_WORDS
 
 
-def _with_recording(client: Client, path: str | os.PathLike[str]) -> Any:
+def _with_recording(client: Client, path: str | os.PathLike[str], pace: Pace) -> Any:
     """Play a recording beside a client, or make it; and say what answers from now on."""
     if os.environ.get(RECORD_VARIABLE, "").strip():
         print(f"ornb records the calls of this notebook to {path}.")
@@ -954,7 +957,7 @@ def _with_recording(client: Client, path: str | os.PathLike[str]) -> Any:
         return None
     default.announced = True
     try:
-        played = default.recordings.stand_in(path, client.base_url)
+        played = default.recordings.stand_in(path, client.base_url, pace)
     except ConfigError as error:  # the notebook goes on without it
         print(f"{error}\n{_offline_words()}")
         return None

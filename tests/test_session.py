@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -201,6 +202,24 @@ def test_offline_and_recorded_answers_are_estimated_alike(tmp_path) -> None:
     assert frame["source"].tolist() == ["canned", "recorded"]
     first, again = frame["estimate_usd"]
     assert first == again > 0
+
+
+def test_a_recording_answers_at_once_where_that_is_asked_for(tmp_path, capsys) -> None:
+    ornb.connect(offline=True)
+    lesson = tmp_path / "lesson.jsonl"
+    with ornb.record(lesson):
+        ornb.ask("Hi", "openai/gpt-4o-mini")
+    text = lesson.read_text(encoding="utf-8")
+    lesson.write_text(
+        re.sub(r'"(head_s|ended_s)": ?[\d.e-]+', r'"\1": 86400', text), encoding="utf-8"
+    )
+    ornb.connect(recording=lesson, pace="instant")
+    reply = ornb.ask("Hi", "openai/gpt-4o-mini")
+    assert reply.source == "recorded"
+    assert reply.timing.duration_s == pytest.approx(86400), "the recorded time"
+    ornb.connect(recording=lesson, pace="slow")  # type: ignore[arg-type]
+    assert "pace" in capsys.readouterr().out
+    ornb.connect(offline=True)
 
 
 def test_an_interrupted_question_gives_its_part_in_one_line() -> None:

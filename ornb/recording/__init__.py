@@ -21,7 +21,7 @@ from .opened import Onward, Opened, question_of
 from .player import Missing, Pace, Replay
 from .recorder import Recorder
 
-__all__ = ["Recorder", "Recordings", "Replay"]
+__all__ = ["Pace", "Recorder", "Recordings", "Replay"]
 
 Tape = TypeVar("Tape", bound=Opened)
 
@@ -113,9 +113,9 @@ class Recordings:
         """
         return self._open(Replay(path, pace=pace, missing=missing))
 
-    def stand_in(self, path: str | os.PathLike[str], base_url: str) -> Replay:
+    def stand_in(self, path: str | os.PathLike[str], base_url: str, pace: Pace) -> Replay:
         """Answer the calls to one address out of a recording; any other replay comes before it."""
-        tape = Replay(path, missing="ask", only=base_url.removesuffix("/v1"))
+        tape = Replay(path, pace=pace, missing="ask", only=base_url.removesuffix("/v1"))
         tape.among, tape.of_block = self, True
         with self._lock:
             self._set(tape, *self.opened)

@@ -399,12 +399,8 @@ class Client:
 
         Parameters
         ----------
-        messages : str or sequence of dict
-            A prompt, or messages with ``role`` and ``content``.
-        model : str, optional
-            Id; without it the account's default answers.
-        **params : Any
-            Further fields of the request, passed on untouched.
+        messages, model, **params
+            As for `chat`.
 
         Returns
         -------

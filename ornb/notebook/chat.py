@@ -258,10 +258,8 @@ class Chat(ChatCalls):
 
         Parameters
         ----------
-        prompt, attach, schema
+        prompt, attach, schema, **params
             As for `ask`.
-        **params : Any
-            For this question alone, over those of the chat; `model` and `label` too.
 
         Raises
         ------

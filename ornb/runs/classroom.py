@@ -238,10 +238,8 @@ class Classroom:
 
         Raises
         ------
-        ConfigError
-            No such student, or no key.
-        OrnbError
-            The service refused in the middle; the message says who was done.
+        ConfigError, OrnbError
+            As for `pause`.
 
         Examples
         --------
@@ -261,10 +259,8 @@ class Classroom:
 
         Raises
         ------
-        ConfigError
-            The limit is no money, or there is no such student, or no key.
-        OrnbError
-            The service refused in the middle; the message says who was done.
+        ConfigError, OrnbError
+            As for `pause`, or the limit is no money.
 
         Examples
         --------
@@ -282,10 +278,8 @@ class Classroom:
 
         Raises
         ------
-        ConfigError
-            No such student, or no key.
-        OrnbError
-            The service refused in the middle; the message says who was done.
+        ConfigError, OrnbError
+            As for `pause`.
 
         Examples
         --------

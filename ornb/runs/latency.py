@@ -254,18 +254,12 @@ def latency_differences(
 
     Parameters
     ----------
-    df : pandas.DataFrame
-        As `ornb.measure` gives it.
+    df, metric, resamples, seed
+        As for `latency_summary`.
     by : str
         Column that tells them apart: ``model``, ``provider``, ``connection``, ``concurrency`` ...
-    metric : str
-        Column with the times, or with a rate.
     confidence : float
         Share of such tables in which every interval holds the true difference, 0.5 to 0.999.
-    resamples : int
-        Of the bootstrap, at least 100.
-    seed : int
-        The same one gives the same intervals.
 
     Returns
     -------

@@ -5,7 +5,7 @@ One compressed JSON file beside this module holds what three public calls answer
 Records keep the API's own shape, so whoever reads the live catalogue reads this one. Descriptions
 are other people's prose, not facts, and are left empty.
 
-``python -m ornb.offline.snapshot`` makes a new file; see `ornb.offline.snapshot.build`.
+``python -m ornb.catalog --snapshot`` makes a new file, by way of `build`.
 
 References
 ----------

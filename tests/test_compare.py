@@ -601,13 +601,24 @@ def test_a_long_answer_cut_anywhere_adds_up_too(javascript: Any, asked: Any) -> 
     assert parts(javascript, going)[0] == render(ANSWER)
 
 
-def test_sixteen_answers_at_once_keep_to_the_limit(javascript: Any) -> None:
+def test_sixteen_answers_at_once_keep_to_the_limit(javascript: Any, asked: Any) -> None:
     """At most 30 messages a second from the kernel, however many answers stream."""
-    wanted = {model: simulated(120, 0.01) for model in ornb.models(free=False).index[:16]}
-    going = started("Hi", wanted)
+    enough, heard = 30, threading.Event()
+
+    def long() -> Any:
+        yield STREAM
+        heard.wait(PATIENCE_S)
+        while len(going.out) <= enough:
+            yield delta("A *piece* of text.\n\n")
+            yield 0.02
+        yield FINISH
+
+    wanted = {f"a/b{n}": long() for n in range(16)}
+    going = started("Hi", list(wanted), client=asked(wanted))
+    heard.set()
     assert going.wait(PATIENCE_S)
     at = [message["at"] for message in going.out]
-    assert len(at) > 8
+    assert len(at) > enough
     for start in at:
         assert sum(start <= moment < start + 1 for moment in at) <= 30
     assert len(at) <= 30 * (at[-1] - at[0]) + 3

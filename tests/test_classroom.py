@@ -465,4 +465,5 @@ def test_tables_of_nobody_have_the_documented_dtypes(plan) -> None:
     room = plan(["Ada"])
     for frame, columns in ((room.df, CLASS_COLUMNS), (room.usage(), CLASS_USAGE_COLUMNS)):
         found = {name: str(dtype) for name, dtype in frame.dtypes.items()}
-        assert found == {name: dtype for name, (dtype, _) in columns.items()}
+        text = str(pd.Series(["a"]).dtype)  # "str" in pandas 3, "object" before
+        assert found == {n: text if d == "str" else d for n, (d, _) in columns.items()}

@@ -5,11 +5,18 @@ from __future__ import annotations
 import ast
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
+from IPython.core.interactiveshell import InteractiveShell
+
+import ornb
+from ornb.api.keys import describe
+from ornb.catalog import to_frame
+from ornb.plots import price_map, with_table
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -27,7 +34,8 @@ def formulas(text: str) -> list[str]:
 class Shown(HTMLParser):
     """Text of an HTML page, one paragraph a line, without what is never typeset."""
 
-    IGNORED = re.compile(r"\b(mathjax_ignore|tex2jax_ignore)\b")
+    IGNORED = frozenset(["mathjax_ignore", "tex2jax_ignore"])
+    """JupyterLab's MathJax heeds the first alone, that of an HTML export the second alone."""
     INLINE = frozenset(
         ["a", "b", "bdi", "code", "em", "i", "small", "span", "strong", "sub", "sup", "u"]
     )
@@ -42,7 +50,8 @@ class Shown(HTMLParser):
         self.text += "" if tag in self.INLINE else "\n\n"
         if tag not in self.EMPTY:
             quiet = tag in ("code", "pre", "script", "style", "svg")
-            self.open.append(quiet or bool(self.IGNORED.search(dict(attrs).get("class") or "")))
+            named = set((dict(attrs).get("class") or "").split())
+            self.open.append(quiet or named >= self.IGNORED)
 
     def handle_endtag(self, tag: str) -> None:
         self.text += "" if tag in self.INLINE else "\n\n"
@@ -75,11 +84,34 @@ def texts_of(notebook: Path) -> Iterator[str]:
         ("```\n$1 $2\n```", False),
         (Shown("<p>$1 or <b>$2</b></p>").text, True),
         (Shown("<tr><td>$1</td><td>$2</td></tr>").text, False),
-        (Shown('<div class="tex2jax_ignore"><p>$1 or $2</p></div>').text, False),
+        (Shown('<div class="tex2jax_ignore"><p>$1 or $2</p></div>').text, True),
+        (Shown('<p class="tex2jax_ignore mathjax_ignore">$1 or $2</p>').text, False),
     ],
 )
 def test_a_formula_is_found(text: str, is_one: bool) -> None:
     assert bool(formulas(text)) == is_one
+
+
+PRICES = {"prompt": "0.000001", "completion": "0.000002"}
+MODELS = [{"id": f"a/$b${n}", "name": "It costs $1 or $2", "pricing": PRICES} for n in range(3)]
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        lambda models: models,
+        ornb.ModelPicker,
+        lambda models: with_table(price_map(models)),
+        lambda _: describe({"usage": 3, "usage_daily": 1}),
+    ],
+    ids=["models", "picker", "figure", "key"],
+)
+def test_nothing_that_shows_itself_shows_money_as_a_formula(made: Callable[..., Any]) -> None:
+    shell = InteractiveShell()
+    ornb.load_ipython_extension(shell)
+    html = shell.display_formatter.format(made(to_frame({"data": MODELS})))[0]["text/html"]
+    assert len(re.findall(r"\$", html)) > 1
+    assert formulas(Shown(html).text) == []
 
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)

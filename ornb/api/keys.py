@@ -24,7 +24,7 @@ from urllib.parse import urlencode, urlsplit
 from ..errors import ApiError, AuthenticationError, ConfigError, NotFound, UnexpectedAnswer
 from .client import OPENROUTER, Client, Secret, Timeouts
 from .refusals import mapping
-from .reply import format_usd
+from .reply import NO_TEX, format_usd
 from .service import Service, clear_frames, is_openrouter
 
 AUTH_URL = "https://openrouter.ai/auth"
@@ -371,7 +371,7 @@ class KeyInfo:
             f'<td style="{_CELL}">{escape(text)}</td></tr>'
             for name, text in self.facts().items()
         )
-        return f'<table style="border-collapse:collapse;margin:0">{rows}</table>'
+        return f'<table class="{NO_TEX}" style="border-collapse:collapse;margin:0">{rows}</table>'
 
 
 _CELL = "text-align:left;padding:2px 16px 2px 0;border:0;background:none"

@@ -513,6 +513,10 @@ def values_of(reply: Reply, estimate_usd: float | None) -> tuple[Any, ...]:
     )
 
 
+NO_TEX = "mathjax_ignore tex2jax_ignore"
+"""Classes of HTML in which Jupyter takes no dollars for a formula: of MathJax 3 and 2."""
+
+
 def counted(count: int, noun: str) -> str:
     """Write how many there are: "1 call", "1,200 calls"."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from ..api.reply import NOT_BILLED, counted, format_usd, is_unbilled
+from ..api.reply import NO_TEX, NOT_BILLED, counted, format_usd, is_unbilled
 from .table import one_engine
 
 
@@ -131,7 +131,7 @@ def _seconds(value: float) -> str:
     return "" if pd.isna(value) else f"{value:.2f} s"
 
 
-CLASSES = "ornb-usage mathjax_ignore tex2jax_ignore"
+CLASSES = f"ornb-usage {NO_TEX}"
 """Of the element around: Jupyter would typeset "$0.03 billed, $0.01 estimated" as a formula."""
 SCROLLS = 'tabindex="0" role="group" aria-label="Usage"'
 """Of that element too, where it may be wider than its place: it is then scrolled by key."""

@@ -18,6 +18,7 @@ import pandas as pd
 import traitlets as t
 
 from .. import catalog, session
+from ..api.reply import NO_TEX
 from ..api.service import is_openrouter
 from ..catalog.filters import ANY_OF, FLAGS, GOOD_AT, KINDS, LISTS, MOST, bare_id, spread
 from ..catalog.observations import aged
@@ -516,7 +517,8 @@ class ModelPicker(Widget):
         more = len(self.matches) - len(rows)
         picked = ", ".join(self._picked()) or "nothing"
         return (
-            f"<div><p><b>Model picker</b>: {html.escape(self._counted())}</p>"
+            f'<div class="{NO_TEX}">'
+            f"<p><b>Model picker</b>: {html.escape(self._counted())}</p>"
             + (f"<p>{second}</p>" if (second := self._source["second_ids"]) else "")
             + f"{_readable(rows, self.columns).to_html(index=False, border=0, escape=True)}"
             + (f"<p>and {more:,} more</p>" if more else "")

@@ -10,6 +10,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from ..api.reply import NO_TEX
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -40,8 +42,8 @@ WHERE_ANY = ("byok_usd", "proxy_usd", "error")
 PANDAS_DEFAULTS = (0, 20)
 """Of ``display.max_columns``: whoever has set another has said what to see."""
 FOLDED_ROWS = 10
-QUIET = ("display.show_dimensions", False, "display.html.use_mathjax", False)
-"""The number of columns is another's, and what a maker writes of a price is no formula."""
+QUIET = ("display.show_dimensions", False)
+"""The number of columns is another's."""
 
 
 def register(shell: Any) -> None:
@@ -72,10 +74,11 @@ def _html(frame: pd.DataFrame) -> str | None:
     count = f"{len(frame):,} rows, {sum(shown)} of {len(shown)} columns"
     said = _second_ids(frame)
     said = f"<p>{said}</p>" if said else ""
-    return (
-        f"{table}{said}<details><summary>{count}; open for the other {sum(rest)}</summary>"
+    return (  # what a maker writes of a price is no formula
+        f'<div class="{NO_TEX}">{table}{said}'
+        f"<details><summary>{count}; open for the other {sum(rest)}</summary>"
         f"{others}<p>All from the start: <code>pd.options.display.max_columns = None</code></p>"
-        "</details>"
+        "</details></div>"
     )
 
 

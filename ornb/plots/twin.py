@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from ..api.reply import NO_TEX
 from ..errors import ConfigError
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ class WithTable:
         body = marks.head(self.rows).to_html(index=False, border=0, na_rep="")
         caption = html.escape(marks.attrs["caption"])
         rest = f" {more:,} further rows are in the figure." if more > 0 else ""
-        return f"<p>{title}</p>{body}<p>{caption}{rest}</p>"
+        return f'<div class="{NO_TEX}"><p>{title}</p>{body}<p>{caption}{rest}</p></div>'
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
         marks = table(self.figure)

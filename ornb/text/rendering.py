@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from unicodedata import bidirectional
 
 from ..api.refusals import mapping
-from ..api.reply import source_of
+from ..api.reply import NO_TEX, source_of
 from ..messages import MIME_TRANSCRIPT, thought_s, well_formed
 from ..messages.transcript import turn_to_json
 from .citations import footnotes
@@ -39,10 +39,6 @@ LARGEST_PICTURE = 1_000_000
 named there; it is in the transcript."""
 
 _PICTURE = re.compile(r"data:image/(?:png|jpeg|gif|webp);base64,[A-Za-z0-9+/]+={0,2}\Z")
-
-# Jupyter typesets TeX in an output's HTML: "from $5 to $10" would become a formula. The first name
-# is MathJax 3's, the second MathJax 2's.
-_NO_TEX = "mathjax_ignore tex2jax_ignore"
 
 # Jupyter tells a link from the words around it by its colour alone.
 _LINKS = (
@@ -88,7 +84,7 @@ def static_html(body: str, *, css_class: str = "") -> str:
 
 
 def _opening(css_class: str) -> str:
-    names = f"ornb-static {_NO_TEX} {html.escape(css_class)}".strip()
+    names = f"ornb-static {NO_TEX} {html.escape(css_class)}".strip()
     return f'<div class="{names}">'
 
 

@@ -201,6 +201,13 @@ def test_columns_of_several_levels_are_refused():
     frame = pd.DataFrame([[1]], columns=pd.MultiIndex.from_tuples([("a", "b")]))
     with pytest.raises(ConfigError, match="several levels"):
         batch(frame, "{{a}}")
+    with pytest.raises(ConfigError, match="several levels"):
+        batch(pd.Series(["a"], name=("a", "b")))
+
+
+def test_a_prefix_is_a_text():
+    with pytest.raises(ConfigError, match="prefix is 3; give a text"):
+        batch(["a"], prefix=3)
 
 
 def test_names_that_would_be_there_twice_are_refused_unless_prefixed(serve):

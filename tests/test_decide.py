@@ -417,6 +417,25 @@ def test_a_row_of_odd_answers_is_a_row(service):
     assert json.loads(table["answer"][0]) == answers
 
 
+@pytest.mark.parametrize("value", [2, -1, True, "yes", [1], 1e999, float("nan"), None])
+def test_what_is_no_probability_is_none_of_a_column_and_alone(service, value):
+    service.answer = whole(decided({"angry": {"type": "noul", "noul": value}}))
+    table = ornb.decide(pd.Series(["A"]), QUESTIONS, "acme/decider", progress=False)
+    assert table["angry"].isna().all()
+    assert ornb.decide("A", QUESTIONS, "acme/decider").answers["angry"] is None
+
+
+def test_figures_as_text_are_figures(service):
+    answers = {"angry": {"type": "noul", "noul": "0.7"}, "stars": {"type": "score", "score": "1"}}
+    service.answer = whole(decided(answers))
+    table = ornb.decide(pd.Series(["A"]), QUESTIONS, "acme/decider", progress=False)
+    decision = ornb.decide("A", QUESTIONS, "acme/decider")
+    told = {"angry": 0.7, "topic": None, "stars": 1.0}
+    assert decision.answers == told
+    assert decision.df.drop_duplicates("question")["answer"].tolist()[::2] == ["yes", "1"]
+    assert table[["angry", "stars"]].to_dict("records") == [{"angry": 0.7, "stars": 1.0}]
+
+
 # --- offline and recorded -------------------------------------------------------------------------
 
 

@@ -174,6 +174,14 @@ def test_a_table_is_embedded_by_a_template_and_long_texts_are_fewer_a_request(se
     assert [len(body["input"]) for body in service.sent] == [1, 1, 1]
 
 
+def test_a_file_goes_by_its_path_as_in_a_batch_and_what_is_no_file_is_a_text(service, tmp_path):
+    (tmp_path / "reviews.csv").write_text("review\nCold soup\nLovely\n", encoding="utf-8")
+    for path in (tmp_path / "reviews.csv", str(tmp_path / "reviews.csv")):
+        assert embed(path, batch_size=2)["review"].tolist() == ["Cold soup", "Lovely"]
+    for text in ("How do I read a.csv", "how " * 90 + "a.csv"):
+        assert embed(text)["text"].tolist() == [text]
+
+
 def test_the_default_is_a_model_that_makes_embeddings(service):
     ornb.embed("Hi", progress=False)
     assert service.sent[0]["model"] == "acme/vectors"
@@ -352,6 +360,65 @@ def test_vectors_that_are_sure_are_kept_and_the_others_are_errors(service, chang
     assert service.sent[-1]["input"] == ["ccc"]
 
 
+def test_where_the_first_has_no_vector_the_others_are_kept(service):
+    service.change = data_of(lambda data: [{**data[0], "embedding": [float("nan")]}, *data[1:]])
+    table = embed(["a", "bb", "ccc"])
+    assert table["status"].tolist() == ["error", "ok", "ok"]
+    assert table.attrs["dimensions"] == 3
+    assert table.attrs["served_model"] == "acme/vectors-0301"
+    service.change = data_of(lambda data: [{**each, "embedding": [[1.0]]} for each in data])
+    with pytest.raises(errors.UnexpectedAnswer):
+        embed(["none", "of them"])
+    service.change = data_of(lambda data: [{**each, "embedding": "AAAA"} for each in data])
+    with pytest.raises(errors.UnexpectedAnswer, match=r"No text got a vector: .* ask again"):
+        embed(["none", "of them"])
+
+
+def test_vectors_of_two_lengths_are_told_apart(service):
+    service.change = data_of(lambda data: [*data[:1], {**data[1], "embedding": [1, 2]}])
+    with pytest.warns(RuntimeWarning, match="2 and 3 numbers, so they cannot be compared"):
+        table = embed(["a", "bb"])
+    assert table["status"].tolist() == ["ok", "ok"]
+    assert table.attrs["dimensions"] is None
+
+
+def test_a_table_of_two_models_names_both(service, tmp_path: Path):
+    given: dict[str, Any] = {"store": tmp_path / "kept.sqlite"}
+    embed(["a"], **given)
+    service.change = lambda answer, _: {**answer, "model": "acme/vectors-0901", "provider": None}
+    about = embed(["a", "bb"], **given).attrs
+    assert about["served_model"] == "acme/vectors-0301, acme/vectors-0901"
+    assert about["provider"] == "NorthCloud"
+
+
+@pytest.mark.parametrize(
+    "used", [{"prompt_tokens": None, "total_tokens": 7}, {"total_tokens": 7}, {"prompt_tokens": 7}]
+)
+def test_tokens_are_counted_by_either_name(service, used):
+    service.change = lambda answer, _: {**answer, "usage": used}
+    assert embed(["a"]).attrs["prompt_tokens"] == 7
+    ornb.rerank("soup", ["a"], "acme/ranker")
+    assert ornb.usage.df["prompt_tokens"].tolist() == [7, 7]
+
+
+def test_base64_may_be_broken_into_lines(service):
+    def broken(data: list[Any]) -> list[Any]:
+        code = in_base64(vector("a"))
+        return [{**data[0], "embedding": f"{code[:8]}\r\n{code[8:]}\n"}]
+
+    service.change = data_of(broken)
+    assert embed(["a"])["embedding"][0].tolist() == vector("a")
+
+
+def test_what_is_no_answer_is_none_of_the_kind_that_was_asked(service):
+    service.change = lambda *_: {"choices": []}
+    with pytest.raises(errors.UnexpectedAnswer, match="not an answer of the kind rerank"):
+        ornb.rerank("soup", ["a"], "acme/ranker")
+    service.play([whole(None)])
+    with pytest.raises(errors.UnexpectedAnswer, match=r"'null', .* not an answer of the kind embe"):
+        embed(["a"])
+
+
 def without_index(data: list[Any]) -> list[Any]:
     return [{"embedding": each["embedding"]} for each in data[:2]]
 
@@ -401,6 +468,7 @@ def test_documents_are_ordered_and_keep_their_index(service):
         lambda results: [results[0], {**results[1], "index": 2}],
         lambda results: [results[0], {"index": 1}],
         lambda results: [results[0], {**results[1], "relevance_score": 1e999}],
+        lambda results: [results[0], {**results[1], "relevance_score": 10**400}],
         lambda _: [3, "x"],
     ],
 )

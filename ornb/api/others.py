@@ -65,6 +65,10 @@ class OtherCall(Stream):
         return kind_of(self._params)
 
     @property
+    def _wanted(self) -> str:  # type: ignore[override]
+        return f"an answer of the kind {self._kind}"
+
+    @property
     def _url(self) -> str:
         base = self._service.base_url
         if self._kind == "decisions":  # beside the version of the others, not under it (2026-11-30)
@@ -84,7 +88,8 @@ class OtherCall(Stream):
             if isinstance(used := chunk.get("usage"), dict):
                 used = {_COUNTS.get(key, key): value for key, value in used.items()}
                 if self._kind != "decisions":  # which tell both counts
-                    sent = used.get("prompt_tokens", used.get("total_tokens"))
+                    sent = used.get("prompt_tokens")
+                    sent = used.get("total_tokens") if sent is None else sent
                     used |= {"prompt_tokens": sent, "completion_tokens": 0}
                 chunk["usage"] = used
         return super()._take(chunk, text, now, response)
@@ -102,7 +107,7 @@ class OtherCall(Stream):
         if not isinstance(found := answer.get(told), dict if kind == "decisions" else list):
             raise UnexpectedAnswer(
                 f"{self._service.host} answered JSON without `{told}` (status "
-                f"{response.status_code}), which is no answer of the kind {kind}. Check base_url."
+                f"{response.status_code}), which is not {self._wanted}. Check base_url."
             )
         if kind == "embeddings" and not self._assembly.reply.text.strip():
             raise UnexpectedAnswer(
@@ -127,7 +132,7 @@ def vectors(told: Any, count: int) -> list[str]:
 
 def _encoded(vector: Any) -> str:
     if isinstance(vector, str):
-        return vector.replace("\n", "")
+        return "".join(vector.split())
     if not isinstance(vector, list):
         return ""
     try:

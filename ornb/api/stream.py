@@ -96,6 +96,8 @@ class Stream(EventSource):
     'stopped'
     """
 
+    _wanted = "a chat completion"
+
     def __init__(
         self,
         service: Service,
@@ -415,7 +417,7 @@ class Stream(EventSource):
         if not isinstance(chunk, dict):
             text = self._service.without_key(text)
             raise UnexpectedAnswer(
-                f"{self._service.host} answered {text[:60]!r}, which is not a chat completion. "
+                f"{self._service.host} answered {text[:60]!r}, which is not {self._wanted}. "
                 "Check base_url."
             )
         known = self._service.clean(chunk, text)

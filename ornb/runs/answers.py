@@ -205,6 +205,8 @@ def check_names(
     frame: pd.DataFrame, shape: Shape | None, prefix: str, columns: Mapping[str, Column]
 ) -> None:
     """Refuse column names that would be there twice."""
+    if not isinstance(prefix, str):
+        raise ConfigError(f"prefix is {prefix!r}; give a text such as 'llm_'.")
     own = [] if shape is None else list(shape.dtypes)
     both = [name for name in own if name in columns]
     if both:

@@ -36,6 +36,8 @@ def comes_in_parts(data: Any) -> bool:
 
 def table_of(data: Any) -> pd.DataFrame:
     """Return what a person hands over as a table; a list becomes a column ``text``."""
+    if isinstance(data, pd.Series):
+        data = data.to_frame(TEXT if data.name is None else data.name)
     if isinstance(data, pd.DataFrame):
         if data.columns.nlevels > 1:
             raise ConfigError(
@@ -43,8 +45,6 @@ def table_of(data: Any) -> pd.DataFrame:
                 'such as with data.columns = ["_".join(names) for names in data.columns].'
             )
         return data
-    if isinstance(data, pd.Series):
-        return data.to_frame(TEXT if data.name is None else data.name)
     if comes_in_parts(data):
         parts = list(parts_of(data))
         return pd.concat(parts) if len(parts) > 1 else parts[0] if parts else table_of([])

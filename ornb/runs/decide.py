@@ -149,7 +149,7 @@ class _Answers(Shape):
             if _type(one) != asked["type"]:
                 continue
             if _type(one) != "choice":
-                fields[name] = _value(one) if _type(one) == "box" else amount(_value(one))
+                fields[name] = _value(one)
             elif (option := _said(one)) in asked["criteria"]:
                 fields[name] = option
                 fields[f"{name}_probability"] = dict(_options(one)).get(option or "")
@@ -267,12 +267,16 @@ def _type(answer: Mapping[str, Any]) -> str | None:
 def _value(answer: Mapping[str, Any]) -> Any:
     """What was answered; None where nothing was, all of it where the type is not known."""
     kind = _type(answer) or ""
-    return answer.get(kind) if kind in (*answer, *TYPES) else answer
+    value = answer.get(kind) if kind in (*answer, *TYPES) else answer
+    return _FIGURES[kind](value) if kind in _FIGURES else value
 
 
 def _share(value: Any) -> float | None:
     share = amount(value)
     return share if share is not None and share <= 1 else None
+
+
+_FIGURES = {"noul": _share, "score": amount}
 
 
 def _said(answer: Mapping[str, Any]) -> str | None:
@@ -281,11 +285,10 @@ def _said(answer: Mapping[str, Any]) -> str | None:
     if value is None:
         return None
     if _type(answer) == "noul":
-        chance = _share(value)
-        return None if chance is None else ("yes" if chance >= 0.5 else "no")
+        return "yes" if value >= 0.5 else "no"
     if isinstance(value, Mapping):
         return ", ".join(f"{key} {inner}" for key, inner in value.items() if key != "type")
-    return str(value)
+    return str(value).removesuffix(".0") if isinstance(value, float) else str(value)
 
 
 def _in_words(answer: Mapping[str, Any]) -> str:

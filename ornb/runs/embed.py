@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import json
 import math
+import os
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
@@ -26,7 +29,7 @@ from ..messages.context import estimate_tokens
 from ..messages.questions import DOUBT
 from .answers import Answer, Shape, with_answers
 from .batch import run
-from .data import table_of
+from .data import is_file, table_of
 from .kinds import Asked
 from .kinds import asked as model_of
 from .machine import Batch, Part, Store
@@ -44,6 +47,7 @@ OF_EMBEDDINGS = (
     *("provider", "session_id", "trace", "user"),
 )
 OF_RERANK = ("provider", "session_id", "trace", "user")
+_WHO = ("served_model", "provider", "source")
 _SUMS = ("prompt_tokens", "cost_usd", "estimate_usd")
 NOTE = "No model made these vectors: words are hashed, so texts that share words are near"
 
@@ -75,7 +79,7 @@ class _Vector(Shape):
         if (vector := _vector(answer.text)) is None:
             answer.status = "error"
             answer.error = "the answer has no vector for this text, or several; ask again"
-        answer.fields = {"embedding": vector}
+        answer.fields = None if vector is None else {"embedding": vector}
         return answer
 
 
@@ -188,18 +192,19 @@ class _Embeddings(Batch):
 
     def _about(self, rows: list[Answer], calls: list[Answer]) -> dict[str, Any]:
         """What the table says of itself: the model, its cost, where the vectors come from."""
-        ended = [each for each in rows if each.fields is not None and each.source]
-        first = next(iter(ended), Answer())
-        sources = list(dict.fromkeys(str(each.source) for each in ended))
+        ended = [each for each in rows if each.fields]
+        sizes = {len(each.fields["embedding"]) for each in ended if each.fields}
+        told = {
+            name: list(dict.fromkeys(filter(None, (getattr(each, name) for each in ended))))
+            for name in _WHO
+        }
         return {
             "model": self.meant.model,
-            "served_model": first.served_model,
-            "provider": first.provider,
-            "source": sources[0] if len(sources) == 1 else (", ".join(sources) or None),
-            "dimensions": None if first.fields is None else len(first.fields["embedding"]),
+            **{name: ", ".join(each) or None for name, each in told.items()},
+            "dimensions": sizes.pop() if len(sizes) == 1 else None,
             "calls": len(calls),
             **{name: _sum(getattr(each, name) for each in calls) for name in _SUMS},
-            "note": NOTE if "canned" in sources else None,
+            "note": NOTE if "canned" in told["source"] else None,
         }
 
 
@@ -327,7 +332,12 @@ def embed(
         if type(batch_size) is not int or not 1 <= batch_size <= MOST_TEXTS:
             raise ConfigError(f"batch_size is {batch_size!r}; give 1 to {MOST_TEXTS:,} texts.")
         meant.check()
-        data = table_of([texts] if isinstance(texts, str) else texts)
+        if isinstance(texts, str) and not (
+            is_file(texts) and os.path.exists(texts)  # noqa: PTH110 - a Path raises where it is long
+        ):
+            data = table_of([texts])
+        else:
+            data = table_of(texts)
         _refuse_empty(data, [])
         batches.append(
             _Embeddings(
@@ -340,9 +350,22 @@ def embed(
     batches: list[_Embeddings] = []
     noted = session.refusals_noted(None, meant.model, label)
     table: Any = run(made, noted, executor, concurrency, label, progress=progress, dry_run=dry_run)
+    if dry_run:
+        return table
     failed = [ask.error for ask in batches[0].asks if ask.error is not None]
-    if failed and not set(table[f"{prefix}status"]) & {"ok", "cached"}:
+    sizes = {len(vector) for vector in table[f"{prefix}embedding"] if vector is not None}
+    lost = table.loc[table[f"{prefix}status"] == "error", f"{prefix}error"]
+    if failed and not sizes:
         raise failed[0]
+    if len(lost) and not sizes:
+        raise UnexpectedAnswer(f"No text got a vector: {lost.iloc[0]}, or another model.")
+    if len(sizes) > 1:
+        warnings.warn(
+            f"The vectors have {' and '.join(map(str, sorted(sizes)))} numbers, so they cannot be "
+            "compared. Name one provider, or ask anew with resume=False.",
+            RuntimeWarning,
+            stacklevel=2,
+        )
     return table
 
 
@@ -443,7 +466,8 @@ def _order(reply: Reply, count: int, top_n: int | None) -> dict[int, float]:
     for each in told:
         place, score = each.get("index"), each.get("relevance_score")
         if type(place) is int and 0 <= place < count and type(score) in (int, float):
-            found[place] = float(score)  # type: ignore[arg-type]
+            with contextlib.suppress(OverflowError):
+                found[place] = float(score)  # type: ignore[arg-type]
     is_whole = len(told) == len(found) == min(count, top_n or count)
     if not is_whole or not all(map(math.isfinite, found.values())):
         error = UnexpectedAnswer(

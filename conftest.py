@@ -74,6 +74,7 @@ RECORDED = Path(__file__).parents[1] / "shared" / "data"
 for _name in ("OPENROUTER_API_KEY", "OPENROUTER_BASE_URL", "ORNB_MODEL"):
     os.environ.pop(_name, None)
 os.environ["ORNB_OFFLINE_MODEL"] = "off"
+os.environ["ORNB_JOURNAL"] = "off"  # nor is the disk of whoever runs them written to
 
 # A run in the background has Ctrl-C switched off; some tests press it, here and in processes of
 # their own.

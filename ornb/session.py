@@ -21,12 +21,13 @@ from .api.client import OPENROUTER, Client, Reply, Timeouts
 from .api.parameters import misspelt
 from .api.refusals import mapping
 from .api.reply import format_usd, not_sent
-from .catalog import changes, prices
+from .catalog import changes, own, prices
 from .catalog.filters import CALLS, check_makers, closest, sort_models
-from .catalog.observations import aged
+from .catalog.observations import aged, is_openrouters
 from .errors import (
     BadRequest,
     BudgetExceeded,
+    CatalogError,
     ConfigError,
     Forbidden,
     Interrupted,
@@ -43,7 +44,8 @@ from .messages.asked import answered, fields_of, messages_of
 from .recording import Pace, Recorder, Recordings, Replay
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from datetime import date
 
     import pandas as pd
 
@@ -122,6 +124,8 @@ class Session:
         self.recordings = Recordings()
         self.warned: set[str] = set()
         """Names of fields that were taken for slips, and told of."""
+        self.journaled: date | None = None
+        """The last day (UTC) on which the catalogue was handed to the user's own journal."""
         self.announced = False
         """Whether it was said that nothing here is the real service."""
         self.parts: dict[type, Any] = {}
@@ -154,11 +158,14 @@ class _DefaultGate(Gate):
         return super().__call__(body, pause)
 
     def quote(self, body: Mapping[str, Any], *, cached: bool = False) -> Quote:
+        if not cached:
+            _warn_of_slips(body)
+            _refuse_other_kinds(body)
+        quoted = super().quote(body, cached=cached)
+        if (dated := _dated(default.catalog, body.get("model"))) is not None:
+            quoted = replace(quoted, prices_of=str(dated))
         if cached:
-            return super().quote(body, cached=cached)
-        _warn_of_slips(body)
-        _refuse_other_kinds(body)
-        quoted = super().quote(body)
+            return quoted
         near = "" if quoted.unknown is None else _near(body.get("model"))
         if near:
             quoted = replace(quoted, unknown=f"{quoted.unknown} (did you mean {near}?)")
@@ -294,7 +301,7 @@ def connect(
         headers=headers,
         before_call=_DefaultGate(
             _record_of,
-            lambda model: made.endpoints(model),  # noqa: PLW0108 - it is being made
+            lambda model: _offers(made, model),
             default.budgets,
             default.quota,
             lambda body: offline or default.recordings.answers(body, made.base_url),
@@ -434,8 +441,27 @@ def _catalog(of: Connection, *, refresh: bool = False) -> pd.DataFrame:
                 raise
             frame = frame.copy()  # which pandas consolidates, so that further copies are quick
             of.catalog, of.fetched_at, of.fetched_under = frame, now, recordings_open
+            if of.client.has_key and frame.attrs["source"] == "live":
+                _journal(frame)
             of.kinds |= dict(zip(frame.index, frame["kind"], strict=True))
         return frame
+
+
+def _journal(frame: pd.DataFrame) -> None:
+    """Keep what OpenRouter lists today in the user's own journal, by the first look of a day."""
+    today = datetime.now(UTC).date()
+    if default.journaled == today:
+        return
+    default.journaled = today
+    try:
+        if is_openrouters(frame):
+            own.keep([*frame["raw"]])
+    except (OSError, CatalogError) as error:
+        warnings.warn(
+            f"Today's prices were not kept in your own journal: {error} "
+            f"({own.VARIABLE}=off keeps none.)",
+            stacklevel=_out_of_ornb(),
+        )
 
 
 def _listed(service: Client) -> pd.DataFrame:
@@ -870,7 +896,8 @@ def estimate(reply: Reply, listed: pd.DataFrame | None = None) -> float | None:
         frame = whole[1]
     if frame is None or reply.requested_model not in frame.index:
         return None
-    record = mapping(frame.at[reply.requested_model, "raw"])
+    dated = _dated(frame, reply.requested_model)
+    record = mapping(frame.at[reply.requested_model, "raw"] if dated is None else dated.record)
     amount = estimate_reply(record.get("pricing"), reply)
     return None if amount is None else float(amount)
 
@@ -926,7 +953,36 @@ def _record_of(model: str) -> Any:
     listed, connected = models(), default.connection
     if connected is not None and connected.kinds.get(model, "chat") != "chat":
         listed = models(kind="all")
+    if (dated := _dated(listed, model)) is not None:
+        return dated.record
     return listed.at[model, "raw"] if model in listed.index else None
+
+
+def _dated(listed: pd.DataFrame | None, model: Any) -> prices.Dated | None:
+    """The newest price that is known of a model, and its day; None where today's are listed."""
+    if listed is None or listed.attrs.get("source") != "snapshot":
+        return None
+    if not isinstance(model, str) or model not in listed.index:
+        return None
+    return prices.newest_price(listed.at[model, "raw"], str(listed.attrs["snapshot"]))
+
+
+def _offers(service: Client, model: str) -> Mapping[str, Any]:
+    """A model's endpoints; where its price is newer than theirs, at that price as well."""
+    found, listed = service.endpoints(model), default.catalog
+    dated = _dated(listed, model)
+    if listed is None or dated is None or dated.record is listed.at[model, "raw"]:
+        return found
+    each = [one for one in found.get("endpoints") or () if isinstance(one, dict)]
+    newer = [one | {"pricing": dated.record["pricing"]} for one in each]
+    return {**found, "endpoints": [*each, *newer]}
+
+
+def price_days(of: Iterable[str | None]) -> str:
+    """Return, for people, of which days the prices of some models are; empty where today's are."""
+    found = (_dated(default.catalog, model) for model in of)
+    days = sorted({dated.day for dated in found if dated is not None})
+    return f"prices of {' to '.join(dict.fromkeys((days[0], days[-1])))}" if days else ""
 
 
 def _server() -> OfflineServer:

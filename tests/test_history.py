@@ -8,7 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from ornb import catalog_at, catalog_changes, price_at, price_history, pricing
 from ornb.catalog import MODEL_COLUMNS, journal, noted, refresh, to_frame
 from ornb.catalog.changes import CHANGE_COLUMNS, CHANGES
 from ornb.catalog.observations import CATALOG_COLUMNS
-from ornb.catalog.prices import PRICE_AT_COLUMNS, PRICE_HISTORY_COLUMNS
+from ornb.catalog.prices import PRICE_AT_COLUMNS, PRICE_HISTORY_COLUMNS, newest_price
 from ornb.errors import CatalogError, ConfigError
 from ornb.offline import OfflineServer
 from ornb.offline.snapshot import build, load
@@ -417,7 +417,8 @@ def test_what_models_cost_a_year_ago():
         "a router then: the model it chose set the price",
     ]
     assert then.attrs["notes"] == [
-        "2025-05-01 was asked for; the last observation before it, of 2025-04-09, is taken."
+        "2025-05-01 was asked for; the last observation before it, of 2025-04-09, is taken.",
+        f"The newest prices are {days_old('2026-08-22')}.",
     ]
 
 
@@ -861,6 +862,189 @@ def test_prices_that_are_not_todays_say_their_age(live):
 def test_todays_prices_have_no_age():
     now = to_frame([*load().models], source="live", fetched_at=datetime.now(UTC))
     assert price_history("openai/gpt-5", live=now).attrs["notes"] == []
+    assert price_at("openai/gpt-5", "2026-08-22", live=now).attrs["notes"] == []
+    assert catalog_changes("2026-07-10", live=now).attrs["notes"] == []
+
+
+def test_what_is_compared_with_an_old_today_says_its_age():
+    age = f"The newest prices are {days_old('2026-08-22')}."
+    assert price_at("openai/gpt-5", "2026-07-10").attrs["notes"] == [age]
+    assert catalog_changes("2026-07-10").attrs["notes"] == [age]
+    assert catalog_changes("2026-05-01", "2026-07-10").attrs["notes"] == []
+
+
+# --- estimates without the service ----------------------------------------------------------------
+
+
+def test_an_offline_estimate_is_at_the_newest_dated_price_and_says_its_day():
+    quoted = ornb.quote("Hi", NEMO, max_tokens=100)
+    assert quoted.prices_of == f"prices {days_old('2026-11-03')}, recorded by genai-prices"
+    assert repr(quoted).endswith(f"for {NEMO}, {quoted.prices_of}")
+    assert quoted.cost(1_000_000, 0) == Decimal("0.15")
+    assert quoted.worst_usd >= quoted.likely_usd
+    alone = ornb.quote("Hi", NEMO, max_tokens=100, provider={"only": ["deepinfra"]})
+    assert alone.worst_usd >= Decimal(alone.prompt_tokens + 100) * Decimal("0.00000015")
+    row = ornb.ask("Hi", NEMO).usage
+    made = (row.prompt_tokens + row.completion_tokens) * Decimal("0.00000015")
+    assert ornb.usage.df["estimate_usd"].iloc[-1] == float(made)
+
+
+def test_a_price_that_nobody_dated_since_is_that_of_the_snapshot():
+    assert "openai/gpt-4o-mini" not in noted.bundled().prices
+    quoted = ornb.quote("Hi", "openai/gpt-4o-mini", max_tokens=100)
+    assert quoted.prices_of == f"prices {days_old('2026-08-22')}"
+
+
+def test_the_panel_says_of_which_days_its_offline_estimates_are():
+    from ornb.notebook import overview
+
+    for model in (NEMO, "openai/gpt-4o-mini"):
+        ornb.ask("Hi", model)
+    _, estimated, *_ = overview.shown(ornb.usage.totals(), [], None)["tiles"]
+    assert estimated["notes"][-1] == "prices of 2026-08-22 to 2026-11-03"
+
+
+def test_a_price_for_long_prompts_is_taken_where_it_applies():
+    record = load().models[[each["id"] for each in load().models].index("x-ai/grok-4.3")]
+    dated = newest_price(record, "2026-08-22")
+    cost = [
+        pricing.estimate(dated.record["pricing"], prompt_tokens=tokens, completion_tokens=0)
+        for tokens in (200_000, 200_001)
+    ]
+    assert cost == [Decimal("0.25"), Decimal("0.5000025")]
+
+
+def test_the_catalogue_itself_stays_as_it_was_listed():
+    listed = ornb.models().at[NEMO, "prompt_usd_per_million"]
+    assert listed == to_frame(load().models).at[NEMO, "prompt_usd_per_million"] == 0.019
+
+
+def test_a_live_quote_is_at_the_price_that_the_service_lists():
+    with WireServer([whole({"data": load().models})]) as server:
+        ornb.connect("k", server.url)
+        try:
+            quoted = ornb.quote("Hi", NEMO, max_tokens=100)
+        finally:
+            ornb.connect(offline=True)
+    assert quoted.prices_of is None
+    assert quoted.cost(1_000_000, 0) == Decimal("0.019")
+
+
+# --- the user's own journal -----------------------------------------------------------------------
+
+MINI = "openai/gpt-4o-mini"
+
+
+@pytest.fixture
+def mine(tmp_path, monkeypatch, anew):
+    """Where the own journal is, of a kernel that has just begun."""
+    path = tmp_path / "data" / "journal.jsonl"
+    monkeypatch.setenv("ORNB_JOURNAL", str(path))
+    monkeypatch.setattr(ornb.session.default, "journaled", None)
+    anew(announced=True)
+    return path
+
+
+def looked(key="k", records=None, times=1):
+    """Look at a live catalogue on loopback."""
+    with WireServer([whole({"data": load().models if records is None else records})]) as server:
+        ornb.connect(key, server.url)
+        try:
+            for _ in range(times):
+                ornb.models(refresh=True)
+        finally:
+            ornb.connect(offline=True)
+    return datetime.now(UTC).date().isoformat()
+
+
+def cheaper():
+    half = {"pricing": {"prompt": "0.000000075", "completion": "0.0000003"}}
+    return [{**each, **(half if each["id"] == MINI else {})} for each in load().models]
+
+
+def test_the_first_live_look_of_a_day_is_kept_in_ones_own_journal(mine):
+    day = looked(records=cheaper(), times=2)
+    assert journal.read(mine) == {day: journal.distil(cheaper())}
+    assert [path.name for path in mine.parent.iterdir()] == ["journal.jsonl"]  # no half of it
+    before = mine.stat().st_mtime_ns
+    ornb.session.default.journaled = None  # as in another kernel
+    looked()
+    assert mine.stat().st_mtime_ns == before
+
+
+def test_offline_ones_own_journal_is_the_newest_that_is_known(mine):
+    day = looked(records=cheaper())
+    history = price_history(MINI)
+    last = history.iloc[-1]
+    assert (last["event"], last["source"], str(last["date"].date())) == ("changed", "recorded", day)
+    assert last["prompt_usd_per_million"] == 0.075
+    assert catalog_at(day).attrs["snapshot"] == day
+    assert kinds(catalog_changes("2026-08-22")) == [("cheaper", MINI)]
+    assert ornb.quote("Hi", MINI).prices_of == f"prices of {day}, from your own journal"
+    assert ornb.quote("Hi", MINI).likely_usd < ornb.quote("Hi", MINI).worst_usd
+    assert ornb.quote("Hi", NEMO).prices_of == f"prices of {day}, from your own journal"
+
+
+def test_todays_live_look_stands_for_todays_recorded_one(mine):
+    looked(records=cheaper())
+    now = to_frame(cheaper(), source="live", fetched_at=datetime.now(UTC))
+    history = price_history(MINI, live=now)
+    assert history["source"].tolist()[-1] == "live"
+    assert len(history.attrs["observed"]) == len(DAYS) + 1
+
+
+@pytest.mark.parametrize(
+    ("key", "records"), [(None, None), ("k", [{"id": "llama3:latest"}]), ("k", [])]
+)
+def test_without_a_key_or_at_another_service_nothing_is_kept(mine, key, records):
+    looked(key, records)
+    assert not mine.parent.exists()
+
+
+def test_it_is_off_on_request(mine, monkeypatch):
+    day = looked(records=cheaper())
+    monkeypatch.setenv("ORNB_JOURNAL", "off")
+    assert price_history(MINI).attrs["observed"][-1][:10] == DAYS[-1] != day
+    mine.unlink()
+    ornb.session.default.journaled = None
+    looked()
+    assert not mine.exists()
+
+
+def test_a_key_is_not_in_it(mine):
+    looked("sk-or-v1-" + "a1" * 32)
+    assert "sk-or" not in mine.read_text()
+
+
+def test_one_that_is_damaged_is_told_of_and_left_as_it_is(mine):
+    mine.parent.mkdir()
+    mine.write_text("no json")
+    with pytest.warns(UserWarning, match="ORNB_JOURNAL=off keeps none"):
+        looked()
+    assert mine.read_text() == "no json"
+    with pytest.raises(CatalogError, match="Move it away"):
+        price_history(MINI)
+    assert ornb.quote("Hi", MINI).prices_of == f"prices {days_old('2026-08-22')}"
+
+
+def test_a_folder_that_cannot_be_written_stops_nobody(mine):
+    mine.parent.write_text("a file where the folder should be")
+    with pytest.warns(UserWarning, match="were not kept in your own journal"):
+        looked()
+
+
+def test_of_older_days_the_first_of_each_month_is_left(mine):
+    mine.parent.mkdir()
+    listed = journal.distil(load().models)
+    today = datetime.now(UTC).date()
+    ages = [0, 1, 30, *range(90, 130)]
+    past = [(today - timedelta(days=age)).isoformat() for age in ages if age]
+    journal.write(dict.fromkeys(past, listed), mine)
+    looked()
+    kept = list(journal.read(mine))
+    assert kept[-3:] == [(today - timedelta(days=age)).isoformat() for age in (30, 1, 0)]
+    months = {day[:7] for day in past[2:]}
+    assert kept[:-3] == sorted(min(d for d in past if d.startswith(month)) for month in months)
 
 
 def test_the_snapshot_says_its_age_where_it_is_shown(anew, capsys):

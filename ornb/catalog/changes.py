@@ -12,7 +12,7 @@ import pandas as pd
 from .. import columns as c
 from ..columns import Column
 from ..errors import ConfigError
-from .observations import catalog_at, observations, sound, utc_of
+from .observations import age_of, catalog_at, observations, sound, utc_of
 from .states import GONE, State, price_ratio, states
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ def _catalog(given: Any, live: bool | pd.DataFrame) -> _Catalog:
         return _from_frame(given)
     if given is None:
         looks, notes = observations(live)
-        return _from_frame(looks[-1].models, looks[-1].at, notes)
+        return _from_frame(looks[-1].models, looks[-1].at, [*age_of(looks), *notes])
     frame = catalog_at(given)
     return _from_frame(frame, notes=frame.attrs["notes"])
 

@@ -18,6 +18,7 @@ model a router will choose. What stayed as it was is not written.
 from __future__ import annotations
 
 import json
+import os
 from datetime import date
 from decimal import Decimal
 from functools import lru_cache
@@ -196,7 +197,8 @@ def _replayed(lines: list[Line]) -> Iterator[tuple[str, Catalog]]:
 
 
 def _damaged(path: Path, why: str) -> str:
-    return f"The price history {path} cannot be read ({why}). Reinstall ornb, or build it again."
+    step = "Reinstall ornb" if path == BUNDLED else "Move it away"
+    return f"The price history {path} cannot be read ({why}). {step}, or build it again."
 
 
 def write(days: Mapping[str, Catalog], path: Path) -> int:
@@ -212,7 +214,10 @@ def write(days: Mapping[str, Catalog], path: Path) -> int:
 def replace(path: Path, lines: Iterable[Line]) -> int:
     """Write a file of JSON arrays in one step, one a line, and return its bytes."""
     text = "".join(json.dumps(line, separators=(",", ":")) + "\n" for line in lines)
-    half = path.with_name(path.name + ".part")
-    half.write_text(text, encoding="ascii", newline="\n")
-    half.replace(path)
+    half = path.with_name(f"{path.name}.{os.getpid()}.part")  # other processes write theirs
+    try:
+        half.write_text(text, encoding="ascii", newline="\n")
+        half.replace(path)
+    finally:
+        half.unlink(missing_ok=True)
     return len(text)

@@ -15,7 +15,7 @@ import pandas as pd
 
 from ..api.client import OPENROUTER
 from ..errors import ConfigError, OrnbError
-from . import journal
+from . import journal, own
 from .filters import FLAGS, LISTS, closest, filter_models
 from .frames import MODEL_COLUMNS, to_frame
 
@@ -109,17 +109,18 @@ def observations(live: Live) -> tuple[list[Observation], list[str]]:
     """
     recorded = {
         (at := pd.Timestamp(day, tz="UTC")): Observation(at, "recorded", _recorded(day))
-        for day in journal.read()
+        for day in _days()
     }
     if live is False:
         return list(recorded.values()), []
-    newest, notes = _current(live, list(recorded.values()))
+    newest, notes = _current(live)
     if newest is not None:
+        recorded.pop(newest.at.normalize(), None)  # one look a day
         recorded[newest.at] = newest
     return [recorded[at] for at in sorted(recorded)], notes
 
 
-def _current(live: Any, recorded: list[Observation]) -> tuple[Observation | None, list[str]]:
+def _current(live: Any) -> tuple[Observation | None, list[str]]:
     if isinstance(live, pd.DataFrame):
         frame = live
     elif callable(live):
@@ -130,7 +131,7 @@ def _current(live: Any, recorded: list[Observation]) -> tuple[Observation | None
     else:
         raise ConfigError(f"live={live!r} is not True, False or a models frame")
     frame, notes = sound(frame, _NEEDED, ", with all columns")
-    if not _is_openrouters(frame, recorded):
+    if not is_openrouters(frame):
         where = frame.attrs.get("url") or "the catalogue at hand"
         return None, [f"{where} is not OpenRouter's catalogue, so it does not join the history."]
     attrs = frame.attrs
@@ -139,11 +140,11 @@ def _current(live: Any, recorded: list[Observation]) -> tuple[Observation | None
     return Observation(utc_of(at or datetime.now(UTC)), source, frame), notes
 
 
-def _is_openrouters(frame: pd.DataFrame, recorded: list[Observation]) -> bool:
+def is_openrouters(frame: pd.DataFrame) -> bool:
     """Whether it continues the history: a proxy's does, that of a server of one's own does not."""
     if str(frame.attrs.get("url")).startswith(OPENROUTER):
         return bool(len(frame))
-    known = set().union(*(look.models.index for look in recorded))
+    known = set().union(*_days().values())
     return sum(model_id in known for model_id in frame.index) > len(frame) * LEAST_KNOWN
 
 
@@ -168,10 +169,21 @@ def sound(frame: pd.DataFrame, needed: Iterable[str], which: str) -> tuple[pd.Da
     return kept, [f"{frame.index[twice][0]!r} is listed twice; its first row counts."]
 
 
-@lru_cache(maxsize=128)
+def _days() -> dict[str, journal.Catalog]:
+    """The recorded days, oldest first: those that ship with ornb, and those of the user's own."""
+    days = own.days() | journal.read()
+    return {day: days[day] for day in sorted(days)}
+
+
 def _recorded(day: str) -> pd.DataFrame:
     """The models frame of a recorded day; whoever hands it out hands out a copy."""
-    records = [journal.record(*each) for each in journal.read()[day].items()]
+    return _frame_of(day, None if day in journal.read() else own.stamp())
+
+
+@lru_cache(maxsize=128)
+def _frame_of(day: str, of: own.Stamp | None) -> pd.DataFrame:
+    days = journal.read() if of is None else own.days()
+    records = [journal.record(*each) for each in days[day].items()]
     frame = to_frame(records, source="recorded", snapshot=day)
     made = frame[list(CATALOG_COLUMNS)]
     made.attrs = frame.attrs
@@ -179,7 +191,7 @@ def _recorded(day: str) -> pd.DataFrame:
 
 
 def _day_at(date: Any) -> str:
-    days = list(journal.read())
+    days = list(_days())
     asked = utc_of(date, end_of_day=True)
     before = [day for day in days if pd.Timestamp(day, tz="UTC") <= asked]
     if not before:
@@ -201,6 +213,12 @@ def aged(day: Any) -> str:
     at = utc_of(day)
     days = (datetime.now(UTC) - at).days
     return f"of {at.date()}, {days} days old" if days > 1 else f"of {at.date()}"
+
+
+def age_of(looks: Sequence[Observation]) -> list[str]:
+    """Say how old the newest look is, if it is not of today."""
+    newest = aged(looks[-1].at)
+    return [f"The newest prices are {newest}."] if " old" in newest else []
 
 
 def utc_of(value: Any, *, end_of_day: bool = False) -> pd.Timestamp:

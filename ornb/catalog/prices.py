@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from datetime import UTC, datetime
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pandas as pd
 
 from .. import columns as c
 from ..columns import Column
-from ..errors import ConfigError
-from ..pricing import usd_per_million
+from ..errors import CatalogError, ConfigError
+from ..pricing import to_decimal, usd_per_million
+from . import own
 from .noted import BY, Noted, bundled
-from .observations import aged, catalog_at, ids_of, observations, utc_of
+from .observations import age_of, aged, catalog_at, ids_of, observations, utc_of
 from .states import GONE, State, price_ratio, states
 
 if TYPE_CHECKING:
@@ -139,8 +142,7 @@ def price_history(
     ]
     if first > looks[-1].at:
         notes.append(f"The newest observation is of {looks[-1].at.date()}, before {since}.")
-    if " old" in (newest := aged(looks[-1].at)):
-        notes.append(f"The newest prices are {newest}.")
+    notes += age_of(looks)
     frame = c.frame(rows, PRICE_HISTORY_COLUMNS)
     if (theirs := frame["source"] == BY).any():
         until = frame["date"][theirs].max().date()
@@ -223,6 +225,45 @@ def _overlaps(row: tuple[Any, ...], first: pd.Timestamp, last: pd.Timestamp) -> 
     )
 
 
+# --- the newest that is known without the service -------------------------------------------------
+
+
+class Dated(NamedTuple):
+    """A model's record with the newest dated price that is known of it."""
+
+    record: Any
+    day: str
+    whose: str = ""
+    """Who has it of that day, where it is not the catalogue that the record is from."""
+
+    def __str__(self) -> str:
+        return f"prices {aged(self.day)}" + (f", {self.whose}" if self.whose else "")
+
+
+def newest_price(record: Any, listed_on: str) -> Dated:
+    """Find what is newer of a model than its record in the snapshot of `listed_on`."""
+    found, newer = Dated(record, listed_on), None
+    if not isinstance(record, dict) or not isinstance(listed := record.get("pricing"), dict):
+        return found
+    model, today = str(record.get("id")), str(datetime.now(UTC).date())
+    with suppress(CatalogError):  # a damaged file is told of by those who show the history
+        mine = own.days()
+        if (day := max(mine, default="")) > found.day and model in mine[day]:
+            seen = {key: mine[day][model].get(key) for key in ("prompt", "completion")}
+            same = all(to_decimal(listed.get(key)) == to_decimal(seen[key]) for key in seen)
+            newer, found = None if same else seen, Dated(record, day, "from your own journal")
+        for each in bundled().prices.get(model, ()):
+            if found.day < each.day <= today:
+                newer, found = each.pricing, Dated(record, each.day, BY)
+    if newer is None:
+        return found
+    beside = {key: listed[key] for key in _BESIDE_TOKENS if key in listed}
+    return found._replace(record=record | {"pricing": beside | newer})
+
+
+_BESIDE_TOKENS = ("request", "image", "web_search")
+
+
 # --- one day against today ------------------------------------------------------------------------
 
 
@@ -271,7 +312,7 @@ def price_at(ids: Any, date: Any, *, live: bool | pd.DataFrame = True) -> pd.Dat
     frame.attrs = {
         "source": looks[-1].source,
         "observed": observed.isoformat(),
-        "notes": [*past.attrs["notes"], *notes, *unknown.values()],
+        "notes": [*past.attrs["notes"], *notes, *unknown.values(), *age_of(looks)],
     }
     return frame
 

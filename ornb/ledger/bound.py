@@ -129,6 +129,8 @@ class Quote:
     """Why there is no bound; None when there is one."""
     likely_usd: Decimal | None = None
     """A guess for people: four bytes a token, an answer of 400 tokens at most, the listed price."""
+    prices_of: str | None = None
+    """Of which day the prices are, for people; None where the service listed them just now."""
 
     def __repr__(self) -> str:
         worst, name = self.worst_usd, self.model or "the account's default"
@@ -136,7 +138,8 @@ class Quote:
             return f"Quote: no bound for {name}, since {self.unknown}"
         about = "" if self.likely_usd is None else f"about {format_usd(float(self.likely_usd))}, "
         tokens = f"{self.prompt_tokens:,} prompt and {self.completion_tokens:,} completion tokens"
-        return f"Quote: {about}at most {format_usd(float(worst))} ({tokens}) for {name}"
+        of = f", {self.prices_of}" if self.prices_of else ""
+        return f"Quote: {about}at most {format_usd(float(worst))} ({tokens}) for {name}{of}"
 
     @property
     def worst_usd(self) -> Decimal | None:

@@ -12,6 +12,7 @@ from decimal import Decimal
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from .. import session
 from ..api.reply import NOT_BILLED, counted, format_usd
 from ..ledger.display import SCROLLS, STYLE
 from ..messages import shortened, well_formed
@@ -87,6 +88,7 @@ def _billed(totals: Totals) -> tuple[str, str, list[str]]:
 def _estimated(totals: Totals) -> tuple[str, str, list[str]]:
     live, recorded, offline = (totals.of(*of) for of in (("live",), ("recorded",), _OFFLINE))
     unpriced = live.calls - live.priced
+    made_here = [model for model, source in totals.groups if source in _OFFLINE]
     return (
         "Estimated",
         _usd(live.estimate_usd),
@@ -96,6 +98,7 @@ def _estimated(totals: Totals) -> tuple[str, str, list[str]]:
             f"{counted(unpriced, 'call')} not priced" if unpriced else "",
             f"{_usd(recorded.estimate_usd)} when recorded" if recorded.priced else "",
             f"{_usd(offline.estimate_usd)} if offline were live" if offline.priced else "",
+            session.price_days(made_here) if offline.priced else "",
         ],
     )
 

@@ -707,6 +707,19 @@ def test_a_noted_price_holds_until_the_next_one():
     assert dates(until="2026-10-18") == []
 
 
+def test_a_price_of_a_day_that_has_not_come_is_left_out(monkeypatch):
+    class October(datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return datetime(2026, 10, 20, tzinfo=UTC)
+
+    monkeypatch.setattr("ornb.catalog.prices.datetime", October)
+    dates = price_history(NEMO)["date"]
+    assert str(dates.iloc[-1].date()) == "2026-10-19"
+    record = load().models[[each["id"] for each in load().models].index(NEMO)]
+    assert newest_price(record, "2026-08-22").day == "2026-10-19"
+
+
 def test_it_is_drawn_as_a_line_of_its_own_with_a_legend():
     figure = ornb.plots.price_history(price_history([NEMO, NEW]))
     (theirs,) = (each for each in figure.data if each.name == f"{NEMO}, {noted.BY}")

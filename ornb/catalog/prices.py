@@ -200,6 +200,7 @@ def _timeline(was: Sequence[State], looks: Sequence[Observation]) -> Iterator[tu
 
 def _noted_rows(prices: list[Noted], first: pd.Timestamp) -> Iterator[tuple[Any, ...]]:
     """What somebody else recorded of one model since; it says nothing of what was listed."""
+    prices = [each for each in prices if each.day <= _today()]
     for n, each in enumerate(prices, 1):
         if not any(utc_of(later.day) <= first for later in prices[n:]):
             both = (usd_per_million(each.pricing.get(name)) for name in ("prompt", "completion"))
@@ -240,12 +241,17 @@ class Dated(NamedTuple):
         return f"prices {aged(self.day)}" + (f", {self.whose}" if self.whose else "")
 
 
+def _today() -> str:
+    """A price of a later day is an announcement, which may come to nothing."""
+    return str(datetime.now(UTC).date())
+
+
 def newest_price(record: Any, listed_on: str) -> Dated:
     """Find what is newer of a model than its record in the snapshot of `listed_on`."""
     found, newer = Dated(record, listed_on), None
     if not isinstance(record, dict) or not isinstance(listed := record.get("pricing"), dict):
         return found
-    model, today = str(record.get("id")), str(datetime.now(UTC).date())
+    model = str(record.get("id"))
     with suppress(CatalogError):  # a damaged file is told of by those who show the history
         mine = own.days()
         if (day := max(mine, default="")) > found.day and model in mine[day]:
@@ -253,7 +259,7 @@ def newest_price(record: Any, listed_on: str) -> Dated:
             same = all(to_decimal(listed.get(key)) == to_decimal(seen[key]) for key in seen)
             newer, found = None if same else seen, Dated(record, day, "from your own journal")
         for each in bundled().prices.get(model, ()):
-            if found.day < each.day <= today:
+            if found.day < each.day <= _today():
                 newer, found = each.pricing, Dated(record, each.day, BY)
     if newer is None:
         return found

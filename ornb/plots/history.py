@@ -123,6 +123,7 @@ def price_history(
                 ends[model] = ends.get(model, end)._replace(y=end.y)
     labels.at_right(figure, [ends[model] for model in kept if model in ends])
     if is_noted.any():
+        figure.update_traces(showlegend=False)  # of the models: their names are at the right
         for name, dash in (("listed by OpenRouter", "solid"), (BY, "dash")):
             line = {"color": style.theme_of(theme).quiet, "dash": dash, "width": 2}
             figure.add_scatter(x=[None], y=[None], mode="lines", line=line, name=name)
@@ -153,7 +154,6 @@ def _noted(
         name=f"{words.plain(model)}, {BY}",
         line={"color": color, "dash": "dash", "width": 2, "shape": "hv"},
         marker={"color": color, "symbol": "circle-open", "size": 8},
-        showlegend=False,
     )
     said = words.cut(model.partition("/")[2] or model, 24)
     return labels.Label(0.0, prices[-1] or free, said, color)
@@ -196,7 +196,6 @@ def _timeline(
         mode="markers",
         name=words.plain(model),
         marker={"color": color, "symbol": style.symbol_of(model), "size": 7},
-        showlegend=False,
     )
     ended = model in set(lasts["id"]) and lasts["date"][lasts["id"] == model].max() > first.max()
     if ended:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-AT_ONCE = 64
+AT_ONCE, TEXTS = 64, 100
 MODEL = "bench/n9-f0-g0-c0"
 
 
@@ -94,7 +94,51 @@ def _openai(url: str) -> Callable[[list[str]], object]:
     return lambda texts: asyncio.run(all_of(texts))
 
 
-CLIENTS = {"ornb": _ornb, "decide": _decide, "requests": _requests, "openai": _openai}
+def _ornb_vectors(url: str) -> Callable[[list[str]], object]:
+    import ornb
+
+    ornb.connect("sk-or-v1-0123456789", base_url=url)
+    options: dict[str, Any] = {"concurrency": 8, "progress": False, "resume": False}
+    return lambda texts: ornb.embed(texts, "bench/vectors", batch_size=TEXTS, **options)
+
+
+def _requests_vectors(url: str, encoding: str = "base64") -> Callable[[list[str]], object]:
+    import base64
+
+    import numpy as np
+    import requests
+
+    session = requests.Session()
+    session.mount("http://", requests.adapters.HTTPAdapter(pool_maxsize=8))
+    session.headers["Authorization"] = "Bearer sk-or-v1-0123456789"
+
+    def read(vector: Any) -> Any:
+        if encoding == "float":
+            return np.array(vector, dtype="float32")
+        return np.frombuffer(base64.b64decode(vector), "<f4")
+
+    def some(texts: list[str]) -> list[Any]:
+        body = {"model": "bench/vectors", "input": texts, "encoding_format": encoding}
+        answer = session.post(f"{url}/embeddings", json=body).json()
+        return [read(each["embedding"]) for each in answer["data"]]
+
+    def ask(texts: list[str]) -> None:
+        with ThreadPoolExecutor(8) as threads:
+            parts = [texts[n : n + TEXTS] for n in range(0, len(texts), TEXTS)]
+            list(threads.map(some, parts))
+
+    return ask
+
+
+CLIENTS = {
+    "ornb": _ornb,
+    "decide": _decide,
+    "requests": _requests,
+    "openai": _openai,
+    "ornb-vectors": _ornb_vectors,
+    "requests-vectors": _requests_vectors,
+    "requests-numbers": lambda url: _requests_vectors(url, "float"),
+}
 
 
 if __name__ == "__main__":

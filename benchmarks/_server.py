@@ -11,9 +11,12 @@ every process, so that a client's stamps can be held against the server's.
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
+import functools
 import json
 import re
+import struct
 import subprocess
 import sys
 from time import perf_counter
@@ -50,6 +53,24 @@ def piece(data: bytes) -> bytes:
 COMMENT = piece(b": OPENROUTER PROCESSING\n\n")
 CONTENT = [event(f"word{n:02} ") for n in range(97)]
 END = event("", "stop", usage=True) + piece(b"data: [DONE]\n\n") + b"0\r\n\r\n"
+VECTOR = [((n * 7919) % 2000 - 1000) / 1000 + 1e-9 * n for n in range(1024)]
+
+
+@functools.cache
+def vectors(count: int, encoding: str) -> bytes:
+    """Give the answer to so many texts."""
+    packed = base64.b64encode(struct.pack("<1024f", *VECTOR)).decode()
+    one = packed if encoding == "base64" else VECTOR
+    data = [{"object": "embedding", "index": n, "embedding": one} for n in range(count)]
+    used = {"prompt_tokens": 5 * count, "total_tokens": 5 * count, "cost": 0.0000001}
+    return json.dumps({"object": "list", "data": data, "model": "bench/v", "usage": used}).encode()
+
+
+def embedded(asked: dict[str, Any]) -> bytes:
+    """Answer a request for embeddings of 1,024 dimensions."""
+    return vectors(len(asked["input"]), asked.get("encoding_format", "float"))
+
+
 LISTED = {
     "id": "bench/n9-f0-g0-c0",
     "name": "Bench",
@@ -57,6 +78,12 @@ LISTED = {
     "pricing": {"prompt": "0.000001", "completion": "0.000002"},
 }
 """The catalogue."""
+EMBEDDER = {
+    "id": "bench/vectors",
+    "architecture": {"output_modalities": ["embeddings"]},
+    "context_length": 8192,
+    "pricing": {"prompt": "0.000001", "completion": "0"},
+}
 DECIDER = {**LISTED, "id": "bench/decider", "architecture": {"output_modalities": ["decisions"]}}
 DECIDED = json.dumps(
     {
@@ -93,6 +120,8 @@ class Conversation(asyncio.Protocol):
         self.waiting = b""
         if head.startswith(b"POST /api/alpha/decisions"):
             self.tell(DECIDED)
+        elif head.startswith(b"POST") and b"/embeddings" in head:
+            self.tell(embedded(json.loads(body)))
         elif head.startswith(b"POST"):
             self.begin(ASKED.search(body), body if b"-counted" in body else None)
         else:
@@ -101,7 +130,8 @@ class Conversation(asyncio.Protocol):
                 known = {"requests": self.counted, "distinct": len(self.distinct)}
             elif b"/models" in head:
                 counted = {**LISTED, "id": f"{LISTED['id']}-counted"}
-                known = {"data": [LISTED, counted, *([DECIDER] if b"=all" in head else [])]}
+                others = [DECIDER, EMBEDDER] if b"=all" in head else []
+                known = {"data": [LISTED, counted, *others]}
             else:
                 Conversation.log = []
             self.tell(json.dumps(known).encode())

@@ -174,7 +174,7 @@ class _DefaultGate(Gate):
 
 def _warn_of_slips(body: Mapping[str, Any]) -> None:
     """Warn once of a field that it looks misspelt; it is sent, since the API gains fields."""
-    for name, meant in misspelt(body).items():
+    for name, meant in misspelt(body if "messages" in body else {}).items():
         if name not in default.warned:
             default.warned.add(name)
             warnings.warn(

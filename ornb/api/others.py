@@ -79,10 +79,16 @@ class OtherCall(Stream):
         check_fields({"label": self._label, **self._params}, "This call")
         return {"model": self._model, **self._params}
 
-    def _take(self, chunk: Any, text: str, now: float, response: requests.Response) -> list[Event]:
+    def _take(
+        self, chunk: Any, text: str | None, now: float, response: requests.Response
+    ) -> list[Event]:
         """Let the answer stand where a chat has its text; `text` stays as it came."""
-        told = chunk.get(KINDS[self._kind].told) if isinstance(chunk, dict) else None
+        key = KINDS[self._kind].told
+        told = chunk.get(key) if isinstance(chunk, dict) else None
         if isinstance(told, dict | list):
+            # Vectors are heavy, and kept once.
+            is_light = self._kind != "embeddings"
+            text = json.dumps({k: v for k, v in chunk.items() if is_light or k != key})
             said = {"message": {"content": self._said(told)}}
             chunk = {**chunk, "choices": [said]}
             if isinstance(used := chunk.get("usage"), dict):
@@ -95,21 +101,22 @@ class OtherCall(Stream):
         return super()._take(chunk, text, now, response)
 
     def _said(self, told: Any) -> str:
-        """The answer as text: JSON, and of embeddings a line of base64 for each text."""
-        if self._kind == "embeddings":
-            return "\n".join(vectors(told, len(self._params["input"])))
-        return json.dumps(told)
+        """The answer as text: JSON; of embeddings their number, as the reply's value has them."""
+        if self._kind != "embeddings":
+            return json.dumps(told)
+        found = vectors(told, len(self._params["input"]))
+        self._assembly.outcome["value"] = found
+        return counted(len(found) - found.count(""), "embedding")
 
     def _refuse_empty(self, answer: Any, response: requests.Response) -> None:
-        if not isinstance(answer, dict):
-            return
         told, kind = KINDS[self._kind].told, self._kind
-        if not isinstance(found := answer.get(told), dict if kind == "decisions" else list):
+        found = answer.get(told) if isinstance(answer, dict) else None
+        if not isinstance(found, dict if kind == "decisions" else list):
             raise UnexpectedAnswer(
                 f"{self._service.host} answered JSON without `{told}` (status "
                 f"{response.status_code}), which is not {self._wanted}. Check base_url."
             )
-        if kind == "embeddings" and not self._assembly.reply.text.strip():
+        if kind == "embeddings" and not any(self.reply.value):
             raise UnexpectedAnswer(
                 f"{self._service.host} gave {counted(len(found), 'embedding')} for "
                 f"{counted(len(self._params['input']), 'text')}, none of which can be told to be "
@@ -132,7 +139,7 @@ def vectors(told: Any, count: int) -> list[str]:
 
 def _encoded(vector: Any) -> str:
     if isinstance(vector, str):
-        return "".join(vector.split())
+        return "".join(vector.split()) if "\n" in vector else vector
     if not isinstance(vector, list):
         return ""
     try:

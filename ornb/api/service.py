@@ -297,7 +297,9 @@ class Service:
 
         The text that it was parsed from is searched first, if given, which is much quicker.
         """
-        if not self._secrets or not ("\\u00" in text or "\\/" in text or self._is_in(text)):
+        # One sign is found in a long text in a fortieth of the time of two.
+        is_escaped = "\\" in text and ("\\u00" in text or "\\/" in text)
+        if not self._secrets or not (is_escaped or self._is_in(text)):
             return value
         if isinstance(value, str):
             return self.without_key(value)
@@ -354,8 +356,8 @@ class Service:
                 )
         body = b"".join(pieces)
         try:
-            value = json.loads(body)
-            return self.clean(value, body.decode(errors="replace")) if self._secrets else value
+            text = body.decode(json.detect_encoding(body), "surrogatepass")
+            return self.clean(json.loads(text), text)
         except (ValueError, RecursionError) as error:
             unsay(error)
             raise self.refusal(response, body, model) from error

@@ -308,7 +308,7 @@ class Stream(EventSource):
                     answer = service.json(response, wire, self._model, read)
                     self._last_byte_at = wire.clock()
                     self._note_proxys_cost(response)
-                    yield from self._take(answer, json.dumps(answer), self._last_byte_at, response)
+                    yield from self._take(answer, None, self._last_byte_at, response)
                     self._refuse_empty(answer, response)
             except (RequestTimedOut, StreamBroken, UnexpectedAnswer):
                 if not self._has_failed:
@@ -411,7 +411,11 @@ class Stream(EventSource):
             self._reads_of_text = 1 + (now != self._assembly.first_token_at)
         return events
 
-    def _take(self, chunk: Any, text: str, now: float, response: requests.Response) -> list[Event]:
+    def _take(
+        self, chunk: Any, text: str | None, now: float, response: requests.Response
+    ) -> list[Event]:
+        """Take a chunk in, or a whole answer; `text` is how it came, by default it is written."""
+        text = json.dumps(chunk) if text is None else text
         if isinstance(chunk, list) and len(chunk) == 1:  # Google's errors
             chunk = chunk[0]
         if not isinstance(chunk, dict):

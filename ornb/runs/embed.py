@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 import binascii
 import contextlib
 import json
 import math
 import os
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -76,23 +75,32 @@ class _Vector(Shape):
         super().__init__({"type": "object"})
 
     def read(self, answer: Answer) -> Answer:
-        if (vector := _vector(answer.text)) is None:
-            answer.status = "error"
-            answer.error = "the answer has no vector for this text, or several; ask again"
-        answer.fields = None if vector is None else {"embedding": vector}
+        if answer.fields is None:
+            _read([answer])
         return answer
 
 
-def _vector(text: str) -> Any:
-    """Read a vector that may be written to; None where it is none, or has no numbers."""
+def _read(answers: Sequence[Answer]) -> None:
+    """Read vectors, which may be written to; an ``error`` where there is none, or no number."""
+    parts = [_decoded(each.text) for each in answers]
+    numbers = np.frombuffer(bytearray().join(parts), "<f4")
+    are_good, end = np.isfinite(numbers), 0
+    is_good = bool(are_good.all())
+    for answer, part in zip(answers, parts, strict=True):
+        begin, end = end, end + len(part) // 4
+        if part and (is_good or are_good[begin:end].all()):
+            answer.fields = {"embedding": numbers[begin:end]}
+        else:
+            answer.status = "error"
+            answer.error = "the answer has no vector for this text, or several; ask again"
+
+
+def _decoded(text: str) -> bytes:
     try:
-        data = bytearray(base64.b64decode(text, validate=True))
+        data = binascii.a2b_base64(text, strict_mode=True)
     except (binascii.Error, ValueError):
-        return None
-    if not data or len(data) % 4:
-        return None
-    vector = np.frombuffer(data, "<f4")
-    return vector if np.isfinite(vector).all() else None
+        return b""
+    return b"" if len(data) % 4 else data
 
 
 @dataclass(eq=False, slots=True)
@@ -103,15 +111,17 @@ class _Texts(Ask):
     """Content hash of each text to its row."""
     made: list[Answer] = field(default_factory=list)
 
-    def read(self, answer: Answer) -> Answer:
-        """Leave it whole: there are several vectors in it."""
+    def read(self, answer: Answer, reply: Reply) -> Answer:
+        """Take the vectors apart."""
+        if answer.status == "ok":
+            who = (answer.source, answer.served_model, answer.provider)
+            self.made = [Answer(vector, "ok", None, *who) for vector in reply.value]
+            _read(self.made)
         return answer
 
     def to_keep(self, answer: Answer) -> dict[str, Answer]:
         """Return the answer of each text that has one."""
-        who = (answer.source, answer.served_model, answer.provider)
-        shape = self.shape or _Vector()
-        self.made = [shape.read(Answer(t, "ok", None, *who)) for t in answer.text.split("\n")]
+        del answer
         pairs = zip(self.places, self.made, strict=True)
         return {digest: one for digest, one in pairs if one.status == "ok"}
 
@@ -124,6 +134,8 @@ class _Texts(Ask):
         tally.add(answer, self.rows - len(lost), len(self.places) - len(lost))
         for one in lost:
             tally.add(one)
+        for one in self.made:  # what was read need not be held twice
+            one.text = ""
 
 
 class _Embeddings(Batch):

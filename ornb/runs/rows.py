@@ -71,8 +71,8 @@ class Requests:
                 f"braces, such as {{{{{next(iter(self._labels), 'column')}}}}}."
             )
         self._system = None if system is None else self._checked(system)
-        alone = _COLUMN.fullmatch(self._prompt) if "questions" in request else None
-        self._states = alone and alone[1]  # the column of what is decided about
+        alone = _COLUMN.fullmatch(self._prompt)
+        self._alone = alone and alone[1]  # the column that is the whole prompt
         self._values = self._cells()
         self._is_first = True
         # What all requests share is written and hashed once.
@@ -132,11 +132,15 @@ class Requests:
 
     def _asked(self, position: int, missing: dict[str, ConfigError | None]) -> Any:
         """The prompt of a row; what is decided about may also be data, or pictures."""
-        if self._states is not None and is_data(value := self._values[self._states][position]):
-            try:
-                return json.loads(json.dumps(state_of(value)))
-            except ConfigError as error:
-                raise _UnreadableError(str(error)) from error
+        if self._alone is not None:
+            value = self._values[self._alone][position]
+            if type(value) is str:
+                return value
+            if "questions" in self._request and is_data(value):
+                try:
+                    return json.loads(json.dumps(state_of(value)))
+                except ConfigError as error:
+                    raise _UnreadableError(str(error)) from error
         return self._filled(self._prompt, position, missing)
 
     def _messages(

@@ -110,8 +110,9 @@ class Ask:
     answer: Answer | None = None
     error: OrnbError | None = None
 
-    def read(self, answer: Answer) -> Answer:
+    def read(self, answer: Answer, reply: Reply) -> Answer:
         """Read what came, by the shape that was asked for."""
+        del reply
         return answer if self.shape is None else self.shape.read(answer)
 
     def to_keep(self, answer: Answer) -> dict[str, Answer]:
@@ -446,7 +447,7 @@ class Run:
         if reply.requested_model is None:
             reply = replace(reply, requested_model=ask.body.get("model"))
         estimate_usd = session.estimate(reply, self.listed)
-        answer = ask.read(Answer.of(reply, estimate_usd))
+        answer = ask.read(Answer.of(reply, estimate_usd), reply)
         ask.error, ask.answer = error, answer
         if answer.status == "ok":
             self.kept.put(ask.to_keep(answer))

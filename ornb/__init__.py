@@ -135,6 +135,8 @@ _MOVED = {
     "request.structured": "messages.schema",
     "widgets": "notebook",
     "wire": "api",
+    "wire.chunked": "api.framing",
+    "wire.sse": "api.framing",
 }
 """Modules as they were called in 0.1: they are still found there, until 0.3."""
 

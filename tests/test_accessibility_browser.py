@@ -25,8 +25,9 @@ from ornb.notebook.panel import UsagePanel
 from ornb.notebook.picker import ModelPicker
 from ornb.runs.decide import Decision
 from ornb.text.export import to_notebook
-from ornb.text.rendering import reply_html, transcript
+from ornb.text.rendering import reply_html
 from tests.axe import violations
+from tests.kept import transcript
 from tests.lab import notebook_of, run_headless
 from tests.stages import MODELS, ChatStage, reply, timed
 from tests.test_key_browser import state

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from ornb.api.reply import Reply, Timing, Usage
 from ornb.errors import ConfigError
 from ornb.messages import COLUMNS, MIME_TRANSCRIPT, Conversation
-from ornb.text.rendering import transcript
+from tests.kept import transcript
 
 REPLY = Reply(
     text="A *cat*.",

@@ -21,7 +21,7 @@ from ornb.messages import Conversation
 from ornb.notebook.shown import call_for_page
 from ornb.text.export import save, to_notebook
 from ornb.text.markdown import StreamRenderer, render
-from ornb.text.rendering import reply_html, transcript
+from ornb.text.rendering import reply_html
 from tests.hostile import (
     ANSWER,
     AWAY,
@@ -37,6 +37,7 @@ from tests.hostile import (
     conversation,
     settle,
 )
+from tests.kept import transcript
 from tests.lab import Lab, LabNotebook, Traffic
 from tests.stages import reply
 from tests.wire import FINISH, STREAM, WireServer, delta

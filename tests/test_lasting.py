@@ -14,7 +14,7 @@ from ornb.api.reply import Reply, Timing, Usage
 from ornb.errors import ConfigError
 from ornb.messages import MIME_TRANSCRIPT, Conversation
 from ornb.notebook.chat import Chat
-from ornb.text.rendering import transcript
+from tests.kept import transcript
 from tests.lab import notebook_of
 
 

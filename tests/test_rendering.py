@@ -24,9 +24,9 @@ from ornb.text.rendering import (
     source_words,
     sources_html,
     static_html,
-    transcript,
 )
 from tests import hostile
+from tests.kept import transcript
 
 DAY = datetime(2026, 8, 22, tzinfo=UTC)
 FRAGMENTS = [

@@ -162,14 +162,10 @@ class Pacer:
     """Lets senders speak in turn, so many times a second and no more: all of them, and each."""
 
     def __init__(
-        self,
-        per_second: float = PER_SECOND,
-        each_per_second: float = EACH_PER_SECOND,
-        clock: Callable[[], float] = time.monotonic,
+        self, per_second: float = PER_SECOND, each_per_second: float = EACH_PER_SECOND
     ) -> None:
         self._gap = 1 / per_second
         self._own_gap = 1 / each_per_second
-        self._clock = clock
         self._free_at = 0.0
         self._speakers: list[_Speaker] = []
         self._changed = threading.Condition()
@@ -192,7 +188,7 @@ class Pacer:
     def turn(self) -> None:
         """Wait for a turn of one's own: for the one message at an answer's end."""
         with self._changed:
-            now = self._clock()
+            now = time.monotonic()
             at = max(now, self._free_at)
             self._free_at = at + self._gap
         if at > now:
@@ -220,7 +216,7 @@ class Pacer:
             except Exception:  # noqa: BLE001 - its widget is gone; the others must go on
                 self._leave(speaker)
             else:
-                speaker.due = self._clock() + max(self._own_gap, wait)
+                speaker.due = time.monotonic() + max(self._own_gap, wait)
 
     def _next(self) -> _Speaker | None:
         """Wait until somebody may speak; None when nobody is left."""
@@ -231,7 +227,7 @@ class Pacer:
                     self._changed.wait()
                     continue
                 speaker = min(ready, key=lambda one: one.due)
-                now = self._clock()
+                now = time.monotonic()
                 at = max(speaker.due, self._free_at)
                 if at > now:
                     self._changed.wait(at - now)

@@ -224,17 +224,6 @@ def _no_answer(reply: Reply) -> str:
     return "refused offline" if here else "refused"
 
 
-def transcript(conversation: Conversation, *, css_class: str = "") -> dict[str, Any]:
-    """Make the output that keeps a conversation, its active path, in the notebook.
-
-    With a `css_class` it says how to go on where JupyterLab finds the chat gone. It has no
-    ``text/markdown``: viewers that prefer it run the HTML in it.
-    """
-    path = {turn.id for turn in conversation.path}
-    entries = (entry(turn, shown=turn.id in path) for turn in conversation.turns)
-    return stretch(opening(conversation, css_class), entries, conversation._about())
-
-
 def opening(conversation: Conversation | None, css_class: str) -> str:
     """What stands before the turns of an output that stays; of a conversation, where it begins."""
     first = _opening(css_class)
@@ -261,7 +250,10 @@ def entry(
 def stretch(
     first: str, entries: Iterable[Sequence[Any]], about: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Make an output of some entries, as the page does in ``chat-kept.js``."""
+    """Make an output of some entries, as the page does in ``chat-kept.js``.
+
+    It has no ``text/markdown``: viewers that prefer it run the HTML in it.
+    """
     said = list(entries)
     nothing = "" if about.get("piece") else "No messages yet."
     body = "".join(html for html, _, _ in said) or (nothing and f"<p>{nothing}</p>")

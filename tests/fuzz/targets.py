@@ -31,12 +31,13 @@ from ornb.messages import Conversation, well_formed
 from ornb.recording import Replay
 from ornb.recording.lines import Request
 from ornb.text.markdown import StreamRenderer, render
-from ornb.text.rendering import reply_html, reply_text, transcript
+from ornb.text.rendering import reply_html, reply_text
 from ornb.text.writer import fenced, literal, rewritten
 from tests.fuzz.exchange import exchange
 from tests.fuzz.exchange import seeds as exchange_seeds
 from tests.fuzz.harmless import assert_harmless, assert_settled, assert_tame_markdown
 from tests.fuzz.pieces import Choices, cut, cuts_and_content
+from tests.kept import transcript
 
 LONGEST = 4_096
 """Bytes of an input that are looked at; time is bounded by a target of its own."""

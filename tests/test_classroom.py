@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import pickle
 import resource
+import signal
 import stat
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -261,6 +263,22 @@ def test_what_was_made_before_a_failure_is_named_and_held() -> None:
         assert room.df["is_held"].tolist() == [True, False, False]
         room.make()
     assert sorted(room.hand_out()) == ["Ada", "Ben", "Cy"]
+
+
+@pytest.mark.parametrize("end", ["refused", "interrupted"])
+def test_a_class_that_no_name_was_given_to_is_in_the_exception(end) -> None:
+    def interrupt(head: bytes, body: bytes) -> list[str]:
+        os.kill(os.getpid(), signal.SIGINT)
+        return ["stall"]
+
+    busy = whole({"error": {"message": "Slow down", "code": 429}}, 429)
+    pages = (*listed(), *listed(), [made("Ada")], [busy] if end == "refused" else interrupt)
+    kind = errors.RateLimited if end == "refused" else KeyboardInterrupt
+    given: Any = {"title": "T", "management_key": MANAGER}
+    with WireServer(*pages) as server, pytest.raises(kind, match="not: Ben") as caught:
+        ornb.classroom(["Ada", "Ben"], 1, base_url=server.url, **given).make()
+    error: Any = caught.value
+    assert list(error.classroom.hand_out()) == ["Ada"]
 
 
 def test_a_key_whose_answer_was_lost_is_found_and_can_be_made_anew() -> None:

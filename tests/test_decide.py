@@ -406,6 +406,13 @@ def test_a_column_of_pictures_is_refused_by_a_model_that_reads_none(service, tmp
     assert service.sent == []
 
 
+def test_a_text_of_a_column_that_no_model_can_take_is_named_before_anything_is_sent(service):
+    states = pd.Series(["Cold soup", None, "word " * 60_000], list("abc"))
+    with pytest.raises(errors.ConfigError, match=r"Row 'c': .* takes 32,000, so nothing was sent"):
+        ornb.decide(states, QUESTIONS, "acme/decider", progress=False)
+    assert service.sent == []
+
+
 def test_a_row_of_odd_answers_is_a_row(service):
     answers = {"topic": {"type": "choice", "choice": {"a": [1]}}, "angry": {"type": "aura"}}
     service.answer = whole(decided(answers))

@@ -846,6 +846,7 @@ TWICE = pd.DataFrame({"angry": [0.9, 0.1], "rude": [0.3, 0.4]})
         (GUESSED, [True], {}, "truth has 1 values, and the frame 2 rows"),
         (GUESSED, pd.Series([True, False], [5, 6]), {}, "another index than the frame"),
         (GUESSED, None, {}, "truth is of type NoneType"),
+        (GUESSED, {0: True, 1: False}, {}, "truth is of type dict"),
         (GUESSED, "so", {}, "truth='so' is no column"),
         (GUESSED, [True, True], {}, "truth is True in all 2 rows"),
         (GUESSED, ["food", "service"], {}, "truth has 'food', .*Give True and False"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Mapping, Set
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -223,10 +224,9 @@ def _known(df: pd.DataFrame, truth: Any) -> Any:
                 )
             truth = truth.reindex(df.index)
         return truth.astype(object).to_numpy()
-    try:
-        values = list(truth)
-    except TypeError:
-        raise ConfigError(f"truth is of type {type(truth).__name__}; give a Series.") from None
+    if not isinstance(truth, Iterable) or isinstance(truth, Mapping | Set):  # of keys, in no order
+        raise ConfigError(f"truth is of type {type(truth).__name__}; give a Series.")
+    values = list(truth)
     if len(values) != len(df):
         raise ConfigError(f"truth has {len(values)} values, and the frame {len(df)} rows.")
     made = np.empty(len(values), dtype=object)

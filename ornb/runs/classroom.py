@@ -383,13 +383,16 @@ class Classroom:
         for place, name in enumerate(names):
             try:
                 act(name)
-            except OrnbError as error:
+            except (OrnbError, KeyboardInterrupt) as error:
                 done, left = _enumerated(names[:place]), _enumerated(names[place:])
                 has = _enumerated(list(self._records))
-                error.args = (
-                    f"{error} Keys {verb} before that: {done}; not: {left}. With a key now: {has}; "
-                    "this object holds them, and the same call goes on.",
+                words = (
+                    f"{error} Keys {verb} before that: {done}; not: {left}. With a key now: {has}. "
+                    "The class, also `classroom` of this exception (sys.last_value.classroom), "
+                    "holds what was made, and the same call goes on."
                 )
+                error.args = (words.strip(),)
+                error.classroom = self  # type: ignore[union-attr]  # a line that failed assigns none
                 raise
 
     def _path_of(self, name: str) -> str:

@@ -21,6 +21,7 @@ from ..text.rendering import reply_html
 from .answers import Shape
 from .batch import batch
 from .data import table_of
+from .kinds import Asked
 from .kinds import asked as model_of
 
 if TYPE_CHECKING:
@@ -233,8 +234,10 @@ def decide(
                 raise ConfigError(did_you_mean(name, known, "argument of ornb.decide"))
         asked, state = questions_of(questions), state if is_column else state_of(state)
         meant.check()
-        sample = _sample(state, params.get("template")) if is_column else state
-        check_room(sample, asked, chosen, meant.record)
+        if is_column:
+            _check_rows(state, params.get("template"), asked, meant)
+        else:
+            check_room(state, asked, chosen, meant.record)
         shape = _Answers(asked)
     if is_column:
         template, params = params.pop("template", None), {**params, "questions": asked}
@@ -245,14 +248,27 @@ def decide(
     return Decision(asked, reply)
 
 
-def _sample(column: Any, template: str | None) -> Any:
-    """The first of a column that is no text and can be read; else nothing said."""
+def _check_rows(column: Any, template: str | None, asked: Any, meant: Asked) -> None:
+    """Refuse what a model cannot take: the first that is no text and can be read, and long texts.
+
+    Of a template, each text is made when it is sent.
+    """
     frame = table_of(column)
     values = [] if template or frame.empty else cells(frame.iloc[:, 0])
+    sample: Any = ""
     for value in filter(is_data, values):
         with contextlib.suppress(ConfigError):
-            return state_of(value)
-    return ""
+            sample = state_of(value)
+            break
+    check_room(sample, asked, meant.model, meant.record)
+    for row, value in enumerate(values):
+        # a token is a character at least, by the estimate
+        if isinstance(value, str) and len(value) > (meant.context or len(value)):
+            try:
+                check_room(value, asked, meant.model, meant.record)
+            except ConfigError as error:
+                label = frame.index[[row]].tolist()[0]
+                raise ConfigError(f"Row {label!r}: {error}") from None
 
 
 def _told(text: str | None) -> dict[str, Mapping[str, Any]]:

@@ -19,7 +19,7 @@ from ornb.recording.lines import read
 from tests import kernels
 from tools.notebooks import made, releases
 from tools.outputs import FIGURE, PICTURE, WIDGET, tidy
-from tools.record import SIMULATED, record, recordings_of
+from tools.record import SIMULATED, chats_of, record, recordings_of
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 ALL = sorted(NOTEBOOKS.glob("*.ipynb"))
@@ -233,8 +233,8 @@ def test_a_recording_is_of_a_notebook_and_made_with_the_local_model(path: Path) 
     assert tape.problems == []
     notebook = read_notebook(NOTEBOOKS / f"{path.stem}.ipynb")
     simulated = sum(len(SIMULATED.findall(cell.source)) for cell in code_of(notebook))
-    chats = [each for each in tape.exchanges if each.question.method == "POST"]
-    others = [each.source for each in chats if each.status == 200 and each.source != "local"]
+    sources = [each.source for each in chats_of(path) if each.status == 200]
+    others = [source for source in sources if source != "local"]
     assert others == ["canned"] * simulated
 
 

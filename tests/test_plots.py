@@ -819,6 +819,8 @@ def test_a_choice_is_calibrated_by_its_chosen_option() -> None:
     assert marks(figure)["was right"].tolist() == ["0 of 1 rows", "1 of 1 rows", "1 of 1 rows"]
     assert "3 of 4 rows shown; left out: 1 without a probability." in caption(figure)
     assert "Source: answers recorded from ornb/smollm2-135m-instruct." in caption(figure)
+    frame.attrs["source"] = "recorded"  # as ornb.embed says it of the whole
+    assert caption(plots.calibration(frame, truth)) == caption(figure)
     named = frame.add_prefix("llm_")
     assert caption(plots.calibration(named, truth)) == caption(figure)
 

@@ -21,11 +21,13 @@ import nbclient
 import nbformat
 
 from ornb.errors import ConfigError
-from ornb.recording.lines import read
+from ornb.recording.lines import Exchange, read
 from tools.running import copied, run
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 NAMED = re.compile(r"""recording\s*=\s*["']([\w./-]+\.jsonl)["']""")
+HASHED = ("/embeddings", "/rerank")
+"""Offline no model answers these: what came of them is canned, and says so."""
 SIMULATED = re.compile(r"""["']simulate["']\s*:""")
 OPENING = "__import__('ornb').record({path!r});"
 
@@ -98,8 +100,25 @@ def _code(notebook: Path) -> str:
     return "\n".join(cell.source for cell in cells if cell.cell_type == "code")
 
 
+def chats_of(path: Path) -> list[Exchange]:
+    """Give what a recording has of models that are there offline.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        A recording.
+
+    Returns
+    -------
+    list of Exchange
+        Chats and decisions, in their order.
+    """
+    asked = [each for each in read(path).exchanges if each.question.method == "POST"]
+    return [each for each in asked if not each.question.path.endswith(HASHED)]
+
+
 def _check(path: Path, allowed: Collection[str], simulated: int) -> None:
-    chats = [each for each in read(path).exchanges if each.question.method == "POST"]
+    chats = chats_of(path)
     others = [each.source for each in chats if each.status == 200 and each.source not in allowed]
     if others.count("canned") <= simulated:
         others = [source for source in others if source != "canned"]

@@ -154,9 +154,9 @@ def _decided(df: Any, truth: Any, question: str | None) -> tuple[Rows, _Words]:
     """Rows with a probability, ``said``, and whether it was ``so``; the others are counted."""
     rows = Rows.of(df, "rows", [] if question is None else [question])
     prefix = next((n[:-12] for n in map(str, df) if n.endswith("served_model")), "")
-    if prefix and f"{prefix}source" in df:
-        told = {f"{prefix}source": "source", f"{prefix}served_model": "served_model"}
-        rows.source = source_of(df[[*told]].rename(columns=told))
+    told = {f"{prefix}source": "source", f"{prefix}served_model": "served_model"}
+    if set(told) <= set(df):
+        rows.source = source_of(pd.DataFrame({told[name]: df[name] for name in told}))
     name = question or _only_question(rows.frame, prefix)
     known, is_choice = _known(df, truth), f"{name}_probability" in rows.frame
     column = f"{name}_probability" if is_choice else name

@@ -9,6 +9,7 @@ import nbformat
 import pytest
 from playwright.sync_api import expect
 
+from tests.axe import violations
 from tests.test_notebooks import shown_by, source_words
 from tools.outputs import FIGURE
 
@@ -20,6 +21,13 @@ ornb.offline.OfflineServer.__init__.__kwdefaults__.update(tokens_per_s=2000.0, f
 ornb.recording.Replay.__init__.__kwdefaults__.update(pace="instant")
 """
 """Answers at once, canned and recorded: a reader's patience is not what is tried here."""
+
+THEIRS = (
+    'aria-input-field-name: <div spellcheck="false"',  # the editor of a cell has no name
+    'scrollable-region-focusable: <div tabindex="-1" class="cm-scroller',  # nor a way to scroll it
+    'scrollable-region-focusable: <div class="lm-Widget jp-RenderedHTMLCommon',  # wide table
+)
+"""What axe finds in JupyterLab 4.6.6 itself, whatever runs in it: docs/where.md tells it."""
 
 pytestmark = pytest.mark.browser
 
@@ -41,3 +49,19 @@ def test_is_read_and_then_runs_in_jupyterlab(lab: Any, path: Path) -> None:
         expect(notebook.panel).not_to_contain_text("Loading widget")
     assert notebook.errors() == []
     assert source_words(path) in shown_by(notebook.save()), "it says where its answers come from"
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_axe_finds_nothing_serious_in_a_notebook_that_was_run(lab: Any, path: Path) -> None:
+    notebook = lab.open(path, QUICK).run_all()
+    found: dict[str, list[str]] = {}
+    usual = lab.page.viewport_size
+    for width in (1440, 700):
+        lab.page.set_viewport_size({"width": width, "height": 900})
+        for theme in ("light", "dark"):
+            notebook.theme(theme)
+            told = violations(lab.page, ".jp-Cell", serious=True)
+            found[f"{width} {theme}"] = [one for one in told if not one.startswith(THEIRS)]
+    lab.page.set_viewport_size(usual)
+    assert not any(found.values()), found

@@ -291,6 +291,18 @@ def test_maker_output_and_prompt_price_are_filters_at_hand(shown, page):
     assert page.get_by_label("Maker").locator(":checked").inner_text() == "lab, acme"
 
 
+@pytest.mark.parametrize("width", [700, 420])
+def test_names_of_a_narrow_list_are_told_apart(draw, page, width):
+    page.set_viewport_size({"width": width - 60, "height": 900})
+    known = [record(f"openai/gpt-4o{of}", name=f"OpenAI: GPT-4o{of}") for of in ("", "-mini")]
+    draw(ModelPicker(frame(known), value="openai/gpt-4o-mini"))
+    titles = page.locator(".rows .title")
+    assert sorted(titles.all_inner_texts()) == ["GPT-4o", "GPT-4o-mini"]
+    cut = "titles => titles.filter(title => title.scrollWidth > title.clientWidth).length"
+    assert titles.evaluate_all(cut) == 0
+    expect(page.locator(".heading strong")).to_have_text("OpenAI: GPT-4o-mini")
+
+
 def test_columns_are_chosen_and_seen_however_narrow_it_is(draw, page):
     page.set_viewport_size({"width": 420, "height": 900})
     shown = draw(ModelPicker(MODELS, value="acme/orbit-pro"))

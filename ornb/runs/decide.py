@@ -308,9 +308,9 @@ def _said(answer: Mapping[str, Any]) -> str | None:
 
 
 def _in_words(answer: Mapping[str, Any]) -> str:
-    levels = len(_options(answer))
-    of = f" of 0 to {levels - 1}" if _type(answer) == "score" and levels else ""
-    return f"{_said(answer) or 'no answer'}{of}"
+    names = [name for name, _ in _options(answer)] if _type(answer) == "score" else []
+    ends = f" (0: {names[0]}, {len(names) - 1}: {names[-1]})" if names else ""
+    return f"{_said(answer) or 'no answer'}{ends}"
 
 
 def _options(answer: Mapping[str, Any]) -> list[tuple[str, float | None]]:
@@ -342,7 +342,7 @@ def _bar(told: tuple[str, float | None]) -> str:
     option, share = told
     figure = "?" if share is None else f"{share:.2f}"
     # The browser draws it in the colours of its theme, without a style sheet.
-    bar = "" if share is None else f'<meter aria-hidden="true" value="{share}"></meter> '
+    bar = "" if share is None else f'<meter aria-hidden="true" value="{share}"></meter>&nbsp;'
     row = f'<th scope="row" {_LEFT}>{_escaped(option)}</th><td {_LEFT}>{bar}{figure}</td>'
     return f"<tr>{row}</tr>"
 

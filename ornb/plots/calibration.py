@@ -384,7 +384,7 @@ def _draw(figure: go.Figure, parts: pd.DataFrame, bins: int, what: _Words, line:
         yaxis="y2",
     )
     axis = {"title": {"text": "rows"}, "domain": [0, 0.18], "range": [0, 1.4 * parts["n"].max()]}
-    figure.update_layout(yaxis2={**axis, "nticks": 3}, xaxis={"anchor": "y2"})
+    figure.update_layout(yaxis2={**axis, "nticks": 3, "showgrid": False}, xaxis={"anchor": "y2"})
 
 
 def _draw_threshold(figure: go.Figure, at: float) -> None:

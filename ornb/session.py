@@ -960,11 +960,12 @@ def _record_of(model: str) -> Any:
 
 def _dated(listed: pd.DataFrame | None, model: Any) -> prices.Dated | None:
     """The newest price that is known of a model, and its day; None where today's are listed."""
-    if listed is None or listed.attrs.get("source") != "snapshot":
+    day = None if listed is None else listed.attrs.get("snapshot")
+    if listed is None or not day or listed.attrs.get("source") != "snapshot":
         return None
     if not isinstance(model, str) or model not in listed.index:
         return None
-    return prices.newest_price(listed.at[model, "raw"], str(listed.attrs["snapshot"]))
+    return prices.newest_price(listed.at[model, "raw"], str(day))
 
 
 def _offers(service: Client, model: str) -> Mapping[str, Any]:

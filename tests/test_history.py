@@ -879,6 +879,25 @@ def test_todays_prices_have_no_age():
     assert catalog_changes("2026-07-10", live=now).attrs["notes"] == []
 
 
+def test_a_figure_of_the_snapshot_says_its_age():
+    caption = ornb.plots.price_map(ornb.models()).layout.meta["caption"]
+    assert caption.startswith(f"Source: snapshot {days_old('2026-08-22')}.")
+
+
+@pytest.mark.parametrize("day", ["soon", "", None])
+def test_a_server_whose_snapshot_has_no_day_is_shown_all_the_same(day):
+    headers = {"X_Ornb_Source": "snapshot"} | ({} if day is None else {"X_Ornb_Snapshot": day})
+    with WireServer([whole({"data": load().models}, **headers)]) as server:
+        ornb.connect("k", server.url)
+        try:
+            assert ornb.ModelPicker().get_state()["_source"]["label"] == "offline snapshot"
+            assert ornb.quote("Hi", MINI, max_tokens=9).worst_usd > 0
+            assert "Source: snapshot" in ornb.plots.price_map(ornb.models()).layout.meta["caption"]
+            price_history(MINI)
+        finally:
+            ornb.connect(offline=True)
+
+
 def test_what_is_compared_with_an_old_today_says_its_age():
     age = f"The newest prices are {days_old('2026-08-22')}."
     assert price_at("openai/gpt-5", "2026-07-10").attrs["notes"] == [age]

@@ -137,7 +137,12 @@ def _current(live: Any) -> tuple[Observation | None, list[str]]:
     attrs = frame.attrs
     source = attrs.get("source") or "live"
     at = attrs.get("snapshot") if source == "snapshot" else attrs.get("fetched_at")
-    return Observation(utc_of(at or datetime.now(UTC)), source, frame), notes
+    try:
+        return Observation(utc_of(at or datetime.now(UTC)), source, frame), notes
+    except ConfigError as error:
+        if isinstance(live, pd.DataFrame):
+            raise
+        return None, [f"Today's catalogue is missing here: {error}"]
 
 
 def is_openrouters(frame: pd.DataFrame) -> bool:
@@ -210,7 +215,10 @@ def _taken(date: Any, day: str) -> list[str]:
 
 def aged(day: Any) -> str:
     """Return a day with its age, for people: "of 2026-08-22, 100 days old"."""
-    at = utc_of(day)
+    try:
+        at = utc_of(day)
+    except ConfigError:  # a server may say anything
+        return f"of {str(day)[:40]}"
     days = (datetime.now(UTC) - at).days
     return f"of {at.date()}, {days} days old" if days > 1 else f"of {at.date()}"
 

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 import pandas as pd
 
+from ..catalog.observations import aged
 from ..errors import ConfigError
 from ..ledger.table import one_engine, origins
 
@@ -111,7 +112,7 @@ def source_of(frame: pd.DataFrame) -> str:
     kind, day = frame.attrs.get("source"), frame.attrs.get("snapshot")
     fetched = str(frame.attrs.get("fetched_at") or "")[:16].replace("T", " ")
     if kind == "snapshot" or (kind and day):
-        return f"{kind} of {day}" if day else str(kind)
+        return f"{kind} {aged(day)}" if day else str(kind)
     if kind:
         return f"{kind}, {fetched} UTC" if fetched else str(kind)
     if "source" in frame.columns and len(frame):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import sqlite3
 from pathlib import Path
 from typing import Any, Literal
 
@@ -331,6 +333,17 @@ def test_a_column_is_decided_about_row_by_row_and_goes_on_where_it_was(service, 
     assert again["topic"].tolist() == ["food"] * 3
     other = ornb.decide(reviews, {"angry": "Is it?"}, "acme/decider", **given)
     assert other["status"].tolist() == ["ok", "ok", "cached"], "another question is another call"
+
+
+@pytest.mark.parametrize("text", ["Cold", "3"])
+def test_what_a_store_has_that_is_no_decision_is_asked_again(service, tmp_path: Path, text):
+    reviews = pd.Series(["Cold soup"], name="review")
+    given: dict[str, Any] = {"store": tmp_path / "kept.sqlite", "progress": False}
+    ornb.decide(reviews, QUESTIONS, "acme/decider", **given)
+    with contextlib.closing(sqlite3.connect(given["store"])) as kept, kept:
+        kept.execute("UPDATE ornb_batch SET text = ?", (text,))
+    table = ornb.decide(reviews, QUESTIONS, "acme/decider", **given)
+    assert table[["status", "topic"]].values.tolist() == [["ok", "food"]]
 
 
 def test_a_column_stops_at_its_ceiling_and_says_before_what_it_can_cost(service):

@@ -438,7 +438,10 @@ def test_vectors_of_nobody_are_an_error_whose_bill_is_kept(service, change):
 
 
 def test_documents_are_ordered_and_keep_their_index(service):
-    table = ornb.rerank("soup", REVIEWS[:2], "acme/ranker", label="find", user="a")
+    reviews = REVIEWS[:2].copy()
+    reviews.attrs["of"] = "May"
+    table = ornb.rerank("soup", reviews, "acme/ranker", label="find", user="a")
+    assert table.attrs["of"] == "May"
     assert service.sent == [
         {
             "model": "acme/ranker",

@@ -144,7 +144,10 @@ class _Answers(Shape):
         if answer.status != "ok":
             return answer
         fields: dict[str, Any] = {}
-        told = _told(answer.text)
+        try:
+            told = _told(answer.text)
+        except (ValueError, AttributeError):  # of a store that something else has written to
+            return replace(answer, status="error", error="what is kept is no decision")
         for name, asked in self._questions.items():
             one = told.get(name, {})
             if _type(one) != asked["type"]:

@@ -467,7 +467,8 @@ def rerank(
     table["relevance_score"] = c.typed(order.values(), "float64")
     call = reply.row(session.estimate(reply))
     names = ("served_model", "provider", "source", "prompt_tokens", "cost_usd", "estimate_usd")
-    table.attrs = {"model": meant.model, **{name: call[name] for name in names}, "note": reply.note}
+    told = {name: call[name] for name in names}
+    table.attrs |= {"model": meant.model, **told, "note": reply.note}
     return table
 
 

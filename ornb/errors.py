@@ -70,6 +70,15 @@ def did_you_mean(name: str, known: Iterable[str], what: str) -> str:
     return f"{name!r} is no {what}; {hint}"
 
 
+def whole(name: str, value: Any, least: int, most: int | None = None) -> int:
+    """Return a whole number of a range, or refuse what is none."""
+    is_whole = isinstance(value, int) and not isinstance(value, bool)
+    if not is_whole or value < least or (most is not None and value > most):
+        limit = "" if most is None else f" and at most {most}"
+        raise ConfigError(f"{name} is {value!r}; give a whole number, at least {least}{limit}.")
+    return int(value)
+
+
 class OrnbError(Exception):
     """Root of every error that ornb raises on purpose.
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 from urllib.parse import quote, urljoin, urlsplit
 
-from ..errors import ConfigError, NotFound, OrnbError, UnexpectedAnswer
+from ..errors import ConfigError, NotFound, OrnbError, UnexpectedAnswer, whole
 from .assembly import fault
 from .body import Messages, asked_headers
 from .dialects import with_info
@@ -132,8 +132,6 @@ class Client:
         title: str = "ornb",
         referer: str = "http://localhost/ornb",
     ) -> None:
-        if isinstance(retries, bool) or not isinstance(retries, int) or retries < 0:
-            raise ConfigError(f"retries is {retries!r}; give a number of times from 0 on.")
         for name, value in (("title", title), ("referer", referer)):
             if not isinstance(value, str) or not value.isprintable():
                 raise ConfigError(f"{name} is not a line of text; give one, such as 'my lesson'.")
@@ -149,7 +147,7 @@ class Client:
         self._answers = answers or ("live" if source == "live" else "canned")
         self.before_call = before_call
         self.on_call = on_call
-        self.retries = retries
+        self.retries = whole("retries", retries, 0)
         self.asks = {"router_metadata": router_metadata, "response_cache": response_cache}
         """What OpenRouter is asked for with each call beside the answer; not to be changed."""
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ..api.body import messages_from
 from ..api.reply import Event, Reply, Usage
 from ..api.stream import EventSource
-from ..errors import ConfigError, OrnbError
+from ..errors import OrnbError, whole
 from .tools import Confirm, ToolResult, run, toolbox
 from .turn import parsed_files
 
@@ -47,12 +47,10 @@ class ToolLoop(EventSource):
         auto: bool = False,
         **params: Any,
     ) -> None:
-        if isinstance(max_rounds, bool) or not isinstance(max_rounds, int) or max_rounds < 1:
-            raise ConfigError(f"max_rounds is {max_rounds!r}; it takes a whole number from 1 on.")
         self._client = client
         self._model = model
         self._named, self._definitions = toolbox(tools)
-        self._max_rounds = max_rounds
+        self._max_rounds = whole("max_rounds", max_rounds, 1)
         self._confirm = confirm
         self._auto = auto
         self._params = params

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 from .. import session
 from ..api.body import check_fields
-from ..errors import ConfigError, PriceUnknown
+from ..errors import ConfigError, PriceUnknown, whole
 from .data import comes_in_parts, is_file, table_of
 from .machine import Batch, Batched, Store
 from .plan import Plan
@@ -206,10 +206,7 @@ def run(
             plan = made.plan
             if dry_run:
                 return plan
-            if not isinstance(concurrency, int) or concurrency < 1:
-                raise ConfigError(
-                    f"concurrency is {concurrency!r}; give a number of calls from 1 on."
-                )
+            whole("concurrency", concurrency, 1)
             if executor is not None:
                 check_executor(executor)
             billed = plan.source != "offline" and plan.calls > 0

@@ -16,7 +16,7 @@ import pandas as pd
 
 from .. import columns as c
 from ..columns import Column
-from ..errors import ConfigError, did_you_mean
+from ..errors import ConfigError, did_you_mean, whole
 from ..ledger.table import one_engine, origins
 from .bootstrap import ends, generator_of, needed, resampled
 
@@ -481,8 +481,7 @@ def _known(df: pd.DataFrame, name: str, what: str) -> None:
 def _check(confidence: float, resamples: int) -> None:
     if not 0.5 <= confidence <= 0.999:
         raise ConfigError(f"confidence is {confidence!r}; give a share, 0.5 to 0.999.")
-    if not isinstance(resamples, int) or resamples < 100:
-        raise ConfigError(f"resamples is {resamples!r}; give a whole number, at least 100.")
+    whole("resamples", resamples, 100)
 
 
 def _index(names: list[tuple[Any, ...]], keys: list[str]) -> pd.Index[Any]:

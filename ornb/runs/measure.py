@@ -38,7 +38,7 @@ from ..api.refusals import mapping
 from ..api.reply import ONE_PIECE
 from ..api.transport import Wire
 from ..columns import Column
-from ..errors import OrnbError
+from ..errors import OrnbError, whole
 from ..ledger.budget import exact_usd
 from ..ledger.table import USAGE_COLUMNS
 from ..ledger.tracker import UsageTracker
@@ -199,13 +199,13 @@ def measure(
         plan = MeasurePlan(
             models=ids,
             prompts=plans.prompts_of(prompt, dict.fromkeys(ids, fields), service, system, attach),
-            repeats=plans.whole("repeats", repeats, 1),
+            repeats=whole("repeats", repeats, 1),
             levels=plans.levels_of(concurrency),
-            warmup=plans.whole("warmup", warmup, 0),
+            warmup=whole("warmup", warmup, 0),
             connections=plans.connections_of(connection),
             prompt_cache=prompt_cache,
             params=fields,
-            seed=drawn if seed is None else plans.whole("seed", seed, 0),
+            seed=drawn if seed is None else whole("seed", seed, 0),
         )
         cap = None if max_usd is None else exact_usd(max_usd, f"max_usd is {max_usd!r}; that")
         price = plans.price_of(plan)

@@ -16,7 +16,7 @@ from ..api.body import EMPTY, messages_from, text_of
 from ..api.refusals import mapping
 from ..api.reply import counted, format_usd
 from ..api.transport import POOL_SIZE
-from ..errors import BudgetExceeded, ConfigError, OrnbError
+from ..errors import BudgetExceeded, ConfigError, OrnbError, whole
 from ..messages.asked import fields_of, files_of, messages_of
 
 if TYPE_CHECKING:
@@ -262,15 +262,6 @@ def connections_of(connection: Any) -> tuple[str, ...]:
     if not asked or set(asked) - set(CONNECTIONS):
         raise ConfigError(f"connection is {connection!r}; it takes 'warm', 'cold' or both.")
     return tuple(dict.fromkeys(asked))
-
-
-def whole(name: str, value: Any, least: int, most: int | None = None) -> int:
-    """Return a whole number from `least` on, or refuse what is none."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise ConfigError(f"{name} is {value!r}; give a whole number, at least {least}.")
-    if most is not None and value > most:
-        raise ConfigError(f"{name} is {value}; at most {most} calls are made at once.")
-    return value
 
 
 def request_of(

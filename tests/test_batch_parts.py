@@ -61,6 +61,12 @@ def test_a_store_of_an_earlier_version_is_found_again(request_, system):
         assert row.digest == hashlib.sha256(f"here\n{text}".encode()).hexdigest()
 
 
+def test_half_a_character_in_a_list_of_dicts_is_asked_as_an_unknown_one(serve):
+    serve()
+    answers = batch([{"a": "\ud83d", "b": 1}], "{{a}}{{b}}")
+    assert answers["answer"].tolist() == ["said \ufffd1"]
+
+
 def test_a_list_of_dicts_is_a_table(serve):
     serve()
     answers = batch([{"a": 1, "b": "x"}, {"a": 2}], "{{a}} {{b}}")

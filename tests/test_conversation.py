@@ -357,6 +357,13 @@ def test_the_table_has_the_documented_columns_and_types() -> None:
     assert str(answer["started_at"]) == "2026-08-22 10:30:00+00:00"
 
 
+def test_half_a_character_is_an_unknown_one_in_the_table() -> None:
+    conversation = Conversation()
+    conversation.add_user("A \ud83d")
+    conversation.add_reply(Reply(text="\ude00 B"))
+    assert conversation.df["content"].tolist() == ["A \ufffd", "\ufffd B"]
+
+
 def test_the_output_that_stays_can_be_read_by_people_and_by_programs() -> None:
     conversation = Conversation("Be brief.")
     conversation.add_user("<b>What</b>?\nHm.")

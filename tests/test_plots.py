@@ -717,6 +717,11 @@ def test_missing_and_infinite_times_are_left_out() -> None:
     assert "Source: not stated." in caption(figure)
 
 
+def test_a_token_that_is_half_a_character_is_drawn() -> None:
+    shown = plots.with_table(plots.token_probabilities([{"token": "\ud83d", "logprob": -0.1}]))
+    assert "\ufffd" in shown.to_html()
+
+
 def test_damaged_logprobs_are_counted() -> None:
     told = [TOLD[0], None, {"token": "x"}, {"token": "y", "logprob": "high"}, {"logprob": -9999.0}]
     figure = plots.token_probabilities(told)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from .transcript import MIME_TRANSCRIPT
 from .tree import Conversation
-from .turn import COLUMNS, Content, Turn, shortened, thought_s, well_formed
+from .turn import COLUMNS, Content, Turn, all_well_formed, shortened, thought_s, well_formed
 
 __all__ = [
     "COLUMNS",
@@ -18,6 +18,7 @@ __all__ = [
     "Content",
     "Conversation",
     "Turn",
+    "all_well_formed",
     "shortened",
     "thought_s",
     "well_formed",

@@ -14,7 +14,7 @@ from typing import Any
 
 from ..api.reply import Reply, ResponseCache, Timing, Usage, counted
 from ..errors import ConfigError
-from .turn import Turn, well_formed
+from .turn import Turn, all_well_formed, well_formed
 
 FORMAT = "ornb.transcript"
 VERSION = 1
@@ -161,8 +161,7 @@ def _said(value: Any, *, without: tuple[str, ...]) -> dict[str, Any]:
     """Fields of a dataclass that say something, tuples as lists."""
     data = {f.name: getattr(value, f.name) for f in fields(value) if f.name not in without}
     data = {name: list(v) if isinstance(v, tuple) else v for name, v in data.items()}
-    data = {name: well_formed(v) if isinstance(v, str) else v for name, v in data.items()}
-    return {name: v for name, v in data.items() if v not in (None, "", [])}
+    return {name: v for name, v in all_well_formed(data).items() if v not in (None, "", [])}
 
 
 def checked_head(

@@ -24,7 +24,7 @@ from .transcript import (
     turn_to_json,
     write_whole,
 )
-from .turn import COLUMNS, Content, Turn, light, parsed_files, row
+from .turn import COLUMNS, Content, Turn, all_well_formed, light, parsed_files, row
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -397,7 +397,8 @@ class Conversation:
         """The active path as a table, one row a turn; `COLUMNS` has names, dtypes and units."""
         import pandas as pd
 
-        frame = pd.DataFrame([row(turn) for turn in self.path], columns=list(COLUMNS))
+        rows = [all_well_formed(row(turn)) for turn in self.path]
+        frame = pd.DataFrame(rows, columns=list(COLUMNS))
         frame["started_at"] = pd.to_datetime(frame["started_at"], utc=True)
         return frame.astype(COLUMNS)
 

@@ -86,6 +86,11 @@ def well_formed(text: str) -> str:
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
+def all_well_formed(data: Mapping[Any, Any]) -> dict[Any, Any]:
+    """Make the texts among some values such; Arrow, by pandas 3, takes no others."""
+    return {name: well_formed(v) if isinstance(v, str) else v for name, v in data.items()}
+
+
 def thought_s(reply: Reply) -> float | None:
     """Return the seconds that a model thought aloud, to the first token of the answer itself.
 

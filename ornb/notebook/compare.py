@@ -25,7 +25,7 @@ from ..api.body import EMPTY
 from ..api.refusals import mapping
 from ..api.reply import Reply, counted
 from ..errors import ConfigError, OrnbError
-from ..messages import Conversation, well_formed
+from ..messages import Conversation, all_well_formed, well_formed
 from ..messages.asked import fields_of, messages_of
 from ..messages.transcript import saved_in
 from ..text.comparison import LETTERS, MIME_COMPARISON, Answers, Place
@@ -447,7 +447,7 @@ class Comparison(LastingWidget):
             for call in self._calls:
                 if call.told and call.place.reply is not None:
                     whole = {"html": call.place.html, "think": call.place.reply.reasoning}
-                    answers.append({**self._facts(call), **_well(whole)})
+                    answers.append({**self._facts(call), **all_well_formed(whole)})
                 else:
                     answers.append({"live": True, **call.answer.snapshot()})
             page = self._page if self._lasting else None
@@ -469,10 +469,10 @@ class Comparison(LastingWidget):
         }
         if self._answers.sealed:
             failed = "This answer failed; why is told after the vote." if reply.error else ""
-            return _well({**data, "error": failed})
-        figures = [_well(figure._asdict()) for figure in answer.figures]
+            return all_well_formed({**data, "error": failed})
+        figures = [all_well_formed(figure._asdict()) for figure in answer.figures]
         data |= {"error": reply.error or "", "served": answer.served}
-        return {**_well(data), "figures": figures}
+        return {**all_well_formed(data), "figures": figures}
 
     # ------------------------------------------------------------------ the output that stays
 
@@ -693,7 +693,3 @@ def _shown(turn: Turn) -> str:
 def _attached(turn: Turn) -> int:
     parts = () if isinstance(turn.content, str) else turn.content
     return sum("text" not in part for part in parts)
-
-
-def _well(data: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: well_formed(v) if isinstance(v, str) else v for name, v in data.items()}

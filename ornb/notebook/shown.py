@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..api.reply import Reply
-from ..messages import Turn, shortened, thought_s, well_formed
+from ..messages import Turn, all_well_formed, shortened, thought_s, well_formed
 from ..messages.attachments import Attachment
 from ..messages.tools import read_call
 from ..text.citations import footnotes
@@ -40,7 +40,7 @@ def turn_for_page(
         data |= _answer(turn, turn.reply)
         if html is not None:
             data |= {"html": html, "think": turn.reply.reasoning}
-    return {name: well_formed(v) if isinstance(v, str) else v for name, v in data.items()}
+    return all_well_formed(data)
 
 
 def files_of(turn: Turn) -> list[dict[str, Any]]:

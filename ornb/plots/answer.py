@@ -10,6 +10,7 @@ import pandas as pd
 
 from ..api.reply import Reply
 from ..errors import ConfigError
+from ..messages import well_formed
 from ..text.rendering import source_words
 from . import canvas, style, words
 from .rows import Rows
@@ -110,7 +111,7 @@ def _tokens(answer: Any) -> Rows:
     entries = [entry if isinstance(entry, dict) else {} for entry in listed]
     frame = pd.DataFrame(
         {
-            "token": [str(entry.get("token", "")) for entry in entries],
+            "token": [well_formed(str(entry.get("token", ""))) for entry in entries],
             "percent": [_percent(entry.get("logprob")) for entry in entries],
             "others": [_others(entry) for entry in entries],
         }

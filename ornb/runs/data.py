@@ -14,6 +14,7 @@ import pandas as pd
 
 from .. import columns as c
 from ..errors import ConfigError
+from ..messages import all_well_formed
 
 TEXT = "text"
 """Name of the column that a list, or a Series without a name, becomes."""
@@ -51,7 +52,7 @@ def table_of(data: Any) -> pd.DataFrame:
     is_list = isinstance(data, Iterable) and not isinstance(data, str | bytes | Mapping)
     listed = list(data) if is_list else [data]
     if listed and all(isinstance(row, Mapping) for row in listed) and is_list:
-        return pd.DataFrame(listed)
+        return pd.DataFrame([all_well_formed(row) for row in listed])
     if not is_list or not all(text is None or isinstance(text, str) for text in listed):
         raise ConfigError(
             f"data is of type {type(data).__name__}; give a DataFrame, a Series, texts or dicts in "

@@ -17,7 +17,7 @@ from ..api.reply import Reply, beside
 from ..columns import Column, alike
 from ..errors import ConfigError
 from ..ledger.table import USAGE_COLUMNS, one_engine
-from ..messages import Conversation, well_formed
+from ..messages import Conversation, all_well_formed, well_formed
 from ..messages.transcript import checked_head, json_of
 from .figures import NONE, Figure, figures
 from .markdown import render
@@ -204,7 +204,7 @@ class Answers:
     @property
     def df(self) -> pd.DataFrame:
         """The answers as a table, one row each; docs/tables.md describes it."""
-        rows = [self._row(answer) for answer in self.places]
+        rows = [all_well_formed(self._row(answer)) for answer in self.places]
         frame = pd.DataFrame(rows, columns=list(COMPARISON_COLUMNS))
         return frame.astype({name: column.dtype for name, column in COMPARISON_COLUMNS.items()})
 

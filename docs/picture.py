@@ -27,7 +27,7 @@ CELLS = [
 SETUP = "import os; os.environ |= {{'ORNB_OFFLINE_MODEL': '', 'ORNB_CACHE_DIR': {!r}}}"
 QUESTIONS = [
     "What is the capital of France, and what is it known for?",
-    "What is the capital of Japan?",
+    "Name the capital of Japan.",
 ]
 
 
@@ -54,6 +54,7 @@ def main() -> None:
             notebook.cell(2).locator(".jp-InputArea").click()
             lab.page.keyboard.press("Control+Enter")
             notebook.wait_idle()
+            notebook.cell(3).locator(".jp-InputArea").click()  # no toolbar in the picture
             notebook.cell(0).scroll_into_view_if_needed()
             lab.page.mouse.move(5, 5)
             first, last = (notebook.cell(i).bounding_box() for i in (0, 2))

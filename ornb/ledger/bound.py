@@ -39,10 +39,11 @@ from decimal import ROUND_FLOOR, Decimal, localcontext
 from typing import Any
 
 from ..api.others import KINDS, kind_of
-from ..api.parameters import FIELDS
+from ..api.parameters import FIELDS, listed_count
+from ..api.refusals import mapping
 from ..api.reply import format_usd
 from ..pricing import EXACT, to_decimal
-from .price_book import PriceBook, allowed, bills_tokens, dearest_price, integer, lists_zero
+from .price_book import PriceBook, allowed, bills_tokens, dearest_price, lists_zero
 
 TEMPLATE_TOKENS = 256
 """Tokens of a chat template's own: some 70 for gpt-oss, 40 for Llama 3, fewer elsewhere."""
@@ -312,8 +313,7 @@ def _is_image(part: Any) -> bool:
 
 def _asked_tokens(body: Mapping[str, Any]) -> int | None:
     """The answer's length that the request allows; None where it does not say."""
-    reasoning = body.get("reasoning")
-    thinking = reasoning.get("max_tokens") if isinstance(reasoning, Mapping) else None
+    thinking = mapping(body.get("reasoning")).get("max_tokens")
     given = [body.get(name) for name in _LIMITS]
     asked = [n for n in given if isinstance(n, int) and not isinstance(n, bool) and n > 0]
     if not asked:
@@ -408,8 +408,7 @@ def _tools_and_plugins(said: Mapping[str, Any]) -> Iterator[str]:
 def _caches(said: Mapping[str, Any]) -> Iterator[str]:
     for each in (said, *_items(said.get("tools")), *_parts(said)):
         for name in ("cache_control", "prompt_cache_options", "prompt_cache_breakpoint"):
-            mark = each.get(name) if isinstance(each, Mapping) else None
-            lifetime = mark.get("ttl") if isinstance(mark, Mapping) else None
+            lifetime = mapping(mapping(each).get(name)).get("ttl")
             if lifetime not in (None, *_KNOWN_LIFETIMES):
                 yield f"the price of a cache of {lifetime} is not listed"
 
@@ -438,7 +437,7 @@ def _quote_one(
     if not endpoints and (name.endswith(":nitro") or _wants_priority(body)):
         return _unbounded(name, f"no price is listed for {name} at a faster service tier")
     offers = endpoints or [record]
-    context = _largest(integer(offer, "context_length") for offer in [record, *offers])
+    context = _largest(listed_count(offer.get("context_length")) for offer in [record, *offers])
     counted = prompt_tokens_at_most(body)
     room = context and context * _prompts(body)
     prompt = room if counted is None else min(counted, room or counted)
@@ -465,8 +464,7 @@ def _why_no_price(name: str, record: Mapping[str, Any]) -> str:
 
 
 def _wants_priority(body: Mapping[str, Any]) -> bool:
-    provider = body.get("provider")
-    sort = provider.get("sort") if isinstance(provider, Mapping) else None
+    sort = mapping(body.get("provider")).get("sort")
     by = sort.get("by") if isinstance(sort, Mapping) else sort
     return by == "throughput" or body.get("service_tier") not in (None, "default", "flex")
 
@@ -535,10 +533,10 @@ def _answer_at_most(
     if asked is not None and obeys:
         return min(asked, context or asked), True
     top = record.get("top_provider") if offer is record else None
-    own = integer(offer, "max_completion_tokens")
+    own = listed_count(offer.get("max_completion_tokens"))
     if isinstance(top, Mapping):
-        own = own or integer(top, "max_completion_tokens")
-    room = integer(offer, "context_length") or context
+        own = own or listed_count(top.get("max_completion_tokens"))
+    room = listed_count(offer.get("context_length")) or context
     return (min(own, context or own) if own else room), obeys
 
 

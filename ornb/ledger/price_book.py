@@ -137,9 +137,3 @@ def bills_tokens(record: Mapping[str, Any]) -> bool:
     """Return whether a listed 0 means that tokens are free; a request may have its price."""
     outputs = mapping(record.get("architecture")).get("output_modalities")
     return zero_is_free(None, outputs or (), str(record.get("id")))
-
-
-def integer(record: Mapping[str, Any], key: str) -> int | None:
-    """Read a count that may be missing, null, or 0 for unknown."""
-    value = record.get(key)
-    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from .. import offline, session
+from ..api.parameters import listed_count
 from ..catalog.filters import CALLS, closest
 from ..errors import ConfigError, OrnbError
-from ..ledger.price_book import integer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,7 +34,7 @@ class Asked:
     @property
     def context(self) -> int:
         """Tokens of its context; 0 where that is not known."""
-        return integer(self.record, "context_length") or 0
+        return listed_count(self.record.get("context_length")) or 0
 
     def check(self) -> None:
         """Refuse a model that is known to be of another kind."""

@@ -89,6 +89,18 @@ def decided(n: int = 200) -> pd.DataFrame:
     return pd.DataFrame({"angry": said, "so": so, "source": "canned"})
 
 
+def embedded(n: int = 120) -> pd.DataFrame:
+    """Texts of three topics with their vectors, those of a topic around one place."""
+    random = np.random.default_rng(5)
+    topics = random.choice(["food", "service", "price"], n)
+    centres = dict(zip(["food", "service", "price"], random.normal(size=(3, 16)), strict=True))
+    vectors = [centres[topic] + 0.3 * random.normal(size=16) for topic in topics]
+    texts = [f"Review {k} of the {topic}" for k, topic in enumerate(topics)]
+    frame = pd.DataFrame({"text": texts, "topic": topics, "embedding": vectors})
+    frame.attrs = {"source": "canned", "note": "No model made these vectors"}
+    return frame
+
+
 def history() -> pd.DataFrame:
     """Price history of three models: one that went away, one that stayed, one that was free."""
     columns = [
@@ -135,6 +147,7 @@ _MAKERS: dict[str, Callable[..., go.Figure]] = {
     "first_token_and_rate": lambda **kw: plots.first_token_and_rate(CALLS, **kw),
     "spend": lambda **kw: plots.spend(CALLS, **kw),
     "calibration": lambda **kw: plots.calibration(decided(), "so", **kw),
+    "text_map": lambda **kw: plots.text_map(embedded(), "topic", **kw),
     "token_probabilities": lambda **kw: plots.token_probabilities(TOLD, **kw),
 }
 

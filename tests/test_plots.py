@@ -84,7 +84,7 @@ def test_every_figure_has_title_units_and_source(name: str) -> None:
     axes += [axis.title.text or "" for axis in figure.select_yaxes()]
     units = (
         r"\(USD|\(s\)|\(points\)|\(tokens\)|\(%\)|UTC|per second|^models$|^changes$|^rows$|before|"
-        "order"
+        "order|no unit"
     )
     assert any(re.search(units, text) for text in axes), axes
     assert caption(figure).startswith("Source: ")
@@ -883,6 +883,83 @@ def test_no_row_that_was_decided_is_no_figure_and_no_error() -> None:
     frame = pd.DataFrame({"angry": [None, None]}, dtype="float64")
     figure = plots.calibration(frame, [True, False])
     assert "Nothing to draw. Left out: 2 without a probability" in str(figure.layout.annotations)
+
+
+# ---- texts ---------------------------------------------------------------------------------------
+
+
+def test_a_map_has_the_two_directions_of_the_most_variance() -> None:
+    """By hand: a cross of four texts, longer one way than the other."""
+    vectors = [[3, 0, 1], [-3, 0, 1], [0, 1, 1], [0, -1, 1]]
+    frame = pd.DataFrame({"text": list("abcd"), "embedding": [np.array(v, "f4") for v in vectors]})
+    figure = plots.text_map(frame)
+    rows = marks(figure)
+    assert rows["name"].tolist() == list("abcd")
+    assert rows["first_component"].abs().tolist() == pytest.approx([3, 3, 0, 0])
+    assert rows["second_component"].abs().tolist() == pytest.approx([0, 0, 1, 1])
+    assert figure.layout.xaxis.title.text == "first component (no unit): 90 % of the variance"
+    assert figure.layout.yaxis.title.text == "second component (no unit): 10 % of the variance"
+    assert "100 % of the variance of 3 numbers" in figure.layout.title.text
+    assert re.search(r"Principal components by (NumPy|scikit-learn \d)", caption(figure))
+    more = pd.DataFrame({"embedding": [*frame["embedding"], *frame["embedding"][:2]]})
+    assert len(marks(plots.text_map(more))) == 6, "more texts than numbers, and fewer"
+
+
+@pytest.mark.parametrize(
+    ("values", "series"),
+    [
+        (list("abcab"), ["a", "b", "c"]),
+        ([1, 2, 1, 2, None], ["1.0", "2.0", "missing"]),
+        ([True, False, True, True, True], ["False", "True"]),
+        (["$x$", "<b>", "a", "a", "a"], ["$x$", "<b>", "a"]),
+    ],
+)
+def test_a_map_is_coloured_by_the_values_of_a_column(values: list[Any], series: list[str]) -> None:
+    vectors = [np.array([n, n % 2]) for n in range(5)]
+    frame = pd.DataFrame({"embedding": vectors, "kind": values}, index=range(10, 15))
+    rows = marks(plots.text_map(frame, "kind"))
+    assert list(dict.fromkeys(rows["series"])) == series
+    assert sorted(rows["name"]) == ["0", "1", "2", "3", "4"] or len(rows) == 5
+
+
+def test_a_map_of_many_values_has_a_scale_of_numbers_and_seven_colours_of_words() -> None:
+    vectors = [np.array([n, n % 3]) for n in range(30)]
+    frame = pd.DataFrame(
+        {"embedding": vectors, "n": [None, *range(29)], "word": [f"w{n % 10}" for n in range(30)]}
+    )
+    scaled = plots.text_map(frame, "n")
+    assert scaled.data[0].marker.colorbar.title.text == "n"
+    assert [trace.name for trace in scaled.data] == ["n", "missing"]
+    named = [trace.name for trace in plots.text_map(frame, "word").data]
+    assert len(named) == 8
+    assert named[-1] == "other values"
+
+
+def test_a_map_says_what_it_left_out_and_what_its_vectors_are() -> None:
+    frame = pd.DataFrame(
+        {"text": list("abc"), "embedding": [np.array([1, 2]), None, np.array([2, 1])]}
+    )
+    frame.attrs = {"source": "canned", "note": "No model made these vectors"}
+    said = caption(plots.text_map(frame))
+    assert said.startswith("Source: canned. 2 of 3 texts shown; left out: 1 without an embedding.")
+    assert "No model made these vectors." in said
+    for alike in (frame[:1], frame[1:2], frame[:0], pd.concat([frame[:1]] * 3)):
+        assert "Nothing to draw" in str(plots.text_map(alike).layout.annotations)
+
+
+@pytest.mark.parametrize(
+    ("vectors", "options", "words"),
+    [
+        ([[1, 2], [1, 2, 3]], {}, "'embedding' has vectors of 2 and 3 numbers"),
+        (["a", "b"], {}, "'embedding' has no vectors"),
+        ([1, 2], {}, "'embedding' has no vectors"),
+        ([[1], [2]], {"color": "stars"}, "has no column 'stars'.*ornb.embed"),
+        ([[1], [2]], {"embedding": "vector"}, "has no column 'vector'"),
+    ],
+)
+def test_what_has_no_vectors_is_no_map(vectors: Any, options: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        plots.text_map(pd.DataFrame({"embedding": vectors}), **options)
 
 
 # ---- twins ---------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from .latency import first_token_and_rate, latency_ecdf, latency_intervals
 from .pricing import price_by_hour, price_by_length, provider_spread
 from .spend import spend
 from .style import color_of, template, use_theme
+from .texts import text_map
 from .twin import WithTable, table, with_table
 
 __all__ = [
@@ -41,6 +42,7 @@ __all__ = [
     "spend",
     "table",
     "template",
+    "text_map",
     "token_probabilities",
     "use_theme",
     "with_table",

@@ -21,6 +21,7 @@ _MAKERS = {
     "models": "ornb.models()",
     "observed prices": "ornb.price_history(ids)",
     "rows": "ornb.decide(column, questions)",
+    "texts": "ornb.embed(texts)",
 }
 """What makes a frame of such rows."""
 

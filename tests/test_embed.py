@@ -78,6 +78,8 @@ class Service(WireServer):
                 answer = ranked(asked["documents"], asked.get("top_n"))
             answer = answer if self.change is None else self.change(answer, asked)
             return [whole(answer, answer["error"]["code"] if "error" in answer else 200)]
+        if path == b"/api/alpha/decisions":
+            return [whole({"answers": {"Is it?": {"type": "noul", "noul": 0.5}}})]
         if b"/endpoints " in head or head.startswith(b"POST"):
             return [whole({"error": {"message": "No such path.", "code": 404}}, 404)]
         return [whole({"data": LISTED if b"output_modalities=all" in head else [CHAT]})]
@@ -520,6 +522,27 @@ def test_recorded_vectors_and_orders_are_replayed_and_cost_nothing(service, tmp_
     assert set(again["source"]) == {"recorded"}
     assert again.attrs["source"] == order_again.attrs["source"] == "recorded"
     assert len(service.sent) == 2
+
+
+def test_where_no_model_is_named_that_of_the_recording_is_asked(service, anew, tmp_path: Path):
+    def all_three(*models: str) -> list[Any]:
+        asked = [*models] or [None] * 3
+        told = ornb.decide("Cold soup", "Is it?", asked[2]).reply
+        return [
+            embed(["a", "bb"], asked[0]).attrs["source"],
+            ornb.rerank("soup", ["a", "bb"], asked[1]).attrs["source"],
+            told.source,
+        ]
+
+    with ornb.record(tmp_path / "lesson.jsonl"):
+        assert all_three("acme/vectors", "acme/ranker", "acme/decider") == ["live"] * 3
+    anew(announced=True)
+    with ornb.replay(tmp_path / "lesson.jsonl", pace="instant"):
+        assert all_three() == ["recorded"] * 3
+    ornb.connect(recording=tmp_path / "lesson.jsonl", pace="instant")
+    assert all_three() == ["recorded"] * 3
+    ornb.connect(offline=True)  # which closes the recording
+    assert all_three() == ["canned"] * 3
 
 
 @pytest.mark.parametrize("columns", [EMBEDDING_COLUMNS, RERANK_COLUMNS])

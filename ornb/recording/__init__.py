@@ -135,6 +135,11 @@ class Recordings:
         tape = self._answering(base_url)
         return None if tape is None else tape.default_model
 
+    def models(self, path: str, base_url: str) -> list[str]:
+        """Return the models that a recording has answers of, of the kind of a path."""
+        tape = self._answering(base_url)
+        return [] if tape is None else tape.models(path)
+
     def note_default_model(self, model: str) -> None:
         """Write down which model answers where none is named."""
         for tape in self.opened:

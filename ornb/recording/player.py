@@ -97,6 +97,12 @@ class Replay(Opened):
     def __len__(self) -> int:
         return len(self._exchanges)
 
+    def models(self, path: str) -> list[str]:
+        """Return the models that were asked there, in the recorded order."""
+        bodies = (each.question.body for each in self._exchanges if each.question.path == path)
+        named = (body.get("model") for body in bodies if isinstance(body, dict))
+        return list(dict.fromkeys(model for model in named if isinstance(model, str)))
+
     def has(self, question: Request) -> bool:
         """Return whether a request was recorded."""
         return same_as(question) in self._by_question

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from .. import offline, session
+from ..api.others import KINDS
 from ..api.parameters import listed_count
 from ..catalog.filters import CALLS, closest
 from ..errors import ConfigError, OrnbError
@@ -79,7 +80,10 @@ def asked(kind: str, model: Any) -> Asked:
 
 
 def _default(kind: str, listed: pd.DataFrame | None) -> str:
-    if session.client().source == "offline":
+    service = session.client()
+    if recorded := session.default.recordings.models(KINDS[kind].path, service.base_url):
+        return DEFAULTS[kind] if DEFAULTS[kind] in recorded else recorded[0]
+    if service.source == "offline":
         decides = kind == "decisions" and not offline.start().why_canned
         return session.LOCAL if decides else f"ornb/canned-{kind}"
     ids = [] if listed is None else listed.index[listed["kind"] == kind].tolist()

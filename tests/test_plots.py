@@ -850,6 +850,8 @@ TWICE = pd.DataFrame({"angry": [0.9, 0.1], "rude": [0.3, 0.4]})
     ("frame", "truth", "options", "words"),
     [
         (None, [True], {}, "a DataFrame of rows is needed, not NoneType"),
+        (ornb.UsageTracker(), [], {}, "the frame has several: 'cost_usd'"),
+        (pd.concat([GUESSED, GUESSED], axis=1), [True, False], {}, "two columns 'angry'"),
         (GUESSED, [True], {}, "truth has 1 values, and the frame 2 rows"),
         (GUESSED, pd.Series([True, False], [5, 6]), {}, "another index than the frame"),
         (GUESSED, None, {}, "truth is of type NoneType"),

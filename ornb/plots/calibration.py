@@ -153,6 +153,10 @@ class _Words(NamedTuple):
 def _decided(df: Any, truth: Any, question: str | None) -> tuple[Rows, _Words]:
     """Rows with a probability, ``said``, and whether it was ``so``; the others are counted."""
     rows = Rows.of(df, "rows", [] if question is None else [question])
+    df = df if isinstance(df, pd.DataFrame) else df.df
+    if not rows.frame.columns.is_unique:
+        twice = rows.frame.columns[rows.frame.columns.duplicated()][0]
+        raise ConfigError(f"the frame has two columns {twice!r}; rename one")
     prefix = next((n[:-12] for n in map(str, df) if n.endswith("served_model")), "")
     told = {f"{prefix}source": "source", f"{prefix}served_model": "served_model"}
     if set(told) <= set(df):

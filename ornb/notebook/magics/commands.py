@@ -89,8 +89,8 @@ def status(chosen_model: str | None) -> list[str]:
         f"Service        {where}",
         f"Default model  {chosen_model or _default_model()}",
         f"Calls so far   {len(calls)}" + (f", {failed} failed" if failed else ""),
-        f"Billed         {' · '.join(billed + others)}",
         f"               {used._kept_words('ornb.usage')}",
+        f"Billed         {' · '.join(billed + others)}",
         "More           %ornb help",
     ]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
@@ -16,6 +16,7 @@ MOST_QUESTIONS, MOST_OPTIONS, MOST_LEVELS = 200, 255, 10
 """Of one request (2026-11-30): what the most generous model takes, and levels of any score."""
 DOUBT = 1.5
 """So many times the context, an estimate of tokens leaves no doubt that they are too many."""
+_MISSING = {"None", "nan", "NaT", "<NA>"}
 _EXAMPLE = '{"angry": "Is the writer angry?", "topic": ["food", "service"], "stars": range(1, 6)}'
 
 
@@ -24,6 +25,7 @@ def questions_of(questions: Any) -> dict[str, dict[str, Any]]:
     if isinstance(questions, str):
         questions = [questions]
     if isinstance(questions, list | tuple) and all(isinstance(each, str) for each in questions):
+        _differ(questions, "The questions")
         questions = dict(zip(questions, questions, strict=True))
     if not isinstance(questions, Mapping) or not questions:
         raise ConfigError(f"There are no questions, so nothing was sent. Give some: {_EXAMPLE}.")
@@ -111,6 +113,8 @@ def _in_full(asked: Any) -> Any:
 
 
 def _question(name: str, asked: Any) -> dict[str, Any]:
+    if isinstance(asked, str) and not asked.strip():
+        raise ConfigError(f"The question {name!r} has no words, so nothing was sent.")
     asked = _in_full(asked)
     if not isinstance(asked, Mapping):
         raise ConfigError(
@@ -121,11 +125,12 @@ def _question(name: str, asked: Any) -> dict[str, Any]:
     kind = asked.get("type")
     if kind not in TYPES:
         wrong = did_you_mean(str(kind), TYPES, f"type of a question (of {name!r})")
-        raise ConfigError(f"{wrong}. Nothing was sent.")
+        raise ConfigError(f"Nothing was sent: {wrong}")
     for key in asked:
         if key not in ("type", "instructions", "criteria"):
             known = ("type", "instructions", "criteria")
-            raise ConfigError(f"{did_you_mean(str(key), known, f'part of a question ({name!r})')}.")
+            wrong = did_you_mean(str(key), known, f"part of a question ({name!r})")
+            raise ConfigError(f"Nothing was sent: {wrong}")
     made = {"type": kind, "instructions": asked.get("instructions") or name}
     criteria = asked.get("criteria")
     if kind in ("choice", "score"):
@@ -140,18 +145,26 @@ def _question(name: str, asked: Any) -> dict[str, Any]:
 
 
 def _options(name: str, criteria: Any) -> dict[str, Any]:
-    if isinstance(criteria, list | tuple):
-        options = [str(each) for each in criteria]
-        criteria = dict.fromkeys(options)
-        if len(criteria) < len(options):
-            raise ConfigError(f"The options of {name!r} hold one twice, so nothing was sent.")
-    count = len(criteria) if isinstance(criteria, Mapping) else 0
+    options = list(criteria) if isinstance(criteria, list | tuple | Mapping) else []
+    _differ(options, f"The options of {name!r}")
+    count = len(options)
     if not 2 <= count <= MOST_OPTIONS:
         raise ConfigError(
             f"The question {name!r} has {count} options, so nothing was sent: give 2 to "
             f"{MOST_OPTIONS}."
         )
-    return {str(option): meaning for option, meaning in criteria.items()}
+    meanings = criteria.values() if isinstance(criteria, Mapping) else [None] * count
+    return {str(option): meaning for option, meaning in zip(options, meanings, strict=True)}
+
+
+def _differ(values: Sequence[Any], whose: str) -> None:
+    """Refuse what would be asked about twice, or as "None", "nan" or brackets."""
+    for each in values:
+        is_missing = not isinstance(each, str) and str(each) in _MISSING
+        if is_missing or isinstance(each, list | tuple | set) or not str(each).strip():
+            raise ConfigError(f"{whose} hold {each!r:.40}, so nothing was sent. Put it in words.")
+    if len(set(map(str, values))) < len(values):
+        raise ConfigError(f"{whose} hold one twice, so nothing was sent.")
 
 
 def _levels(name: str, criteria: Any) -> list[Any]:
@@ -161,6 +174,7 @@ def _levels(name: str, criteria: Any) -> list[Any]:
             f"The score {name!r} has {len(levels)} level{'s' * (len(levels) != 1)}, so nothing was "
             f"sent: give 2 to {MOST_LEVELS}, the lowest first."
         )
+    _differ(levels, f"The levels of {name!r}")
     return levels
 
 

@@ -347,6 +347,20 @@ def test_no_file_is_written_over_and_nothing_is_made_then(plan, tmp_path) -> Non
     assert "1 without a key" in repr(room)
 
 
+@pytest.mark.parametrize("path", [5, True, "keys\0.csv"])
+def test_what_is_no_path_is_refused_and_nothing_is_made_then(plan, path) -> None:
+    room = plan(["Ada"])
+    with pytest.raises(errors.ConfigError, match="cannot be made"):
+        room.make(path)
+    assert "1 without a key" in repr(room)
+
+
+def test_a_name_without_a_sign_to_show_is_told_apart_by_what_is_seen(plan) -> None:
+    """A joiner within a name is a part of it, as in Persian."""
+    name = "\u0639\u0644\u06cc\u200c\u0631\u0636\u0627"
+    assert list(plan([name]).make().hand_out()) == [name]
+
+
 def test_keys_that_are_held_go_to_a_file_that_comes_later(plan, tmp_path) -> None:
     room = plan(["Ada"]).make()
     room.make(tmp_path / "keys.csv")
@@ -379,7 +393,11 @@ def test_a_class_is_not_pickled(plan) -> None:
     [
         (["Ada", " ada "], {}, "Two students are named 'ada'"),
         (["Zo\u00e9", "Zoe\u0301"], {}, "Two students are named"),
+        (["Ada", "Ada\u200b"], {}, "Two students are named"),
+        (["Ada\ud800"], {}, "A student's name is 'Ada.ud800'"),
+        (["Ada\x00"], {}, "A student's name is 'Ada.x00'"),
         (["Ada", " "], {}, "A student's name is ' '"),
+        (pd.DataFrame({"name;limit_usd": ["Ada;5"]}), {}, "columns are parted by ';'"),
         (["Ada", None], {}, "A student's name is None"),
         ([], {}, "There are no students"),
         (pd.DataFrame({"who": ["Ada"], "age": [9]}), {}, "one column `name`"),
@@ -393,6 +411,7 @@ def test_a_class_is_not_pickled(plan) -> None:
         (["Ada"], {"expires_at": "2026-01-01"}, "is in the past"),
         (["Ada"], {"expires_at": "24.12.2027"}, "is no date such as"),
         (["Ada"], {"title": " "}, "title is empty"),
+        (["Ada"], {"title": 5}, "title is 5; give a text"),
         (["Ada"], {"management_key": "a b"}, "That is not a key"),
         (["Ada"], {"management_key": None}, "There is no key"),
     ],

@@ -463,7 +463,8 @@ def classroom(
     finally:
         del management_key  # tools that show variables would tell it
     if not isinstance(title, str) or not title.strip():
-        raise ConfigError("title is empty; give what the keys of this class are to be called.")
+        wrong = "empty; give" if isinstance(title, str) else f"{title!r}; give a text,"
+        raise ConfigError(f"title is {wrong} what the keys of this class are to be called.")
     defaults = dict(zip(TERMS, (limit_usd, limit_reset, expires_at), strict=True))
     title = " ".join(title.split())
     return Classroom(client, title, _terms(students, defaults, title))
@@ -503,6 +504,12 @@ def _listed(client: Client) -> Iterable[dict[str, Any]]:
 def _terms(students: Any, defaults: dict[str, Any], title: str) -> dict[str, dict[str, Any]]:
     """Read and check a table of students, all of it before anything is made."""
     table = table_of(students)
+    for mark in ";\t":
+        if table.shape[1] == 1 and mark in str(table.columns[0]):
+            raise ConfigError(
+                f"The columns are parted by {mark!r}, so their limits would not be read. Give "
+                f"pandas.read_csv(path, sep={mark!r})."
+            )
     names = "name" if "name" in table or table.shape[1] != 1 else table.columns[0]
     for column in map(str, table.columns if table.shape[1] > 1 else ()):
         if column not in TERMS and errors.near(column, TERMS):
@@ -513,9 +520,9 @@ def _terms(students: Any, defaults: dict[str, Any], title: str) -> dict[str, dic
     terms: dict[str, dict[str, Any]] = {}
     seen: set[str] = set()
     for place, name in enumerate(map(_tidy_name, c.plain(table[names]))):
-        if name.casefold() in seen:
+        if (looks := _seen(name)) in seen:
             raise ConfigError(f"Two students are named {name!r}. Tell them apart, as by a letter.")
-        seen.add(name.casefold())
+        seen.add(looks)
         given = {key: values[place] for key, values in own.items() if values[place] is not None}
         limit_usd, reset, until = ({**defaults, **given}[key] for key in TERMS)
         if reset is not None and reset not in RESETS:
@@ -533,9 +540,15 @@ def _terms(students: Any, defaults: dict[str, Any], title: str) -> dict[str, dic
 
 def _tidy_name(name: Any) -> str:
     tidied = unicodedata.normalize("NFC", " ".join(str(name).split()))
-    if not tidied or not isinstance(name, str | int):
+    no_signs = any(unicodedata.category(sign) in {"Cc", "Cs"} for sign in tidied)
+    if not _seen(tidied) or no_signs or not isinstance(name, str | int):
         raise ConfigError(f"A student's name is {name!r}; each needs one, as text.")
     return tidied
+
+
+def _seen(name: str) -> str:
+    """What people tell names apart by: no capitals, and no signs that have no form of their own."""
+    return "".join(sign for sign in name.casefold() if unicodedata.category(sign) != "Cf")
 
 
 def _limit(usd: Any) -> float:
@@ -577,8 +590,9 @@ def _period(moment: datetime, reset: str) -> int:
 def _new_file(path: str | os.PathLike[str]) -> IO[bytes]:
     try:
         made = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be made ({error.strerror}). Give a new file.") from error
+    except (OSError, TypeError, ValueError) as error:
+        why = getattr(error, "strerror", error)
+        raise ConfigError(f"{path!s:.200} cannot be made ({why}). Give a new file.") from error
     return os.fdopen(made, "wb", buffering=0)
 
 

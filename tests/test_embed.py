@@ -328,6 +328,31 @@ def test_an_unknown_model_is_named_with_one_that_is_meant(service):
             ask(name)
 
 
+def test_where_ids_alone_are_listed_any_model_is_asked(service):
+    bare = [{"id": "nomic-embed-text", "object": "model", "owned_by": "library"}]
+
+    def respond(head: bytes, body: bytes) -> Any:
+        return [whole({"data": bare})] if head.startswith(b"GET") else service.respond(head, body)
+
+    service.play(respond)
+    assert embed(["a"], "nomic-embed-text")["status"].tolist() == ["ok"]
+    assert len(ornb.rerank("soup", ["a"], "nomic-embed-text")) == 1
+    assert ornb.decide("soup", "Is it?", "nomic-embed-text").answers == {"Is it?": 0.5}
+    with pytest.raises(errors.ConfigError, match="lists no model that can make embeddings"):
+        ornb.embed(["a"], progress=False)
+
+
+def test_a_service_that_is_not_there_is_named_as_such(service):
+    service.play(["reset"])
+    for ask in (
+        lambda: ornb.embed(["a"], progress=False),
+        lambda: ornb.rerank("soup", ["a"]),
+        lambda: ornb.decide("soup", "Is it?"),
+    ):
+        with pytest.raises(errors.TransportError):
+            ask()
+
+
 # --- answers that are not whole -------------------------------------------------------------------
 
 

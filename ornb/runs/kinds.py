@@ -30,18 +30,21 @@ class Asked:
     @property
     def record(self) -> Any:
         """What is listed of the model; empty if nothing is."""
-        return {} if self.listed is None else self.listed["raw"].get(self.model) or {}
+        return self._listed("raw") or {}
 
     @property
     def context(self) -> int:
         """Tokens of its context; 0 where that is not known."""
         return listed_count(self.record.get("context_length")) or 0
 
+    def _listed(self, column: str) -> Any:
+        return None if self.listed is None else self.listed[column].get(self.model)
+
     def check(self) -> None:
         """Refuse a model that is known to be of another kind."""
-        kind: Any = self.kind if self.listed is None else self.listed["kind"].get(self.model)
-        if kind in (None, self.kind):
-            return
+        kind = self._listed("kind")
+        if kind in (None, self.kind) or not self._listed("output_modalities"):
+            return  # where ids alone are listed, as by Ollama, any may be of any kind
         does = "chats, by ornb.ask" if kind == "chat" else f"makes {kind}, by {CALLS.get(kind)}"
         raise ConfigError(
             f"{self.model} does not {DOES[self.kind]}, so nothing was sent: it {does}. "
@@ -86,7 +89,8 @@ def _default(kind: str, listed: pd.DataFrame | None) -> str:
     if service.source == "offline":
         decides = kind == "decisions" and not offline.start().why_canned
         return session.LOCAL if decides else f"ornb/canned-{kind}"
-    ids = [] if listed is None else listed.index[listed["kind"] == kind].tolist()
+    listed = session.models(kind="all") if listed is None else listed  # which says why it cannot
+    ids = listed.index[listed["kind"] == kind].tolist()
     if not ids:
         raise ConfigError(
             f"This service lists no model that can {DOES[kind]}, so nothing was sent. Give the id "

@@ -402,5 +402,5 @@ def _draw_threshold(figure: go.Figure, at: float) -> None:
         xanchor="right" if at > 0.8 else "left" if at < 0.2 else "center",
         text=f"threshold {words.short(at)}",
         showarrow=False,
-        font={"size": 11, "color": _THRESHOLD},
+        font={"size": 11},
     )

@@ -202,8 +202,8 @@ def decide(
     -------
     Decision, pandas.DataFrame or Plan
         Shows itself in a notebook; ``.df`` and ``.answers`` have the figures. Of a column, the
-        table with a column for each question and those of a batch (docs/tables.md); with
-        ``dry_run=True`` the plan.
+        table with a column for each question and those of a batch (docs/tables.md), which
+        `ornb.plots.calibration` holds against known answers; with ``dry_run=True`` the plan.
 
     Raises
     ------

@@ -262,6 +262,15 @@ def test_a_reranker_that_bills_requests_is_bounded_by_them(service):
     assert len(service.sent) == 1, "documents of over 500 tokens are two"
 
 
+def test_what_a_reranker_counts_as_several_is_estimated_as_several(service):
+    used = {"search_units": 3, "total_tokens": 90}
+    service.change = lambda answer, _: {**answer, "usage": used}
+    table = ornb.rerank("soup", ["Cold soup", "Lovely"], "acme/ranker")
+    assert table.attrs["estimate_usd"] == pytest.approx(0.006)
+    assert table.attrs["cost_usd"] is None
+    assert ornb.usage.df["cost_source"].tolist() == ["estimated"]
+
+
 # --- refused --------------------------------------------------------------------------------------
 
 

@@ -190,6 +190,7 @@ def estimate_reply(pricing: Any, reply: Reply) -> Decimal | None:
         reasoning_tokens=used.reasoning_tokens or 0,
         cached_tokens=used.cached_tokens or 0,
         cache_write_tokens=used.cache_write_tokens or 0,
+        requests=_count(raw.get("search_units")) or 1,  # a reranker's price of a request is for one
         searches=searches,
         at=reply.timing.started_at,
     )

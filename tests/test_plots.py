@@ -924,6 +924,26 @@ def test_a_map_is_coloured_by_the_values_of_a_column(values: list[Any], series: 
     assert sorted(rows["name"]) == ["0", "1", "2", "3", "4"] or len(rows) == 5
 
 
+@pytest.mark.parametrize("name", ["x", "y", "name", "first_component"])
+def test_a_map_is_coloured_by_the_column_that_is_named_whatever_its_name(name: str) -> None:
+    frame = pd.DataFrame({"embedding": [[1.0, 0], [0, 1.0]], name: ["one", "two"]})
+    assert [trace.name for trace in plots.text_map(frame, name).data] == ["one", "two"]
+
+
+def test_a_number_that_is_not_finite_is_none_of_a_scale() -> None:
+    numbers = [math.inf, -math.inf, *range(10)]
+    frame = pd.DataFrame({"embedding": [[n, n % 2] for n in range(12)], "n": numbers})
+    assert [len(trace.x) for trace in plots.text_map(frame, "n").data] == [10, 2]
+    whole = frame.assign(n=pd.array([None, *range(11)], dtype="Int64"))
+    assert [len(trace.x) for trace in plots.text_map(whole, "n").data] == [11, 1]
+
+
+def test_a_map_of_two_columns_of_one_name_is_refused() -> None:
+    frame = pd.DataFrame([[[1, 2], [1, 2]]], columns=["embedding", "embedding"])
+    with pytest.raises(ConfigError, match="two columns 'embedding'"):
+        plots.text_map(frame)
+
+
 def test_a_map_of_many_values_has_a_scale_of_numbers_and_seven_colours_of_words() -> None:
     vectors = [np.array([n, n % 3]) for n in range(30)]
     frame = pd.DataFrame(
@@ -955,6 +975,10 @@ def test_a_map_says_what_it_left_out_and_what_its_vectors_are() -> None:
         ([[1, 2], [1, 2, 3]], {}, "'embedding' has vectors of 2 and 3 numbers"),
         (["a", "b"], {}, "'embedding' has no vectors"),
         ([1, 2], {}, "'embedding' has no vectors"),
+        ([[[1]], [[2]]], {}, "'embedding' has no vectors"),
+        ([[1, math.nan], [2, 3]], {}, "'embedding' has no vectors"),
+        ([[1, math.inf], [2, 3]], {}, "'embedding' has no vectors"),
+        ([[1, 10**400], [2, 3]], {}, "'embedding' has no vectors"),
         ([[1], [2]], {"color": "stars"}, "has no column 'stars'.*ornb.embed"),
         ([[1], [2]], {"embedding": "vector"}, "has no column 'vector'"),
     ],

@@ -63,7 +63,10 @@ class Rows:
         if not isinstance(frame, pd.DataFrame):
             raise ConfigError(f"a DataFrame of {noun} is needed, not {type(frame).__name__}")
         flat = frame.reset_index() if frame.index.name not in (None, *frame.columns) else frame
+        needs = list(needs)
         missing = [name for name in needs if name not in flat.columns]
+        if twice := set(needs) & {*flat.columns[flat.columns.duplicated()]}:
+            raise ConfigError(f"the frame of {noun} has two columns {min(twice)!r}; give one.")
         if missing:
             raise ConfigError(
                 f"the frame of {noun} has no column {', '.join(map(repr, missing))}, as those of "

@@ -102,8 +102,9 @@ def text_map(
     figure.update_xaxes(range=canvas.padded(places[:, 0]))
     # As long both ways: what is nearer in the figure is nearer in the plane.
     figure.update_yaxes(range=canvas.padded(places[:, 1]), scaleanchor="x")
-    frame = rows.frame.assign(x=places[:, 0], y=places[:, 1], name=_names(rows.frame, text))
-    _draw(figure, frame, color)
+    names = _names(rows.frame, text)
+    frame = pd.DataFrame({"x": places[:, 0], "y": places[:, 1], "name": names})
+    _draw(figure, frame, None if color is None else rows.frame[color])
     return figure
 
 
@@ -115,11 +116,11 @@ def _matrix(vectors: pd.Series[Any]) -> Any:
     try:
         listed = [np.asarray(each, dtype="float64") for each in vectors]
         lengths = {each.shape for each in listed}
-        is_good = len(lengths) < 2 and all(len(shape) == 1 for shape in lengths)
-    except (TypeError, ValueError):
+        is_good = all(len(each.shape) == 1 and np.isfinite(each).all() for each in listed)
+    except (TypeError, ValueError, OverflowError):
         is_good, lengths = False, set()
-    if not is_good:
-        many = " and ".join(sorted(str(shape[0]) for shape in lengths if shape))
+    if not is_good or len(lengths) > 1:
+        many = " and ".join(sorted(str(shape[0]) for shape in lengths)) if is_good else ""
         raise ConfigError(
             f"{vectors.name!r} has {f'vectors of {many} numbers' if many else 'no vectors'}; give "
             "what ornb.embed makes, by one model."
@@ -164,21 +165,21 @@ def _names(frame: pd.DataFrame, text: str | None) -> list[str]:
     return [words.cut(str(value), _LONGEST) for value in values]
 
 
-def _draw(figure: go.Figure, frame: pd.DataFrame, color: str | None) -> None:
+def _draw(figure: go.Figure, frame: pd.DataFrame, values: pd.Series[Any] | None) -> None:
     look: dict[str, Any] = {"size": 8, "line": style.RIM, "opacity": 0.85}
-    if color is None:
+    if values is None:
         _dots(figure, frame, "texts", {**look, "color": style.PALETTE[0]}, None)
         return
-    values = frame[color]
+    color: Any = values.name
     is_number = pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
     if is_number and values.nunique() > _GROUPS:
         bar = {"title": {"text": words.plain(color), "side": "right"}, "thickness": 12}
-        known = values.notna()
+        known = values.notna() & ~values.isin([math.inf, -math.inf])
         look |= {"color": words.numbers(values[known]), "colorscale": _SCALE, "colorbar": bar}
-        _dots(figure, frame[known], words.plain(color), look, color)
+        _dots(figure, frame[known], words.plain(color), look, values)
         if not known.all():
             gray = {"size": 8, "color": style.OTHER}
-            _dots(figure, frame[~known], "missing", gray, color)
+            _dots(figure, frame[~known], "missing", gray, values)
         figure.update_layout(showlegend=not known.all())
         return
     named = values.astype(object).where(values.notna(), "missing").astype(str)
@@ -192,13 +193,17 @@ def _draw(figure: go.Figure, frame: pd.DataFrame, color: str | None) -> None:
             "color": style.OTHER if is_rest else style.PALETTE[n],
             "symbol": style.SYMBOLS[n % len(style.SYMBOLS)],
         }
-        _dots(figure, frame[named == value], words.plain(value), {**look, **paint}, color)
+        _dots(figure, frame[named == value], words.plain(value), {**look, **paint}, values)
 
 
 def _dots(
-    figure: go.Figure, frame: pd.DataFrame, name: str, marker: dict[str, Any], color: str | None
+    figure: go.Figure,
+    frame: pd.DataFrame,
+    name: str,
+    marker: dict[str, Any],
+    values: pd.Series[Any] | None,
 ) -> None:
-    hover = {} if color is None else {color: list(frame[color])}
+    hover: Any = {} if values is None else {values.name: list(values[frame.index])}
     figure.add_scatter(
         **canvas.named(frame["name"], "first_component", "second_component", hover),
         x=words.numbers(frame["x"]),

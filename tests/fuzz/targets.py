@@ -10,6 +10,7 @@ import io
 import json
 import math
 import re
+import signal
 import sys
 import tempfile
 import warnings
@@ -41,6 +42,8 @@ from tests.kept import transcript
 
 LONGEST = 4_096
 """Bytes of an input that are looked at; time is bounded by a target of its own."""
+SLOWEST_S = 60
+"""CPU seconds for an input, instrumented; beyond them it hangs, however busy the machine is."""
 _UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 PATIENCE_S = 3.0
 """CPU seconds for 20,000 characters built to be slow, as the other tests of rendering allow."""
@@ -512,8 +515,16 @@ TARGETS = {
 
 
 def check(name: str, data: bytes) -> None:
-    """Run one target; an error of ours that gets out of it is a failure too."""
+    """Run one target; an error of ours that gets out of it is a failure too, and so is a hang."""
+    signal.signal(signal.SIGVTALRM, _hangs)
+    signal.setitimer(signal.ITIMER_VIRTUAL, SLOWEST_S)
     try:
         TARGETS[name].check(data)
     except OrnbError as error:
         raise AssertionError(f"{type(error).__name__} got out: {error}") from error
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+
+
+def _hangs(*_: object) -> None:
+    raise AssertionError(f"no end after {SLOWEST_S} s of this process's own work")

@@ -936,6 +936,17 @@ def test_the_panel_says_of_which_days_its_offline_estimates_are():
     assert estimated["notes"][-1] == "prices of 2026-08-22 to 2026-11-03"
 
 
+def test_a_plan_says_of_which_day_its_offline_prices_are(capsys):
+    def planned(model):
+        return repr(ornb.batch(["Hi"], "{{text}}", model, max_tokens=9, dry_run=True))
+
+    assert planned(NEMO).endswith("offline nothing is billed (prices of 2026-11-03)")
+    assert planned(MINI).endswith("offline nothing is billed (prices of 2026-08-22)")
+    assert planned("ornb/canned").endswith("offline nothing is billed")
+    ornb.measure([NEMO, MINI], "Hi", repeats=1, warmup=0, max_tokens=9, progress=False)
+    assert "These are prices of 2026-08-22 to 2026-11-03." in capsys.readouterr().out
+
+
 def test_a_price_for_long_prompts_is_taken_where_it_applies():
     record = load().models[[each["id"] for each in load().models].index("x-ai/grok-4.3")]
     dated = newest_price(record, "2026-08-22")

@@ -280,6 +280,7 @@ class Batch:
             cap_usd=None if self.cap is None else self.cap.limit_usd,
             prompt=texts[0] if asked is None else text_of(asked[-1]["content"]),
             longest=part.longest,
+            prices_of=session.price_days([self.request.get("model")]),
         )
 
     def _calls(self, part: Part) -> Iterator[tuple[str, tuple[int, ...]]]:

@@ -182,6 +182,7 @@ def measure(
     >>> times = ornb.measure("openai/gpt-4o-mini", "Hi", repeats=2, max_tokens=3, progress=False)
     3 calls: 1 model x 1 prompt x 2 repeats, 1 to warm up.
     Offline nothing is billed; live it would cost about $0.000035, $0.00019 at most.
+    These are prices of 2026-08-22.
     >>> times[["warmup", "status", "completion_tokens"]].values.tolist()
     [[True, 'ok', 3], [False, 'ok', 3], [False, 'ok', 3]]
     >>> ornb.latency_summary(times)["n"].item()

@@ -135,6 +135,7 @@ class Price:
     unknown: dict[str, str] = field(default_factory=dict)
     """Models whose cost nothing bounds, and why; not in the two sums."""
     free_calls: int = 0
+    models: tuple[str | None, ...] = ()
 
     def describe(self, service: Client, cap: Decimal | None) -> str:
         """Return what the run costs, in a line or a few, for people."""
@@ -149,6 +150,7 @@ class Price:
             lines = [f"It is likely to cost {about}, {most}{limit and f'; the limit is {limit}'}."]
             if offline:
                 lines = [f"Offline nothing is billed; live it would cost {about}, {most}."]
+                lines += [f"These are {of}." for of in [session.price_days(self.models)] if of]
         lines += [f"{missing}: {reason}." for reason in dict.fromkeys(self.unknown.values())]
         if self.unknown and limit and not offline:
             lines.append(f"No further call is sent once {limit} was billed.")
@@ -174,7 +176,7 @@ class Price:
 
 def price_of(plan: MeasurePlan) -> Price:
     """Quote every model and prompt once, for all its calls; offline, at the real service."""
-    price, calls = Price(), plan.calls_each
+    price, calls = Price(models=plan.models), plan.calls_each
     asked = {name: value for name, value in plan.params.items() if name not in ("label", "ornb")}
     for model, label in product(plan.models, plan.prompts):
         try:

@@ -51,6 +51,8 @@ class Plan:
     """What the first call will ask."""
     longest: int = 0
     """Of the longest request, in bytes; like all others it goes whole."""
+    prices_of: str = ""
+    """Of which day the prices are, for people; empty where the service listed them just now."""
 
     def __repr__(self) -> str:
         asides = [
@@ -85,7 +87,8 @@ class Plan:
             text = f", {about}at most {format_usd(float(self.worst_usd))}"
         if self.cap_usd is not None:
             text += f"; stops before {format_usd(float(self.cap_usd))}"
-        return text + ("; offline nothing is billed" if self.source == "offline" else "")
+        of = f" ({self.prices_of})" if self.prices_of else ""
+        return text + (f"; offline nothing is billed{of}" if self.source == "offline" else "")
 
 
 def total(quotes: Iterable[Quote]) -> tuple[Decimal | None, Decimal | None, str | None]:

@@ -428,6 +428,12 @@ def test_an_ordinary_key_is_told_what_it_takes(plan, service) -> None:
         plan(["Ada"], management_key="unheard-of")
 
 
+@pytest.mark.parametrize("url", [3, "http://[bad", "ftp://example.org"])
+def test_what_is_no_address_is_refused_before_a_key_is_sent_there(url: Any) -> None:
+    with pytest.raises(errors.ConfigError, match="is not an address such as"):
+        ornb.classroom(["Ada"], 1, management_key=MANAGER, base_url=url)
+
+
 def test_a_server_that_makes_no_keys_says_so() -> None:
     missing = whole({"error": {"message": "Not Found"}}, 404)
     with (

@@ -472,7 +472,7 @@ def classroom(
 
 def _manager(key: str | Secret | None, base_url: str | None) -> Client:
     if key is not None or base_url is not None:
-        url = service_url(base_url)
+        url = Client(base_url=service_url(base_url)).base_url  # which refuses what is no address
         plain = key.reveal() if isinstance(key, Secret) else key or ""
         return Client(tidy(plain, url), url, timeouts=PATIENCE)
     client = session.client()

@@ -221,6 +221,23 @@ def test_what_came_before_an_error_is_kept_and_the_same_call_asks_for_the_rest(s
     assert whole_table["status"].tolist() == ["cached", "cached", "cached", "ok"]
 
 
+def test_vectors_of_an_unfinished_run_get_into_a_store_and_belong_to_their_row(
+    service, tmp_path: Path
+):
+    refusal = {"error": {"code": 402, "message": "Insufficient credits"}}
+    service.change = lambda answer, asked: refusal if "Slow" in asked["input"] else answer
+    table = embed(REVIEWS, batch_size=2, concurrency=1)
+    table.at[7, "embedding"][:] = 0
+    assert table.at[9, "embedding"].tolist() == vector("Cold soup"), "the same text, another row"
+    assert table.attrs["cost_usd"] == 0.0000003, "a refusal costs nothing"
+    service.change = None
+    given: dict[str, Any] = {"store": tmp_path / "kept.sqlite"}
+    for _ in range(2):
+        again = embed(REVIEWS, **given)
+        assert again.at[7, "embedding"].tolist() == vector("Cold soup")
+    assert len(service.sent) == 3, "none was asked twice"
+
+
 def test_where_no_text_got_a_vector_the_reason_is_raised(service):
     service.change = lambda *_: {"error": {"code": 402, "message": "Insufficient credits"}}
     with pytest.raises(errors.OutOfCredits):

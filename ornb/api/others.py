@@ -128,13 +128,14 @@ def vectors(told: Any, count: int) -> list[str]:
     """Return float32 numbers in base64 for each of so many texts; empty for what has not one."""
     listed = [each for each in told if isinstance(each, dict)] if isinstance(told, list) else []
     places: list[Any] = [each.get("index") for each in listed]
-    if len(listed) == count and all(place is None for place in places):
-        places = list(range(count))
+    in_order = list(range(count))
+    if places in (in_order, [None] * count):  # nearly always
+        return [_encoded(each.get("embedding")) for each in listed]
     found: dict[int, str] = {}
     for place, each in zip(places, listed, strict=True):
         if type(place) is int and 0 <= place < count:  # of two for one text, neither is sure
             found[place] = "" if place in found else _encoded(each.get("embedding"))
-    return [found.get(place, "") for place in range(count)]
+    return [found.get(place, "") for place in in_order]
 
 
 def _encoded(vector: Any) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import binascii
 import contextlib
+import copy
 import json
 import math
 import os
@@ -75,8 +76,7 @@ class _Vector(Shape):
         super().__init__({"type": "object"})
 
     def read(self, answer: Answer) -> Answer:
-        if answer.fields is None:
-            _read([answer])
+        _read([answer])
         return answer
 
 
@@ -134,8 +134,6 @@ class _Texts(Ask):
         tally.add(answer, self.rows - len(lost), len(self.places) - len(lost))
         for one in lost:
             tally.add(one)
-        for one in self.made:  # what was read need not be held twice
-            one.text = ""
 
 
 class _Embeddings(Batch):
@@ -194,12 +192,14 @@ class _Embeddings(Batch):
     def _table(self, frame: pd.DataFrame, part: Part, why_not: str | None) -> pd.DataFrame:
         answers = part.by_row(why_not)
         vectors = [None if each.fields is None else each.fields["embedding"] for each in answers]
+        for row in part.repeats:  # who changes one vector means that row alone
+            vectors[row] = copy.copy(vectors[row])
         others = {name: column for name, column in self.columns.items() if name != "embedding"}
         table = with_answers(frame, answers, None, self.prefix, others)
         column = pd.Series(c.objects(vectors), frame.index, dtype=object)
         table.insert(len(frame.columns), f"{self.prefix}embedding", column)
         calls = [ask.answer for ask in self.asks if ask.answer is not None]
-        table.attrs |= self._about(answers, [each for each in calls if each.status != "stopped"])
+        table.attrs |= self._about(answers, calls)
         return table
 
     def _about(self, rows: list[Answer], calls: list[Answer]) -> dict[str, Any]:

@@ -911,7 +911,7 @@ def test_what_is_compared_with_an_old_today_says_its_age():
 def test_an_offline_estimate_is_at_the_newest_dated_price_and_says_its_day():
     quoted = ornb.quote("Hi", NEMO, max_tokens=100)
     assert quoted.prices_of == f"prices {days_old('2026-11-03')}, recorded by genai-prices"
-    assert repr(quoted).endswith(f"for {NEMO}, {quoted.prices_of}")
+    assert repr(quoted).endswith(f"100 completion tokens; {quoted.prices_of}) for {NEMO}")
     assert quoted.cost(1_000_000, 0) == Decimal("0.15")
     assert quoted.worst_usd >= quoted.likely_usd
     alone = ornb.quote("Hi", NEMO, max_tokens=100, provider={"only": ["deepinfra"]})

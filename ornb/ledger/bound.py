@@ -139,8 +139,8 @@ class Quote:
             return f"Quote: no bound for {name}, since {self.unknown}"
         about = "" if self.likely_usd is None else f"about {format_usd(float(self.likely_usd))}, "
         tokens = f"{self.prompt_tokens:,} prompt and {self.completion_tokens:,} completion tokens"
-        of = f", {self.prices_of}" if self.prices_of else ""
-        return f"Quote: {about}at most {format_usd(float(worst))} ({tokens}) for {name}{of}"
+        of = f"; {self.prices_of}" if self.prices_of else ""
+        return f"Quote: {about}at most {format_usd(float(worst))} ({tokens}{of}) for {name}"
 
     @property
     def worst_usd(self) -> Decimal | None:

@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import requests
 from wire import WireServer, whole
 
 import ornb
-from ornb import errors
+from ornb import errors, offline
 from ornb.runs.embed import EMBEDDING_COLUMNS, RERANK_COLUMNS
 
 
@@ -32,6 +33,7 @@ LISTED = [
     model("acme/vectors-free:free", "embeddings", prompt="0"),
     model("acme/ranker", "rerank", prompt="0", request="0.002"),
     model("acme/decider", "decisions"),
+    model("acme/hologram", "hologram"),
 ]
 
 
@@ -307,6 +309,7 @@ def test_what_a_reranker_counts_as_several_is_estimated_as_several(service):
         ("Hi", {"model": "acme/orbit"}, "does not make embeddings.*it chats, by ornb.ask"),
         ("Hi", {"model": "acme/ranker"}, r"it makes rerank, by ornb\.rerank"),
         ("Hi", {"model": "acme/decider"}, r"by ornb\.decide"),
+        ("Hi", {"model": "acme/hologram"}, "it makes hologram, which ornb has no verb for"),
         (pd.DataFrame({"a": ["x"], "b": ["y"]}), {}, "There is no template"),
         (pd.DataFrame({"a": ["x"]}), {"template": "{{b}}"}, "no column 'b'"),
         (pd.DataFrame({"a": ["x"], "embedding": [1]}), {"template": "{{a}}"}, "embedding"),
@@ -555,6 +558,32 @@ def test_offline_words_are_hashed_and_that_is_said(anew):
     assert found.attrs["source"] == "canned"
     with pytest.raises(errors.ConfigError, match="does not make embeddings"):
         embed("Hi", "openai/gpt-4o-mini")
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "words"),
+    [
+        ("embeddings", {"input": []}, "input: give a text"),
+        ("embeddings", {"input": ["a", " "]}, "none of them empty"),
+        ("embeddings", {"input": [[1, 2]]}, "input: give a text"),
+        ("embeddings", {"input": "a", "dimensions": 0}, "dimensions: give 1 to 4096"),
+        ("embeddings", {"input": "a", "model": "openai/gpt-4o-mini"}, "does not support embed"),
+        ("embeddings", {"input": "a", "model": "vectors"}, "not a valid model ID"),
+        ("rerank", {"query": "", "documents": ["a"]}, "query: give a text"),
+        ("rerank", {"query": "a", "documents": [{"image": "x"}]}, "documents: give a list"),
+        ("rerank", {"query": "a", "documents": ["a"], "top_n": 0}, "top_n: give a number"),
+    ],
+)
+def test_the_offline_server_refuses_what_the_service_would(path, body, words):
+    server = offline.start()
+    answer = requests.post(
+        f"{server.base_url}/{path}",
+        json={"model": "ornb/canned-embeddings", **body},
+        headers={"Authorization": f"Bearer {server.token}"},
+        timeout=30,
+    )
+    assert answer.status_code in (400, 404)
+    assert words in answer.json()["error"]["message"]
 
 
 def test_recorded_vectors_and_orders_are_replayed_and_cost_nothing(service, tmp_path: Path):

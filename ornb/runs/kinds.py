@@ -45,7 +45,8 @@ class Asked:
         kind = self._listed("kind")
         if kind in (None, self.kind) or not self._listed("output_modalities"):
             return  # where ids alone are listed, as by Ollama, any may be of any kind
-        does = "chats, by ornb.ask" if kind == "chat" else f"makes {kind}, by {CALLS.get(kind)}"
+        by = f"by {CALLS[kind]}" if kind in CALLS else "which ornb has no verb for"
+        does = "chats, by ornb.ask" if kind == "chat" else f"makes {kind}, {by}"
         raise ConfigError(
             f"{self.model} does not {DOES[self.kind]}, so nothing was sent: it {does}. "
             f'ornb.models(kind="{self.kind}") lists the models that do.'

@@ -139,7 +139,7 @@ def test_answers_come_as_a_tidy_table_and_as_plain_values(service):
         ["stars", "score", "0.6", "high", 0.6, -1.0],
     ]
     assert decision.answers == {"angry": 0.83, "topic": "food", "stars": 0.6}
-    assert "angry: yes 0.83; topic: food 0.70; stars: 0.6 (0: low, 1: high)" in repr(decision)
+    assert "angry: yes 0.83; topic: food 0.70; stars: 0.6 (0 is low, 1 is high)" in repr(decision)
     assert "not calibrated" in repr(decision)
 
 
@@ -210,7 +210,8 @@ def test_the_default_is_a_model_that_decides(service):
 def test_bars_have_their_figure_beside_them_and_say_what_they_are(service):
     shown = ornb.decide("Cold soup", QUESTIONS, "acme/decider")._repr_html_()
     assert ">food</th>" in shown
-    assert '<meter aria-hidden="true" value="0.7"></meter>&nbsp;0.70</td>' in shown
+    assert '<meter aria-hidden="true" value="0.7"></meter> 0.70</td>' in shown
+    assert shown.count("white-space:nowrap") == shown.count("<meter")
     assert "angry: Is the writer angry? <strong>yes</strong></th>" in shown
     assert "not calibrated" in shown
     assert "<style" not in shown

@@ -131,9 +131,12 @@ def test_names_of_rows_do_not_touch_their_axis(name: str) -> None:
     assert all((axis.ticklabelstandoff or 0) >= 4 for axis in axes)
 
 
-def test_lines_that_begin_at_the_edge_keep_their_whole_marks() -> None:
-    for name in ("price_by_hour", "price_by_length"):
-        assert all(trace.cliponaxis is False for trace in ALL[name]().data)
+def test_marks_at_the_edge_are_whole() -> None:
+    for name in ("price_by_hour", "price_by_length", "calibration"):
+        lines = [trace for trace in ALL[name]().data if trace.type == "scatter"]
+        marks = [trace for trace in lines if "markers" in trace.mode]
+        assert marks
+        assert all(trace.cliponaxis is False for trace in marks)
 
 
 @pytest.mark.parametrize("name", ALL)

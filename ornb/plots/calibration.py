@@ -366,6 +366,7 @@ def _draw(figure: go.Figure, parts: pd.DataFrame, bins: int, what: _Words, line:
         mode="markers",
         name="bins",
         marker={"color": _DOTS, "size": 10},
+        cliponaxis=False,
         error_y={
             "type": "data",
             "symmetric": False,

@@ -312,7 +312,7 @@ def _said(answer: Mapping[str, Any]) -> str | None:
 
 def _in_words(answer: Mapping[str, Any]) -> str:
     names = [name for name, _ in _options(answer)] if _type(answer) == "score" else []
-    ends = f" (0: {names[0]}, {len(names) - 1}: {names[-1]})" if names else ""
+    ends = f" (0 is {names[0]}, {len(names) - 1} is {names[-1]})" if names else ""
     return f"{_said(answer) or 'no answer'}{ends}"
 
 
@@ -327,6 +327,7 @@ def _options(answer: Mapping[str, Any]) -> list[tuple[str, float | None]]:
 
 
 _LEFT = 'style="text-align:left;font-weight:normal"'
+_TOGETHER = 'style="text-align:left;white-space:nowrap"'
 
 
 def _group(name: str, answer: Mapping[str, Any], questions: Mapping[str, Any]) -> str:
@@ -345,8 +346,8 @@ def _bar(told: tuple[str, float | None]) -> str:
     option, share = told
     figure = "?" if share is None else f"{share:.2f}"
     # The browser draws it in the colours of its theme, without a style sheet.
-    bar = "" if share is None else f'<meter aria-hidden="true" value="{share}"></meter>&nbsp;'
-    row = f'<th scope="row" {_LEFT}>{_escaped(option)}</th><td {_LEFT}>{bar}{figure}</td>'
+    bar = "" if share is None else f'<meter aria-hidden="true" value="{share}"></meter> '
+    row = f'<th scope="row" {_LEFT}>{_escaped(option)}</th><td {_TOGETHER}>{bar}{figure}</td>'
     return f"<tr>{row}</tr>"
 
 

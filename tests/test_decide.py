@@ -437,6 +437,18 @@ def test_a_text_of_a_column_that_no_model_can_take_is_named_before_anything_is_s
     assert service.sent == []
 
 
+def test_questions_may_have_any_name_and_be_many(service):
+    service.answer = whole(decided({"self": {"type": "noul", "noul": 0.5}}))
+    asked: dict[str, Any] = {"self": "Is it?", **{str(n): ["a", "b"] for n in range(120)}}
+    reviews = pd.DataFrame({"review": ["A", "A"]}, pd.Index([3, 3], name="n"))
+    reviews.columns.name, reviews.attrs["of"] = "facts", "May"
+    table = ornb.decide(reviews, asked, "acme/decider", progress=False)
+    assert table["self"].tolist() == [0.5, 0.5]
+    assert list(table)[:5] == ["review", "answer", "self", "0", "0_probability"]
+    assert table.index.equals(reviews.index)
+    assert (table.index.name, table.columns.name, table.attrs) == ("n", "facts", {"of": "May"})
+
+
 def test_a_row_of_odd_answers_is_a_row(service):
     answers = {"topic": {"type": "choice", "choice": {"a": [1]}}, "angry": {"type": "aura"}}
     service.answer = whole(decided(answers))

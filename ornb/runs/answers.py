@@ -241,12 +241,16 @@ def with_answers(
         made[name] = c.typed(map(read.get(name) or attrgetter(name), answers), dtype)
         if name == "answer" and shape is not None:
             made |= shape.columns(answers)
-    return frame.assign(
-        **{  # of a dtype that is given: pandas would look for dates among objects
+    own = pd.DataFrame(
+        {  # of a dtype that is given: pandas would look for dates among objects
             prefix + name: pd.Series(column, frame.index, column.dtype)
             for name, column in made.items()
-        }
+        },
+        frame.index,
     )
+    table = pd.concat([frame, own], axis=1)  # at once, whatever their names and number
+    table.columns.name, table.attrs = frame.columns.name, dict(frame.attrs)
+    return table
 
 
 def _cost_source(answer: Answer) -> str | None:

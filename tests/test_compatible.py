@@ -456,7 +456,7 @@ def test_whatever_shows_a_proxys_reckoning_says_whose_it_is(
     with serving({"/v1/chat/completions": lambda body: steps, **LITELLM}):
         chat = ornb.Chat("gpt-4o-mini")
         reply = chat.ask("Hi")
-        assert commands.status(None)[3] == f"Billed         $0 · {said} a proxy"
+        assert f"Billed         $0 · {said} a proxy" in commands.status(None)
         ornb.usage.clear()
         duel = ornb.compare("Hi", ["gpt-4o-mini"])
         capsys.readouterr()

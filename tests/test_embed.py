@@ -432,7 +432,7 @@ def test_where_the_first_has_no_vector_the_others_are_kept(service):
 
 def test_vectors_of_two_lengths_are_told_apart(service):
     service.change = data_of(lambda data: [*data[:1], {**data[1], "embedding": [1, 2]}])
-    with pytest.warns(RuntimeWarning, match="2 and 3 numbers, so they cannot be compared"):
+    with pytest.warns(RuntimeWarning, match=r"2 and 3 numbers, so .*: acme/vectors-0301\."):
         table = embed(["a", "bb"])
     assert table["status"].tolist() == ["ok", "ok"]
     assert table.attrs["dimensions"] is None

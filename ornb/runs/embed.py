@@ -374,7 +374,8 @@ def embed(
     if len(sizes) > 1:
         warnings.warn(
             f"The vectors have {' and '.join(map(str, sorted(sizes)))} numbers, so they cannot be "
-            "compared. Name one provider, or ask anew with resume=False.",
+            f"compared. Who answered: {table.attrs['served_model']}. Name one provider, or ask "
+            "anew with resume=False.",
             RuntimeWarning,
             stacklevel=2,
         )

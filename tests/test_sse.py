@@ -31,6 +31,7 @@ def decode(*blocks: bytes) -> list[str]:
         pytest.param(b": OPENROUTER PROCESSING\n\n", [], id="keep-alive"),
         pytest.param(b'error: {"a": 1}\n\n', ['{"a": 1}'], id="an error, as llama.cpp had it"),
         pytest.param(b'{"error":1}\n\ndata: b', ['{"error":1}', "b"], id="one without a field"),
+        pytest.param(b'{"error"\n\ndata: b', ["b"], id="half of one is none"),
         pytest.param(b"data: cut", ["cut"], id="the end without a blank line"),
         pytest.param(b"data: \xff\n\n", ["\ufffd"], id="not UTF-8"),
     ],

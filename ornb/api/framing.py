@@ -140,7 +140,7 @@ class Decoder:
 def _data_lines(event: str) -> Iterable[str]:
     for line in event.split("\n"):
         name, _, value = line.partition(":")
-        if name == '{"error"':
+        if line.startswith('{"error":'):
             yield line
         elif name in ("data", "error"):
             yield value.removeprefix(" ")

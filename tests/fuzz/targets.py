@@ -78,7 +78,10 @@ def _decoded(blocks: list[bytes]) -> list[str]:
 
 
 def _events_by_the_standard(stream: bytes) -> list[str]:
-    """WHATWG HTML, section 9.2.6, line by line; but the last event needs no blank line."""
+    """WHATWG HTML, section 9.2.6, line by line; but the last event needs no blank line.
+
+    And errors are read as llama.cpp had them, in a field, and as Ollama has them, without one.
+    """
     text = stream.decode("utf-8", "replace").removeprefix("\ufeff")
     events: list[str] = []
     lines: list[str] = []
@@ -87,8 +90,10 @@ def _events_by_the_standard(stream: bytes) -> list[str]:
         if line == "" and lines:
             events.append("\n".join(lines))
             lines = []
-        elif name == "data":
+        elif name in ("data", "error"):
             lines.append(value.removeprefix(" "))
+        elif line.startswith('{"error":'):
+            lines.append(line)
     return events
 
 
@@ -98,6 +103,7 @@ SSE_SEEDS = [
     b"data: \xf0\x9f\x98\x80\n\n",
     b"\xef\xbb\xbfdata: \xff\xfe\n\n\n\n: \ndata:  two\ndata\n\ndata: cut",
     b"data: \r\r\n\n\r\ndata:\r\n\rdata: x\n\r\n",
+    b'error: {"code":500}\n\n{"error":"x"}\n{"error"\n\nerror\n',
 ]
 
 

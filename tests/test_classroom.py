@@ -59,7 +59,7 @@ def as_manager(service: OfflineServer, path: str, method: str = "GET", **more: A
 def test_nothing_is_made_before_it_is_asked_for(plan, service) -> None:
     before = as_manager(service, "/keys").json()["data"]
     room = plan(["Ada", "Ben"])
-    assert "Nothing is made yet: .make() makes 2 keys." in repr(room)
+    assert "No student has a key: .make() makes 2 keys." in repr(room)
     assert "at most $1.00 in all" in repr(room)
     assert as_manager(service, "/keys").json()["data"] == before
 
@@ -184,6 +184,7 @@ def test_a_key_that_somebody_else_deleted_is_closed(plan, service) -> None:
         as_manager(service, f"/keys/{record['hash']}", "DELETE")
     room.close()
     assert "1 without a key" in repr(room)
+    assert "No student has a key: .make() makes 1 key." in repr(room)  # one was made before
 
 
 def test_usage_is_by_student_and_model(plan, service) -> None:

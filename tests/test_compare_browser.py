@@ -172,6 +172,16 @@ def test_columns_fit_the_room_there_is(
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
+def test_no_figure_is_cut_off_in_three_columns(stage: Any, page: Page) -> None:
+    page.set_viewport_size({"width": 950, "height": 800})
+    one = stage()
+    one.end(0, reply("x", finish_reason="a_word_of_its_own_maker_and_longer_than_a_column"))
+    expect(one.column(0)).to_contain_text("longer_than_a_column")
+    fits = """all => all.every(e => e.getBoundingClientRect().right
+        < e.closest("article").getBoundingClientRect().right)"""
+    assert one.column(0).locator(".value").evaluate_all(fits)
+
+
 def test_sixteen_columns_can_be_scrolled_through(stage: Any, page: Page) -> None:
     page.set_viewport_size({"width": 1100, "height": 800})
     one = stage([f"lab/m{n}" for n in range(16)])

@@ -299,6 +299,8 @@ def test_bad_input_is_refused_in_one_message_before_anything_is_sent(
 
 
 def test_a_word_of_another_verb_is_refused(service):
+    with pytest.raises(errors.ConfigError, match=r"progress is for a column.*pd\.Series\(texts\)"):
+        ornb.decide(["Hi", "Ho"], QUESTIONS, progress=False)
     with pytest.raises(errors.ConfigError, match=r"'temperature' is no argument of ornb\.decide"):
         ornb.decide("Hi", QUESTIONS, "acme/decider", temperature=0)
 

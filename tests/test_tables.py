@@ -66,6 +66,11 @@ def test_a_bare_table_shows_what_matters_and_folds_the_rest(
     assert f"the 8 that matter of {count} columns" in shown(shell, models, "text/plain")
 
 
+def test_one_row_is_no_rows(shell: InteractiveShell, models: pd.DataFrame) -> None:
+    assert "1 row, 8 of" in shown(shell, models.head(1))
+    assert "[1 row, the 8" in shown(shell, models.head(1), "text/plain")
+
+
 def test_more_ids_than_models_are_explained_below_the_table(shell: InteractiveShell) -> None:
     """Where the picker, notebooks and figures count models, the table has a row an id."""
     kinds = ("acme/{}", "acme/{}:batch", "~acme/{}-latest")

@@ -193,7 +193,8 @@ def filter_models(
 def sort_models(models: pd.DataFrame, by: str) -> pd.DataFrame:
     """Sort by a column: cheapest, newest, longest or best first, text from A; "-" turns it round.
 
-    What is missing comes last. "price", "context", "newest", "intelligence", "coding" will do.
+    What is missing comes last, and of prices what no token is billed by, which is listed at 0.
+    "price", "context", "newest", "intelligence", "coding" will do.
     """
     name = by.removeprefix("-") if isinstance(by, str) else by
     column = _SORTED_BY.get(name, name)
@@ -202,12 +203,12 @@ def sort_models(models: pd.DataFrame, by: str) -> pd.DataFrame:
         raise ConfigError(f"sort: {did_you_mean(str(name), known, 'column to sort by')}")
     is_text = pd.api.types.is_string_dtype(models[column].dtype)
     upwards = is_text or "_usd" in column
-    return models.sort_values(
-        column,
-        ascending=upwards != str(by).startswith("-"),
-        kind="stable",
-        key=(lambda values: values.str.casefold()) if is_text else None,
-    )
+    keys = models[column].str.casefold() if is_text else models[column]
+    if column.endswith("_usd_per_million"):
+        keys = keys.mask(models["price_tier"] == "unknown")
+    keys = keys.reset_index(drop=True)
+    order = keys.sort_values(ascending=upwards != str(by).startswith("-"), kind="stable").index
+    return models.iloc[order]
 
 
 def _untold(models: pd.DataFrame, **asked: Any) -> list[str]:

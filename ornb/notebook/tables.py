@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from ..api.reply import NO_TEX
+from ..api.reply import NO_TEX, counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -71,7 +71,7 @@ def _html(frame: pd.DataFrame) -> str | None:
             others = own(frame.loc[:, rest])
     if table is None:  # display.notebook_repr_html says no
         return None
-    count = f"{len(frame):,} rows, {sum(shown)} of {len(shown)} columns"
+    count = f"{counted(len(frame), 'row')}, {sum(shown)} of {len(shown)} columns"
     said = _second_ids(frame)
     said = f"<p>{said}</p>" if said else ""
     return (  # what a maker writes of a price is no formula
@@ -91,7 +91,7 @@ def _plain(frame: pd.DataFrame, printer: Any, _: bool) -> None:
 
     with pd.option_context(*QUIET):
         words = f"the {sum(shown)} that matter of {len(shown)} columns; .columns names all"
-        printer.text(f"{frame.loc[:, shown]!r}\n\n[{len(frame):,} rows, {words}]")
+        printer.text(f"{frame.loc[:, shown]!r}\n\n[{counted(len(frame), 'row')}, {words}]")
         if said := _second_ids(frame):
             printer.text(f"\n{said}")
 

@@ -303,7 +303,7 @@ class Classroom:
             f"From now on they can cost {most} in all."
         ]
         if lacking := each["without a key"]:
-            before = "" if self._records else "Nothing is made yet: "
+            before = "" if self._records else "No student has a key: "
             lines.append(f"{before}.make() makes {counted(lacking, 'key')}.")
         if self._keys:
             lines.append(f".hand_out() gives {counted(len(self._keys), 'key')}, once.")
@@ -448,7 +448,7 @@ def classroom(
     --------
     >>> ornb.classroom(["Ada", "Ben"], "0.50", title="Physics 9b")
     Physics 9b: 2 students, 2 without a key. From now on they can cost at most $1.00 in all.
-    Nothing is made yet: .make() makes 2 keys.
+    No student has a key: .make() makes 2 keys.
     Offline practice: such keys work on this machine alone.
 
     References

@@ -233,6 +233,9 @@ def decide(
     with session.refusals_noted(service, chosen, label):
         is_column = hasattr(state, "iloc")  # pandas, which may not be loaded yet
         for name in params:
+            if name in OF_A_COLUMN and not is_column:
+                one = "a list is one text: ornb.decide(pd.Series(texts), ...)"
+                raise ConfigError(f"{name} is for a column, and {one}")
             if name not in (known := (*FIELDS, *(OF_A_COLUMN if is_column else ()))):
                 raise ConfigError(did_you_mean(name, known, "argument of ornb.decide"))
         asked, state = questions_of(questions), state if is_column else state_of(state)

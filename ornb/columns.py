@@ -123,7 +123,9 @@ def strings(listed: Any) -> Any:
     try:
         return _string_array(listed)
     except UnicodeEncodeError:  # half a surrogate pair: legal in JSON, refused by Arrow
-        whole = [v and v.encode("utf-8", "replace").decode() for v in listed]
+        whole = [
+            v and v.encode("utf-16", "surrogatepass").decode("utf-16", "replace") for v in listed
+        ]
         return _string_array(whole)
 
 

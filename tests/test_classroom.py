@@ -395,7 +395,8 @@ def test_a_class_is_not_pickled(plan) -> None:
         (["Ada", " ada "], {}, "Two students are named 'ada'"),
         (["Zo\u00e9", "Zoe\u0301"], {}, "Two students are named"),
         (["Ada", "Ada\u200b"], {}, "Two students are named"),
-        (["Ada\ud800"], {}, "A student's name is 'Ada.ud800'"),
+        (["Ada\ud800"], {}, "A student's name is 'Ada(.ud800|\ufffd)'"),  # as Arrow has it
+        (["Ada\ufffd"], {}, "A student's name is 'Ada\ufffd'"),
         (["Ada\x00"], {}, "A student's name is 'Ada.x00'"),
         (["Ada", " "], {}, "A student's name is ' '"),
         (pd.DataFrame({"name;limit_usd": ["Ada;5"]}), {}, "columns are parted by ';'"),

@@ -541,6 +541,7 @@ def _terms(students: Any, defaults: dict[str, Any], title: str) -> dict[str, dic
 def _tidy_name(name: Any) -> str:
     tidied = unicodedata.normalize("NFC", " ".join(str(name).split()))
     no_signs = any(unicodedata.category(sign) in {"Cc", "Cs"} for sign in tidied)
+    no_signs |= "\ufffd" in tidied  # what stands for such signs where a table cannot hold them
     if not _seen(tidied) or no_signs or not isinstance(name, str | int):
         raise ConfigError(f"A student's name is {name!r}; each needs one, as text.")
     return tidied

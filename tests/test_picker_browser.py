@@ -99,6 +99,12 @@ def test_nothing_found_is_said(shown, page):
     expect(page.get_by_text("No model matches. Remove a filter or a word.")).to_be_visible()
 
 
+def test_a_kind_that_the_snapshot_lacks_says_where_it_is_listed(draw, page):
+    draw(ModelPicker(MODELS, filters={"kind": "embeddings"}))
+    said = page.get_by_text("None of these models makes embeddings; ornb.sign_in() goes live")
+    expect(said).to_be_visible()
+
+
 def test_a_word_misspelt_is_put_right_by_keyboard(shown, page):
     search(page).fill("rokcet")
     expect(page.locator(".more")).to_have_text("Nothing fits “rokcet”. Did you mean rocket?")

@@ -489,7 +489,8 @@ class List {
     const { catalogue } = this.view;
     const kinds = catalogue.listed("kind").flat();
     const missing = (filters.kind ?? []).filter((/** @type {string} */ one) => !kinds.includes(one)).join(" or ");
-    if (missing) return `None of these models makes ${missing}.`;
+    const why = this.view.model.get("_source").chats_alone ? "; ornb.sign_in() goes live, where others are listed" : "";
+    if (missing) return `None of these models makes ${missing}${why}.`;
     const untold = catalogue.untold(filters).join(" and ");
     return `No model matches${untold ? `: this server tells ${untold} of none` : ""}. Remove a filter or a word.`;
   }

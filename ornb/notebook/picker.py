@@ -621,6 +621,7 @@ def _source(attrs: Mapping[Any, Any]) -> dict[str, Any]:
     is_old = source == "snapshot" and attrs.get("snapshot")
     return {
         "live": source == "live",
+        "chats_alone": bool(is_old),
         "label": {"live": "live", "snapshot": "offline snapshot", "recorded": "recorded"}.get(
             str(source), "source unknown"
         ),

@@ -51,8 +51,8 @@ def text_map(
     Returns
     -------
     plotly.graph_objects.Figure
-        A dot a text. Axes have no unit: they are sums of the vectors' numbers, centred, and tell
-        their share of the variance. ``table`` has the coordinates.
+        Each dot is a text. Axes have no unit: they are sums of the vectors' numbers, centred, and
+        tell their share of the variance. ``table`` has the coordinates.
 
     Raises
     ------
@@ -83,7 +83,7 @@ def text_map(
         rows.notes.append(f"Principal components by {by}.")
     figure = canvas.sheet(
         "Which texts are near each other?",
-        f"A dot a text: the plane has {100 * shares.sum():.0f} % of the variance of "
+        f"Each dot is a text: the plane has {100 * shares.sum():.0f} % of the variance of "
         f"{vectors.shape[1]:,} numbers.",
         rows,
         theme=theme,

@@ -11,9 +11,11 @@ import zipfile
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 import requests
 
+import ornb
 from ornb.errors import OfflineError
 from ornb.offline import OfflineServer, model
 from tests.page import until
@@ -159,6 +161,47 @@ def test_log_probabilities_come_one_a_token(chat):
     tokens = choice["logprobs"]["content"]
     assert "".join(token["token"] for token in tokens) == choice["message"]["content"]
     assert all(len(token["top_logprobs"]) == 2 for token in tokens)
+
+
+def embedded(server, texts, **body):
+    return requests.post(
+        f"{server.base_url}/embeddings",
+        json={"model": "ornb/smollm2-135m-instruct", "input": texts, **body},
+        headers={"Authorization": f"Bearer {server.token}"},
+        timeout=120,
+    )
+
+
+def test_it_embeds_by_its_hidden_states(server):
+    texts = ["cold soup", "the soup was cold", "a lovely evening"]
+    answer = embedded(server, texts)
+    assert answer.headers["X-Ornb-Source"] == "local"
+    assert "hidden states" in answer.headers["X-Ornb-Note"]
+    told = answer.json()
+    vectors = np.array([each["embedding"] for each in told["data"]])
+    assert vectors.shape == (3, 576)
+    assert np.linalg.norm(vectors, axis=1) == pytest.approx(np.ones(3))
+    assert vectors[0] @ vectors[1] > vectors[0] @ vectors[2]
+    assert told["usage"]["prompt_tokens"] == told["usage"]["total_tokens"] > 0
+    long = embedded(server, ["word " * 600, "Hi"])
+    assert long.status_code == 400
+    assert "512 tokens" in long.json()["error"]["message"]
+
+
+def test_it_gives_no_other_number_of_dimensions_and_says_so(server):
+    answer = embedded(server, ["cold soup"], dimensions=128)
+    assert answer.headers["X-Ornb-Source"] == "canned"
+    assert "gives 576 numbers, not 128" in answer.headers["X-Ornb-Note"]
+    assert len(answer.json()["data"][0]["embedding"]) == 128
+
+
+def test_embed_asks_it_where_no_model_is_named(server):
+    del server  # which skips this where there is no model
+    ornb.connect(offline=True)
+    table = ornb.embed(["cold soup", "a lovely evening"], progress=False)
+    assert (table.attrs["source"], table.attrs["dimensions"]) == ("local", 576)
+    assert "made to write" in table.attrs["note"]
+    assert set(table["served_model"]) == {"ornb/smollm2-135m-instruct"}
 
 
 def test_it_decides_by_the_probabilities_of_its_first_token(server):

@@ -19,7 +19,7 @@ from typing import Any, Protocol
 from ornb.errors import OfflineError
 
 from . import model
-from .engine import CONTEXT_TOKENS, Engine, EngineError
+from .engine import CONTEXT_TOKENS, EMBEDDED_TOKENS, Engine, EngineError
 from .question import ChatRequest
 from .simulate import Simulation
 from .store import CANNED_ID, CANNED_PROVIDER, LOCAL_ID, LOCAL_PROVIDER
@@ -77,7 +77,7 @@ class LocalModel:
     origin = AnsweredBy("local", LOCAL_ID, LOCAL_PROVIDER, LOCAL_NOTE)
 
     def __init__(self, *, enabled: bool = True) -> None:
-        self._engine = Engine()
+        self._engine, self._embedder = Engine(), Engine(embeds=True)
         self._refusal = "" if enabled else "the local model is switched off"
 
     @property
@@ -120,9 +120,24 @@ class LocalModel:
             raise _engine_fault(err) from err
         return found, sent
 
+    async def embed(self, texts: list[str]) -> tuple[list[list[float]], int]:
+        """Return a vector of each text, and the tokens of all."""
+        try:
+            told = await self._embedder.embed(texts)
+        except OfflineError as err:
+            self._refusal = str(err)
+            raise Unavailable(str(err)) from err
+        except EngineError as err:
+            if long := re.search(r"input \((\d+) tokens\) is too large", str(err)):
+                raise too_long(int(long[1]), most=EMBEDDED_TOKENS) from err
+            raise _engine_fault(err) from err
+        by_place = sorted(told["data"], key=lambda each: each["index"])
+        return [each["embedding"] for each in by_place], told["usage"]["prompt_tokens"]
+
     def close(self) -> None:
-        """End the model's process."""
+        """End the model's processes."""
         self._engine.close()
+        self._embedder.close()
 
     async def _parts(self, question: ChatRequest) -> AsyncGenerator[Delta | Finish, None]:
         # Sure to be too long, whatever the tokens: no need to load a model to say so.
@@ -244,11 +259,11 @@ def canned_words(question: ChatRequest, *, has_local: bool = False) -> list[str]
     return re.findall(r"\s*\S+", text)
 
 
-def too_long(tokens: int, about: str = "") -> Fault:
+def too_long(tokens: int, about: str = "", most: int = CONTEXT_TOKENS) -> Fault:
     """Return the error for a prompt that does not fit."""
     return _refused(
         400,
-        f"This endpoint's maximum context length is {CONTEXT_TOKENS} tokens. However, your "
+        f"This endpoint's maximum context length is {most} tokens. However, your "
         f"prompt has {about}{tokens} tokens. Shorten it, or connect to a larger model.",
         "context_length_exceeded",
     )

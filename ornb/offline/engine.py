@@ -24,6 +24,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from tornado.http1connection import HTTP1Connection
+from tornado.httpclient import AsyncHTTPClient, HTTPClientError
 from tornado.httputil import HTTPHeaders, HTTPMessageDelegate, RequestStartLine, ResponseStartLine
 from tornado.iostream import StreamClosedError
 from tornado.tcpclient import TCPClient
@@ -33,6 +34,10 @@ from .child import announce, follow_parent, read_config
 
 CONTEXT_TOKENS = 4096
 """Prompt and answer together; 253 MB of memory (8192 would take 343)."""
+
+EMBEDDED_TOKENS = 512
+"""Of one text; 1,024 would take 200 MB more."""
+EMBED_TIMEOUT_S = 600.0
 
 START_TIMEOUT_S = 60.0
 
@@ -46,9 +51,13 @@ class EngineError(Exception):
 
 
 class Engine:
-    """Starts the model's process when first asked, and again should it have died."""
+    """Starts the model's process when first asked, and again should it have died.
 
-    def __init__(self) -> None:
+    One that chats does not embed: llama.cpp keeps other memory for each.
+    """
+
+    def __init__(self, *, embeds: bool = False) -> None:
+        self._embeds = embeds
         self._lock = asyncio.Lock()
         self._child: Child | None = None
         self._key = secrets.token_urlsafe(24)
@@ -58,6 +67,27 @@ class Engine:
         async with self._lock:
             if self._child is None or not self._child.alive:
                 self._child = await asyncio.to_thread(self._spawn)
+
+    async def embed(self, texts: list[str]) -> dict[str, Any]:
+        """Return llama.cpp's answer: for each text the mean of its tokens' last hidden states."""
+        await self.start()
+        if self._child is None:  # pragma: no cover - start() sets it or raises
+            raise AssertionError
+        try:
+            answer = await AsyncHTTPClient().fetch(
+                self._child.ready["address"] + "/v1/embeddings",
+                method="POST",
+                headers={"Authorization": f"Bearer {self._key}"},
+                body=json.dumps({"input": texts}),
+                request_timeout=EMBED_TIMEOUT_S,
+                raise_error=False,
+            )
+        except (HTTPClientError, OSError) as err:
+            raise EngineError({"message": f"the local model does not answer: {err}"}) from err
+        told: dict[str, Any] = json.loads(answer.body)
+        if "error" in told:
+            raise EngineError(told["error"])
+        return told
 
     async def chat(self, request: dict[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
         """Stream one completion; closing the generator frees the model at once."""
@@ -105,7 +135,12 @@ class Engine:
             self._child.close()
         return Child(
             __name__,
-            {"key": self._key, "path": str(model.path()), "threads": model.thread_count()},
+            {
+                "key": self._key,
+                "path": str(model.path()),
+                "threads": model.thread_count(),
+                "embeds": self._embeds,
+            },
             what="The local model",
             timeout_s=START_TIMEOUT_S,
             env={"OMP_WAIT_POLICY": "PASSIVE"},
@@ -204,6 +239,10 @@ def _load(config: dict[str, Any]) -> Any:
         "model_alias": {"smollm2-135m-instruct"},
         "verbosity": -1,
     }
+    if config["embeds"]:
+        settings["embedding"] = True
+        settings["pooling_type"] = llama.llama_pooling_type.LLAMA_POOLING_TYPE_MEAN
+        settings |= dict.fromkeys(("n_ctx", "n_batch", "n_ubatch"), EMBEDDED_TOKENS)
     for name, value in settings.items():
         if hasattr(params, name):  # the names move with llama.cpp
             setattr(params, name, value)

@@ -11,7 +11,8 @@ GET /key, /auth/key, /credits         an account that never spends anything
 GET /generation?id=                   404 for a moment after the answer, then its record
 POST /chat/completions                a recording, the local model or a canned answer
 POST /auth/keys, /auth/keys/code      the PKCE exchange, S256
-POST /embeddings, /rerank             hashed words: no model
+POST /embeddings                      the local model, or hashed words
+POST /rerank                          hashed words: no model
 POST /api/alpha/decisions             beside ``/api/v1``: the local model or a canned decision
 /keys, /keys/{hash}                   keys for others, made with the management key
 GET /activity                         what was asked with keys, to the management key

@@ -1,4 +1,4 @@
-"""``POST /embeddings`` and ``POST /rerank``: no model, hashed words, which each answer says.
+"""``POST /embeddings`` by the local model, or as ``POST /rerank`` by hashed words: each says so.
 
 Each word, and each run of three letters in it, adds to or takes from one of the dimensions, by its
 checksum; so texts that share words are near each other, and synonyms are not.
@@ -12,18 +12,26 @@ Weinberger et al., "Feature hashing for large scale multitask learning", 2009.
 from __future__ import annotations
 
 import base64
+import contextlib
 import math
 import re
 import struct
 import zlib
+from dataclasses import replace
 from typing import Any
 
+from .answers import LOCAL_NOTE, Unavailable
 from .decisions import NoChat
 from .question import json_object
-from .store import CANNED_PROVIDER, EMBEDDER_ID, RERANKER_ID
+from .store import CANNED_PROVIDER, EMBEDDER_ID, LOCAL_ID, LOCAL_PROVIDER, RERANKER_ID
 from .wire import AnsweredBy, Fault, Json
 
 DIMENSIONS, MOST_DIMENSIONS = 256, 4096
+LOCAL_DIMENSIONS = 576
+_LOCAL = AnsweredBy(
+    *("local", LOCAL_ID, LOCAL_PROVIDER),
+    f"{LOCAL_NOTE}, and it was made to write: vectors are the mean of its last hidden states",
+)
 _EMBEDDER = AnsweredBy(
     *("canned", EMBEDDER_ID, CANNED_PROVIDER),
     "No model made these vectors: words are hashed, so texts that share words are near",
@@ -38,25 +46,38 @@ _WORD = re.compile(r"\w+")
 class Embeddings(NoChat):
     """``POST /embeddings``."""
 
-    def post(self) -> None:
-        """Hash each text."""
+    async def post(self) -> None:
+        """Have the local model read each text, or hash its words."""
         body = json_object(self.request.body)
-        self.refuse_other_models(body.get("model"), "embeddings")
+        model = body.get("model")
+        self.refuse_other_models(model, "embeddings", LOCAL_ID)
         texts, size = body.get("input"), body.get("dimensions", DIMENSIONS)
         texts = [texts] if isinstance(texts, str) else texts
         if not isinstance(texts, list) or not texts or not all(map(_is_text, texts)):
             raise Fault(400, "input: give a text, or a list of texts, none of them empty.")
         if type(size) is not int or not 1 <= size <= MOST_DIMENSIONS:
             raise Fault(400, f"dimensions: give 1 to {MOST_DIMENSIONS}.")
-        found: list[Any] = [vector(text, size) for text in texts]
+        local, origin = self.application.local, _EMBEDDER
+        found: list[Any] = []
+        if model != EMBEDDER_ID and not local.why_not:
+            if body.get("dimensions") in (None, LOCAL_DIMENSIONS):
+                with contextlib.suppress(Unavailable):
+                    found, tokens = await local.embed(texts)
+                    origin, size = _LOCAL, LOCAL_DIMENSIONS
+            else:
+                why = (
+                    f"{origin.note} (the local model gives {LOCAL_DIMENSIONS} numbers, not {size})"
+                )
+                origin = replace(origin, note=why)
+        if not found:
+            found, tokens = [vector(text, size) for text in texts], _tokens(texts)
         if body.get("encoding_format") == "base64":
             found = [base64.b64encode(struct.pack(f"<{size}f", *one)).decode() for one in found]
         data: list[Json] = [
             {"object": "embedding", "index": n, "embedding": one} for n, one in enumerate(found)
         ]
-        tokens = _tokens(texts)
         used = {"prompt_tokens": tokens, "total_tokens": tokens, "cost": 0}
-        self.send_by(_EMBEDDER, "gen-emb-", {"object": "list", "data": data, "usage": used})
+        self.send_by(origin, "gen-emb-", {"object": "list", "data": data, "usage": used})
 
 
 class Rerank(NoChat):

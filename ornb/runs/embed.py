@@ -49,7 +49,10 @@ OF_EMBEDDINGS = (
 OF_RERANK = ("provider", "session_id", "trace", "user")
 _WHO = ("served_model", "provider", "source")
 _SUMS = ("prompt_tokens", "cost_usd", "estimate_usd")
-NOTE = "No model made these vectors: words are hashed, so texts that share words are near"
+NOTES = {
+    "canned": "No model made these vectors: words are hashed, so texts that share words are near",
+    "local": "A tiny model that was made to write: the mean of its last hidden states",
+}
 
 EMBEDDING_COLUMNS: dict[str, Column] = {
     "embedding": Column("object", "the vector, a NumPy array of float32; missing where none came"),
@@ -216,7 +219,7 @@ class _Embeddings(Batch):
             "dimensions": sizes.pop() if len(sizes) == 1 else None,
             "calls": len(calls),
             **{name: _sum(getattr(each, name) for each in calls) for name in _SUMS},
-            "note": NOTE if "canned" in told["source"] else None,
+            "note": next((NOTES[each] for each in told["source"] if each in NOTES), None),
         }
 
 
@@ -289,7 +292,8 @@ def embed(
         sent once.
     model : str or ModelPicker, optional
         One of ``ornb.models(kind="embeddings")``; by default openai/text-embedding-3-small, else
-        the first that is listed. Offline there is no model: words are hashed, and that is said.
+        the first that is listed. Offline the local model's hidden states are taken (576 numbers),
+        else words are hashed, and either is said.
     template : str, optional
         Of data with several columns, such as ``"{{title}}: {{review}}"``.
     batch_size : int

@@ -88,8 +88,8 @@ def _default(kind: str, listed: pd.DataFrame | None) -> str:
     if recorded := session.default.recordings.models(KINDS[kind].path, service.base_url):
         return DEFAULTS[kind] if DEFAULTS[kind] in recorded else recorded[0]
     if service.source == "offline":
-        decides = kind == "decisions" and not offline.start().why_canned
-        return session.LOCAL if decides else f"ornb/canned-{kind}"
+        is_local = kind != "rerank" and not offline.start().why_canned
+        return session.LOCAL if is_local else f"ornb/canned-{kind}"
     listed = session.models(kind="all") if listed is None else listed  # which says why it cannot
     ids = listed.index[listed["kind"] == kind].tolist()
     if not ids:

@@ -166,10 +166,20 @@ class _DefaultGate(Gate):
             quoted = replace(quoted, prices_of=str(dated))
         if cached:
             return quoted
-        near = "" if quoted.unknown is None else _near(body.get("model"))
-        if near:
-            quoted = replace(quoted, unknown=f"{quoted.unknown} (did you mean {near}?)")
-        return quoted
+        return quoted if quoted.unknown is None else replace(quoted, unknown=_why(quoted, body))
+
+
+def _why(quoted: Quote, body: Mapping[str, Any]) -> str | None:
+    """Why there is no bound, and what to do about it."""
+    model = body.get("model")
+    if near := _near(model):
+        return f"{quoted.unknown} (did you mean {near}?)"
+    if _is_offline() and quoted.unknown == f"no price is listed for {model}":
+        if "messages" not in body:
+            return "the snapshot has prices of chat models alone"
+        if str(model).startswith("ornb/"):
+            return f"{model} has no price: name a model to see what it would cost"
+    return quoted.unknown
 
 
 def _warn_of_slips(body: Mapping[str, Any]) -> None:
@@ -651,6 +661,21 @@ def catalogue_of(service: Client) -> pd.DataFrame | None:
     return None
 
 
+_ALONE = (
+    "Offline, the snapshot's chat models alone can be asked: ornb.models() lists them. "
+    "ornb.decide, ornb.embed and ornb.rerank ask models of their kind."
+)
+
+
+def _is_offline() -> bool:
+    return default.connection is not None and default.connection.client.source == "offline"
+
+
+def _is_unlisted_offline(error: OrnbError, model: str | None) -> bool:
+    is_new = _is_offline() and refuses_model(error, model) and _ALONE not in str(error)
+    return is_new and model not in models().index
+
+
 def _is_ours(service: Client) -> bool:
     return default.connection is not None and service is default.connection.client
 
@@ -665,6 +690,8 @@ def with_near_models(
             near = _near(model, kind) if refuses_model(error, model) else ""
             if near and near not in str(error):
                 error.args = (f"{error} Did you mean {near}?",)
+            elif not near and kind == "chat" and _is_unlisted_offline(error, model):
+                error.args = (f"{error} {_ALONE}",)
     return error
 
 

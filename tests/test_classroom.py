@@ -60,7 +60,8 @@ def test_nothing_is_made_before_it_is_asked_for(plan, service) -> None:
     before = as_manager(service, "/keys").json()["data"]
     room = plan(["Ada", "Ben"])
     assert "No student has a key: .make() makes 2 keys." in repr(room)
-    assert "at most $1.00 in all" in repr(room)
+    assert "From then on they can cost at most $1.00 in all." in repr(room)
+    assert "From now on" not in repr(room)
     assert as_manager(service, "/keys").json()["data"] == before
 
 
@@ -185,6 +186,7 @@ def test_a_key_that_somebody_else_deleted_is_closed(plan, service) -> None:
     room.close()
     assert "1 without a key" in repr(room)
     assert "No student has a key: .make() makes 1 key." in repr(room)  # one was made before
+    assert "From now on" not in repr(room)
 
 
 def test_usage_is_by_student_and_model(plan, service) -> None:

@@ -299,10 +299,16 @@ def test_bad_input_is_refused_in_one_message_before_anything_is_sent(
 
 
 def test_a_word_of_another_verb_is_refused(service):
-    with pytest.raises(errors.ConfigError, match=r"progress is for a column.*pd\.Series\(texts\)"):
-        ornb.decide(["Hi", "Ho"], QUESTIONS, progress=False)
+    with pytest.raises(errors.ConfigError, match="progress is for a column: a list of texts"):
+        ornb.decide(["Hi", {"ho": 1}], QUESTIONS, progress=False)
     with pytest.raises(errors.ConfigError, match=r"'temperature' is no argument of ornb\.decide"):
         ornb.decide("Hi", QUESTIONS, "acme/decider", temperature=0)
+
+
+def test_the_total_of_tokens_is_what_both_counts_make(service):
+    decision = ornb.decide("Hi", QUESTIONS, "acme/decider")
+    assert decision.reply.usage.total_tokens == 291
+    assert ornb.usage.df["total_tokens"].tolist() == [291]
 
 
 def test_a_refusal_of_the_service_is_an_error_as_everywhere(service):
@@ -319,6 +325,22 @@ def test_an_answer_that_is_none_is_named(service):
 
 
 # --- a column -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("texts", [["Cold", "Lovely"], ("Cold", "Lovely"), ["Cold", None]])
+def test_a_list_of_texts_is_a_column_as_for_every_verb(service, texts):
+    table = ornb.decide(texts, QUESTIONS, "acme/decider", progress=False)
+    assert sorted(body["state"] for body in service.sent) == [each for each in texts if each]
+    assert table["status"].tolist() == ["ok" if each else "skipped" for each in texts]
+    assert table["text"].dropna().tolist() == [each for each in texts if each]
+
+
+def test_a_list_that_holds_data_is_one_state_and_so_is_a_list_in_a_cell(service):
+    decision = ornb.decide([{"title": "Soup"}, "Cold"], QUESTIONS, "acme/decider")
+    assert service.sent[0]["state"] == [{"title": "Soup"}, "Cold"]
+    assert decision.answers["topic"] == "food"
+    ornb.decide(pd.Series([["Cold", "soup"]]), QUESTIONS, "acme/decider", progress=False)
+    assert service.sent[1]["state"] == ["Cold", "soup"]
 
 
 def test_a_column_is_decided_about_row_by_row_and_goes_on_where_it_was(service, tmp_path: Path):

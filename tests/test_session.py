@@ -333,6 +333,15 @@ def test_a_refusal_of_something_else_proposes_no_model(monkeypatch, wrong, model
     assert "Did you mean" not in str(session.with_near_models(caught.value, model))
 
 
+def test_offline_a_plan_without_a_price_says_how_to_see_one() -> None:
+    ornb.connect(offline=True)
+    plan = ornb.batch(["Hi"], "{{text}}", dry_run=True)
+    assert plan.unknown == f"{plan.model} has no price: name a model to see what it would cost"
+    for model in (None, "typesafe/jev-1.14"):
+        plan = ornb.decide(["Hi"], {"a": "Is it?"}, model, dry_run=True)
+        assert plan.unknown == "the snapshot has prices of chat models alone"
+
+
 def test_no_model_is_proposed_instead_of_one_of_ours() -> None:
     refused = errors.NotFound("No.", raw={"message": f"No endpoints found for {session.LOCAL}."})
     assert str(session.with_near_models(refused, session.LOCAL)) == "No."
@@ -344,6 +353,17 @@ def test_near_models_are_proposed_once() -> None:
     once = str(session.with_near_models(error, "openai/gpt4o-mini"))
     assert str(session.with_near_models(error, "openai/gpt4o-mini")) == once
     assert once.count("Did you mean") == 1
+
+
+def test_offline_a_model_of_another_kind_is_refused_with_the_verb_that_would_ask_it() -> None:
+    ornb.connect(offline=True)
+    with pytest.raises(errors.BadRequest, match=r"chat models alone.*ornb\.embed") as caught:
+        ornb.ask("Hi", "openai/text-embedding-3-small")
+    session.with_near_models(caught.value, "openai/text-embedding-3-small")
+    assert str(caught.value).count("chat models alone") == 1
+    with pytest.raises(errors.BadRequest, match="Did you mean") as caught:
+        ornb.ask("Hi", "openai/gpt4o-mini")
+    assert "chat models alone" not in str(caught.value)
 
 
 @pytest.mark.parametrize("model", ["gpt-4o", "openai/gpt4o"])

@@ -115,10 +115,14 @@ class Usage:
         byok = (
             amount(costs.get("upstream_inference_cost")) if usage.get("is_byok") is True else None
         )
+        prompt, completion = _count(usage, "prompt_tokens"), _count(usage, "completion_tokens")
+        total = _count(usage, "total_tokens")
+        if total is None and prompt is not None and completion is not None:  # as of decisions
+            total = prompt + completion
         return cls(
-            prompt_tokens=_count(usage, "prompt_tokens"),
-            completion_tokens=_count(usage, "completion_tokens"),
-            total_tokens=_count(usage, "total_tokens"),
+            prompt_tokens=prompt,
+            completion_tokens=completion,
+            total_tokens=total,
             reasoning_tokens=_count(made, "reasoning_tokens"),
             cached_tokens=_count(sent, "cached_tokens"),
             cache_write_tokens=_count(sent, "cache_write_tokens"),

@@ -298,13 +298,13 @@ class Classroom:
         each = Counter(map(self._status, self._terms))
         states = ", ".join(f"{count:,} {status}" for status, count in each.items())
         most = "any amount" if self.worst_usd is None else f"at most {format_usd(self.worst_usd)}"
-        lines = [
-            f"{self.title}: {counted(len(self._terms), 'student')}, {states}. "
-            f"From now on they can cost {most} in all."
-        ]
+        lines = [f"{self.title}: {counted(len(self._terms), 'student')}, {states}."]
+        if self._records:
+            lines[0] += f" From now on they can cost {most} in all."
         if lacking := each["without a key"]:
-            before = "" if self._records else "No student has a key: "
-            lines.append(f"{before}.make() makes {counted(lacking, 'key')}.")
+            makes = f".make() makes {counted(lacking, 'key')}."
+            then = f"No student has a key: {makes} From then on they can cost {most} in all."
+            lines.append(makes if self._records else then)
         if self._keys:
             lines.append(f".hand_out() gives {counted(len(self._keys), 'key')}, once.")
         if self._client.source == "offline":
@@ -447,8 +447,8 @@ def classroom(
     Examples
     --------
     >>> ornb.classroom(["Ada", "Ben"], "0.50", title="Physics 9b")
-    Physics 9b: 2 students, 2 without a key. From now on they can cost at most $1.00 in all.
-    No student has a key: .make() makes 2 keys.
+    Physics 9b: 2 students, 2 without a key.
+    No student has a key: .make() makes 2 keys. From then on they can cost at most $1.00 in all.
     Offline practice: such keys work on this machine alone.
 
     References

@@ -162,7 +162,7 @@ class _Answers(Shape):
 
 @overload
 def decide(
-    state: pd.Series[Any] | pd.DataFrame,
+    state: pd.Series[Any] | pd.DataFrame | list[str],
     questions: Any,
     model: Any = None,
     *,
@@ -182,8 +182,9 @@ def decide(
     ----------
     state : str, dict, list, path, bytes, pandas.Series or pandas.DataFrame
         What is decided about. A picture (PNG or JPEG) goes as its path or bytes, alone or in the
-        list, to models that read pictures. A Series of any of these, or a DataFrame, is decided
-        about row by row, as by `ornb.batch`; a template makes texts of its columns.
+        list, to models that read pictures. A Series of any of these, a DataFrame, or a list of
+        texts alone is decided about row by row, as by `ornb.batch`; a template makes texts of its
+        columns.
     questions : dict
         Your name of each question to the question: a text is answered with yes or no, a list or a
         ``Literal`` has the options, a ``range`` the levels of a score; a dict is the API's own
@@ -231,11 +232,11 @@ def decide(
     service, meant = session.client(), model_of("decisions", model)
     chosen = meant.model
     with session.refusals_noted(service, chosen, label):
-        is_column = hasattr(state, "iloc")  # pandas, which may not be loaded yet
+        is_column = hasattr(state, "iloc") or _are_texts(state)  # pandas may not be loaded yet
         for name in params:
             if name in OF_A_COLUMN and not is_column:
-                one = "a list is one text: ornb.decide(pd.Series(texts), ...)"
-                raise ConfigError(f"{name} is for a column, and {one}")
+                columns = "a list of texts, a Series or a DataFrame"
+                raise ConfigError(f"{name} is for a column: {columns}.")
             if name not in (known := (*FIELDS, *(OF_A_COLUMN if is_column else ()))):
                 raise ConfigError(did_you_mean(name, known, "argument of ornb.decide"))
         asked, state = questions_of(questions), state if is_column else state_of(state)
@@ -252,6 +253,12 @@ def decide(
     with meant.near():
         reply = service.decide(state, asked, chosen, label=label, **params)
     return Decision(asked, reply)
+
+
+def _are_texts(state: Any) -> bool:
+    """Whether a list is a column, as `ornb.batch` takes one: texts, and what is missing."""
+    is_list = isinstance(state, list | tuple) and any(isinstance(each, str) for each in state)
+    return is_list and all(each is None or isinstance(each, str) for each in state)
 
 
 def _check_rows(column: Any, template: str | None, asked: Any, meant: Asked) -> None:

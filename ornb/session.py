@@ -178,7 +178,7 @@ def _why(quoted: Quote, body: Mapping[str, Any]) -> str | None:
         if "messages" not in body:
             return "the snapshot has prices of chat models alone"
         if str(model).startswith("ornb/"):
-            return f"{model} has no price: name a model to see what it would cost"
+            return "this machine's answers have no price: name a model to see what it would cost"
     return quoted.unknown
 
 

@@ -179,6 +179,12 @@ def test_a_deleted_key_is_refused(plan, service) -> None:
     assert "1 without a key" in repr(room)
 
 
+def test_what_a_class_can_cost_says_that_it_counts_keys_to_be_made(plan) -> None:
+    room = plan(["Ada", "Ben"]).make()
+    room.close("Ada")
+    assert "at most $1.00 in all.\n.make() makes 1 key, counted in that." in repr(room)
+
+
 def test_a_key_that_somebody_else_deleted_is_closed(plan, service) -> None:
     room = plan(["Ada"]).make()
     for record in as_manager(service, "/keys").json()["data"]:

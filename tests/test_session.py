@@ -336,7 +336,7 @@ def test_a_refusal_of_something_else_proposes_no_model(monkeypatch, wrong, model
 def test_offline_a_plan_without_a_price_says_how_to_see_one() -> None:
     ornb.connect(offline=True)
     plan = ornb.batch(["Hi"], "{{text}}", dry_run=True)
-    assert plan.unknown == f"{plan.model} has no price: name a model to see what it would cost"
+    assert str(plan.unknown).endswith("no price: name a model to see what it would cost")
     for model in (None, "typesafe/jev-1.14"):
         plan = ornb.decide(["Hi"], {"a": "Is it?"}, model, dry_run=True)
         assert plan.unknown == "the snapshot has prices of chat models alone"

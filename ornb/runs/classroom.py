@@ -302,9 +302,9 @@ class Classroom:
         if self._records:
             lines[0] += f" From now on they can cost {most} in all."
         if lacking := each["without a key"]:
-            makes = f".make() makes {counted(lacking, 'key')}."
-            then = f"No student has a key: {makes} From then on they can cost {most} in all."
-            lines.append(makes if self._records else then)
+            makes = f".make() makes {counted(lacking, 'key')}"
+            then = f"No student has a key: {makes}. From then on they can cost {most} in all."
+            lines.append(f"{makes}, counted in that." if self._records else then)
         if self._keys:
             lines.append(f".hand_out() gives {counted(len(self._keys), 'key')}, once.")
         if self._client.source == "offline":

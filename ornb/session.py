@@ -672,8 +672,10 @@ def _is_offline() -> bool:
 
 
 def _is_unlisted_offline(error: OrnbError, model: str | None) -> bool:
+    """Whether the snapshot lacks a model of an author that it knows."""
     is_new = _is_offline() and refuses_model(error, model) and _ALONE not in str(error)
-    return is_new and model not in models().index
+    author, listed = str(model).partition("/")[0], models().index if is_new else ()
+    return model not in listed and any(each.startswith(f"{author}/") for each in listed)
 
 
 def _is_ours(service: Client) -> bool:

@@ -160,7 +160,7 @@ def price_history(
 
 def _bounds(since: Any, until: Any, looks: Sequence[Observation]) -> tuple[Any, Any]:
     first = looks[0].at if since is None else utc_of(since)
-    last = utc_of("9999-12-31" if until is None else until, end_of_day=True)
+    last = utc_of("2200-01-01" if until is None else until, end_of_day=True)
     if last < looks[0].at:
         raise ConfigError(
             f"Nothing was recorded by {last.date()}: the price history begins on "

@@ -68,7 +68,8 @@ def _copy(bare: sqlite3.Connection, calls: int) -> None:
     bare.execute("pragma synchronous = off")
     bare.execute("pragma cache_size = -500000")  # kB, so that indexes are written once
     listed = ", ".join(made.get(name, name) for name in names)
-    seed = f"select {listed} from ornb_usage where number < {SEED}"  # noqa: S608
+    bare.execute("create temp table seed as select * from ornb_usage where number < ?", [SEED])
+    seed = f"select {listed} from seed"  # noqa: S608
     for n in range(1, calls // SEED):
         later = f"+{n * DAYS * SEED / calls * 86_400:.3f} seconds"
         bare.execute(f"insert into ornb_usage {seed}", {"n": n, "later": later})

@@ -287,7 +287,12 @@ class ModelPicker(Widget):
             _table=table_for_page(self._models),
             columns=tuple(columns),
             _columns=[{"key": key, **column._asdict()} for key, column in COLUMNS.items()],
-            _source={**_source(self._models.attrs), "second_ids": second_ids(self._models)},
+            _source={
+                **_source(self._models.attrs),
+                "chats_alone": "snapshot" in self._models.attrs
+                and set(self._models["kind"]) == {"chat"},
+                "second_ids": second_ids(self._models),
+            },
             **traits,
         )
         self.observe(self._write_code, names=[*FILTERS, "sort"])
@@ -621,7 +626,6 @@ def _source(attrs: Mapping[Any, Any]) -> dict[str, Any]:
     is_old = source == "snapshot" and attrs.get("snapshot")
     return {
         "live": source == "live",
-        "chats_alone": bool(is_old),
         "label": {"live": "live", "snapshot": "offline snapshot", "recorded": "recorded"}.get(
             str(source), "source unknown"
         ),

@@ -247,6 +247,7 @@ def with_answers(
             for name, column in made.items()
         },
         frame.index,
+        copy=False,
     )
     table = pd.concat([frame, own], axis=1)  # at once, whatever their names and number
     table.columns.name, table.attrs = frame.columns.name, dict(frame.attrs)

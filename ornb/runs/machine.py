@@ -262,13 +262,12 @@ class Batch:
     def plan(self) -> Plan:
         """What is to be sent of the rows at hand."""
         part = self.part
-        calls = list(self._calls(part))
-        likely, worst, unknown = total(self._quote(part, rows) for _, rows in calls)
-        first = self._body(part, calls[0][1]) if calls else {}
+        likely, worst, unknown = total(self._quote(part, rows) for _, rows in self._calls(part))
+        first = next((self._body(part, rows) for _, rows in self._calls(part)), {})
         asked, texts = first.get("messages"), first.get("input") or [first.get("state")]
         return Plan(
             rows=len(part.rows),
-            calls=len(calls),
+            calls=sum(1 for _ in self._calls(part)),
             repeats=len(part.repeats),
             cached=part.cached,
             skipped=len(part.skipped),

@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -108,6 +109,8 @@ def _widgets_end_with_their_test() -> Iterator[None]:
     yield
     if widgets := sys.modules.get("ipywidgets"):
         widgets.Widget.close_all()
+        # One that still looks would ask the next test's service.
+        until(lambda: all(each.name != "ornb-panel" for each in threading.enumerate()))
 
 
 @pytest.fixture

@@ -204,7 +204,7 @@ class UsagePanel(LastingWidget):
 
     def _ask_key(self) -> None:
         try:
-            if self._is_ours and self._tracker.totals().of("live").calls:
+            if self._stops and self._is_ours and self._tracker.totals().of("live").calls:
                 session.quota()
         except OrnbError:
             pass  # the limits known so far stand

@@ -233,7 +233,7 @@ class Traffic:
     def _console(self, message: Any) -> None:
         # Asked twice to end a session, once by the page before a reload: it has ended.
         has_ended = "/api/sessions/" in message.location["url"] and " 404 " in message.text
-        if message.type == "error" and not (has_ended or message.text.startswith(JUPYTERLAB_NOISE)):
+        if message.type == "error" and not (has_ended or JUPYTERLAB_NOISE in message.text):
             self.console_errors.append(message.text)
 
     def _note(self, url: str) -> None:

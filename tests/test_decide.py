@@ -414,11 +414,12 @@ def test_a_column_of_dicts_and_of_pictures_goes_as_it_would_alone(service, tmp_p
     (cat := tmp_path / "cat.png").write_bytes(PNG)
     states = [{"stars": 1, "review": "Süß"}, ["A photo", cat], cat, "Cold soup", None, {}]
     states += [tmp_path / "gone.png", {"deep": [cat]}, {"review": "Süß", "stars": 1}]
+    states += [["See", REMOTE]]
     asked = {"angry": "Is the writer angry?"}
     given: dict[str, Any] = {"progress": False, "concurrency": 1}
     table = ornb.decide(pd.Series(states, name="state"), asked, "acme/seer", **given)
     sent = [body["state"] for body in service.sent]
-    assert table["status"].tolist() == ["ok"] * 4 + ["skipped"] * 4 + ["cached"]
+    assert table["status"].tolist() == ["ok"] * 4 + ["skipped"] * 4 + ["cached", "skipped"]
     assert sent[0] == states[0]
     assert sent[3] == "Cold soup"
     service.requests.clear()
@@ -428,6 +429,7 @@ def test_a_column_of_dicts_and_of_pictures_goes_as_it_would_alone(service, tmp_p
     assert "gone.png" in table["error"][6]
     assert "deeper in the state" in table["error"][7]
     assert "not empty" in table["error"][5]
+    assert "is an address" in table["error"][9]
     box = {"type": "box", "box": {"top": 0.1, "left": 0.2, "bottom": 0.5, "right": 0.6}}
     service.answer = whole(decided({"cat": box}))
     boxes = ornb.decide(pd.Series([cat]), BOX, "acme/seer", **given)

@@ -84,9 +84,7 @@ def decided(answers: Any, **more: Any) -> dict[str, Any]:
 
 
 @pytest.fixture
-def service(monkeypatch, anew):
-    for name in ("OPENROUTER_API_KEY", "OPENROUTER_BASE_URL", "ORNB_MODEL"):
-        monkeypatch.delenv(name, raising=False)
+def service(anew):
     anew(announced=True)
     ornb.usage.clear()
     with Service() as running:

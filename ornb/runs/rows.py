@@ -204,9 +204,8 @@ class Requests:
         length = self._length + len(text)
         size: tuple[Any, ...] = (length, length - self._shorter)
         said = asked if self._is_plain else "".join([text_of(each["content"]) for each in asked])
-        if (
-            not isinstance(said, str) or not said.isascii() or "\x7f" in said
-        ):  # both are escaped above, and not when sent
+        # Of data, or of a text with characters that are escaped above, and not when sent.
+        if not isinstance(said, str) or not said.isascii() or "\x7f" in said:
             size = (length, self._length - self._shorter + len(_as_sent(asked)))
         if not isinstance(content, str):
             parts = [part for part in content if "type" in part and "text" not in part]

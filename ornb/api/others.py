@@ -65,7 +65,7 @@ class OtherCall(Stream):
         return kind_of(self._params)
 
     @property
-    def _wanted(self) -> str:  # type: ignore[override]
+    def _wanted(self) -> str:
         return f"an answer of the kind {self._kind}"
 
     @property

@@ -96,8 +96,6 @@ class Stream(EventSource):
     'stopped'
     """
 
-    _wanted = "a chat completion"
-
     def __init__(
         self,
         service: Service,
@@ -140,6 +138,10 @@ class Stream(EventSource):
     @property
     def _url(self) -> str:
         return self._service.base_url + "/chat/completions"
+
+    @property
+    def _wanted(self) -> str:
+        return "a chat completion"
 
     @property
     def reply(self) -> Reply:

@@ -29,7 +29,6 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import nbclient
 import nbformat
 import pytest
 import requests
@@ -38,6 +37,7 @@ from playwright.sync_api import expect, sync_playwright
 from traitlets.config import Config
 
 from tests import kernels
+from tools.running import Executor
 from tools.system import NO_BROWSER, find_browser
 
 if TYPE_CHECKING:
@@ -565,7 +565,7 @@ def run_headless(
     with _short_folder() as short, pytest.MonkeyPatch.context() as patch:
         patch.setenv("JUPYTER_PATH", kernels.specs())
         kernel = {"transport": TRANSPORT, "connection_file": str(short / "kernel.json")}
-        client = nbclient.NotebookClient(
+        client = Executor(
             notebook,
             timeout=seconds,
             resources={"metadata": {"path": str(folder)}},

@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from queue import Empty
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import nbclient
 import nbformat
+from jupyter_client.client import KernelClient
 
 from ornb.offline import model
 
@@ -18,6 +21,35 @@ OURS = ("OPENROUTER_", "ORNB_", "JUPYTER_", "JPY_", "XDG_", "PLOTLY_", "COLUMNS"
 """Beginnings of the variables that would change what a notebook shows, or where its calls go."""
 KEPT = ("ORNB_OFFLINE_MODEL",)
 """One that may forbid the local model."""
+
+
+class Executor(nbclient.NotebookClient):
+    """Runs a notebook, and looks each second whether the kernel has answered.
+
+    Where an ``Output`` widget changes, nbclient 0.11 sends its state on the very socket on which it
+    waits for the end of the cell. That may take the notice of what has arrived with it, and then
+    the cell would last until its timeout: findings/jupyter-client-send-eats-notice.sh.
+    """
+
+    async def async_start_new_kernel_client(self) -> KernelClient:
+        """Start as nbclient does, and wait in steps.
+
+        Returns
+        -------
+        jupyter_client.client.KernelClient
+            For the kernel of the notebook.
+        """
+        client = await super().async_start_new_kernel_client()
+        wait = client.shell_channel.get_msg
+
+        async def wait_in_steps(timeout: float) -> dict[str, Any]:
+            for _ in range(int(timeout)):
+                with suppress(Empty):
+                    return await wait(timeout=1)
+            raise Empty
+
+        client.shell_channel.get_msg = wait_in_steps
+        return client
 
 
 @contextmanager
@@ -70,7 +102,7 @@ def run(
     metadata = content.metadata.copy()
     first = nbformat.v4.new_code_cell(opening)
     content.cells.insert(0, first)
-    client = nbclient.NotebookClient(
+    client = Executor(
         content,
         timeout=seconds,
         record_timing=False,

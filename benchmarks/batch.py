@@ -158,11 +158,17 @@ def _memory() -> None:
 
 
 def _grown() -> None:
-    """A row of many over one of few, in processes of their own: what is done again shows."""
+    """A row of many over one of few, in processes of their own: what is done again shows.
+
+    Few come before and after the many, which take minutes: a machine does not stay as quick.
+    """
     few, many = (500, 5_000) if QUICK else (1_000, 100_000)
     with running() as server:
-        near = [_told(sys.executable, "ornb", server.url, few)["cpu"] for _ in range(5)]
-        far = _told(sys.executable, "ornb", server.url, many)["cpu"]
+        before, (far,), after = (
+            [_told(sys.executable, "ornb", server.url, rows)["cpu"] for _ in range(times)]
+            for rows, times in ((few, 3), (many, 1), (few, 3))
+        )
+    near = [*before, *after]
     row(
         f"CPU of one of {many:,} rows over one of {few:,}",
         [far / each for each in near],

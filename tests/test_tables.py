@@ -163,6 +163,15 @@ def test_money_and_failures_are_not_folded_away(shell: InteractiveShell) -> None
     assert len(first) == 10
 
 
+def test_a_price_history_shows_its_prices_and_whose_they_are(shell: InteractiveShell) -> None:
+    history = ornb.price_history("mistralai/mistral-nemo")
+    first, _, folded = shown(shell, history).partition("<details>")
+    assert {"prompt_usd_per_million", "completion_usd_per_million", "source"} < set(headings(first))
+    assert headings(folded) == ["not_before", "seen_until", "created"]
+    then = shown(shell, ornb.price_at("mistralai/mistral-nemo", "2026-01-01"))
+    assert "note" in headings(then.partition("<details>")[0])
+
+
 def test_a_display_of_all_frames_that_was_there_first_stays(models: pd.DataFrame) -> None:
     shell = InteractiveShell()
     shell.display_formatter.formatters["text/html"].for_type(pd.DataFrame, lambda _: "theirs")

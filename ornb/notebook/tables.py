@@ -25,6 +25,10 @@ MATTER = {
     "catalog.frames.ENDPOINT_COLUMNS": "provider_name quantization context_length "
     "prompt_usd_per_million completion_usd_per_million uptime_last_1d_percent "
     "time_to_first_token_p50_s tokens_per_second_p50",
+    "catalog.prices.PRICE_HISTORY_COLUMNS": "id date event prompt_usd_per_million "
+    "completion_usd_per_million context_length is_free source",
+    "catalog.prices.PRICE_AT_COLUMNS": "listed prompt_usd_per_million completion_usd_per_million "
+    "listed_now prompt_usd_per_million_now completion_usd_per_million_now price_ratio note",
     "runs.measure.MEASURE_COLUMNS": "model source repeat warmup time_to_first_token_s duration_s "
     "tokens_per_second status",
     "ledger.table.USAGE_COLUMNS": "started_at model source total_tokens cost_usd estimate_usd "

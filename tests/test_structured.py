@@ -230,6 +230,14 @@ def test_hints_without_a_form_in_json_are_refused_with_their_place():
         of_hint(dict[int, str], "d")
 
 
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="type X = ... came with Python 3.12")
+def test_an_alias_within_itself_is_refused():
+    names: dict[str, Any] = {}
+    exec("type Json = dict[str, Json] | list[Json] | str", names)
+    with pytest.raises(ConfigError, match="lies in itself"):
+        of_hint(names["Json"], "json")
+
+
 def test_the_form_matches_what_a_recorded_call_sent(shared_data):
     """A library's call with a strict schema, that was answered; and its answer is read."""
 

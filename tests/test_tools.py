@@ -9,7 +9,7 @@ import functools
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, NewType, Optional
+from typing import Annotated, Any, Dict, List, Literal, NewType, Optional  # noqa: UP035
 
 import numpy as np
 import pandas as pd
@@ -64,7 +64,9 @@ def properties(function):
         (float, {"type": "number"}),
         (bool, {"type": "boolean"}),
         (list, {"type": "array"}),
+        (List, {"type": "array"}),  # noqa: UP006
         (dict, {"type": "object"}),
+        (Dict, {"type": "object"}),  # noqa: UP006
         (Any, {}),
         (list[int], {"type": "array", "items": {"type": "integer"}}),
         (tuple[str, ...], {"type": "array", "items": {"type": "string"}}),
@@ -194,6 +196,17 @@ def test_methods_partials_and_objects_are_tools_too():
     assert run(call("square", {"base": 3}), [square], auto=True).value == 9
 
 
+def test_a_partial_is_called_and_described_as_its_function():
+    """Python's own words of a partial say nothing of what it does."""
+
+    def power(base: int, exponent: int) -> int:
+        """Raise to a power."""
+        return base**exponent
+
+    tool = Tool.from_function(functools.partial(power, exponent=2))
+    assert (tool.name, tool.description) == ("power", "Raise to a power.")
+
+
 def test_builtins_without_hints_take_any_json():
     assert run(call("len", {"obj": [1, 2]}), [len], auto=True).content == "2"
 
@@ -225,10 +238,15 @@ def test_hints_without_a_form_in_json_are_refused_with_their_place():
     def g(frame: Unheard): ...  # noqa: F821
     async def h(x: int): ...
 
+    class Later:
+        async def __call__(self, x: int): ...
+
     with pytest.raises(ConfigError, match=r"f\(data\): bytes has no form in JSON"):
         Tool.from_function(f)
     with pytest.raises(ConfigError, match="A type hint of g cannot be evaluated"):
         Tool.from_function(g)
+    with pytest.raises(ConfigError, match="Later is async"):
+        Tool.from_function(Later())
     with pytest.raises(ConfigError, match="h is async"):
         Tool.from_function(h)
 
@@ -310,6 +328,14 @@ def test_a_call_that_is_allowed_runs_with_the_types_of_the_hints():
     assert seen == [(2.0, Unit.KELVIN, Point(1.0), dt.date(2026, 8, 22), {"a"}, None)]
     assert isinstance(seen[0][0], float)
     assert result.message == {"role": "tool", "tool_call_id": "call_1", "content": "done"}
+
+
+def test_what_no_set_can_hold_is_told_to_the_model():
+    def f(points: set[Point]): ...
+
+    result = run(call("f", {"points": [{"x": 1}]}), [f], auto=True)
+    assert result.status == "invalid"
+    assert "does not match at points: expected items that a set can hold" in result.content
 
 
 def test_nothing_runs_unless_it_is_allowed():

@@ -50,15 +50,17 @@ _WRAPPERS = {"Required", "NotRequired", "ReadOnly", "Final", "ClassVar"}
 def of_hint(hint: Any, where: str, outside: tuple[Any, ...] = ()) -> Schema:
     """Return the JSON schema, without references, of an evaluated type hint.
 
-    `where` has it, for the message; `outside` are the classes that it lies in.
+    `where` has it, for the message; `outside` are the hints that it lies in.
     """
     hint, description = unwrapped(hint)
     said = {"description": description} if description else {}
     if getattr(type(hint), "__hash__", None) is not None and hint in _PLAIN:
         return _PLAIN[hint] | said
     if hint in outside:
-        raise ConfigError(f"{where}: {hint.__name__} lies in itself; give a JSON schema instead.")
-    return _of_form(hint, where, outside) | said
+        named = next((each for each in (hint, *outside[::-1]) if isinstance(each, type)), hint)
+        name = getattr(named, "__name__", named)
+        raise ConfigError(f"{where}: {name} lies in itself; give a JSON schema instead.")
+    return _of_form(hint, where, (*outside, hint)) | said
 
 
 def _of_form(hint: Any, where: str, outside: tuple[Any, ...]) -> Schema:
@@ -80,7 +82,7 @@ def _of_class(hint: Any, where: str, outside: tuple[Any, ...]) -> Schema:
     if has_pydantic_methods(hint):
         return _of_pydantic(hint, where)
     if has_members(hint):
-        return _of_members(hint, (*outside, hint))
+        return _of_members(hint, outside)
     name = getattr(hint, "__name__", None) or hint
     raise ConfigError(
         f"{where}: {name} has no form in JSON. Use str, int, float, bool, list, dict, Literal, "
@@ -188,6 +190,8 @@ def unwrapped(hint: Any) -> tuple[Any, str]:
             hint = hint.__supertype__  # NewType
         elif hasattr(hint, "__value__") and not isinstance(hint, type):
             hint = hint.__value__  # type X = ...
+        elif typing.get_origin(hint) not in (None, hint) and not typing.get_args(hint):
+            hint = typing.get_origin(hint)  # typing.List, of anything
         else:
             return hint, description
 

@@ -116,15 +116,17 @@ class Tool:
             return function
         if not callable(function):
             raise ConfigError(f"{function!r} cannot be called, so it is no tool. Give a function.")
-        name = str(name or getattr(function, "__name__", type(function).__name__))
+        inner: Any = _inner(function)
+        name = str(name or getattr(inner, "__name__", type(inner).__name__))
         if not _NAME.fullmatch(name):
             raise ConfigError(
                 f"{name!r} is no name for a tool: it takes 1 to 64 letters, digits, _ and -. Use "
                 "Tool.from_function(f, name='...')."
             )
-        if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
-            raise ConfigError(f"{name} is async; give an ordinary function that calls it.")
-        summary, meanings = _docstring(inspect.getdoc(function) or "")
+        for called in (inner, type(inner).__call__):
+            if inspect.iscoroutinefunction(called) or inspect.isasyncgenfunction(called):
+                raise ConfigError(f"{name} is async; give an ordinary function that calls it.")
+        summary, meanings = _docstring(inspect.getdoc(inner) or "")
         parameters = _parameters(function, name, meanings)
         return cls(name, description or summary or name, parameters, function)
 
@@ -347,9 +349,13 @@ def _parsed(arguments: Any) -> Any:
 # ------------------------------------------------------------------ what a function says of itself
 
 
+def _inner(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function in a partial, of which Python says what a partial is."""
+    return function.func if isinstance(function, functools.partial) else function
+
+
 def _hints(function: Callable[..., Any]) -> dict[str, Any]:
-    inner = function.func if isinstance(function, functools.partial) else function
-    plain = inspect.unwrap(inner)
+    plain = inspect.unwrap(_inner(function))
     if not inspect.isroutine(plain):
         plain = type(plain).__call__
     return evaluated(plain)

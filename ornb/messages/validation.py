@@ -54,9 +54,7 @@ def validate(value: Any, schema: Mapping[str, Any], what: str = "The answer") ->
     from referencing import Registry
     from referencing.exceptions import Unresolvable
 
-    if _deeper(value, DEEPEST):
-        raise mismatch(what, (), f"at most {DEEPEST} levels", value)
-    _refuse_infinite(value, (), what)
+    _refuse_endless(value, (), what)
     # An empty registry: without one, jsonschema would load what a reference names.
     checker = _validator(schema)(schema, registry=Registry())
     try:
@@ -69,27 +67,20 @@ def validate(value: Any, schema: Mapping[str, Any], what: str = "The answer") ->
         raise mismatch(what, error.absolute_path, _expected(error), error.instance)
 
 
-def _refuse_infinite(value: Any, path: tuple[Any, ...], what: str) -> None:
-    """JSON may write 1e400, which no float holds: Python reads it as infinity, and says nothing."""
+def _refuse_endless(value: Any, path: tuple[Any, ...], what: str) -> None:
+    """Refuse what is too deep, and infinity.
+
+    JSON may write 1e400, which no float holds: Python reads it as infinity, and says nothing.
+    """
     left = [(path, value)]
     for place, node in left:
+        if len(place) >= DEEPEST:
+            raise mismatch(what, (), f"at most {DEEPEST} levels", value)
         if isinstance(node, float) and math.isinf(node):
             raise mismatch(what, place, "a number up to 1.8e308", node)
         if isinstance(node, dict | list):
             inside = node.items() if isinstance(node, dict) else enumerate(node)
             left += [((*place, key), child) for key, child in inside]
-
-
-def _deeper(value: Any, levels: int) -> bool:
-    """Whether lists and objects lie in each other deeper than that."""
-    layer = [value]
-    for _ in range(levels):
-        nested = (node.values() if isinstance(node, dict) else node for node in layer
-                  if isinstance(node, dict | list))  # fmt: skip
-        layer = [child for children in nested for child in children]
-        if not layer:
-            return False
-    return True
 
 
 def check_schema(schema: Mapping[str, Any]) -> None:
@@ -114,7 +105,10 @@ def build(hint: Any, value: Any, path: tuple[Any, ...] = (), what: str = "The an
         return _one_of(inside, value, path, what)
     if origin in MANY:
         items = [build(inside[0], item, (*path, i), what) for i, item in enumerate(value)]
-        return _MADE_BY.get(origin, list)(items)
+        try:
+            return _MADE_BY.get(origin, list)(items)
+        except TypeError as error:
+            raise mismatch(what, path, f"items that a set can hold ({error})", value) from error
     if origin in (dict, abc.Mapping):
         return {k: build(inside[1], item, (*path, k), what) for k, item in value.items()}
     if has_pydantic_methods(hint):
@@ -158,7 +152,7 @@ def _one_of(hints: tuple[Any, ...], value: Any, path: tuple[Any, ...], what: str
 
 
 def _validated(cls: Any, value: Any, path: tuple[Any, ...], what: str) -> Any:
-    _refuse_infinite(value, path, what)
+    _refuse_endless(value, path, what)
     try:
         return cls.model_validate(value)
     except ValueError as error:
@@ -182,8 +176,7 @@ def mismatch(what: str, path: Any, expected: str, got: Any) -> SchemaMismatch:
     steps = list(path)
     at = f" at {where_in(steps)}" if steps else ""
     message = f"{what} does not match{at}: expected {expected}, got {shown(got)}."
-    place = "$" + "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in steps)
-    return SchemaMismatch(message, path=place, expected=expected, got=got)
+    return SchemaMismatch(message, path=f"${_steps(steps)}", expected=expected, got=got)
 
 
 def _expected(error: Any) -> str:
@@ -207,8 +200,11 @@ def _expected(error: Any) -> str:
 
 def where_in(path: Any) -> str:
     """Write the place of a value inside another, as in Python; empty for the whole."""
-    steps = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path)
-    return steps.removeprefix(".")
+    return _steps(path).removeprefix(".")
+
+
+def _steps(path: Any) -> str:
+    return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path)
 
 
 def shown(value: Any) -> str:

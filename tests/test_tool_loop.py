@@ -437,3 +437,10 @@ def test_a_cost_that_one_of_them_lacks_is_unknown():
     assert together([]) is None
     only = Reply(text="x")
     assert together([only]) is only
+
+
+def test_what_a_proxy_reckons_is_summed_too():
+    """The cost of an answer with tools was that of its last call alone."""
+    first, last = Reply(proxy_cost_usd=0.001), Reply(proxy_cost_usd=0.002)
+    assert together([first, last]).cost_usd == pytest.approx(0.003)
+    assert together([first, Reply()]).cost_usd is None

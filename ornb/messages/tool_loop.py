@@ -60,12 +60,16 @@ class ToolLoop(EventSource):
         self.messages: list[dict[str, Any]] = messages_from(messages)
         """What was sent, and at the end all that a further question has to follow: the model's
         requests, and a result for each, also when it was stopped in between."""
-        self.added: list[dict[str, Any]] = []
-        """Those of them that were not given: the requests and the results."""
+        self._given = len(self.messages)
         self.replies: list[Reply] = []
         """One of each call, the last one last."""
         self.results: list[ToolResult] = []
         """One of each tool that was asked for."""
+
+    @property
+    def added(self) -> list[dict[str, Any]]:
+        """Those of the messages that were not given: the requests and the results."""
+        return self.messages[self._given :]
 
     @property
     def reply(self) -> Reply:
@@ -76,9 +80,9 @@ class ToolLoop(EventSource):
         """
         stream = self._stream
         open_one = [] if stream is None else [stream.reply]
-        whole = together([*self.replies, *open_one]) or Reply(requested_model=self._model)
-        unfinished = self._stop.is_set() and whole.status == "ok" and self._is_open
-        return dataclasses.replace(whole, status="stopped") if unfinished else whole
+        merged = together([*self.replies, *open_one]) or Reply(requested_model=self._model)
+        unfinished = self._stop.is_set() and merged.status == "ok" and self._is_open
+        return dataclasses.replace(merged, status="stopped") if unfinished else merged
 
     def close(self) -> None:
         """Stop: the call under way is cut, and no further tool is begun. Safe from any thread."""
@@ -127,7 +131,7 @@ class ToolLoop(EventSource):
             if not told or any(told == each["id"] for each in calls):  # results go by it
                 told = f"{told or 'call'}_{len(self.results) + place}"
             calls.append({**call, "id": told})
-        self._add(_request(reply, calls))
+        self.messages.append(_request(reply, calls))
         waiting = list(calls)
         try:
             while waiting and not self._stop.is_set():
@@ -145,11 +149,7 @@ class ToolLoop(EventSource):
 
     def _add_result(self, result: ToolResult) -> None:
         self.results.append(result)
-        self._add(result.message)
-
-    def _add(self, message: dict[str, Any]) -> None:
-        self.messages.append(message)
-        self.added.append(message)
+        self.messages.append(result.message)
 
 
 def together(replies: Sequence[Reply]) -> Reply | None:
@@ -173,6 +173,7 @@ def together(replies: Sequence[Reply]) -> Reply | None:
         usage=_summed([reply.usage for reply in replies]),
         timing=dataclasses.replace(first.timing, duration_s=sum(known) if known else None),
         attempts=sum(reply.attempts for reply in replies),
+        proxy_cost_usd=_total([reply.proxy_cost_usd for reply in replies]),
         raw_chunks=tuple(chunk for reply in replies for chunk in reply.raw_chunks),
     )
 
@@ -184,13 +185,18 @@ def _summed(usages: Sequence[Usage]) -> Usage:
             return None
         if name in ("byok_usd", "server_tool_usd"):  # not of every call
             values = [value for value in values if value is not None] or [None]
-        return None if None in values else sum(values)
+        return _total(values)
 
     counts = {
         f.name: total(f.name) for f in dataclasses.fields(Usage) if f.name not in ("is_byok", "raw")
     }
     own = any(usage.is_byok for usage in usages)
     return Usage(**counts, is_byok=own or usages[-1].is_byok)
+
+
+def _total(values: Sequence[Any]) -> Any:
+    """The sum; None where one of them is not known."""
+    return None if None in values else sum(values)
 
 
 def _moved(annotation: dict[str, Any], by: int) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import gzip
 import json
 import re
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 
 import pandas as pd
@@ -512,6 +513,7 @@ def test_an_unpriced_model_is_under_no_limit():
         ({"min_context": "much"}, "min_context='much' is not a number"),
         ({"max_prompt_usd_per_million": True}, "is not a number"),
         ({"free": "yes"}, "free='yes' is not True, False or None"),
+        ({"routers": "no"}, "routers='no' is not True, False or None"),
         ({"search": 5}, "search=5 is not text"),
     ],
 )
@@ -528,6 +530,7 @@ def test_a_slip_is_told_and_not_a_filter(models, condition, words):
         ({"accepts": "vision"}, {"accepts": "image"}),
         ({"accepts": ["pdf", "images"]}, {"accepts": ["file", "image"]}),
         ({"max_prompt_usd_per_million": "0.5"}, {"max_prompt_usd_per_million": 0.5}),
+        ({"max_prompt_usd_per_million": Decimal("0.5")}, {"max_prompt_usd_per_million": 0.5}),
     ],
 )
 def test_filters_take_what_people_write(models, said, meant):
@@ -563,7 +566,7 @@ def test_names_are_sorted_whatever_their_case():
     assert names.is_monotonic_increasing
 
 
-@pytest.mark.parametrize("by", ["prise", "raw", "input_modalities", 5, ""])
+@pytest.mark.parametrize("by", ["prise", "raw", "input_modalities", 5, "", ["price"]])
 def test_what_cannot_be_sorted_by_is_told(by):
     with pytest.raises(ConfigError, match="is no column to sort by"):
         ornb.models(sort=by)

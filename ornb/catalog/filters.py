@@ -9,6 +9,8 @@ import difflib
 import re
 from collections import Counter
 from collections.abc import Iterable
+from decimal import Decimal
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -159,16 +161,18 @@ def filter_models(
         name = next(iter(unknown))
         raise ConfigError(did_you_mean(name, filter_models.__kwdefaults__ or (), "filter"))
     _check_kinds(models, kind)
-    masks = [
-        _matches(models, search),
-        *(_is(models, column, given[name]) for name, column in FLAGS.items()),
-        *(_lists_all(models, column, given[name]) for name, column in LISTS.items()),
-        *(_is_one_of(models, name, given[name]) for name in ANY_OF),
-        _at_least(models, "context_length", "min_context", min_context),
-        *(_at_most(models, column, given[name]) for name, column in MOST.items()),
-        *(_is(models, column, False) for name, column in KINDS.items() if not given[name]),
+    ways = [
+        *((_is, name, column) for name, column in FLAGS.items()),
+        *((_lists_all, name, column) for name, column in LISTS.items()),
+        *((_is_one_of, name, name) for name in ANY_OF),
+        (_at_least, "min_context", "context_length"),
+        *((_at_most, name, column) for name, column in MOST.items()),
+        *((_may_be, name, column) for name, column in KINDS.items() if given[name] is not True),
     ]
-    asked = [mask for mask in masks if mask is not None]
+    asked = [] if search is None else [_matches(models, search)]
+    for way, name, column in ways:
+        if given[name] is not None:
+            asked.append(way(models, column, name, given[name]))
     kept = models[np.logical_and.reduce(asked)] if asked else models.copy()
     if search:
         kept = _best_first(kept, search)
@@ -196,11 +200,11 @@ def sort_models(models: pd.DataFrame, by: str) -> pd.DataFrame:
     What is missing comes last, and of prices what no token is billed by, which is listed at 0.
     "price", "context", "newest", "intelligence", "coding" will do.
     """
-    name = by.removeprefix("-") if isinstance(by, str) else by
+    name = str(by).removeprefix("-")
     column = _SORTED_BY.get(name, name)
     if column not in models.columns or isinstance(models[column].iloc[:1].squeeze(), tuple | dict):
         known = [*_SORTED_BY, *map(str, models.columns)]
-        raise ConfigError(f"sort: {did_you_mean(str(name), known, 'column to sort by')}")
+        raise ConfigError(f"sort: {did_you_mean(name, known, 'column to sort by')}")
     is_text = pd.api.types.is_string_dtype(models[column].dtype)
     upwards = is_text or "_usd" in column
     keys = models[column].str.casefold() if is_text else models[column]
@@ -243,9 +247,7 @@ def _told(value: Any) -> bool:
     return bool(value) if isinstance(value, tuple) else not pd.isna(value)
 
 
-def _matches(models: pd.DataFrame, search: str | None) -> Mask | None:
-    if search is None:
-        return None
+def _matches(models: pd.DataFrame, search: str) -> Mask:
     if not isinstance(search, str):
         raise ConfigError(f"search={search!r} is not text; give words, such as search='claude'")
     fitting = [_fits(models, _texts(models), word) for word in search.casefold().split()]
@@ -315,23 +317,23 @@ def _less(word: str) -> set[str]:
     return {word, *(word[:at] + word[at + 1 :] for at in range(len(word)))}
 
 
-def _is(models: pd.DataFrame, column: str, wanted: bool | None) -> Mask | None:
-    if wanted is None:
-        return None
-    if not isinstance(wanted, bool | np.bool_):
-        raise ConfigError(f"{column.removeprefix('is_')}={wanted!r} is not True, False or None")
-    mask: Mask = models[column].to_numpy(dtype=bool) == wanted
+def _is(models: pd.DataFrame, column: str, name: str, wanted: Any) -> Mask:
+    mask: Mask = models[column].to_numpy(dtype=bool) == _yes_or_no(name, wanted)
     return mask
 
 
-def _lists_all(
-    models: pd.DataFrame,
-    column: str,
-    names: str | Iterable[str] | None,
-) -> Mask | None:
+def _may_be(models: pd.DataFrame, column: str, name: str, allowed: Any) -> Mask:
+    return ~models[column].to_numpy(dtype=bool) | _yes_or_no(name, allowed)
+
+
+def _yes_or_no(name: str, value: Any) -> bool:
+    if not isinstance(value, bool | np.bool_):
+        raise ConfigError(f"{name}={value!r} is not True, False or None")
+    return bool(value)
+
+
+def _lists_all(models: pd.DataFrame, column: str, _: str, names: Any) -> Mask:
     """Return which rows list every name. A name nobody knows is a slip, not a filter."""
-    if names is None:
-        return None
     listed = models[column].tolist()
     wanted = {_ALSO_CALLED.get(name, name) for name in map(str, _names(names))}
     what, documented = _DOCUMENTED[column]
@@ -341,9 +343,7 @@ def _lists_all(
     return c.flags(wanted.issubset(row) for row in listed)
 
 
-def _is_one_of(models: pd.DataFrame, column: str, names: str | Iterable[str] | None) -> Mask | None:
-    if names is None:
-        return None
+def _is_one_of(models: pd.DataFrame, column: str, _: str, names: Any) -> Mask:
     wanted = {str(name).casefold() for name in _names(names)}
     return c.flags(isinstance(v, str) and v.casefold() in wanted for v in models[column])
 
@@ -366,27 +366,21 @@ def _names(names: str | Iterable[str] | None) -> list[str]:
     return list(names)
 
 
-def _at_least(
-    models: pd.DataFrame, column: str, name: str, least: float | str | None
-) -> Mask | None:
-    if least is None:
-        return None
+def _at_least(models: pd.DataFrame, column: str, name: str, least: Any) -> Mask:
     values = models[column].to_numpy(dtype="float64", na_value=np.nan)
     mask: Mask = values >= _limit(name, least)
     return mask
 
 
-def _at_most(models: pd.DataFrame, column: str, most: float | None) -> Mask | None:
-    if most is None:
-        return None
-    mask: Mask = models[column].to_numpy(dtype="float64") <= _limit(f"max_{column}", most)
+def _at_most(models: pd.DataFrame, column: str, name: str, most: Any) -> Mask:
+    mask: Mask = models[column].to_numpy(dtype="float64") <= _limit(name, most)
     return mask
 
 
 def _limit(name: str, value: Any) -> float:
     if isinstance(value, str):
         value = value if (read := number(value)) is None else read
-    if isinstance(value, bool) or not isinstance(value, int | float | np.number):
+    if isinstance(value, bool) or not isinstance(value, Real | Decimal):
         such = "128_000 (tokens)" if name == "min_context" else "1 (USD per million tokens)"
         raise ConfigError(f"{name}={value!r} is not a number; give one, such as {name}={such}")
     return float(value)

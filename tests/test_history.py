@@ -20,6 +20,7 @@ from wire import WireServer, whole
 
 import ornb
 from ornb import catalog_at, catalog_changes, price_at, price_history, pricing
+from ornb.api.client import OPENROUTER
 from ornb.catalog import MODEL_COLUMNS, journal, noted, refresh, to_frame
 from ornb.catalog.changes import CHANGE_COLUMNS, CHANGES
 from ornb.catalog.observations import CATALOG_COLUMNS
@@ -303,6 +304,17 @@ def test_a_model_that_vanished_since_the_snapshot_is_gone():
     assert then["note"].item() == "no longer listed; last seen on 2026-08-22"
 
 
+@pytest.mark.parametrize("url", [None, OPENROUTER])
+def test_a_catalogue_whose_ids_are_a_column_joins_as_well(url):
+    """By its position as an id, each model would be gone today."""
+    now = today()
+    now.attrs["url"] = url
+    history = price_history("openai/gpt-4o-mini", live=now)
+    assert history["event"].iloc[-1] == "still listed"
+    as_column = price_history("openai/gpt-4o-mini", live=now.reset_index())
+    pd.testing.assert_frame_equal(as_column, history)
+
+
 def test_a_model_of_today_that_was_never_recorded_is_known():
     new = to_frame([*load().models, priced("lab/new", "0.000001", "0.000002")], snapshot="x")
     new.attrs["snapshot"], new.attrs["source"] = "2026-11-01", "snapshot"
@@ -356,6 +368,11 @@ def test_until_is_included():
     assert [str(day.date()) for day in dates] == ["2025-04-09", "2025-06-11"]
 
 
+def test_until_the_end_of_the_calendar_is_until_now():
+    later = price_history("deepseek/deepseek-r1", until="9999-12-31")
+    pd.testing.assert_frame_equal(later, price_history("deepseek/deepseek-r1"))
+
+
 def test_a_range_without_an_observation_says_where_the_history_ends():
     history = price_history("openai/o3", since="2030-01-01")
     assert len(history) == 0
@@ -383,6 +400,7 @@ def test_ids_may_come_from_a_table_or_a_picker():
         (lambda: price_history(since="2026-01-01", until="2025-06-01"), "exchange the two"),
         (lambda: price_history(since="soon"), "'soon' is no date"),
         (lambda: price_history(since=2025), "2025 is no date"),
+        (lambda: price_history(since=pd.Series([2025])[0]), "is no date"),
         (lambda: price_history(live="yes"), "live='yes'"),
         (lambda: price_history(live=pd.DataFrame({"a": [1]})), "prompt_usd_per_million"),
         (lambda: price_at("openai/o3", "2025-01-01"), "begins on 2025-04-09"),
@@ -647,11 +665,12 @@ def test_another_service_is_not_taken_for_the_catalogue(tmp_path, monkeypatch, c
         ({}, "No saved answers"),
         ({"models.json": "[]"}, "No saved answers"),
         ({"a-2026-01-01.json": "{"}, "cannot be read as JSON"),
+        ({"a-2026-02-30.json": "[]"}, "cannot be read as JSON of a day"),
         ({"a-2026-01-01.json": "[]", "b-2026-01-01.json": "[]"}, "Two files"),
         ({"a-2026-01-01.json": "[]"}, "lists no models"),
         ({"a-2026-01-01.json": '{"error": {"message": "no"}}'}, "it is an error: no"),
     ],
-    ids=["empty", "no-day", "no-json", "twice", "no-models", "an-error"],
+    ids=["empty", "no-day", "no-json", "no-such-day", "twice", "no-models", "an-error"],
 )
 def test_answers_that_are_none_write_nothing(tmp_path, capsys, files, words):
     folder, output = tmp_path / "recorded", tmp_path / "made.jsonl"
@@ -663,6 +682,24 @@ def test_answers_that_are_none_write_nothing(tmp_path, capsys, files, words):
     assert words in error
     assert "Nothing was written" in error
     assert not output.exists()
+
+
+def test_a_damaged_archive_writes_nothing(tmp_path, capsys):
+    packed = bytearray(gzip.compress(b'[{"id": "lab/a"}]' * 50))
+    packed[10] = 0xFF  # no kind of block
+    (tmp_path / "a-2026-01-01.json.gz").write_bytes(packed)
+    assert run("--new", "--folder", tmp_path, "--journal", tmp_path / "made.jsonl") == 1
+    assert "a-2026-01-01.json.gz cannot be read as JSON" in capsys.readouterr().err
+    assert not (tmp_path / "made.jsonl").exists()
+
+
+@pytest.mark.parametrize("what", [["--new", "--journal"], ["--genai-prices"]])
+def test_a_place_that_cannot_be_written_is_told(tmp_path, capsys, what):
+    folder = tmp_path / "recorded"
+    folder.mkdir()
+    (folder / "a-2026-01-01.json").write_text('[{"id": "lab/a"}]')
+    assert run("--folder", folder, *what, tmp_path / "no" / "made.jsonl") == 1
+    assert "Nothing was written" in capsys.readouterr().err
 
 
 # --- prices that others recorded ------------------------------------------------------------------

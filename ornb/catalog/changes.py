@@ -136,8 +136,6 @@ def _catalog(given: Any, live: bool | pd.DataFrame) -> _Catalog:
 def _from_frame(
     frame: pd.DataFrame, at: pd.Timestamp | None = None, notes: Sequence[str] = ()
 ) -> _Catalog:
-    if frame.index.name != "id" and "id" in frame.columns:
-        frame = frame.set_index("id")
     needed = ("prompt_usd_per_million", "completion_usd_per_million")
     frame, repeated = sound(frame, needed, " or ornb.catalog_at(), with their prices")
     listed = states(frame)
@@ -244,8 +242,8 @@ def _row(
 
 def _rank(row: tuple[Any, ...]) -> tuple[Any, ...]:
     """By kind, the largest change first."""
-    kind, model_id, _, *_, context, longer = row[:10]
-    ratio = row[7]
-    if kind == "context changed":
-        ratio = longer / context
-    return list(CHANGES).index(kind), -abs(log(ratio)) if ratio else 0.0, model_id
+    of = dict(zip(CHANGE_COLUMNS, row, strict=True))
+    ratio = of["price_ratio"]
+    if of["change"] == "context changed":
+        ratio = of["context_length_after"] / of["context_length_before"]
+    return list(CHANGES).index(of["change"]), -abs(log(ratio)) if ratio else 0.0, of["id"]

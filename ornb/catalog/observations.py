@@ -7,8 +7,9 @@ them. No table here says more than that.
 from __future__ import annotations
 
 import math
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from numbers import Number
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import pandas as pd
@@ -160,7 +161,9 @@ _NEEDED = (
 
 
 def sound(frame: pd.DataFrame, needed: Iterable[str], which: str) -> tuple[pd.DataFrame, list[str]]:
-    """Refuse a models frame without columns that are needed; of rows with one id keep the first."""
+    """Refuse a models frame without columns that are needed; index it by id, the first row each."""
+    if frame.index.name != "id" and "id" in frame.columns:
+        frame = frame.set_index("id")
     missing = [name for name in needed if name not in frame.columns]
     if missing:
         raise ConfigError(
@@ -232,7 +235,7 @@ def age_of(looks: Sequence[Observation]) -> list[str]:
 def utc_of(value: Any, *, end_of_day: bool = False) -> pd.Timestamp:
     """Read a date or time as UTC; `end_of_day` takes a plain day for its last microsecond."""
     try:
-        if isinstance(value, bool | int | float):
+        if isinstance(value, Number):
             raise TypeError("a number is no date")  # noqa: TRY301 - pandas would take it for ns
         read: Any = pd.Timestamp(value)
         if read is pd.NaT:
@@ -242,7 +245,7 @@ def utc_of(value: Any, *, end_of_day: bool = False) -> pd.Timestamp:
     except (TypeError, ValueError, AttributeError, OverflowError) as err:
         raise ConfigError(f"{value!r} is no date; give one such as '2025-09-01'.") from err
     if end_of_day and at == at.normalize():
-        at += pd.Timedelta(days=1) - pd.Timedelta(microseconds=1)
+        at += timedelta(days=1, microseconds=-1)  # pandas' own may be in ns, which end in 2262
     return at
 
 

@@ -134,9 +134,12 @@ def price_history(
     rows = [
         (model_id, *row, created.get(model_id))
         for model_id in wanted
-        for row in _by_day(
-            *_timeline([each.get(model_id, GONE) for each in listed], looks),
-            *_noted_rows(by_others.get(model_id, []), first),
+        for row in sorted(
+            [
+                *_timeline([each.get(model_id, GONE) for each in listed], looks),
+                *_noted_rows(by_others.get(model_id, []), first),
+            ],
+            key=itemgetter(0),
         )
         if _overlaps(row, first, last)
     ]
@@ -145,11 +148,9 @@ def price_history(
     notes += age_of(looks)
     frame = c.frame(rows, PRICE_HISTORY_COLUMNS)
     if (theirs := frame["source"] == BY).any():
-        until = frame["date"][theirs].max().date()
+        day = frame["date"][theirs].max().date()
         version = bundled().version
-        notes.append(
-            f"Rows up to {until} are {BY} {version}, not seen in the catalogue: see source."
-        )
+        notes.append(f"Rows up to {day} are {BY} {version}, not seen in the catalogue: see source.")
     frame.attrs = {
         "source": looks[-1].source,
         "observed": [look.at.isoformat() for look in looks],
@@ -205,10 +206,6 @@ def _noted_rows(prices: list[Noted], first: pd.Timestamp) -> Iterator[tuple[Any,
         if not any(utc_of(later.day) <= first for later in prices[n:]):
             both = (usd_per_million(each.pricing.get(name)) for name in ("prompt", "completion"))
             yield (utc_of(each.day), None, None, "noted", *both, None, None, BY)
-
-
-def _by_day(*rows: tuple[Any, ...]) -> list[tuple[Any, ...]]:
-    return sorted(rows, key=itemgetter(0))
 
 
 def _event(was: Sequence[State], start: int, *, seen: bool) -> str:

@@ -21,7 +21,8 @@ import os
 import re
 import sys
 import time
-from datetime import UTC, datetime
+import zlib
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,10 +54,10 @@ def main(argv: list[str] | None = None) -> int:
             base_url = os.environ.get("OPENROUTER_BASE_URL", "").strip() or OPENROUTER
             added = _from_api(Client(key, base_url), known, options.snapshot)
         days = add(known, added)
-    except OrnbError as error:
-        print(f"{error}\nNothing was written.", file=sys.stderr)
+        size = journal.write(days, options.journal)
+    except (OrnbError, OSError) as error:
+        print(f"{error}\nNothing was written to the history.", file=sys.stderr)
         return 1
-    size = journal.write(days, options.journal)
     for line in _summary(days, set(added)):
         print(line)
     print(f"{options.journal}: {len(days)} days, {size / 1000:.0f} kB")
@@ -108,10 +109,11 @@ def from_folder(folder: Path) -> dict[str, Any]:
         if day in found:
             raise CatalogError(f"Two files of {folder} are of {day}; keep one of them.")
         try:
+            date.fromisoformat(day)  # a journal with another one could not be read again
             data = path.read_bytes()
             found[day] = json.loads(gzip.decompress(data) if path.suffix.lower() == ".gz" else data)
-        except (OSError, EOFError, ValueError) as err:
-            raise CatalogError(f"{path} cannot be read as JSON ({err}).") from err
+        except (OSError, EOFError, zlib.error, ValueError, RecursionError) as err:
+            raise CatalogError(f"{path} cannot be read as JSON of a day ({err}).") from err
     if not found:
         raise CatalogError(
             f"No saved answers in {folder}; their names end in .json or .json.gz and hold the day, "

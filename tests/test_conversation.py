@@ -295,6 +295,9 @@ def test_a_file_and_a_notebook_give_the_conversation_back(tmp_path: Path) -> Non
     conversation.save(tmp_path / "talk.json")
     with pytest.raises(ConfigError, match="cannot be written"):
         conversation.save(tmp_path / "no" / "talk.json")
+    for path in ("", "a\0b"):
+        with pytest.raises(ConfigError, match="cannot be written"):
+            conversation.save(path)
     notebook = {
         "cells": [
             {"cell_type": "markdown", "source": ""},

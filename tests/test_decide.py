@@ -123,6 +123,12 @@ def test_plain_questions_go_out_as_the_api_has_them(service):
     ]
 
 
+def test_blank_instructions_are_the_name_as_missing_ones_are(service):
+    asked = {"angry": {"type": "noul", "instructions": " \n"}}
+    ornb.decide("Cold soup", asked, "acme/decider")
+    assert service.sent[0]["questions"]["angry"]["instructions"] == "angry"
+
+
 def test_answers_come_as_a_tidy_table_and_as_plain_values(service):
     decision = ornb.decide("Cold soup", QUESTIONS, "acme/decider")
     frame = decision.df

@@ -81,17 +81,21 @@ def test_what_cannot_be_counted_is_named():
     assert fits([message], {"id": "lab/x", "context_length": 1_000_000}).verdict == "fits"
 
 
-def test_models_with_room_take_the_attachments_too():
+@pytest.mark.parametrize(("part", "kind"), [("image_url", "image"), ("video_url", "video")])
+def test_models_with_room_take_the_attachments_too(part, kind):
     models = to_frame(
         [
             SMALL,
             model("lab/text", index=60),
-            model("lab/see", index=50, inputs=("text", "image")),
+            model("lab/see", index=50, inputs=("text", kind)),
         ]
     )
-    part = {"type": "image_url", "image_url": {"url": "https://example.org/a.png"}}
-    message = [{"role": "user", "content": [{"type": "text", "text": "word " * 20_000}, part]}]
-    assert fits(message, SMALL, models=models).alternatives == ("lab/see",)
+    content = [
+        {"type": "text", "text": "word " * 20_000},
+        {"type": part, part: {"url": "https://example.org/a"}},
+    ]
+    report = fits([{"role": "user", "content": content}], SMALL, models=models)
+    assert (report.uncounted, report.alternatives) == ((kind,), ("lab/see",))
 
 
 def test_tool_calls_and_reasoning_are_counted():

@@ -94,11 +94,7 @@ class Attachment:
         if self.kind == "image":
             return {"type": "image_url", "image_url": {"url": self.url}}
         if self.kind == "audio":
-            data = self.url.partition(",")[2]
-            form = {
-                "data": data,
-                "format": self.media_type.partition("/")[2].replace("mpeg", "mp3"),
-            }
+            form = {"data": self.url.partition(",")[2], "format": _suffix(self.media_type)}
             return {"type": "input_audio", "input_audio": form}
         return {"type": "file", "file": {"filename": self.name, "file_data": self.url}}
 
@@ -155,7 +151,8 @@ class Attachment:
             )
         kind = _kind(media_type)
         url = f"data:{media_type};base64,{base64.b64encode(data).decode()}"
-        return cls(kind, media_type, shown or _default_name(media_type), len(data), url)
+        shown = shown or f"{kind}.{_suffix(media_type)}"
+        return cls(kind, media_type, shown, len(data), url)
 
     @classmethod
     def from_url(
@@ -280,13 +277,10 @@ def check(
             return
         model = models.loc[model]
     record = record_of(model)
-    listed = mapping(record.get("architecture")).get("input_modalities")
-    listed = [kind for kind in listed if isinstance(kind, str)] if isinstance(listed, list) else []
+    listed = inputs_of(record)
     if not listed:
         return
-    parsed = any(
-        isinstance(plugin, Mapping) and plugin.get("id") == "file-parser" for plugin in plugins
-    )
+    parsed = any(mapping(plugin).get("id") == "file-parser" for plugin in plugins)
     taken = {*listed, *(["file"] if parsed else [])}
     refused = [each for each in attachments if each.kind not in taken]
     if not refused:
@@ -298,6 +292,12 @@ def check(
         f"{record.get('id', 'The model')} takes {takes}, so not {names}. "
         + _way_out({each.kind for each in attachments}, {each.kind for each in refused}, models)
     )
+
+
+def inputs_of(record: Mapping[str, Any]) -> list[str]:
+    """Return the input modalities that a model lists; none where it lists none."""
+    listed = mapping(record.get("architecture")).get("input_modalities")
+    return [kind for kind in listed if isinstance(kind, str)] if isinstance(listed, list) else []
 
 
 def _way_out(needed: set[str], refused: set[str], models: pd.DataFrame | None) -> str:
@@ -345,8 +345,8 @@ def _kind(media_type: str) -> str:
     return "file" if media_type == "application/pdf" else media_type.partition("/")[0]
 
 
-def _default_name(media_type: str) -> str:
-    return f"{_kind(media_type)}.{media_type.partition('/')[2].replace('mpeg', 'mp3')}"
+def _suffix(media_type: str) -> str:
+    return media_type.partition("/")[2].replace("mpeg", "mp3")
 
 
 def _check_size(size: int, name: str, most: int) -> None:

@@ -30,7 +30,9 @@ DOUBT = 0.3
 UNCOUNTED = 10_000
 """Tokens that each image, file or recording may come to before a prompt is said to fit. (A small
 picture was 8,500 in a call recorded with gpt-4o-mini, and 40 with a Claude model.)"""
-_WORDS = {"image_url": "image", "file": "file", "input_audio": "recording", "video_url": "video"}
+_MODALITIES = {"image_url": "image", "file": "file", "input_audio": "audio", "video_url": "video"}
+"""Types of a message's parts that are no text, and the input modality that each needs."""
+_WORDS = {"audio": "recording"}
 _SAID = re.compile(
     r"context (?:length|window)\D{0,40}?([\d,]{3,})(.{1,80}?)([\d,]{3,}) tokens", re.DOTALL
 )
@@ -230,8 +232,7 @@ def fits(
     )
     if models is None or not report.over_by:
         return report
-    modalities = {"image_url": "image", "file": "file", "input_audio": "audio"}
-    accepts = sorted({modalities[kind] for kind in kinds if kind in modalities})
+    accepts = sorted({kind for kind in kinds if kind in _MODALITIES.values()})
     room = needed if said else math.ceil(needed * (1 + DOUBT))
     return replace(report, alternatives=tuple(suggest(models, accepts=accepts, min_context=room)))
 
@@ -258,7 +259,7 @@ def estimate_tokens(text: str) -> int:
 
 
 def _estimate(messages: Iterable[Mapping[str, Any]]) -> tuple[int, list[str]]:
-    """Tokens of the text, and the types of the parts that are none."""
+    """Tokens of the text, and the modalities of the parts that are none."""
     texts, kinds, count = [], [], 0
     for message in messages:
         count += 1
@@ -268,7 +269,8 @@ def _estimate(messages: Iterable[Mapping[str, Any]]) -> tuple[int, list[str]]:
             if part.get("type") == "text":
                 texts.append(str(part.get("text") or ""))
             else:
-                kinds.append(str(part.get("type")))
+                kind = str(part.get("type"))
+                kinds.append(_MODALITIES.get(kind, kind))
         extras = (message.get(key) for key in ("tool_calls", "reasoning_details"))
         texts += [json.dumps(extra, default=str) for extra in extras if extra]
     return sum(map(estimate_tokens, texts)) + TOKENS_A_MESSAGE * count, kinds

@@ -7,11 +7,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
+from ..api.reply import counted
 from ..errors import ConfigError, did_you_mean
-from .attachments import Attachment
+from .attachments import Attachment, inputs_of
 from .context import estimate_tokens
 
 TYPES = ("noul", "choice", "score", "box")
+_PARTS = ("type", "instructions", "criteria")
 MOST_QUESTIONS, MOST_OPTIONS, MOST_LEVELS = 200, 255, 10
 """Of one request (2026-11-30): what the most generous model takes, and levels of any score."""
 DOUBT = 1.5
@@ -71,8 +73,7 @@ def state_of(state: Any) -> Any:
 def check_room(state: Any, questions: Any, model: str, record: Mapping[str, Any]) -> None:
     """Refuse a state that a model cannot take: its pictures, or its length."""
     pictures = [each for each in state if _is_picture(each)] if isinstance(state, list) else []
-    architecture = record.get("architecture")
-    takes = architecture.get("input_modalities") if isinstance(architecture, Mapping) else None
+    takes = inputs_of(record)
     if pictures and takes and "image" not in takes:
         raise ConfigError(
             f"{model} reads no pictures, so nothing was sent. "
@@ -127,11 +128,13 @@ def _question(name: str, asked: Any) -> dict[str, Any]:
         wrong = did_you_mean(str(kind), TYPES, f"type of a question (of {name!r})")
         raise ConfigError(f"Nothing was sent: {wrong}")
     for key in asked:
-        if key not in ("type", "instructions", "criteria"):
-            known = ("type", "instructions", "criteria")
-            wrong = did_you_mean(str(key), known, f"part of a question ({name!r})")
+        if key not in _PARTS:
+            wrong = did_you_mean(str(key), _PARTS, f"part of a question ({name!r})")
             raise ConfigError(f"Nothing was sent: {wrong}")
-    made = {"type": kind, "instructions": asked.get("instructions") or name}
+    words = asked.get("instructions")
+    if isinstance(words, str) and not words.strip():
+        words = None
+    made = {"type": kind, "instructions": words or name}
     criteria = asked.get("criteria")
     if kind in ("choice", "score"):
         made["criteria"] = _options(name, criteria) if kind == "choice" else _levels(name, criteria)
@@ -171,8 +174,8 @@ def _levels(name: str, criteria: Any) -> list[Any]:
     levels = list(criteria) if isinstance(criteria, list | tuple) else []
     if not 2 <= len(levels) <= MOST_LEVELS:
         raise ConfigError(
-            f"The score {name!r} has {len(levels)} level{'s' * (len(levels) != 1)}, so nothing was "
-            f"sent: give 2 to {MOST_LEVELS}, the lowest first."
+            f"The score {name!r} has {counted(len(levels), 'level')}, so nothing was sent: give 2 "
+            f"to {MOST_LEVELS}, the lowest first."
         )
     _differ(levels, f"The levels of {name!r}")
     return levels

@@ -189,13 +189,14 @@ def parse(reply: Reply | str, shape: Any) -> Any:
     ornb.errors.SchemaMismatch: The answer does not match at year: expected an integer, got ...
     """
     schema = _schema(shape)
+    answer = reply if isinstance(reply, Reply) else Reply(text=reply)
     problem: SchemaMismatch | None = None
-    for value in _json_in(reply.text if isinstance(reply, Reply) else reply):
+    for value in _json_in(answer.text):
         try:
             return _as(shape, schema, value)
         except SchemaMismatch as error:
             problem = problem or error  # of several values, the first tells best what went wrong
-    problem = problem or _no_json(reply)
+    problem = problem or _no_json(answer)
     problem.reply = reply if isinstance(reply, Reply) else None
     raise problem
 
@@ -266,21 +267,19 @@ def _loads(text: str) -> Any:
         raise ValueError("nested too deeply") from error
 
 
-def _no_json(reply: Reply | str) -> SchemaMismatch:
-    text = reply.text if isinstance(reply, Reply) else reply
+def _no_json(reply: Reply) -> SchemaMismatch:
     why, step = "has no JSON in it", "Ask again, or another model: structured_outputs=True."
-    if not text.strip():
-        why = "is empty"
-    if isinstance(reply, Reply) and reply.refusal:
-        why, step = (
-            f"is a refusal: {reply.refusal.strip()[:120]!r}",
-            "Ask otherwise, or another model.",
-        )
-    elif isinstance(reply, Reply) and reply.blocked:
+    if reply.refusal:
+        why = f"is a refusal: {reply.refusal.strip()[:120]!r}"
+        step = "Ask otherwise, or another model."
+    elif reply.blocked:
         why, step = f"is not all there ({reply.blocked})", "Change the request, or the safeguard."
-    elif isinstance(reply, Reply) and reply.finish_reason == "length":
+    elif reply.finish_reason == "length":
         why, step = "was cut at max_tokens before its JSON was whole", "Ask with more max_tokens."
-    elif isinstance(reply, Reply) and reply.status == "stopped":
+    elif reply.status == "stopped":
         why, step = "was stopped before its JSON was whole", "Ask again."
-    got = text.strip()[:120]
-    return SchemaMismatch(f"The answer {why}. {step}", expected="JSON", got=got)
+    elif not reply.text.strip():
+        why = "is empty"
+    return SchemaMismatch(
+        f"The answer {why}. {step}", expected="JSON", got=reply.text.strip()[:120]
+    )

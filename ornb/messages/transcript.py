@@ -6,7 +6,6 @@ import functools
 import json
 import math
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import fields
 from datetime import datetime
 from pathlib import Path
@@ -103,14 +102,16 @@ def write_whole(path: Path, text: str) -> None:
 
     Lone halves of letters, which a model may send, become question marks.
     """
-    part = path.with_name(path.name + ".part")
     try:
-        part.write_text(well_formed(text), encoding="utf-8", newline="\n")
-        part.replace(path)
-    except OSError as error:
-        with suppress(OSError):
-            part.unlink()
-        raise ConfigError(f"{path} cannot be written: {error.strerror or error}.") from error
+        part = path.with_name(path.name + ".part")
+        try:
+            part.write_text(well_formed(text), encoding="utf-8", newline="\n")
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise ConfigError(f"{path} cannot be written: {why}.") from error
 
 
 def _chosen(found: Sequence[Any], which: int, path: Path, noun: str) -> Any:

@@ -604,6 +604,14 @@ def test_an_unknown_price_is_refused_unless_allowed():
             admit(asking(model="openrouter/auto"), book())
 
 
+def test_of_several_budgets_the_one_that_allows_no_unknown_price_is_named():
+    session.default.budgets.budget(5)
+    with ornb.budget("0.5", allow_unknown=True), pytest.raises(errors.PriceUnknown) as caught:
+        admit(asking(model="openrouter/auto"), book())
+    assert "the budget of $5.00 could not hold" in str(caught.value)
+    assert (caught.value.limit_usd, caught.value.left_usd) == (5, 5)
+
+
 def test_free_calls_pass_also_when_all_is_spent():
     free = {**RECORD, "pricing": {"prompt": "0", "completion": "0"}}
     with ornb.budget(0) as budget:

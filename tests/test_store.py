@@ -359,6 +359,24 @@ def test_an_answer_is_not_lost_over_a_database_and_the_row_is_written_later(trac
     assert len(tracker) == 3
 
 
+def test_the_bill_of_a_call_that_could_not_be_written_yet_is_written_with_it(tracker, path):
+    class Books:
+        source = "live"
+
+        def generation(self, _):
+            return {"total_cost": 0.75}
+
+    tracker.persist(path)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute(f"ALTER TABLE {TABLE} RENAME TO away")
+    with pytest.warns(RuntimeWarning, match="are written with the next"):
+        tracker.record(reply(1, usage=Usage()))
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute(f"ALTER TABLE away RENAME TO {TABLE}")
+    tracker.reconcile(Books())
+    assert tracker.history()["cost_usd"].tolist() == [0.75]
+
+
 def test_a_call_that_ends_in_the_middle_of_a_write_is_written_after_it(tracker, path):
     """The garbage collector ends forgotten streams at any moment, in the writing thread too."""
     store = tracker.persist(path)
@@ -512,6 +530,16 @@ def test_other_kernels_free_calls_are_known(path):
     since = now.timestamp() - 3600
     assert here.free_calls_elsewhere(since) == [pytest.approx(now.timestamp())]
     assert UsageTracker().free_calls_elsewhere(since) == []
+
+
+def test_other_kernels_free_calls_are_known_by_each_attempt_and_with_searches(path):
+    here, there = UsageTracker(), UsageTracker()
+    here.persist(path)
+    there.persist(path)
+    now = datetime.now(UTC)
+    there.record(Reply(requested_model="a/b:free:online", timing=Timing(now), attempts=1))
+    there.record(Reply(requested_model="a/b:free", timing=Timing(now), attempts=3))
+    assert len(here.free_calls_elsewhere(now.timestamp() - 60)) == 4
 
 
 def test_a_kept_call_costs_milliseconds_at_most(tracker, path):

@@ -497,10 +497,21 @@ def test_a_summary_of_some_calls_only(tracker):
     assert "errors" not in some
 
 
-@pytest.mark.parametrize("by", ["modle", [], ["model", "nothing like it"]])
+@pytest.mark.parametrize(
+    "by", ["modle", [], ["model", "nothing like it"], [["day", "model"]], {"model"}, 5, None]
+)
 def test_no_sums_by_a_column_that_there_is_not(tracker, by):
-    with pytest.raises(ConfigError):
-        tracker.summary(by=by)
+    for calls in (None, tracker.persist("sqlite://")):
+        with pytest.raises(ConfigError, match="column"):
+            tracker.summary(by=by, calls=calls)
+
+
+@pytest.mark.parametrize(
+    "calls", ["usage.sqlite3", [], UsageTracker(), pd.DataFrame({"model": ["a/b"]})]
+)
+def test_what_holds_no_calls_is_not_summed_up(tracker, calls):
+    with pytest.raises(ConfigError, match=r"give rows of ornb\.usage\.df"):
+        tracker.summary(calls=calls)
 
 
 def test_a_misspelt_column_is_answered_with_the_right_one(tracker):

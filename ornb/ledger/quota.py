@@ -25,12 +25,17 @@ from typing import TYPE_CHECKING, Any
 
 from ..api import keys
 from ..api.refusals import mapping, retry_after
+from ..api.reply import amount
 from ..api.service import is_openrouter
 from ..errors import ConfigError, FreeQuotaReached, OrnbError, RateLimited
 
 if TYPE_CHECKING:
     from ..api.reply import Reply
 
+FREE = (":free", ":free:online")
+"""Ends of the ids of free models."""
+ROUTER = "openrouter/free"
+"""Picks a free model for each call."""
 PER_MINUTE = 20
 """Calls of free models a minute."""
 PER_DAY = 50
@@ -298,17 +303,14 @@ class FreeQuota:
             for _ in range(reply.attempts - 1):
                 self._add(now)  # each attempt counts, refused ones too
             if isinstance(error, RateLimited) and not isinstance(error, FreeQuotaReached):
-                self._learn(explain(error, now=datetime.fromtimestamp(now, UTC)), now)
+                self._learn(explain(error, now=datetime.fromtimestamp(now, UTC)))
 
-    def _learn(self, refusal: Refusal, now: float) -> None:
+    def _learn(self, refusal: Refusal) -> None:
         self._last_refusal = refusal
-        if refusal.why not in ("minute", "day"):
-            return
-        ends = _midnight(now) if refusal.why == "day" else _next_minute(now)
-        until = ends if refusal.until is None else refusal.until.timestamp()
-        self._closed_until = max(self._closed_until, until)
-        if refusal.limit:
-            self._limits_are("refusal", **{refusal.why: refusal.limit})
+        if refusal.why in ("minute", "day") and refusal.until is not None:
+            self._closed_until = max(self._closed_until, refusal.until.timestamp())
+            if refusal.limit:
+                self._limits_are("refusal", **{refusal.why: refusal.limit})
 
     def _wait_s(self, now: float) -> float:
         """Seconds until one more is allowed; the lock is held."""
@@ -344,14 +346,7 @@ def is_counted(body: Mapping[str, Any]) -> bool:
     """Return whether a call, by any of its ``models``, counts towards the limits of free ones."""
     fallbacks = body.get("models")
     named = [body.get("model"), *(fallbacks if isinstance(fallbacks, list | tuple) else ())]
-    return any(
-        isinstance(name, str) and (name.removesuffix(":online").endswith(":free") or name == ROUTER)
-        for name in named
-    )
-
-
-ROUTER = "openrouter/free"
-"""Picks a free model for each call."""
+    return any(isinstance(name, str) and (name.endswith(FREE) or name == ROUTER) for name in named)
 
 
 def explain(error: RateLimited, *, now: datetime | None = None) -> Refusal:
@@ -390,12 +385,8 @@ def _limit(why: str, words: str, metadata: Mapping[str, Any]) -> int | None:
 
 
 def _count(record: Any, key: str) -> int | None:
-    value = record.get(key) if isinstance(record, Mapping) else None
-    try:
-        count = None if value is None or isinstance(value, bool) else int(value)
-    except (TypeError, ValueError, OverflowError):
-        return None
-    return count if count is not None and count >= 0 else None
+    number = amount(mapping(record).get(key))
+    return None if number is None else int(number)
 
 
 def _day(now: float) -> int:

@@ -32,6 +32,7 @@ from sqlalchemy.engine import Connection, Engine
 from ..columns import strings
 from ..errors import ConfigError, did_you_mean
 from .database import data_path, first_line, opened, parts_of, url_of
+from .quota import FREE, ROUTER
 from .sums import FIGURES, FLAGS, ROWS, summed
 from .table import moment
 
@@ -157,6 +158,7 @@ class Store:
 
     def update(self, rows: Mapping[str, Mapping[str, Any]]) -> None:
         """Write what became known of calls later, by generation id."""
+        self._flush()  # what is not there yet would not be found
         with self._begin() as connection:
             for generation_id, changes in rows.items():
                 values = {name: _clean(v, self.columns[name]) for name, v in changes.items()}
@@ -216,14 +218,14 @@ class Store:
         return [*first, *([] if until is None else [begun < moment(until)])]
 
     def free_calls(self, since: datetime, *, but: str) -> list[datetime]:
-        """Return when free models were called by other processes (UTC)."""
-        columns = self._table.c
-        is_free = columns.model.endswith(":free") | (columns.model == "openrouter/free")
-        query = sa.select(columns.started_at).where(
-            columns.started_at >= since, columns.kernel != but, columns.source == "live", is_free
+        """Return when free models were called by other processes (UTC), once for each attempt."""
+        of = self._table.c
+        is_free = sa.or_(*(of.model.endswith(end) for end in FREE), of.model == ROUTER)
+        query = sa.select(of.started_at, of.attempts).where(
+            of.started_at >= since, of.kernel != but, of.source == "live", is_free
         )
         with self._begin() as connection:
-            return list(connection.scalars(query))
+            return [at for at, times in connection.execute(query) for _ in range(times or 1)]
 
     def close(self) -> None:
         """Release the database."""
@@ -288,11 +290,10 @@ def _key(connection: sa.Connection, of: Any, name: str) -> Any:
         guess = sa.case((of.estimate_usd.is_(None), "unknown"), else_="estimated")
         told = sa.case((of.cost_source == "proxy", "proxy"), else_="billed")
         return sa.case((of.cost_usd.is_(None), guess), (_is_fee(of), "fee"), else_=told)
+    known = [*of.keys(), *_LETTERS]
+    if name not in known:
+        raise ConfigError(did_you_mean(str(name), known, "column of the usage table"))
     if name not in _LETTERS:
-        if name not in of:
-            raise ConfigError(
-                did_you_mean(str(name), [*of.keys(), *_LETTERS], "column of the usage table")
-            )
         return of[name]
     moment: Any = sa.type_coerce(of.started_at, sa.Text)
     if connection.dialect.name != "sqlite":

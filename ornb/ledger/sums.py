@@ -34,6 +34,8 @@ FLAGS = (
 """Columns that are only compared with a word."""
 FIGURES = (*_TOKENS, *_MONEY, *_TIMES)
 """Columns that are needed of each row, and then `FLAGS`."""
+NEEDED = {"started_at", "source", *FIGURES, *dict(FLAGS)}
+"""Columns without which rows are no calls."""
 
 
 def summed(

@@ -26,7 +26,7 @@ from ..api.reply import values_of
 from ..errors import ConfigError, did_you_mean
 from .bills import bills
 from .display import html_table, kept_words, text_table
-from .sums import of_frame
+from .sums import NEEDED, of_frame
 from .table import (
     KEPT,
     SHALLOW,
@@ -52,7 +52,6 @@ if TYPE_CHECKING:
 
 PERIODS = {"hour": "h", "day": "D", "week": "W-SUN", "month": "M"}
 """Parts of the time that a summary groups by, and pandas' names of them."""
-_NO_NAME = "by is empty; name a column, such as by='model'"
 
 
 class UsageTracker:
@@ -180,7 +179,7 @@ class UsageTracker:
         Raises
         ------
         ConfigError
-            There is no such column, or a time is not one.
+            There is no such column, a time is not one, or `calls` holds no calls.
 
         Examples
         --------
@@ -192,15 +191,27 @@ class UsageTracker:
         [2, 1]
         """
         names: list[Any] = list(by) if isinstance(by, list | tuple) else [by]
-        if calls is not None and not isinstance(calls, pd.DataFrame):
-            if not names:
-                raise ConfigError(_NO_NAME)
-            return calls.summary(names, since, until)
-        frame = self.df if calls is None else calls.copy(deep=not SHALLOW)
-        for name in PERIODS.keys() & names:
-            days = frame["started_at"].dt.tz_localize(None).dt.to_period(PERIODS[name])
-            frame[name] = days.dt.start_time.dt.tz_localize("UTC").dt.as_unit("us")
-        _check_columns(names, frame)
+        if not names:
+            raise ConfigError("by is empty; name a column, such as by='model'")
+        frame: Any = self.df if calls is None else calls
+        if not isinstance(frame, pd.DataFrame):
+            from .store import Store
+
+            if isinstance(frame, Store):
+                return frame.summary(names, since, until)
+        if not NEEDED.issubset(getattr(frame, "columns", ())):
+            raise ConfigError(
+                f"calls is {type(frame).__name__} without the columns of calls; give rows of "
+                "ornb.usage.df or ornb.usage.history(), or what ornb.usage.persist() returns."
+            )
+        for name in names:
+            if name not in [*PERIODS, *frame.columns]:
+                known = [*USAGE_COLUMNS, *PERIODS]
+                raise ConfigError(did_you_mean(str(name), known, "column of the usage table"))
+            if name in PERIODS:
+                days = frame["started_at"].dt.tz_localize(None).dt.to_period(PERIODS[name])
+                begun = days.dt.start_time.dt.tz_localize("UTC").dt.as_unit("us")
+                frame = frame.assign(**{name: begun})
         if since is not None:
             frame = frame[frame["started_at"] >= moment(since)]
         if until is not None:
@@ -602,12 +613,3 @@ class UsageTracker:
                     RuntimeWarning,
                     stacklevel=3,
                 )
-
-
-def _check_columns(names: list[Any], frame: pd.DataFrame) -> None:
-    if not names:
-        raise ConfigError(_NO_NAME)
-    for name in names:
-        if name not in frame.columns:
-            known = [*USAGE_COLUMNS, *PERIODS]
-            raise ConfigError(did_you_mean(str(name), known, "column of the usage table"))

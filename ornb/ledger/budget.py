@@ -165,7 +165,7 @@ class Reservation:
     def settle(self, reply: Reply, error: OrnbError | None = None) -> None:
         """Put what was billed in the place of what was set aside; once, later calls do nothing."""
         del error  # the reply says it all: this is the shape of `ornb.api.stream.Settle`
-        self._among.end(self, reply)
+        self._among.ended.append((self, reply))
 
     def close(self, reply: Reply) -> None:
         """Book how the call ended; the lock is held."""
@@ -222,12 +222,13 @@ class Budgets:
     """All budgets of a session, and the calls that have set something aside in them.
 
     A stream that nobody finished is ended by the garbage collector, at any moment and in any
-    thread, so also in one that holds the lock: what has ended is queued, and booked by who has it.
+    thread, so also in one that holds the lock: what has ended is queued, and booked by who looks.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._ended: deque[tuple[Reservation, Reply]] = deque()
+        self.ended: deque[tuple[Reservation, Reply]] = deque()
+        """Calls that are booked by who looks next."""
         self._session: list[Budget] = []
         self._blocks: list[Budget] = []
         self.unsettled: dict[str, Reservation] = {}
@@ -312,7 +313,7 @@ class Budgets:
 
     def end_block(self, budget: Budget) -> None:
         """Close it again."""
-        with self._lock:
+        with self.books():
             self._blocks = [each for each in self._blocks if each is not budget]
 
     def active(self) -> tuple[Budget, ...]:
@@ -344,15 +345,6 @@ class Budgets:
             quoted = quote(body, book, own_keys=book.own_keys)
         return None
 
-    def end(self, reservation: Reservation, reply: Reply) -> None:
-        """Take in how a call has ended."""
-        self._ended.append((reservation, reply))
-        if self._lock.acquire(blocking=False):  # else who has it, or looks next, books it
-            try:
-                self._book()
-            finally:
-                self._lock.release()
-
     def settle_bill(self, generation_id: str, cost_usd: float) -> None:
         """Record a bill that came late, in USD, with what an own key paid."""
         with self.books():
@@ -364,13 +356,10 @@ class Budgets:
     def books(self) -> Iterator[None]:
         """Hold the lock, with all booked that has ended."""
         with self._lock:
-            self._book()
+            while self.ended:
+                reservation, reply = self.ended.popleft()
+                reservation.close(reply)
             yield
-
-    def _book(self) -> None:
-        while self._ended:
-            reservation, reply = self._ended.popleft()
-            reservation.close(reply)
 
 
 class Gate:
@@ -403,9 +392,14 @@ class Gate:
             if reservation is not None:
                 reservation.release()
             raise
-        if counted is None or reservation is None:
-            return counted or (None if reservation is None else reservation.settle)
-        return _both(counted, reservation.settle)
+        told: list[Settle | None] = [counted, None if reservation is None else reservation.settle]
+        settles = [each for each in told if each is not None]
+
+        def settle(reply: Reply, error: OrnbError | None) -> None:
+            for each in settles:
+                each(reply, error)
+
+        return settle if settles else None
 
     def quote(self, body: Mapping[str, Any], *, cached: bool = False) -> Quote:
         """Return what a request can cost, and is likely to; offline, at the real service.
@@ -413,14 +407,6 @@ class Gate:
         `cached` asks for no endpoints: at once, from the model's own listing.
         """
         return quote(body, self._cached_book if cached else self._book)
-
-
-def _both(first: Settle, second: Settle) -> Settle:
-    def settle(reply: Reply, error: OrnbError | None) -> None:
-        first(reply, error)
-        second(reply, error)
-
-    return settle
 
 
 def billed(reply: Reply) -> Decimal | None:

@@ -426,10 +426,11 @@ def billed(reply: Reply) -> Decimal | None:
 
 def _refusal(quoted: Quote, limited: list[Budget]) -> BudgetExceeded | None:
     """What is said where a call may not pass; the lock is held."""
-    tightest = min(limited, key=lambda each: each._left() or _ZERO)
-    asked, left = quoted.worst_usd, tightest._left() or _ZERO
-    name = quoted.model or "The call"
-    if asked is None and not all(each.allow_unknown for each in limited):
+    asked, name = quoted.worst_usd, quoted.model or "The call"
+    strict = [each for each in limited if not each.allow_unknown] if asked is None else []
+    tightest = min(strict or limited, key=lambda each: each._left() or _ZERO)
+    left = tightest._left() or _ZERO
+    if strict:
         return PriceUnknown(
             f"{name} was not sent: {quoted.unknown}, so the budget of "
             f"{_usd(tightest.limit_usd or _ZERO)} could not hold. "

@@ -28,6 +28,7 @@ import pandas as pd
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
 from wire import DONE, END, SOON_S, STALL_S, STREAM, WireServer, delta, event, whole
 
 import ornb
@@ -800,6 +801,21 @@ def test_a_schema_gives_columns_of_its_types(serve):
     assert answers.loc[2, "answer"] == "?"
     assert answers.loc[2, "cost_usd"] == COST, "it was paid for, all the same"
     assert len(service.asked) == 3
+
+
+def test_a_shape_is_checked_for_a_batch_and_not_for_each_of_its_answers(serve, monkeypatch):
+    """That took ten times as long as reading the answer."""
+    checks, check = [], Draft202012Validator.check_schema
+    monkeypatch.setattr(
+        Draft202012Validator, "check_schema", lambda schema: checks.append(1) or check(schema)
+    )
+    serve(lambda *_: answered('{"year": 1815}'))
+    shape = {"type": "object", "properties": {"year": {"type": "integer"}}}
+    counts = []
+    for rows in (1, 5):
+        assert batch([str(n) for n in range(rows)], schema=shape)["year"].tolist() == [1815] * rows
+        counts.append(len(checks) - sum(counts))
+    assert counts[0] == counts[1] > 0
 
 
 def test_answers_of_another_shape_are_asked_again(serve, tmp_path):

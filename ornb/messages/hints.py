@@ -35,7 +35,6 @@ _PLAIN: dict[Any, Schema] = {
     Path: {"type": "string"},
     Any: {},
     object: {},
-    inspect.Parameter.empty: {},
     list: {"type": "array"},
     tuple: {"type": "array"},
     set: {"type": "array"},
@@ -203,11 +202,8 @@ def has_members(hint: Any) -> bool:
 
 def has_pydantic_methods(hint: Any) -> bool:
     """Return whether this acts as a pydantic model class; pydantic is not imported."""
-    return (
-        isinstance(hint, type)
-        and hasattr(hint, "model_json_schema")
-        and hasattr(hint, "model_validate")
-    )
+    methods = ("model_json_schema", "model_validate")
+    return isinstance(hint, type) and all(hasattr(hint, name) for name in methods)
 
 
 def inlined(schema: Schema) -> Schema | None:

@@ -188,7 +188,11 @@ def parse(reply: Reply | str, shape: Any) -> Any:
         ...
     ornb.errors.SchemaMismatch: The answer does not match at year: expected an integer, got ...
     """
-    schema = _schema(shape)
+    return read(reply, shape, _schema(shape))
+
+
+def read(reply: Reply | str, shape: Any, schema: Mapping[str, Any]) -> Any:
+    """Do what `parse` does, by a schema that was checked before: for the answers of a batch."""
     answer = reply if isinstance(reply, Reply) else Reply(text=reply)
     problem: SchemaMismatch | None = None
     for value in _json_in(answer.text):
@@ -201,7 +205,7 @@ def parse(reply: Reply | str, shape: Any) -> Any:
     raise problem
 
 
-def _as(shape: Any, schema: dict[str, Any], value: Any) -> Any:
+def _as(shape: Any, schema: Mapping[str, Any], value: Any) -> Any:
     if not has_pydantic_methods(shape):  # those check for themselves, by rules of their own
         validate(value, schema)
     return value if isinstance(shape, Mapping) else build(shape, value)

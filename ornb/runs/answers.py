@@ -15,7 +15,7 @@ from ..columns import Column
 from ..errors import ConfigError, SchemaMismatch
 from ..ledger.table import USAGE_COLUMNS
 from ..messages.hints import has_pydantic_methods
-from ..messages.schema import parse, schema_of
+from ..messages.schema import parse, read, schema_of
 
 BATCH_COLUMNS: dict[str, Column] = {
     "answer": Column("str", "the text, whole or as far as it came; missing if there is none"),
@@ -138,7 +138,7 @@ class Shape:
             if self._model is not None:
                 found = parse(said, self._model).model_dump(mode="json")
             else:
-                found = parse(said, self._schema)
+                found = read(said, self._schema, self._schema)
         except SchemaMismatch as error:
             return replace(answer, status="error", error=str(error))
         return replace(answer, fields=found if self._properties else {PARSED: found})

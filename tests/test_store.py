@@ -518,6 +518,33 @@ def test_a_forked_process_writes_rows_of_its_own(tracker, path):
     assert tracker.history()["kernel"].nunique() == 2
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_forked_process_does_not_wait_for_a_thread_of_its_parent(tracker, path):
+    store = tracker.persist(path)
+    tracker.record(reply(1))
+    is_reading, is_forked = threading.Event(), threading.Event()
+
+    def read():
+        for _ in store.read():
+            is_reading.set()
+            is_forked.wait()
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    is_reading.wait()
+    child = os.fork()
+    if child == 0:
+        signal.alarm(10)
+        tracker.record(reply(2))
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    is_forked.set()
+    reader.join()
+    assert status == 0, "ended by its alarm"
+    assert tracker.history()["prompt_tokens"].tolist() == [1, 2]
+
+
 def test_other_kernels_free_calls_are_known(path):
     here, there = UsageTracker(), UsageTracker()
     now = datetime.now(UTC)

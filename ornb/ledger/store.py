@@ -145,7 +145,7 @@ class Store:
 
     def _flush(self) -> str | None:
         """Write what waits; gives the reason where that is not possible."""
-        with self._lock:
+        with self._held():
             # A call that the garbage collector ends may come while this thread writes another one.
             while self._late and not self._writing:
                 kernel, number, row = self._late[0]
@@ -229,7 +229,7 @@ class Store:
 
     def close(self) -> None:
         """Release the database."""
-        with self._lock:
+        with self._held():
             self._engine.dispose()
 
     def _is_one_of(self, name: str, value: str | Sequence[str]) -> Any:
@@ -244,14 +244,19 @@ class Store:
         values = {name: _clean(value, self.columns[name]) for name, value in named.items()}
         return {"kernel": kernel, "number": number, **values}
 
+    def _held(self) -> threading.RLock:
+        """The lock: in a fork another one, since a thread of its parent may have had that."""
+        if self._process != os.getpid():
+            self._process = os.getpid()
+            self._lock, self._writing = threading.RLock(), False
+            # It shares sockets with its parent, which must not be closed from here either.
+            self._engine.dispose(close=False)
+        return self._lock
+
     @contextmanager
     def _begin(self) -> Iterator[Connection]:
         """A transaction. The lock spares threads of one process the database's own waiting."""
-        with self._lock:
-            if self._process != os.getpid():
-                # A fork shares sockets with its parent, which must not be closed from here either.
-                self._engine.dispose(close=False)
-                self._process = os.getpid()
+        with self._held():
             outer, self._writing = self._writing, True
             try:
                 with self._engine.begin() as connection:

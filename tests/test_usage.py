@@ -7,6 +7,7 @@ import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import example, given
@@ -456,10 +457,17 @@ def test_a_period_is_named_by_its_beginning(tracker, by, start):
     assert dtypes(tracker.summary(by, until="2020-01-01")) == documented(SUMMARY_COLUMNS)
 
 
-@pytest.mark.parametrize("when", ["soon", "7 of them", [], "", 10**30, "NaT", "1e400 days"])
+@pytest.mark.parametrize(
+    "when",
+    ["soon", "7 of them", [], "", 10**30, "NaT", "1e400 days", 7, 1.5, np.int64(7), "-2026"],
+)
 def test_a_time_that_is_none_is_refused(week, when):
     with pytest.raises(ConfigError, match="is no moment"):
         week.summary(since=when)
+
+
+def test_a_time_may_be_finer_than_the_table(week):
+    assert week.summary(since="2026-08-22T12:00:00.123456789")["calls"].sum() == 3
 
 
 def test_a_summary_tells_where_the_answers_of_each_group_came_from(tracker):

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from decimal import Context, Decimal, localcontext
+from numbers import Number
 from types import NoneType
 from typing import Any
 
@@ -209,14 +210,12 @@ def moment(value: Any) -> datetime:
     elif word[-1:].isalpha():
         with suppress(ValueError):
             value = pd.Timedelta(word.removesuffix("ago"))
-    try:
+    with suppress(TypeError, ValueError, OverflowError):
         found = pd.to_datetime(now - value if isinstance(value, timedelta) else value, utc=True)
-    except (TypeError, ValueError, OverflowError):
-        found = None
-    if not isinstance(found, pd.Timestamp):  # nor is NaT one, or a list of them
-        raise ConfigError(f"{value!r} is no moment such as '2026-11-01', 'today' or '7 days'.")
-    when: datetime = found.to_pydatetime()
-    return when
+        if isinstance(found, pd.Timestamp) and not isinstance(value, Number):  # nor is NaT one
+            when: datetime = found.as_unit("us").to_pydatetime()
+            return when
+    raise ConfigError(f"{value!r} is no moment such as '2026-11-01', 'today' or '7 days'.")
 
 
 def _column(

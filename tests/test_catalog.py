@@ -522,6 +522,11 @@ def test_a_slip_is_told_and_not_a_filter(models, condition, words):
         filter_models(models, **condition)
 
 
+def test_a_past_day_has_no_column_that_some_filters_ask():
+    with pytest.raises(ConfigError, match="tools: these models have no column 'tools'"):
+        filter_models(ornb.catalog_at("2025-09-01"), tools=True)
+
+
 @pytest.mark.parametrize(
     ("said", "meant"),
     [

@@ -172,6 +172,8 @@ def filter_models(
     asked = [] if search is None else [_matches(models, search)]
     for way, name, column in ways:
         if given[name] is not None:
+            if column not in models.columns:
+                raise ConfigError(f"{name}: these models have no column {column!r} to be asked.")
             asked.append(way(models, column, name, given[name]))
     kept = models[np.logical_and.reduce(asked)] if asked else models.copy()
     if search:
@@ -250,7 +252,8 @@ def _told(value: Any) -> bool:
 def _matches(models: pd.DataFrame, search: str) -> Mask:
     if not isinstance(search, str):
         raise ConfigError(f"search={search!r} is not text; give words, such as search='claude'")
-    fitting = [_fits(models, _texts(models), word) for word in search.casefold().split()]
+    texts = _texts(models)
+    fitting = [_fits(models, texts, word) for word in search.casefold().split()]
     every: Mask = np.logical_and.reduce([c.flags(True for _ in models.index), *fitting])
     return every
 

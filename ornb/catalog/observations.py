@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import pandas as pd
 
+from .. import columns as c
 from ..api.client import OPENROUTER
 from ..errors import ConfigError, OrnbError
 from . import journal, own
@@ -23,17 +24,15 @@ from .frames import MODEL_COLUMNS, to_frame
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-CATALOG_COLUMNS = {
-    name: MODEL_COLUMNS[name]
-    for name in (
-        *("name", "author", "family", "variant", "kind", "created", "context_length"),
-        *("input_modalities", "output_modalities"),
-        *("accepts_image", "accepts_file", "accepts_audio", "accepts_video"),
-        *("returns_image", "returns_audio"),
-        *("prompt_usd_per_million", "completion_usd_per_million", "price_tier"),
-        *("is_free", "is_router", "is_alias", "is_batch", "alias_target", "canonical_slug"),
-    )
-}
+CATALOG_COLUMNS = c.alike(
+    MODEL_COLUMNS,
+    *("name", "author", "family", "variant", "kind", "created", "context_length"),
+    *("input_modalities", "output_modalities"),
+    *("accepts_image", "accepts_file", "accepts_audio", "accepts_video"),
+    *("returns_image", "returns_audio"),
+    *("prompt_usd_per_million", "completion_usd_per_million", "price_tier"),
+    *("is_free", "is_router", "is_alias", "is_batch", "alias_target", "canonical_slug"),
+)
 """Columns of a past day's models frame: those of today's that the history carries."""
 
 _NOT_CARRIED = {name for name, of in (FLAGS | LISTS).items() if of not in CATALOG_COLUMNS}

@@ -59,6 +59,7 @@ class Conversation:
         self.system = system
         self._turns: dict[str, Turn] = {}
         self._siblings: dict[tuple[str | None, str], list[Turn]] = {}
+        self._has_images = False  # made by a model, on any branch
         self._head: str | None = None
         self._path: list[Turn] | None = []
         self._answered: tuple[str | None, list[Turn], Written] = system, [], Written()
@@ -315,6 +316,7 @@ class Conversation:
     def _put(self, turn: Turn) -> None:
         self._turns[turn.id] = turn
         self._siblings.setdefault((turn.parent_id, turn.role), []).append(turn)
+        self._has_images |= bool(turn.reply and turn.reply.images)
 
     def _new_id(self) -> str:
         number = len(self._turns) + 1

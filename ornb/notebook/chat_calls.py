@@ -172,7 +172,8 @@ class ChatCalls(ChatPage):
 
     def _takes_images(self, model: Any) -> bool:
         """Whether images that a model of this chat has made go to the one that is asked now."""
-        if not any(turn.reply and turn.reply.images for turn in self._conversation.path):
+        talk = self._conversation
+        if not (talk._has_images and any(turn.reply and turn.reply.images for turn in talk.path)):
             return True
         models = self._catalogue()
         with contextlib.suppress(OrnbError):  # of several models, or none

@@ -278,7 +278,8 @@ _UNKNOWN = Tier("unknown", "no price per token listed, or billed in another unit
 _MIX = "USD per million tokens, blended 3 prompt : 1 completion"
 _LARGER = "USD per token, larger of prompt and completion"
 
-TIERS: dict[str, tuple[Tier, ...]] = {
+Scheme = Literal["per_token", "blended"]
+TIERS: dict[Scheme, tuple[Tier, ...]] = {
     "per_token": (
         Tier("free", "both prices are 0"),
         Tier("<= 0.0001", f"up to 0.0001 {_LARGER}"),
@@ -304,8 +305,6 @@ TIERS: dict[str, tuple[Tier, ...]] = {
 row. ``blended`` has a row a decade instead, and is the column `price_tier` of the models frame.
 """
 
-Scheme = Literal["per_token", "blended"]
-
 
 def blended_usd_per_million(prompt: Any, completion: Any) -> Any:
     """Blend two prices at a stated mix: three prompt tokens for each completion token."""
@@ -330,19 +329,18 @@ def price_tier(
     import numpy as np
     import pandas as pd
 
-    labels = [tier.label for tier in _scheme(scheme)]
+    labels = [tier.label for tier in TIERS[scheme]]
     prompt = np.asarray(prompt_usd_per_million, dtype="float64")
     completion = np.asarray(completion_usd_per_million, dtype="float64")
     if input_only is not None:
         completion = np.where(input_only, prompt, completion)
     codes = _paid_codes(prompt, completion, scheme)
     zero = (prompt == 0) & (completion == 0)
-    unknown = np.isnan(prompt) | np.isnan(completion)
+    missing = np.isnan(prompt) | np.isnan(completion)
     codes[zero] = 0
     if is_free is not None:
-        unknown = unknown | (zero & ~np.asarray(is_free, dtype=bool))
-    codes[unknown] = labels.index("unknown")
-    missing = np.isnan(prompt) | np.isnan(completion)
+        codes[zero & ~np.asarray(is_free, dtype=bool)] = labels.index("unknown")
+    codes[missing] = labels.index("unknown")
     codes[missing & np.asarray(is_router, dtype=bool)] = labels.index("router")
     return pd.Categorical.from_codes(codes, dtype=pd.CategoricalDtype(labels, ordered=True))
 
@@ -358,12 +356,6 @@ def _paid_codes(
     # Twelve digits: (3 x 0.1 + 0.1) / 4 is 0.1 for a person, and 0.10000000000000002 for a float.
     mix = np.round(blended_usd_per_million(prompt, completion), 12)
     return np.asarray(1 + np.digitize(mix, [0.1, 1.0, 10.0, 100.0]))
-
-
-def _scheme(name: str) -> tuple[Tier, ...]:
-    if name not in TIERS:
-        raise ConfigError(f"scheme={name!r} is not a price-tier table; take {' or '.join(TIERS)}")
-    return TIERS[name]
 
 
 def tiers(models: pd.DataFrame, *, scheme: Scheme | None = None) -> pd.DataFrame:
@@ -403,9 +395,9 @@ def tiers(models: pd.DataFrame, *, scheme: Scheme | None = None) -> pd.DataFrame
     missing = [name for name in needed if name not in getattr(models, "columns", ())]
     if missing:
         raise ConfigError(f"no column {missing[0]!r} to sort by; give a frame of ornb.models()")
-    if scheme is not None:
-        _scheme(scheme)
-    names: list[Scheme] = ["per_token", "blended"] if scheme is None else [scheme]
+    if scheme is not None and scheme not in [*TIERS]:
+        raise ConfigError(f"scheme={scheme!r} is not a price-tier table; take {' or '.join(TIERS)}")
+    names = [*TIERS] if scheme is None else [scheme]
     table = pd.concat([_tier_table(models, name) for name in names], ignore_index=True)
     table.attrs = dict(models.attrs)
     return table

@@ -453,7 +453,6 @@ def test_endpoints_are_looked_up_once_in_a_while():
     prices = PriceBook(
         {"acme/orbit": RECORD}.get,
         lambda model: asked.append(model) or ENDPOINTS,
-        lifetime_s=300,
         clock=lambda: now[0],
     )
     threads = [threading.Thread(target=quote, args=(ASKED, prices)) for _ in range(16)]
@@ -465,6 +464,16 @@ def test_endpoints_are_looked_up_once_in_a_while():
     now[0] = 301.0
     quote(ASKED, prices)
     assert len(asked) == 2
+
+
+def test_what_could_not_be_looked_up_is_looked_up_again_soon():
+    now, records = [0.0], {}
+    prices = PriceBook(records.get, clock=lambda: now[0])
+    assert "no price" in quote(ASKED, prices).unknown
+    records["acme/orbit"] = RECORD
+    assert "no price" in quote(ASKED, prices).unknown, "a batch waits for one look-up"
+    now[0] = 11.0
+    assert quote(ASKED, prices).worst_usd == WORST
 
 
 def test_a_failing_look_up_falls_back_on_the_catalogue():

@@ -421,9 +421,7 @@ def _odd_model(name: str) -> str | None:
     return None
 
 
-def _quote_one(
-    body: Mapping[str, Any], name: str, book: PriceBook, *, own_keys: bool = False
-) -> Quote:
+def _quote_one(body: Mapping[str, Any], name: str, book: PriceBook, *, own_keys: bool) -> Quote:
     plain = name
     for suffix in VIRTUAL:
         plain = plain.removesuffix(suffix)
@@ -447,7 +445,10 @@ def _quote_one(
     for offer in offers:
         rate = _rate(body, record, offer, prompt, context)
         if rate is None:
-            return _unbounded(name, _why_no_price(name, record), basis)
+            why = "has no price per token of its own"
+            if lists_zero(record):
+                why = "lists 0, and is billed in another unit than tokens"
+            return _unbounded(name, f"{name} {why}", basis)
         if rate.completion_tokens is None:
             reason = f"nothing bounds the answer of {name}; give max_tokens"
             return _unbounded(name, reason, basis)
@@ -455,12 +456,6 @@ def _quote_one(
     most = _largest(rate.completion_tokens for rate in rates)
     likely = _likely(body, record, most)
     return Quote(name, prompt, most, tuple(dict.fromkeys(rates)), basis, likely_usd=likely)
-
-
-def _why_no_price(name: str, record: Mapping[str, Any]) -> str:
-    if lists_zero(record):
-        return f"{name} lists 0, and is billed in another unit than tokens"
-    return f"{name} has no price per token of its own"
 
 
 def _wants_priority(body: Mapping[str, Any]) -> bool:

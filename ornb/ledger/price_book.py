@@ -7,14 +7,15 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from decimal import Decimal
+from math import inf
 from typing import Any
 
 from ..api.refusals import mapping
 from ..errors import OrnbError
 from ..pricing import EXACT, to_decimal, zero_is_free
 
-LIFETIME_S = 300.0
-"""As long as a looked-up price is used again."""
+LIFETIME_S, UNKNOWN_LIFETIME_S = 300.0, 10.0
+"""As long as a looked-up price is used again, and a model that was not found is not asked for."""
 
 
 class PriceBook:
@@ -25,12 +26,10 @@ class PriceBook:
         record: Callable[[str], Any],
         endpoints: Callable[[str], Iterable[Any]] | None = None,
         *,
-        lifetime_s: float = LIFETIME_S,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._record = record
         self._endpoints = endpoints
-        self._lifetime_s = lifetime_s
         self._clock = clock
         self.own_keys = False
         """Whether a key of the user's own with a provider has paid for a call of this account."""
@@ -41,8 +40,8 @@ class PriceBook:
         """Return a model's catalogue record, and its endpoints as far as they are known."""
         # The calls of a batch wait for one look-up instead of each making it.
         with self._asking.setdefault(model, threading.Lock()):
-            at, found = self._known.get(model, (0.0, (None, [])))
-            if model not in self._known or self._clock() - at > self._lifetime_s:
+            at, found = self._known.get(model, (-inf, (None, [])))
+            if self._clock() - at > (LIFETIME_S if found[0] else UNKNOWN_LIFETIME_S):
                 found = self._look_up(model)
                 self._known[model] = (self._clock(), found)
             return found
@@ -51,10 +50,11 @@ class PriceBook:
         record: Any = None
         endpoints: list[Any] = []
         with suppress(OrnbError):
-            record = self._record(model)
-            if isinstance(record, dict) and self._endpoints is not None and not lists_zero(record):
+            found = self._record(model)
+            record = found if isinstance(found, dict) else None
+            if record is not None and self._endpoints is not None and not lists_zero(record):
                 endpoints = [each for each in self._endpoints(model) if isinstance(each, dict)]
-        return (record if isinstance(record, dict) else None), endpoints
+        return record, endpoints
 
 
 def allowed(endpoints: list[dict[str, Any]], provider: Any) -> list[dict[str, Any]]:

@@ -411,6 +411,14 @@ def test_a_summary_groups_by_several_columns_and_loses_no_call(tracker):
     assert summary.index.names == ["source", "provider"]
 
 
+@pytest.mark.parametrize("by", USAGE_COLUMNS)
+def test_a_summary_groups_by_any_column(tracker, by):
+    for cost in (0.1, 0.5, 0.1):
+        tracker.record(replace(cost_usd=cost), estimate_usd=cost)
+    assert tracker.summary(by=by)["calls"].sum() == 3
+    assert tracker.summary(by=by)["cost_usd"].iloc[0] == tracker.summary(by=by)["cost_usd"].max()
+
+
 @pytest.fixture
 def week(tracker):
     """A call yesterday, and two today, of which one is by another model."""

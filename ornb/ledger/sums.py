@@ -64,7 +64,9 @@ def summed(
             before = row.get(name, 0)
             row[name] = EXACT.add(before, more) if name in _USD else before + more
     table = _table(rows, names, dtypes).assign(**sums.medians(places))
-    return table.sort_values(["cost_usd", "calls"], ascending=False, kind="stable")
+    figures = table.reset_index(drop=True)  # its index may be called as one of them
+    order = figures.sort_values(["cost_usd", "calls"], ascending=False, kind="stable").index
+    return table.iloc[order]
 
 
 def of_frame(frame: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:

@@ -290,6 +290,20 @@ def test_any_json_is_read_or_refused_but_never_half_read(
     assert len(conversation.df) == len(conversation)
 
 
+@pytest.mark.parametrize("content", [None, 5, b"Hi", ["Hi"], {"type": "text"}], ids=str)
+def test_what_is_neither_text_nor_parts_becomes_no_turn(content: Any) -> None:
+    conversation = Conversation()
+    with pytest.raises(ConfigError, match="neither a text nor a list of parts"):
+        conversation.add_user(content)
+    assert conversation.turns == []
+
+
+def test_what_is_no_path_is_told() -> None:
+    for source in (None, 5, b"{}"):
+        with pytest.raises(ConfigError, match="holds no conversation"):
+            Conversation.load(source)  # type: ignore[arg-type]
+
+
 def test_a_file_and_a_notebook_give_the_conversation_back(tmp_path: Path) -> None:
     conversation = talk("a", "é\u2028")
     conversation.save(tmp_path / "talk.json")

@@ -276,3 +276,17 @@ def test_names_are_put_into_words():
 def test_what_is_no_model_is_refused():
     with pytest.raises(ConfigError):
         fits("Hi", "openai/gpt-4o-mini")
+
+
+def test_a_prompt_of_odd_parts_is_counted_as_far_as_it_is_text():
+    for content in (5, ["Hi"], [{"type": "text", "text": 5}], {"a": 1}):
+        report = fits([{"role": "user", "content": content}], SMALL)
+        assert (report.verdict, report.uncounted) == ("fits", ())
+
+
+def test_one_modality_may_stand_alone_and_a_past_day_will_do():
+    assert suggest(ornb.models(), accepts="image") == suggest(ornb.models(), accepts=["image"])
+    past = ornb.catalog_at("2026-01-01")
+    cheapest = past.loc[suggest(past), "prompt_usd_per_million"]
+    assert cheapest.is_monotonic_increasing
+    assert len(cheapest) == 3

@@ -235,6 +235,7 @@ def test_what_is_no_tool_is_refused(function, words):
 
 def test_hints_without_a_form_in_json_are_refused_with_their_place():
     def f(data: bytes): ...
+    def many(which: Literal[["a"]]): ...
     def g(frame: Unheard): ...  # noqa: F821
     async def h(x: int): ...
 
@@ -243,6 +244,8 @@ def test_hints_without_a_form_in_json_are_refused_with_their_place():
 
     with pytest.raises(ConfigError, match=r"f\(data\): bytes has no form in JSON"):
         Tool.from_function(f)
+    with pytest.raises(ConfigError, match="JSON takes text and numbers only"):
+        Tool.from_function(many)
     with pytest.raises(ConfigError, match="A type hint of g cannot be evaluated"):
         Tool.from_function(g)
     with pytest.raises(ConfigError, match="Later is async"):

@@ -405,7 +405,7 @@ def check_makers(models: pd.DataFrame, filters: Mapping[str, Any]) -> None:
 def closest(model_id: str, models: pd.DataFrame | Sequence[str], n: int = 3) -> list[str]:
     """Find the ids nearest to one that does not exist, for "did you mean"."""
     ids = [str(i) for i in (models.index if isinstance(models, pd.DataFrame) else models)]
-    wanted = model_id.strip().casefold()
+    wanted = str(model_id).strip().casefold()
     folded: dict[str, str] = {}
     for known in ids:
         folded.setdefault(known.casefold(), known)

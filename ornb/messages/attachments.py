@@ -229,7 +229,7 @@ def content(
     >>> [part["type"] for part in parts]
     ['text', 'image_url']
     """
-    text = [{"type": "text", "text": prompt}] if prompt.strip() else []
+    text = [{"type": "text", "text": prompt}] if prompt and prompt.strip() else []
     return [*text, *(Attachment.of(each).part for each in attachments)]
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..api.body import messages_from
 from ..api.parameters import listed_count, record_of
+from ..api.refusals import mapping
 from ..api.reply import counted
 from ..errors import OrnbError
 
@@ -47,8 +48,8 @@ _KINDS = re.compile(
 def suggest(
     models: pd.DataFrame,
     *,
-    accepts: Iterable[str] = (),
-    parameters: Iterable[str] = (),
+    accepts: str | Iterable[str] = (),
+    parameters: str | Iterable[str] = (),
     min_context: int = 0,
     n: int = 3,
 ) -> list[str]:
@@ -61,9 +62,9 @@ def suggest(
     ----------
     models : pandas.DataFrame
         A models frame.
-    accepts : iterable of str
+    accepts : str or iterable of str
         Input modalities: "image", "file", "audio".
-    parameters : iterable of str
+    parameters : str or iterable of str
         Parameters such as "tools".
     min_context : int
         Tokens.
@@ -90,18 +91,18 @@ def suggest(
 
     able = filter_models(
         models,
-        accepts=list(accepts) or None,
-        parameters=list(parameters) or None,
+        accepts=accepts or None,
+        parameters=parameters or None,
         min_context=min_context or None,
         returns="text",
         routers=False,
         aliases=False,
         batch=False,
     )
-    index = able["intelligence_index"]
     price = blended_usd_per_million(
         able["prompt_usd_per_million"], able["completion_usd_per_million"]
     )
+    index = able.get("intelligence_index", price * math.nan)  # a past day has none
     order = able.assign(weak=~(index >= index.median()), price=price, better=-index, key=able.index)
     order = order[price.notna()].sort_values(["weak", "price", "better", "key"])
     varied = order[~order["author"].duplicated()]
@@ -232,9 +233,10 @@ def fits(
     )
     if models is None or not report.over_by:
         return report
-    accepts = sorted({kind for kind in kinds if kind in _MODALITIES.values()})
     room = needed if said else math.ceil(needed * (1 + DOUBT))
-    return replace(report, alternatives=tuple(suggest(models, accepts=accepts, min_context=room)))
+    accepts = {*kinds}.intersection(_MODALITIES.values())
+    able = suggest(models, accepts=sorted(accepts), min_context=room)
+    return replace(report, alternatives=tuple(able))
 
 
 def estimate_tokens(text: str) -> int:
@@ -264,12 +266,14 @@ def _estimate(messages: Iterable[Mapping[str, Any]]) -> tuple[int, list[str]]:
     for message in messages:
         count += 1
         content = message.get("content")
-        parts = [{"type": "text", "text": content}] if isinstance(content, str) else content or []
-        for part in parts:
-            if part.get("type") == "text":
+        parts = (
+            content if isinstance(content, list | tuple) else [{"type": "text", "text": content}]
+        )
+        for part in map(mapping, parts):
+            kind = str(part.get("type"))
+            if kind == "text":
                 texts.append(str(part.get("text") or ""))
-            else:
-                kind = str(part.get("type"))
+            elif part:
                 kinds.append(_MODALITIES.get(kind, kind))
         extras = (message.get(key) for key in ("tool_calls", "reasoning_details"))
         texts += [json.dumps(extra, default=str) for extra in extras if extra]

@@ -53,8 +53,9 @@ def of_hint(hint: Any, where: str, outside: tuple[Any, ...] = ()) -> Schema:
     """
     hint, description = unwrapped(hint)
     said = {"description": description} if description else {}
-    if getattr(type(hint), "__hash__", None) is not None and hint in _PLAIN:
-        return _PLAIN[hint] | said
+    for plain, schema in _PLAIN.items():
+        if hint is plain:
+            return schema | said
     if hint in outside:
         named = next((each for each in (hint, *outside[::-1]) if isinstance(each, type)), hint)
         name = getattr(named, "__name__", named)

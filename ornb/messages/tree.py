@@ -19,7 +19,7 @@ from .transcript import (
     Reader,
     checked_head,
     json_of,
-    kept_in,
+    saved_in,
     turn_from_json,
     turn_to_json,
     write_whole,
@@ -247,13 +247,18 @@ class Conversation:
         Raises
         ------
         ConfigError
-            No such parent.
+            No such parent, or `content` is neither.
 
         Examples
         --------
         >>> Conversation().add_user("Hi").role
         'user'
         """
+        is_list = isinstance(content, list | tuple)
+        if not isinstance(content, str) and not (
+            is_list and all(isinstance(part, Mapping) for part in content)
+        ):
+            raise ConfigError(f"{content!r:.40} is neither a text nor a list of parts; give one.")
         return self._add("user", content, None, parent_id)
 
     def add_reply(
@@ -534,7 +539,7 @@ class Conversation:
         >>> Conversation.load(path).system
         'Be brief.'
         """
-        return cls.from_json(kept_in(Path(path), MIME_TRANSCRIPT, which))
+        return cls.from_json(saved_in(path, MIME_TRANSCRIPT, which))
 
 
 def _first(system: str | None) -> list[dict[str, Any]]:

@@ -446,3 +446,18 @@ def test_activity_is_for_management_keys_and_says_what_else_there_is():
         finally:
             ornb.connect(offline=True)
     assert ornb.activity().empty
+
+
+def test_an_interrupt_keeps_the_bills_that_were_found():
+    class Interrupted(Books):
+        def generation(self, generation_id):
+            if generation_id == "gen-3":
+                raise KeyboardInterrupt
+            return super().generation(generation_id)
+
+    tracker = UsageTracker()
+    for n in (1, 2, 3):
+        tracker.record(Reply(generation_id=f"gen-{n}", status="stopped"))
+    with pytest.raises(KeyboardInterrupt):
+        Interrupted(**{f"gen-{n}": BOOKS for n in (1, 2)}).reconcile(tracker)
+    assert tracker.df["cost_usd"].fillna(-1).tolist() == [0.00042, 0.00042, -1]

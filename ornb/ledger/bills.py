@@ -18,7 +18,7 @@ from .. import columns as c
 from ..api.refusals import mapping
 from ..api.reply import amount
 from ..columns import Column
-from ..errors import ConnectionFailed, NotFound, ProviderUnavailable, RateLimited
+from ..errors import ConnectionFailed, NotFound, OrnbError, ProviderUnavailable, RateLimited
 from ..pricing import EXACT, estimate, to_decimal
 from .table import BOOKS
 
@@ -136,36 +136,33 @@ def bills(
     missing = list(dict.fromkeys(generation_ids))
     pause, waited = FIRST_PAUSE_S, 0.0
     while missing:
+        late: dict[str, OrnbError] = {}
         with ThreadPoolExecutor(min(AT_ONCE, len(missing))) as pool:
-            found = list(pool.map(lambda one: _look_up(ask, one), missing))
-        fatal = [each for each in found if isinstance(each, Exception) and not _in_time(each)]
-        yield from (each for each in found if isinstance(each, Bill))
-        if fatal:
-            raise fatal[0]
-        missing = [
-            one for one, each in zip(missing, found, strict=True) if not isinstance(each, Bill)
-        ]
-        told = [getattr(each, "retry_after", None) or 0.0 for each in found]
-        wait_s = max(pause, *told)
-        if waited + wait_s > patience_s:
+            try:
+                found = pool.map(lambda one: _look_up(ask, one), missing)
+                for one, each in zip(missing, found, strict=True):
+                    if isinstance(each, Bill):
+                        yield each
+                    else:
+                        late[one] = each
+            finally:
+                pool.shutdown(wait=False, cancel_futures=True)  # after an error nobody is asked
+        missing = list(late)
+        told = [getattr(each, "retry_after", None) or 0.0 for each in late.values()]
+        wait_s = max([pause, *told])
+        if not missing or waited + wait_s > patience_s:
             return
-        if missing:
-            sleep(wait_s)
+        sleep(wait_s)
         waited += wait_s
         pause = min(2 * pause, LONGEST_PAUSE_S)
 
 
-def _look_up(ask: Callable[[str], Mapping[str, Any]], one: str) -> Bill | Exception:
+def _look_up(ask: Callable[[str], Mapping[str, Any]], one: str) -> Bill | OrnbError:
     try:
         data = ask(one)
-    except Exception as error:  # noqa: BLE001 - sorted out, and raised, by the caller
-        return error
+    except (NotFound, RateLimited, ProviderUnavailable, ConnectionFailed) as error:
+        return error  # the same question may be answered later
     return Bill.from_json({**data, "id": one})
-
-
-def _in_time(error: Exception) -> bool:
-    """Whether the same question may be answered later."""
-    return isinstance(error, NotFound | RateLimited | ProviderUnavailable | ConnectionFailed)
 
 
 def estimate_reply(pricing: Any, reply: Reply) -> Decimal | None:
@@ -183,7 +180,7 @@ def estimate_reply(pricing: Any, reply: Reply) -> Decimal | None:
     files = any(note.get("type") == "file" for note in reply.annotations)
     if files or (searches and not to_decimal(pricing.get("web_search"))):
         return None  # until early 2026 listings had 0 for everything that was not priced
-    amount = estimate(
+    usd = estimate(
         pricing,
         prompt_tokens=used.prompt_tokens,
         completion_tokens=used.completion_tokens,
@@ -194,7 +191,7 @@ def estimate_reply(pricing: Any, reply: Reply) -> Decimal | None:
         searches=searches,
         at=reply.timing.started_at,
     )
-    return None if amount is None else EXACT.add(amount, _beyond_text(pricing, raw))
+    return None if usd is None else EXACT.add(usd, _beyond_text(pricing, raw))
 
 
 def _beyond_text(pricing: Mapping[str, Any], raw: Mapping[str, Any]) -> Decimal:

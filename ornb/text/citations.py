@@ -68,10 +68,9 @@ def footnotes(annotations: Iterable[Mapping[str, Any]], text: str) -> tuple[str,
     places: dict[int, set[int]] = {}
     spans = list(_UNTOUCHED.finditer(text))
     for cited in _citations(annotations):
-        found = _page(cited["url"])
-        if found is None or (found[0] not in notes and len(notes) == MOST_SOURCES):
+        url, host = _page(cited["url"])
+        if not host or (url not in notes and len(notes) == MOST_SOURCES):
             continue
-        url, host = found
         note = Footnote(len(notes) + 1, _title(cited.get("title")) or host, url, host)
         note = notes.setdefault(url, note)
         place = _place(cited, text, spans)
@@ -94,12 +93,11 @@ def _citations(annotations: Iterable[Any]) -> Iterator[Mapping[str, Any]]:
             yield cited
 
 
-def _page(url: str) -> tuple[str, str] | None:
-    """An address and where it leads; None if it is not plainly a web page's."""
+def _page(url: str) -> tuple[str, str]:
+    """An address and the host it leads to, which is empty if it is not plainly a web page's."""
     if len(url) > 2000 or not url.isprintable() or any(sign in url for sign in ' "<>\\^`{|}'):
-        return None
-    url, host = web_page(url)
-    return (url, host) if host else None
+        return url, ""
+    return web_page(url)
 
 
 def _title(value: Any) -> str:

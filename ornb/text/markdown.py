@@ -176,13 +176,12 @@ def plain(text: str) -> str:
 
 
 def web_page(url: str) -> tuple[str, str]:
-    """Return a web page's address as a browser takes it, and its host; "" twice for odd ones.
+    """Return a web page's address as a browser takes it, and its host; no host for odd ones.
 
     Host names of other alphabets are in their ``xn--`` form in both.
     """
     url = _MARKDOWN.normalizeLink(url)
-    host = web_host(url) if _ADDRESS.match(url) else ""
-    return (url, host) if host else ("", "")
+    return url, web_host(url) if _ADDRESS.match(url) else ""
 
 
 def web_link(url: str, text: str) -> str:

@@ -140,7 +140,8 @@ class _Writer:
         return self._items(token, inside, lambda _: f"{token.markup} ")
 
     def _ordered_list(self, token: Token, inside: Sequence[Token]) -> str:
-        first = int(token.attrGet("start") or 1) if token.attrGet("start") != 0 else 0
+        start = token.attrGet("start")
+        first = 1 if start is None else int(start)
         return self._items(token, inside, lambda i: f"{first + i}{token.markup} ")
 
     def _items(self, whole: Token, tokens: Sequence[Token], marker: Callable[[int], str]) -> str:

@@ -9,9 +9,10 @@ from typing import Any
 
 from ...api.reply import Event, Reply
 from ...messages import MIME_TRANSCRIPT, Conversation
-from ...text.markdown import StreamRenderer, plain
+from ...text.markdown import plain
 from ...text.rendering import facts, reply_html, reply_text, static_html
 from ..host import Lasting, server_keeps
+from ..live import LiveAnswer
 
 BYTES_PER_SECOND = 12_000
 """Of HTML into a cell's output while it streams; plain deltas at 30 Hz cost about as much."""
@@ -43,9 +44,7 @@ class CellOutput:
         self._gap_s = 1 / hz
         self._once = server_keeps()
         self._lock = threading.Lock()
-        self._new: list[str] = []
-        self._finished: list[str] = []
-        self._renderer = StreamRenderer()
+        self._answer = LiveAnswer()
         self._output: Lasting | None = None
         self._begun = self._over = False
 
@@ -59,10 +58,7 @@ class CellOutput:
 
     def add(self, event: Event) -> bool:
         """Take a piece; whether there is something to show."""
-        if event.type == "text":
-            with self._lock:
-                self._new.append(event.text)
-        news = event.type == "text" or (event.type == "reasoning" and not self._begun)
+        news = self._answer.add(event) and (event.type == "text" or not self._begun)
         return news and not self._once
 
     def show(self) -> float:
@@ -71,12 +67,11 @@ class CellOutput:
             if self._over:
                 return 0.0
             self._begun = True
-            finished, tail = self._renderer.feed("".join(self._new))
-            self._new.clear()
-            self._finished.append(finished)
-            body = "".join(self._finished) + tail or "<p><em>Thinking …</em></p>"
+            self._answer.patch()
+            shown = self._answer.snapshot()
+            body = shown["html"] + shown["tail"] or "<p><em>Thinking …</em></p>"
             self._put({"text/html": static_html(body), "text/plain": "…"})
-        return max(self._gap_s, self._renderer.wait_s, len(body) / BYTES_PER_SECOND)
+        return max(self._gap_s, self._answer.wait_s, len(body) / BYTES_PER_SECOND)
 
     def end(self, reply: Reply, talk: Conversation, params: dict[str, Any]) -> None:
         """Leave the output that stays; nothing, if nothing came and an error tells why.

@@ -35,7 +35,7 @@ from ornb.errors import (
 )
 from ornb.messages import MIME_TRANSCRIPT, Conversation
 from ornb.notebook.base import WHOLE_EVERY_S
-from ornb.notebook.chat import Chat
+from ornb.notebook.chat import MOST_FILES, Chat
 from ornb.notebook.live import LiveAnswer, Pacer, patch
 from ornb.notebook.shown import call_for_page
 from ornb.text.markdown import render
@@ -836,6 +836,50 @@ def test_a_dropped_file_that_is_none_is_refused() -> None:
     from_page(chat, {"type": "attach", "id": "f", "name": "x.svg", "last": True}, b"<svg/>")
     until(lambda: chat.said("attached"))
     assert "SVG" in chat.said("attached")[0]["refused"]
+
+
+def attached(chat: Heard, file_id: str) -> dict[str, Any]:
+    """Bring the chat a picture from its page, and return what that hears of it."""
+    from_page(chat, {"type": "attach", "id": file_id, "name": "cat.png", "last": True}, PNG)
+
+    def heard() -> list[dict[str, Any]]:
+        return [message for message in chat.said("attached") if message["id"] == file_id]
+
+    until(lambda: heard() or chat.error)
+    return heard()[0]
+
+
+def test_of_more_files_than_can_wait_none_is_left_out_in_silence(server: Any) -> None:
+    wire = server(LISTED, answer("A"))
+    chat = Heard("acme/orbit", client=Client(None, wire.url))
+    ids = [f"f{number}" for number in range(MOST_FILES + 1)]
+    assert all("file" in attached(chat, one) for one in ids)
+    from_page(chat, {"type": "ask", "text": "What?", "files": ids})
+    until(lambda: chat.said("refused") or chat.conversation.head)
+    assert "and 1 had to make room, so nothing was sent" in chat.said("refused")[0]["text"]
+    from_page(chat, {"type": "ask", "text": "What?", "files": ids[1:]})
+    until(lambda: chat.conversation.head is not None and chat.wait(PATIENCE_S))
+    assert [part["type"] for part in told(wire, 1)[0]] == ["text", *["image_url"] * MOST_FILES]
+
+
+def test_the_page_hears_of_whatever_keeps_a_file_or_a_question_back() -> None:
+    """It shows both as on their way until it does, and takes no other question."""
+
+    class Odd:
+        source, base_url = "live", "http://127.0.0.1"
+
+        def __init__(self) -> None:
+            self.ends = [ZeroDivisionError("one"), OrnbError("no list"), ZeroDivisionError("two")]
+
+        def models(self) -> Any:
+            raise self.ends.pop(0)
+
+    chat = Heard("m", client=Odd())
+    assert "ZeroDivisionError: one" in attached(chat, "f")["refused"]
+    assert "file" in attached(chat, "g")
+    from_page(chat, {"type": "ask", "text": "What?", "files": ["g"]})
+    until(lambda: chat.said("refused") or chat.error)
+    assert "ZeroDivisionError: two" in chat.said("refused")[0]["text"]
 
 
 def test_an_address_in_a_question_is_never_given_to_the_page_to_fetch(chat_with: Any) -> None:

@@ -630,6 +630,23 @@ def test_a_picture_is_shown_before_it_is_sent_and_can_be_taken_away(
     assert one.sent("detach")[0]["id"] == sent["id"]
 
 
+def test_what_cannot_be_read_is_no_file_that_a_question_waits_for(stage: Any, page: Page) -> None:
+    """A folder that is dropped, or what was moved away meanwhile."""
+    one = stage()
+    page.evaluate(
+        """() => {
+          Blob.prototype.arrayBuffer = () => Promise.reject(new DOMException("", "NotFoundError"));
+          const dataTransfer = new DataTransfer();
+          dataTransfer.items.add(new File([], "holiday"));
+          document.querySelector(".composer textarea").dispatchEvent(
+            new DragEvent("drop", { bubbles: true, cancelable: true, dataTransfer }));
+        }"""
+    )
+    expect(page.get_by_text("holiday cannot be read")).to_be_visible()
+    expect(page.locator(".waiting .file")).to_have_count(0)
+    assert one.sent("attach") == []
+
+
 def see_tool(one: Any, state: str) -> None:
     """Bring what is said of tools to the page, until the last of them is in a state."""
     while one.hear("tool")["call"].get("state") != state:

@@ -191,13 +191,21 @@ async function upload(view, file) {
   if (drawn) waiting.url = URL.createObjectURL(file);
   state.files.push(waiting);
   view.refuse("");
-  const data = await file.arrayBuffer();
+  /** @param {string} why */
+  const giveUp = (why) => {
+    state.files = state.files.filter((one) => one !== waiting);
+    view.refuse(why);
+  };
+  const data = await file.arrayBuffer().catch(() => null);
+  if (data === null) {
+    giveUp(`${waiting.name} cannot be read: it is a folder, or was moved. Choose a file.`);
+    return;
+  }
   for (let at = 0; at === 0 || at < data.byteLength; at += PIECE) {
     const last = at + PIECE >= data.byteLength;
     const content = { type: "attach", id, name: file.name, last };
     if (!tell(model, content, [data.slice(at, at + PIECE)])) {
-      state.files.splice(state.files.indexOf(waiting), 1);
-      view.refuse(NO_KERNEL);
+      giveUp(NO_KERNEL);
       return;
     }
   }

@@ -26,7 +26,7 @@ from ..messages.tools import toolbox, tools_in
 from ..messages.transcript import saved_in
 from ..text import export
 from . import settings
-from .base import in_thread, module, sheet
+from .base import describe, in_thread, module, sheet, waited
 from .chat_calls import ChatCalls
 from .host import heard
 from .picker import table_for_page
@@ -40,7 +40,8 @@ if TYPE_CHECKING:
 HERE = Path(__file__)
 
 MOST_FILES = 20
-"""Attachments that may wait in the page to be sent; of more, the oldest are let go."""
+"""Attachments that may wait in the page to be sent; of more, the oldest are let go, those of a page
+that is there no longer first."""
 WISHES = (*VIRTUAL, ":online")
 """What may follow the id of a model that is listed without it."""
 
@@ -302,7 +303,7 @@ class Chat(ChatCalls):
         if call is None:
             head = self._conversation.head
             return head.reply if head else None
-        return self._outcome(call) if call.ended.wait(timeout_s) else None
+        return self._outcome(call) if waited(call.ended, timeout_s) else None
 
     def clear(self) -> None:
         """Start a new conversation, with the same model, system message and parameters.
@@ -419,42 +420,43 @@ class Chat(ChatCalls):
 
     def _act(self, kind: str, content: Mapping[str, Any]) -> None:
         """Do what a button asks for; a refusal goes back to the page with what was typed."""
-        prompt, turn = content.get("text"), content.get("turn")
-
-        def ask() -> None:
-            wanted = content.get("files")
-            ids = [str(one) for one in wanted] if isinstance(wanted, list) else []
-            files = [self._files[one] for one in ids if one in self._files]
-            self._begin(prompt, {}, attach=files)
-            for one in ids:
-                self._files.pop(one, None)
-
-        def go() -> None:
-            if self._call is not None:
-                raise ConfigError("An answer is still being written. Stop it or wait for it.")
-            self._switch(str(turn))
-
-        actions: dict[str, Callable[[], object]] = {
-            "ask": ask,
-            "again": lambda: self._again(turn, {}),
-            "edit": lambda: self._reworded(turn, prompt, {}),
-            "go": go,
-        }
+        prompt, turn, files = content.get("text"), content.get("turn"), content.get("files")
 
         def do() -> None:
             try:
-                actions[kind]()
-            except ConfigError as error:
-                self._tell("refused", text=str(error), prompt=prompt)
+                if kind == "ask":
+                    self._ask_with(files if isinstance(files, list) else [], prompt)
+                elif kind == "again":
+                    self._again(turn, {})
+                elif kind == "edit":
+                    self._reworded(turn, prompt, {})
+                else:
+                    self._switch(str(turn))
+            except Exception as error:  # noqa: BLE001 - the page waits for word of any end
+                self._tell("refused", text=describe(error), prompt=prompt)
 
-        if content.get("files"):
+        if files:
             self._aside(do)  # it may have to ask for the catalogue
         else:
             with self.guard():
                 do()
 
+    def _ask_with(self, files: list[Any], prompt: Any) -> None:
+        """Ask with files that were handed over before."""
+        ids = [str(one) for one in files]
+        if gone := sum(one not in self._files for one in ids):
+            raise ConfigError(
+                f"{MOST_FILES} files at most can wait to be sent, and {gone} had to make room, so "
+                "nothing was sent. Remove those that came first; send them with the next question."
+            )
+        self._begin(prompt, {}, attach=[self._files[one] for one in ids])
+        for one in ids:
+            self._files.pop(one, None)
+
     def _switch(self, turn_id: str) -> None:
         """Go to another branch; the page keeps what both have in common."""
+        if self._call is not None:
+            raise ConfigError("An answer is still being written. Stop it or wait for it.")
         talk = self._conversation
         with self._lock:
             before = [turn.id for turn in talk.path]
@@ -490,8 +492,8 @@ class Chat(ChatCalls):
         try:
             one = Attachment.from_bytes(data, name)
             self._check([one], {})
-        except ConfigError as error:
-            self._tell("attached", id=file_id, refused=str(error))
+        except Exception as error:  # noqa: BLE001 - the page waits for word of any end
+            self._tell("attached", id=file_id, refused=describe(error))
             return
         while len(self._files) >= MOST_FILES:
             self._files.pop(next(iter(self._files)))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
 import sys
 import time
 from datetime import UTC, datetime, timedelta
@@ -24,10 +26,12 @@ from ornb.api.reply import Event, Reply, format_usd
 from ornb.errors import ConfigError, OrnbError
 from ornb.messages import MIME_TRANSCRIPT, Conversation
 from ornb.notebook import magics
+from ornb.notebook.compare import Comparison
 from ornb.notebook.magics import commands, options
 from ornb.notebook.magics.output import TerminalOutput
 from tests.hostile import TERMINAL
 from tests.lab import notebook_of, private_environment, run_headless
+from tests.page import main_waits_in, until
 from tests.wire import FINISH, SOON_S, STALL_S, STREAM, WireServer, delta, whole
 
 KEY = "sk-or-v1-" + "5e" * 32
@@ -395,6 +399,30 @@ def test_a_terminal_names_nobody_of_a_blind_comparison_before_the_end(
         assert f"Answer {place[1]}: e/f [acme/orbit-20260302 · NorthCloud · live" in names
         assert "AuthenticationError: No" in names
         assert [reply.text for reply in shell.user_ns["all"]] == ["One.", "", "Two."]
+
+
+@pytest.mark.parametrize("where", ["a notebook", "a terminal"])
+def test_an_interrupted_comparison_is_one_line_and_what_came_has_its_name(
+    wire: Any, shell: Any, where: str
+) -> None:
+    def halting() -> Any:
+        yield from (STREAM, delta("Half"))
+        until(lambda: where == "a terminal" or main_waits_in(Comparison.wait))
+        os.kill(os.getpid(), signal.SIGINT)
+        yield "stall"
+
+    def script(_: bytes, asked: bytes) -> Any:
+        return halting() if asked and json.loads(asked)["model"] == "c/d" else answer("One.")
+
+    connected(wire, script)
+    if where == "a notebook":
+        shell.kernel = object()
+    with pytest.raises(KeyboardInterrupt) as stopped:
+        shell.run_cell_magic("ornb", "--compare a/b,c/d --into both", "Hi")
+    assert stopped.type is magics.Stopped
+    both = shell.user_ns["both"]
+    replies = list(both.replies.values()) if where == "a notebook" else both
+    assert replies[-1].status == "stopped"
 
 
 def test_the_likely_cost_is_said_before_the_answer(

@@ -245,10 +245,15 @@ class OrnbMagics(Magics):
             schema=self._shape(options),
             blind=options.blind,
             label=options.label or self.label,
+            wait=False,
             **self._params(options),
         )
         if options.into is not None:
             self.shell.user_ns[options.into] = compared
+        try:
+            compared.wait()
+        except KeyboardInterrupt:
+            raise Stopped from None
 
     def _one_by_one(self, prompt: str, options: Options) -> None:
         """Ask models one after another, for a terminal; what goes wrong with one is printed.
@@ -267,9 +272,9 @@ class OrnbMagics(Magics):
             one = replace(options, model=models[place])
             reply, trouble = self._stream(self._new_talk(one), prompt, one, is_blind=blind)
             replies[place] = reply
-            if isinstance(trouble, Stopped):
-                raise trouble
             told.append(f"{name}: {models[place]} [{facts(reply)}]")
+            if isinstance(trouble, Stopped):
+                break
             if trouble is not None:
                 why = f"{type(trouble).__name__}: {trouble}"
                 told.append(why)
@@ -278,6 +283,8 @@ class OrnbMagics(Magics):
             print("\n".join(["--- Who is who", *told]))
         if options.into is not None:
             self.shell.user_ns[options.into] = [replies[place] for place in sorted(replies)]
+        if isinstance(trouble, Stopped):
+            raise trouble
 
     # ------------------------------------------------------------------ what goes into it
 

@@ -303,6 +303,7 @@ def test_models_come_in_many_shapes(asked: Any, models: Any) -> None:
         (["a/b", 3], "3"),
         (["a/b", " "], "' '"),
         (["a/b", "c/d", "a/b"], "twice"),
+        ({"a/b": 0.5}, "models has 0.5 as the parameters of .a/b."),
         ([f"a/{n}" for n in range(17)], "17"),
     ],
 )

@@ -176,6 +176,7 @@ def test_value_can_be_observed(picker):
             id="too many",
         ),
         pytest.param({"filters": {"toolz": True}}, "no filter. Did you mean 'tools'", id="filter"),
+        pytest.param({"filters": ["tools"]}, "give a dict", id="list of filters"),
         pytest.param({"filters": {"tools": "yes"}}, "expected a boolean", id="filter's type"),
         pytest.param({"filters": {"accepts": "pictures"}}, "no input modality", id="modality"),
         pytest.param({"filters": {"parameters": "sed"}}, "did you mean 'seed'", id="parameter"),

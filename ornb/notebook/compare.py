@@ -639,6 +639,12 @@ def _wanted(models: Any) -> dict[str, dict[str, Any]]:
             "models frame, .head(4) takes the first four."
         )
     own = chosen if isinstance(chosen, Mapping) else {}
+    for each, fields in own.items():
+        if not isinstance(fields, Mapping | None):
+            raise ConfigError(
+                f"models has {fields!r} as the parameters of {each!r}; give a dict such as "
+                "{'temperature': 0}."
+            )
     wanted = {each.strip(): dict(own.get(each) or {}) for each in ids}
     if len(wanted) < len(ids):
         raise ConfigError(f"models has one of them twice ({', '.join(ids)}); name each once.")

@@ -269,9 +269,10 @@ class ModelPicker(Widget):
         height: int = 352,
         **traits: Any,
     ) -> None:
+        wanted = _filter_traits({} if filters is None else filters)
         self._load = ""
         if models is None:
-            is_wide = (filters or {}).get("kind") or (filters or {}).get("returns")
+            is_wide = wanted.get("kind") or wanted.get("returns")
             self._load = "models = ornb.models({})\n".format('kind="all"' if is_wide else "")
             models = session.models(kind="all" if is_wide else None)
         self._models = _checked(models)
@@ -279,7 +280,7 @@ class ModelPicker(Widget):
             raise ConfigError(f"max_choices={max_choices!r} needs multiple=True")
         self.set_trait("multiple", multiple)
         super().__init__(  # all at once: one message to the page
-            **_filter_traits(filters or {}),
+            **wanted,
             value=value,
             max_choices=max_choices,
             sort=sort,
@@ -559,6 +560,8 @@ def _or_known(name: str, known: Iterable[str]) -> str:
 
 
 def _filter_traits(filters: Mapping[str, Any]) -> dict[str, Any]:
+    if not isinstance(filters, Mapping):
+        raise ConfigError(f"filters is {filters!r}; give a dict such as {{'tools': True}}")
     for name in filters:
         if name not in FILTERS:
             raise ConfigError(f"{name!r} is no filter.{_or_known(name, FILTERS)}")

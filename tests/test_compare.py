@@ -739,6 +739,25 @@ def test_the_text_that_stays_has_the_settings_of_a_place_and_the_estimate() -> N
     assert "temperature 0.8, seed 1" in bundle["text/html"]
 
 
+def test_it_says_of_which_days_the_prices_of_its_offline_estimates_are() -> None:
+    """In the page and in what stays, reopened as well; of a blind one after the vote."""
+    told = re.compile(r"Estimates are by prices of \d{4}-\d\d-\d\d[ \w-]*\.")
+    done: Any = compare("Hi", MODELS, max_tokens=3)
+    (said,) = set(told.findall(json.dumps(lasting(done)["text/html"])))
+    again: Any = Heard.reopen(done.to_json())
+    for one in (done, again):
+        assert said in lasting(one)["text/html"]
+        assert said in lasting(one)["text/plain"]
+        from_page(one, {"type": "hello", "page": "p"})
+        assert [each["note"].splitlines()[-1] for each in one.said("state")[-1]["answers"]] == [
+            said for _ in MODELS
+        ]
+    blind: Any = compare("Hi", MODELS, blind=True, max_tokens=3)
+    assert said not in json.dumps([lasting(blind)["text/html"], blind.out])
+    blind.reveal()
+    assert said in lasting(blind)["text/html"]
+
+
 def test_names_that_answer_for_themselves_are_no_one_engine(asked: Any) -> None:
     said = [{"index": 0, "delta": {"content": "x"}, "finish_reason": "stop"}]
     scripts = {name: [STREAM, event(model=name, choices=said), DONE, END] for name in MODELS}

@@ -365,7 +365,8 @@ function aroundPart(view) {
     setText(engine, `${model.get("_engine")}: no figure here tells the models apart.`);
     engine.hidden = !model.get("_engine");
     setText(status, statusOf(view));
-    const said = [...new Set(answers.map(({ note }) => note).filter(Boolean))];
+    const lines = answers.flatMap(({ note }) => (note ?? "").split("\n"));
+    const said = [...new Set(lines.filter(Boolean))];
     setText(notes, said.join("\n"));
     notes.hidden = said.length === 0;
   };

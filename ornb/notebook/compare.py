@@ -276,10 +276,12 @@ class Comparison(LastingWidget):
             return
         reply = dataclasses.replace(call.outcome(Reply()), requested_model=call.place.model)
         estimate_usd = session.estimate(reply)
+        prices_of = session.price_days(self.models)
         with self._lock:
             if call.place.reply is not None:
                 return
             call.place.reply, call.place.estimate_usd = reply, estimate_usd
+            self._answers.prices_of = prices_of
             if any(answer.reply is None for answer in self._answers.places):
                 self._news()
                 return
@@ -471,7 +473,8 @@ class Comparison(LastingWidget):
             failed = "This answer failed; why is told after the vote." if reply.error else ""
             return all_well_formed({**data, "error": failed})
         figures = [all_well_formed(figure._asdict()) for figure in answer.figures]
-        data |= {"error": reply.error or "", "served": answer.served}
+        note = "\n".join(filter(None, [answer.note[0], self._answers.estimated_by]))
+        data |= {"error": reply.error or "", "served": answer.served, "note": note}
         return {**all_well_formed(data), "figures": figures}
 
     # ------------------------------------------------------------------ the output that stays

@@ -140,6 +140,8 @@ class Answers:
         self.sealed = blind
         """Whether names, costs and times are hidden now."""
         self.shuffle_seed = shuffle_seed
+        self.prices_of = ""
+        """Of which days the prices are that the estimates stand on; empty where today's are."""
         places = zip(order, LETTERS, strict=False)
         self.places = [Place(model, letter) for model, letter in places]
         self._vote: str | None = None
@@ -158,6 +160,13 @@ class Answers:
     def engine(self) -> str:
         """Who answered under several of the names; empty if nobody did, or before the vote."""
         return one_engine(self.df)
+
+    @property
+    def estimated_by(self) -> str:
+        """The sentence on old prices below the estimates; empty without any, or before the vote."""
+        has_any = any(answer.estimate_usd is not None for answer in self.places)
+        told = self.prices_of and has_any and not self.sealed
+        return f"Estimates are by {self.prices_of}." if told else ""
 
     @property
     def replies(self) -> dict[str, Reply]:
@@ -246,6 +255,7 @@ class Answers:
             "models": list(self.models),
             "order": [answer.model for answer in self.places],
             "estimates_usd": [answer.estimate_usd for answer in self.places],
+            "prices_of": self.prices_of,
             "blind": self.blind,
             "sealed": self.sealed,
             "shuffle_seed": self.shuffle_seed,
@@ -281,6 +291,7 @@ class Answers:
             unfinished = Reply(requested_model=answer.model, status="stopped")
             answer.reply = said.get(answer.model, unfinished)
             answer.estimate_usd = estimate_usd
+        found.prices_of = data.get("prices_of") or ""
         if data["vote"] is not None:
             found.vote = data["vote"]
         found.sealed = found.sealed and data["sealed"]
@@ -320,6 +331,8 @@ class Answers:
         if engine := self.engine:
             parts.append(f"<p><strong>{html.escape(engine)}.</strong></p>\n")
         parts.append(f"<table>\n{''.join(rows)}</table>\n")
+        if self.estimated_by:
+            parts.append(f"<p><small>{html.escape(self.estimated_by)}</small></p>\n")
         if self.sealed:
             parts.append("<p><small>Names, costs and times are shown after the vote.</small></p>")
         return static_html("".join(parts), css_class=css_class)
@@ -340,6 +353,8 @@ class Answers:
                 cost, own = answer.figures[0].value, answer.note[1]
                 aside = f"\n[{own} · {cost}]" if own else ""
                 yield f"{reply_text(answer.reply, name=name)}{aside}"
+        if self.estimated_by:
+            yield self.estimated_by
         if self._vote is not None:
             yield f"Vote: {self.winner or TIE}"
 
@@ -384,6 +399,7 @@ _KINDS: dict[str, Any] = {
     "models": list,
     "order": list,
     "estimates_usd": list,
+    "prices_of": str | None,
     "blind": bool,
     "sealed": bool,
     "shuffle_seed": int | None,

@@ -521,6 +521,13 @@ def test_the_header_chooses_a_model_by_search_and_keyboard(choosing: Any, page: 
     assert choosing.chat.conversation.path[-1].text == "What is it?"
 
 
+def test_a_model_that_another_unit_is_billed_by_has_no_price_a_token(
+    choosing: Any, page: Page
+) -> None:
+    page.get_by_role("combobox", name="Model to ask next").fill("lyria")
+    expect(page.get_by_role("option").first).to_contain_text("other unit")
+
+
 def test_the_header_refuses_what_is_no_model_and_shows_what_is_near(
     choosing: Any, page: Page
 ) -> None:

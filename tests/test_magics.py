@@ -125,6 +125,16 @@ def test_models_takes_words_and_filters(capsys: pytest.CaptureFixture[str]) -> N
     assert said.startswith(f"{code}: {len(found)} of 421 models, snapshot of ")
 
 
+def test_models_says_how_many_are_billed_in_another_unit(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    found = commands.run("models lyria", None)
+    said = capsys.readouterr().out
+    assert f"; {len(found)} of them list 0 a token, and bill another unit\n" in said
+    commands.run("models gpt-4o", None)
+    assert "another unit" not in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [

@@ -434,6 +434,16 @@ def test_without_a_front_end_there_is_a_table(models):
     assert "Picked: <b>lab/rocket-2</b>" in data["text/html"]
 
 
+def test_a_price_of_0_is_none_without_a_front_end_where_another_unit_is_billed():
+    song = {"input_modalities": ["text"], "output_modalities": ["text", "audio"]}
+    rows = [
+        record("a/song", price=("0", "0"), architecture=song),
+        record("a/free", price=("0", "0")),
+    ]
+    for row, count in zip(rows, (0, 2), strict=True):
+        assert displayed(ModelPicker(frame([row])))["text/html"].count("<td>$0</td>") == count
+
+
 def test_hostile_names_are_escaped_without_a_front_end(models):
     picker = ModelPicker(models, value="strange/hostile", filters={"search": "hostile"})
     markup = displayed(picker)["text/html"]

@@ -82,6 +82,20 @@ def test_more_ids_than_models_are_explained_below_the_table(shell: InteractiveSh
     assert "name some of them again" not in shown(shell, table[:1])
 
 
+def test_a_price_of_0_is_not_shown_where_another_unit_is_billed(shell: InteractiveShell) -> None:
+    """It would read as free; the frame keeps what is listed."""
+    song = {"input_modalities": ["text"], "output_modalities": ["text", "audio"]}
+    records = [{"id": "a/free"}, {"id": "a/song", "architecture": song}]
+    free = {"prompt": "0", "completion": "0"}
+    table = to_frame({"data": [{**record, "pricing": free} for record in records]})
+    free_row, song_row = (
+        shown(shell, table[row : row + 1]).partition("<details>")[0] for row in (0, 1)
+    )
+    assert free_row.count("0.0") == 2
+    assert "0.0" not in song_row
+    assert table["prompt_usd_per_million"].tolist() == [0.0, 0.0]
+
+
 def test_what_a_maker_wrote_is_neither_markup_nor_formula(
     shell: InteractiveShell, models: pd.DataFrame
 ) -> None:

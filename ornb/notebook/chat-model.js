@@ -22,7 +22,8 @@ function inShort(catalogue, i) {
   const [sent, made, room] = ["prompt_usd_per_million", "completion_usd_per_million", "context_length"]
     .map((name) => catalogue.number(name)[i]);
   const price = sent === null || made === null ? ""
-    : catalogue.flag("is_free", i) ? "free" : `${usd(sent)} → ${usd(made)} per M`;
+    : catalogue.flag("is_free", i) ? "free"
+      : catalogue.inOtherUnit(i) ? "other unit" : `${usd(sent)} → ${usd(made)} per M`;
   return [price, room === null ? "" : `${tokens(room)} tokens`].filter(Boolean).join(" · ");
 }
 

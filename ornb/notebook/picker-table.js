@@ -113,6 +113,12 @@ export class Catalogue {
   /** @param {string} key @param {number} i */
   flag(key, i) { return this.table.flags[key][i] === 1; }
 
+  /** Whether 0 a token is not free: an image, a song, a request is billed. @param {number} i */
+  inOtherUnit(i) {
+    const prices = ["prompt_usd_per_million", "completion_usd_per_million"].map((key) => this.number(key)[i]);
+    return !this.flag("is_free", i) && prices.every((price) => price === 0);
+  }
+
   /** @param {string} key @param {number} i */
   word(key, i) { const { legend, codes } = this.table.words[key]; return legend[codes[i]]; }
 

@@ -367,8 +367,7 @@ const nameOf = (catalogue, i) => {
 const priceOf = (catalogue, key, i) => {
   const value = catalogue.number(key)[i];
   if (catalogue.flag("is_free", i) && value === 0) return ["free", "free"];
-  const isZero = (/** @type {string} */ one) => catalogue.number(`${one}_usd_per_million`)[i] === 0;
-  if (isZero("prompt") && isZero("completion")) return ["other unit", "missing"];
+  if (catalogue.inOtherUnit(i)) return ["other unit", "missing"];
   if (value === null) return catalogue.flag("is_router", i) ? ["varies", "missing"] : ["–", "missing"];
   return [usd(value), ""];
 };
@@ -668,7 +667,7 @@ function details(view) {
     const about = model.get("_closer");
     if (!open) return;
     if (about.id !== model.get("_opened")) more.replaceChildren("This comes when the kernel is free.");
-    else more.replaceChildren(...closeUp(about, (text) => { view.status.textContent = text; }));
+    else more.replaceChildren(...closeUp(about, catalogue.inOtherUnit(view.closer()), (text) => { view.status.textContent = text; }));
   };
   return { element, draw, drawMore, drawStar };
 }
@@ -678,20 +677,22 @@ function details(view) {
 
 /**
  * What the kernel tells of one model.
- * @param {{ description: string, providers: Provider[] | null, note: string }} about @param {(text: string) => void} say
+ * @param {{ description: string, providers: Provider[] | null, note: string }} about
+ * @param {boolean} other  whether it is billed in another unit than tokens @param {(text: string) => void} say
  */
-function closeUp({ description, providers, note }, say) {
+function closeUp({ description, providers, note }, other, say) {
   const text = make("p", {}, description || "This listing has no description.");
   if (providers === null) return [text, make("p.missing", {}, "Asking for its providers …")];
   say(note || `${providers.length} providers`);
   const heads = ["Provider", "Prompt, $ per M", "Completion, $ per M", "First token, s", "Tokens per s"];
+  const price = (/** @type {number | null} */ usdPerMillion) => (other && usdPerMillion === 0 ? null : usdPerMillion);
   /** @param {number | null} value @param {(value: number) => string} write */
   const number = (value, write) => make("td", {}, value === null ? "–" : write(value));
   const table = make("table", { "aria-label": "Providers" },
     make("thead", {}, make("tr", {}, ...heads.map((head) => make("th", { scope: "col" }, head)))),
     make("tbody", {}, ...providers.map((one) => make("tr", {},
       make("th", { scope: "row", title: one.tag ?? "" }, one.tier ? `${one.name} (${one.tier})` : one.name),
-      number(one.prompt, usd), number(one.completion, usd),
+      number(price(one.prompt), usd), number(price(one.completion), usd),
       number(one.first_token_s, (v) => v.toFixed(2)), number(one.tokens_per_second, (v) => v.toFixed(0))))));
   return [text, providers.length ? make("div.wide", { tabindex: "0", role: "region", "aria-label": "Providers" }, table) : null,
     note ? make("p.missing", {}, note) : null].filter(Boolean);

@@ -26,6 +26,7 @@ from ..columns import plain
 from ..errors import ConfigError, near
 from . import kept
 from .base import BadValue, Choice, Widget, describe, in_thread, module, sheet
+from .tables import in_other_unit, second_ids
 
 HERE = Path(__file__)
 
@@ -641,17 +642,6 @@ def _source(attrs: Mapping[Any, Any]) -> dict[str, Any]:
     }
 
 
-def second_ids(models: pd.DataFrame) -> str:
-    """Explain why there are more ids than models; empty where there are not."""
-    aliases, batch = int(models["is_alias"].sum()), int(models["is_batch"].sum())
-    alone = int((~models["is_alias"] & ~models["is_batch"]).sum())
-    kinds = [f"{aliases} aliases"] * (aliases > 0) + [f"{batch} ids of the Batch API"] * (batch > 0)
-    said = (
-        f"{len(models):,} ids are {alone:,} models: {' and '.join(kinds)} name some of them again."
-    )
-    return said if kinds else ""
-
-
 # --- the filters, as pandas code ------------------------------------------------------------------
 
 
@@ -740,11 +730,13 @@ def _readable(rows: pd.DataFrame, columns: Iterable[str]) -> pd.DataFrame:
         "points": "{:.1f}".format,
         "date": "{:%Y-%m-%d}".format,
     }
+    other = in_other_unit(rows)
     readable = {"Id": [str(i) for i in rows.index]}
     for column in columns:
         label, unit, kind = COLUMNS[column]
         readable[f"{label}, {unit}" if unit else label] = [
-            "" if pd.isna(value) else write[kind](value) for value in rows[column]
+            "" if pd.isna(value) else write[kind](value)
+            for value in (rows[column].mask(other) if kind == "usd" else rows[column])
         ]
     return pd.DataFrame(readable)
 

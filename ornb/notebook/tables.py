@@ -48,6 +48,7 @@ PANDAS_DEFAULTS = (0, 20)
 FOLDED_ROWS = 10
 QUIET = ("display.show_dimensions", False)
 """The number of columns is another's."""
+PRICES = ["prompt_usd_per_million", "completion_usd_per_million"]
 
 
 def register(shell: Any) -> None:
@@ -70,13 +71,13 @@ def _html(frame: pd.DataFrame) -> str | None:
 
     rest = [not here for here in shown]
     with pd.option_context(*QUIET):
-        table = own(frame.loc[:, shown])
+        table = own(_readable(frame, shown))
         with pd.option_context("display.max_columns", None, "display.max_rows", FOLDED_ROWS):
             others = own(frame.loc[:, rest])
     if table is None:  # display.notebook_repr_html says no
         return None
     count = f"{counted(len(frame), 'row')}, {sum(shown)} of {len(shown)} columns"
-    said = _second_ids(frame)
+    said = second_ids(frame)
     said = f"<p>{said}</p>" if said else ""
     return (  # what a maker writes of a price is no formula
         f'<div class="{NO_TEX}">{table}{said}'
@@ -95,9 +96,22 @@ def _plain(frame: pd.DataFrame, printer: Any, _: bool) -> None:
 
     with pd.option_context(*QUIET):
         words = f"the {sum(shown)} that matter of {len(shown)} columns; .columns names all"
-        printer.text(f"{frame.loc[:, shown]!r}\n\n[{counted(len(frame), 'row')}, {words}]")
-        if said := _second_ids(frame):
+        printer.text(f"{_readable(frame, shown)!r}\n\n[{counted(len(frame), 'row')}, {words}]")
+        if said := second_ids(frame):
             printer.text(f"\n{said}")
+
+
+def _readable(frame: pd.DataFrame, shown: list[bool]) -> pd.DataFrame:
+    """The columns that matter, with no price a token where that reads as free and is not."""
+    table = frame.loc[:, shown]
+    if not {"is_free", *PRICES} <= set(frame.columns):
+        return table
+    return table.assign(**{name: table[name].mask(in_other_unit(frame)) for name in PRICES})
+
+
+def in_other_unit(models: pd.DataFrame) -> pd.Series[bool]:
+    """Which models list 0 a token and are not free: an image, a song, a request is billed."""
+    return (models[PRICES] == 0).all(axis=1) & models["is_free"].ne(True)
 
 
 def _shown(frame: pd.DataFrame) -> list[bool] | None:
@@ -120,11 +134,17 @@ def _shown(frame: pd.DataFrame) -> list[bool] | None:
     return None
 
 
-def _second_ids(frame: pd.DataFrame) -> str:
-    """Why a list of models is longer than their number."""
-    from .picker import second_ids
-
-    return second_ids(frame) if {"is_alias", "is_batch"} <= set(frame.columns) else ""
+def second_ids(models: pd.DataFrame) -> str:
+    """Explain why there are more ids than models; empty where there are not."""
+    if not {"is_alias", "is_batch"} <= set(models.columns):
+        return ""
+    aliases, batch = int(models["is_alias"].sum()), int(models["is_batch"].sum())
+    alone = int((~models["is_alias"] & ~models["is_batch"]).sum())
+    kinds = [f"{aliases} aliases"] * (aliases > 0) + [f"{batch} ids of the Batch API"] * (batch > 0)
+    said = (
+        f"{len(models):,} ids are {alone:,} models: {' and '.join(kinds)} name some of them again."
+    )
+    return said if kinds else ""
 
 
 def _holds_any(column: pd.Series[Any]) -> bool:

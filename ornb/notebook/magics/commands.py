@@ -10,6 +10,7 @@ from ...catalog.filters import filter_models, number
 from ...catalog.observations import aged
 from ...errors import ConfigError, NotFound, OrnbError, UnexpectedAnswer, near
 from ...ledger.display import money
+from ..tables import in_other_unit
 from .options import COMMANDS, holds_key, overview, shown, words
 
 if TYPE_CHECKING:
@@ -52,7 +53,9 @@ def models(rest: list[str]) -> pd.DataFrame:
     source = f"snapshot {aged(day)}" if day else str(found.attrs.get("source"))
     listed = session.models(kind="all") if {"kind", "returns"} & asked.keys() else session.models()
     count = f"{len(found)} of {len(listed)} models"
-    print(f"ornb.models({code}): {count}, {source}")
+    others = int(in_other_unit(found).sum())
+    others_said = f"; {others} of them list 0 a token, and bill another unit" if others else ""
+    print(f"ornb.models({code}): {count}, {source}{others_said}")
     return found[SHOWN_COLUMNS]
 
 

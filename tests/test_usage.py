@@ -419,6 +419,17 @@ def test_a_summary_groups_by_any_column(tracker, by):
     assert tracker.summary(by=by)["cost_usd"].iloc[0] == tracker.summary(by=by)["cost_usd"].max()
 
 
+def test_no_sum_of_tokens_is_below_0_however_many_a_server_tells(tracker):
+    for _ in range(3):
+        tracker.record(replace(usage=Usage(2**62, 5, 7)))
+    summary = tracker.summary().iloc[0]
+    assert pd.isna(summary["prompt_tokens"]), "no 64 bits hold it"
+    assert summary["completion_tokens"] == 15
+    assert f"{3 * 2**62:,} → 15 tokens" in repr(tracker)
+    tracker.record(replace(requested_model="a/b", usage=Usage(2**62, 5, 7)))
+    assert tracker.summary().loc["a/b", "prompt_tokens"] == 2**62
+
+
 @pytest.fixture
 def week(tracker):
     """A call yesterday, and two today, of which one is by another model."""

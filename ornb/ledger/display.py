@@ -36,7 +36,8 @@ def _total_line(frame: pd.DataFrame) -> str:
         count = int((frame["status"] == status).sum())
         if count:
             parts.append(f"{count:,} {word}" if word == "stopped" else counted(count, word))
-    sent, made = int(frame["prompt_tokens"].sum()), int(frame["completion_tokens"].sum())
+    counts = (frame[name] for name in ("prompt_tokens", "completion_tokens"))
+    sent, made = (int(count.to_numpy("float64", na_value=0).sum()) for count in counts)
     parts.append(f"{sent:,} → {made:,} tokens")
     return " · ".join([*parts, *money(frame), *_stood_in(frame)])
 

@@ -1,7 +1,8 @@
 """Sums of calls, of a frame or of a database: what they need of each row is read once, in parts.
 
 Amounts that are whole parts of a USD, of 10**15, are added as integers, high and low digits apart,
-so that the sum is that of the decimals and fits 64 bits. The others are added as decimals.
+so that the sum is that of the decimals and fits 64 bits. The others are added as decimals, and so
+are counts that no model has.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from .table import SUMMARY_COLUMNS, billed_less_estimated
 
 _PARTS, _HALF = 10**15, 10**6
 _LARGEST = 4  # USD of a call: up to there a float tells such parts apart
+_LARGEST_COUNT = 2**40  # tokens of a call: 64 bits hold the sum of eight million such
 _TIMES = ("time_to_first_token_s", "duration_s")
 _MONEY = ("cost_usd", "byok_usd", "estimate_usd")
 _TOKENS = [name for name in SUMMARY_COLUMNS if name.endswith("_tokens")]
@@ -133,8 +135,12 @@ class _Sums:
         except TypeError:  # some are missing
             known = [place for place, value in enumerate(values) if value is not None]
             kinds, counts = kinds[known], np.array([values[place] for place in known], "int64")
-        np.add.at(self._sums[n], kinds, counts)
         self._told[n, kinds] = True
+        is_odd = counts > _LARGEST_COUNT
+        if is_odd.any():
+            self._add_odd(n, kinds[is_odd], counts[is_odd])
+            kinds, counts = kinds[~is_odd], counts[~is_odd]
+        np.add.at(self._sums[n], kinds, counts)
 
     def _add_usd(self, n: int, kinds: Any, usd: Any) -> None:
         is_known = ~np.isnan(usd)
@@ -146,10 +152,13 @@ class _Sums:
         high, low = np.divmod(np.where(is_whole, parts, 0).astype("int64"), _HALF)
         np.add.at(self._sums[n], kinds, high)
         np.add.at(self._sums[n + len(_USD)], kinds, low)
-        is_odd = ~is_whole
-        found = Counter(zip(kinds[is_odd].tolist(), usd[is_odd].tolist(), strict=True))
-        for (kind, amount), calls in found.items():
-            more = EXACT.multiply(Decimal(repr(amount)), calls)
+        self._add_odd(n, kinds[~is_whole], usd[~is_whole])
+
+    def _add_odd(self, n: int, kinds: Any, values: Any) -> None:
+        """Add as decimals what 64 bits might not hold."""
+        found = Counter(zip(kinds.tolist(), values.tolist(), strict=True))
+        for (kind, value), calls in found.items():
+            more = EXACT.multiply(Decimal(repr(value)), calls)
             self._odd[n, kind] = EXACT.add(self._odd.get((n, kind), Decimal(0)), more)
 
     def of(self, kind: int) -> dict[str, Any]:
@@ -157,11 +166,12 @@ class _Sums:
         found: dict[str, Any] = {}
         for n, name in enumerate(_SUMS):
             if self._told[n, kind]:
-                found[name] = int(self._sums[n, kind])
+                whole, odd = int(self._sums[n, kind]), self._odd.get((n, kind), Decimal(0))
                 if name in _USD:
-                    parts = Decimal(found[name] * _HALF + int(self._sums[n + len(_USD), kind]))
-                    odd = self._odd.get((n, kind), Decimal(0))
+                    parts = Decimal(whole * _HALF + int(self._sums[n + len(_USD), kind]))
                     found[name] = EXACT.add(parts.scaleb(-15, EXACT), odd)
+                else:
+                    found[name] = whole + int(odd)
         return found
 
     def medians(self, places: Sequence[int]) -> dict[str, Any]:

@@ -266,9 +266,8 @@ def _estimate(messages: Iterable[Mapping[str, Any]]) -> tuple[int, list[str]]:
     for message in messages:
         count += 1
         content = message.get("content")
-        parts = (
-            content if isinstance(content, list | tuple) else [{"type": "text", "text": content}]
-        )
+        text = {"type": "text", "text": content}
+        parts = content if isinstance(content, list | tuple) else [text]
         for part in map(mapping, parts):
             kind = str(part.get("type"))
             if kind == "text":

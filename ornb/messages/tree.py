@@ -254,10 +254,9 @@ class Conversation:
         >>> Conversation().add_user("Hi").role
         'user'
         """
-        is_list = isinstance(content, list | tuple)
-        if not isinstance(content, str) and not (
-            is_list and all(isinstance(part, Mapping) for part in content)
-        ):
+        parts = [] if isinstance(content, str) else content
+        is_listed = isinstance(parts, list | tuple)
+        if not is_listed or not all(isinstance(part, Mapping) for part in parts):
             raise ConfigError(f"{content!r:.40} is neither a text nor a list of parts; give one.")
         return self._add("user", content, None, parent_id)
 

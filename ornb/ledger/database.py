@@ -15,6 +15,7 @@ from sqlalchemy.engine import URL, Connection, Engine, make_url
 from sqlalchemy.pool import StaticPool
 from sqlalchemy.schema import CreateColumn, CreateIndex, CreateTable
 
+from ..columns import turned
 from ..errors import ConfigError
 
 PATIENCE_S = 30.0
@@ -85,20 +86,18 @@ def opened(url: URL, table: sa.Table, what: str, step: str) -> Engine:
     return engine
 
 
-def parts_of(
-    connection: Connection, query: sa.Select[Any], size: int
-) -> Iterator[list[tuple[Any, ...]]]:
+def parts_of(connection: Connection, query: sa.Select[Any], size: int) -> Iterator[list[list[Any]]]:
     """Give what is found by column, `size` rows at a time, as the driver has it."""
     dialect = connection.dialect
     if dialect.name != "sqlite":
         streamed = connection.execute(query, execution_options={"stream_results": True})
         for part in streamed.partitions(size):
-            yield list(zip(*part, strict=True))
+            yield turned(part)
         return
     cursor: Any = connection.execute(query).cursor  # its rows are plain tuples, at half the price
     try:
         while rows := cursor.fetchmany(size):
-            yield list(zip(*rows, strict=True))
+            yield turned(rows)
     except dialect.loaded_dbapi.Error as error:
         raise exc.DBAPIError(None, None, error) from error
 

@@ -171,7 +171,7 @@ class Store:
         since: Any = None,
         until: Any = None,
         **only: str | Sequence[str] | None,
-    ) -> Iterator[list[tuple[Any, ...]]]:
+    ) -> Iterator[list[list[Any]]]:
         """Read calls, oldest first, some at a time: the columns in order, then the process's id.
 
         `since` and `until` are days, moments (UTC unless they have a zone), or how long ago;
@@ -190,7 +190,7 @@ class Store:
             order = order[1:]  # there it is first, and the index has them in order
         return self._parts(query.order_by(*order, columns.kernel, columns.number))
 
-    def _parts(self, query: sa.Select[Any]) -> Iterator[list[tuple[Any, ...]]]:
+    def _parts(self, query: sa.Select[Any]) -> Iterator[list[list[Any]]]:
         with self._begin() as connection:
             yield from parts_of(connection, query, _PART)
 

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from .. import columns as c
 from ..api.reply import values_of
 from ..errors import ConfigError, did_you_mean
 from .bills import bills
@@ -140,7 +141,7 @@ class UsageTracker:
             rows = self._tail[:]
         kept = self._kept
         if rows or kept is None:
-            new = frame_of([*zip(*rows, strict=True)], self._words)
+            new = frame_of(c.turned(rows), self._words)
             kept = new if kept is None else pd.concat([kept, new], ignore_index=True)
             with self._lock:  # only now, so that no error can lose a row
                 self._kept = kept

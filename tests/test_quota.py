@@ -240,6 +240,21 @@ def test_shortly_before_midnight_the_new_day_is_waited_for():
     assert counter.facts().day_used == 1
 
 
+@pytest.mark.parametrize(
+    "key",
+    [{"free_model_daily_requests": {"limit": 1000, "used": 50}}, {"is_free_tier": False}],
+    ids=["limit", "tier"],
+)
+def test_credits_bought_after_a_refusal_open_the_day_again(clock, key):
+    counter = FreeQuota(clock=clock, wait=True)
+    ended(counter, refused(message="Rate limit exceeded: free-models-per-day. "))
+    counter.believe({"free_model_daily_requests": {"limit": 50, "used": 50}})
+    assert counter.facts().wait_s > 3600
+    counter.believe(key)
+    counter.take(FREE, clock.pause)
+    assert sum(clock.waited) <= 60
+
+
 def test_a_call_given_up_while_it_waits_is_not_counted(clock):
     counter = FreeQuota(clock=clock, wait=True)
     for _ in range(20):

@@ -239,7 +239,7 @@ class FreeQuota:
             self._book()
             now = self._clock()
             self._refused_by = repr(budget) if budget is not None and budget.is_spent else None
-            limit = _count(told, "limit")
+            before, limit = self._day_limit, _count(told, "limit")
             if limit is not None:
                 self._limits_are("key", day=limit)
                 used = _count(told, "used")
@@ -250,6 +250,8 @@ class FreeQuota:
                 self._limits_are(
                     "key", day=PER_DAY if key["is_free_tier"] else PER_DAY_WITH_CREDITS
                 )
+            if (self._day_limit or 0) > (before or 0):  # such as by credits that were bought
+                self._closed_until = min(self._closed_until, _next_minute(now))
 
     def _limits_are(
         self, source: str, *, minute: int | None = None, day: int | None = None

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     Read = Callable[[str], int]
 
-CHUNKS, ROUNDS = (2_000, 3) if QUICK else (10_000, 9)
+CHUNKS, ROUNDS = (2_000, 3) if QUICK else (10_000, 25)
 PACED = 500
 
 

@@ -180,6 +180,18 @@ def test_another_database_takes_over_with_all_calls(tracker, tmp_path):
     assert (count(tmp_path / "one"), count(tmp_path / "two")) == (1, 2)
 
 
+def test_a_database_that_takes_no_calls_does_not_take_over(tracker, tmp_path):
+    tracker.persist(tmp_path / "one")
+    tracker.record(reply(1))
+    with closing(sqlite3.connect(tmp_path / "two")) as connection, connection:
+        keys = "kernel, number, started_at, generation_id"
+        connection.execute(f"CREATE TABLE {TABLE} ({keys}, label AS ('not to be written'))")
+    with pytest.raises(ConfigError, match="cannot be used"):
+        tracker.persist(tmp_path / "two")
+    tracker.record(reply(2))
+    assert tracker.history()["prompt_tokens"].tolist() == [1, 2]
+
+
 # --- sums that the database makes -----------------------------------------------------------------
 
 AMOUNTS = (None, 0.0, 0.1, 0.2, 0.1 + 0.2, 1e-7, 3.3333333333333335e-05, 1e-18, 3.999, 7.25, 1e300)

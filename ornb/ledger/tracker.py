@@ -409,13 +409,15 @@ class UsageTracker:
         store = Store(STORED, url)
         with self._freezing:
             frame = self._frozen()
+            with self._lock:
+                first = self._next - len(frame) - len(self._tail)
+            store.add(self.kernel, first, rows_of(frame))
             with self._lock:  # the rows after these are written by `record`
                 late = self._tail[:]
-                first = self._next - len(frame) - len(late)
                 self._store, before = store, self._store
             if before is not None:
                 before.close()
-            store.add(self.kernel, first, [*rows_of(frame), *late])
+            store.add(self.kernel, first + len(frame), late)
         self._notify()
         return store
 

@@ -22,7 +22,6 @@ from .errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    import numpy as np
     import pandas as pd
 
 EXACT = Context(prec=120)
@@ -334,7 +333,11 @@ def price_tier(
     completion = np.asarray(completion_usd_per_million, dtype="float64")
     if input_only is not None:
         completion = np.where(input_only, prompt, completion)
-    codes = _paid_codes(prompt, completion, scheme)
+    if scheme == "per_token":  # bounds per million: 0.0001 USD a token is 100 a million
+        codes = 1 + np.digitize(np.maximum(prompt, completion), [100.0, 1000.0], right=True)
+    else:  # Twelve digits: (3 x 0.1 + 0.1) / 4 is 0.1 for a person, not for a float.
+        mix = np.round(blended_usd_per_million(prompt, completion), 12)
+        codes = 1 + np.digitize(mix, [0.1, 1.0, 10.0, 100.0])
     zero = (prompt == 0) & (completion == 0)
     missing = np.isnan(prompt) | np.isnan(completion)
     codes[zero] = 0
@@ -343,19 +346,6 @@ def price_tier(
     codes[missing] = labels.index("unknown")
     codes[missing & np.asarray(is_router, dtype=bool)] = labels.index("router")
     return pd.Categorical.from_codes(codes, dtype=pd.CategoricalDtype(labels, ordered=True))
-
-
-def _paid_codes(
-    prompt: np.ndarray[Any, Any], completion: np.ndarray[Any, Any], scheme: Scheme
-) -> np.ndarray[Any, Any]:
-    import numpy as np
-
-    if scheme == "per_token":  # bounds per million: 0.0001 USD a token is 100 a million
-        codes = np.digitize(np.maximum(prompt, completion), [100.0, 1000.0], right=True)
-        return np.asarray(1 + codes)
-    # Twelve digits: (3 x 0.1 + 0.1) / 4 is 0.1 for a person, and 0.10000000000000002 for a float.
-    mix = np.round(blended_usd_per_million(prompt, completion), 12)
-    return np.asarray(1 + np.digitize(mix, [0.1, 1.0, 10.0, 100.0]))
 
 
 def tiers(models: pd.DataFrame, *, scheme: Scheme | None = None) -> pd.DataFrame:

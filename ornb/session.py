@@ -1048,11 +1048,10 @@ def _with_recording(client: Client, path: str | os.PathLike[str], pace: Pace) ->
         print(f"{error}\n{_offline_words()}")
         return None
     made = " and ".join(MADE_BY.get(source, source) for source in played.made_by)
-    day = f"{played.recorded_at:%Y-%m-%d}"
     server = _server()
     print(
         RECORDING_WORDS.format(
-            day=day,
+            day=f"{played.recorded_at:%Y-%m-%d}",
             made=made,
             name=played.path.name,
             answers=_answers(server),

@@ -371,6 +371,18 @@ def test_an_answer_is_not_lost_over_a_database_and_the_row_is_written_later(trac
     assert len(tracker) == 3
 
 
+def test_an_answer_is_not_lost_over_a_rule_of_the_database(tracker, path):
+    tracker.persist(path)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        refuse = "BEGIN SELECT RAISE(ABORT, 'not today'); END"
+        connection.execute(f"CREATE TRIGGER rule BEFORE INSERT ON {TABLE} {refuse}")
+    with pytest.warns(RuntimeWarning, match=r"cannot be used: not today\. The calls are in"):
+        tracker.record(reply(1))
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("DROP TRIGGER rule")
+    assert tracker.history()["prompt_tokens"].tolist() == [1]
+
+
 def test_the_bill_of_a_call_that_could_not_be_written_yet_is_written_with_it(tracker, path):
     class Books:
         source = "live"

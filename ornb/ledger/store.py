@@ -123,7 +123,10 @@ class Store:
         try:
             with self._begin() as connection:
                 connection.execute(insert, listed)
-        except exc.IntegrityError:  # an earlier try got through, in part or whole
+        except ConfigError as error:
+            if not isinstance(error.__cause__, exc.IntegrityError):
+                raise
+            # An earlier try got through, in part or whole.
             span = table.c.number.between(first, first + len(rows) - 1)
             known = sa.select(table.c.number).where(table.c.kernel == kernel, span)
             with self._begin() as connection:
@@ -261,8 +264,6 @@ class Store:
             try:
                 with self._engine.begin() as connection:
                     yield connection
-            except exc.IntegrityError:
-                raise
             except (exc.SQLAlchemyError, OSError) as error:
                 raise ConfigError(
                     f"The usage database {self.url} cannot be used: {first_line(error)}."

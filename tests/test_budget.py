@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import re
+import signal
 import threading
 from decimal import Decimal
 from importlib.metadata import version
@@ -474,6 +476,34 @@ def test_what_could_not_be_looked_up_is_looked_up_again_soon():
     assert "no price" in quote(ASKED, prices).unknown, "a batch waits for one look-up"
     now[0] = 11.0
     assert quote(ASKED, prices).worst_usd == WORST
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_forked_process_does_not_wait_for_a_look_up_of_its_parent():
+    parent, is_asking, is_forked = os.getpid(), threading.Event(), threading.Event()
+
+    def record(_):
+        if os.getpid() == parent:
+            is_asking.set()
+            is_forked.wait()
+        return RECORD
+
+    prices = PriceBook(record)
+    asker = threading.Thread(target=quote, args=(ASKED, prices))
+    asker.start()
+    is_asking.wait()
+    child = os.fork()
+    if child == 0:
+        signal.alarm(10)
+        try:
+            quote(ASKED, prices)
+        finally:
+            os._exit(0)
+    _, status = os.waitpid(child, 0)
+    is_forked.set()
+    asker.join()
+    assert status == 0, "ended by its alarm"
 
 
 def test_a_failing_look_up_falls_back_on_the_catalogue():

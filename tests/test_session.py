@@ -15,6 +15,7 @@ from wire import FINISH, STALL_S, STREAM, WireServer, delta, whole
 
 import ornb
 from ornb import errors, session
+from ornb.api.reply import Reply
 from tests.page import printed
 
 KEY = "sk-or-v1-" + "5e" * 32
@@ -461,3 +462,32 @@ def test_a_system_message_is_text(ask) -> None:
 def test_tiers_of_what_is_no_table_says_so() -> None:
     with pytest.raises(errors.ConfigError, match="give a frame of"):
         ornb.tiers("x")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_forked_process_does_not_wait_for_what_a_thread_of_its_parent_has_locked():
+    usage, budgets, quota = ornb.usage, session.default.budgets, session.default.quota
+    is_locked, is_forked = threading.Event(), threading.Event()
+
+    def hold():
+        with budgets.books(), quota._lock, usage._freezing, usage._summing, usage._lock:
+            is_locked.set()
+            is_forked.wait()
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    is_locked.wait()
+    child = os.fork()
+    if child == 0:
+        signal.alarm(10)
+        try:
+            usage.record(Reply())
+            usage.totals()
+            repr((usage, quota.facts(), budgets.budget(1)))
+        finally:
+            os._exit(0)
+    _, status = os.waitpid(child, 0)
+    is_forked.set()
+    holder.join()
+    assert status == 0, "ended by its alarm"

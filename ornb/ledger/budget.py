@@ -226,13 +226,17 @@ class Budgets:
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._open_locks()
         self.ended: deque[tuple[Reservation, Reply]] = deque()
         """Calls that are booked by who looks next."""
         self._session: list[Budget] = []
         self._blocks: list[Budget] = []
         self.unsettled: dict[str, Reservation] = {}
         """By generation id, those whose bill has not come; the lock is held for them."""
+
+    def _open_locks(self) -> None:
+        """Make the lock: in a fork another one, as a thread of its parent may have had it."""
+        self._lock = threading.Lock()
 
     def budget(
         self,

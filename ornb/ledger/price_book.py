@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -34,12 +35,12 @@ class PriceBook:
         self.own_keys = False
         """Whether a key of the user's own with a provider has paid for a call of this account."""
         self._known: dict[str, tuple[float, tuple[Any, list[Any]]]] = {}
-        self._asking: dict[str, threading.Lock] = {}
+        self._asking: dict[tuple[int, str], threading.Lock] = {}
 
     def listing(self, model: str) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
         """Return a model's catalogue record, and its endpoints as far as they are known."""
-        # The calls of a batch wait for one look-up instead of each making it.
-        with self._asking.setdefault(model, threading.Lock()):
+        # The calls of a batch wait for one look-up instead of each making it; a fork has its own.
+        with self._asking.setdefault((os.getpid(), model), threading.Lock()):
             at, found = self._known.get(model, (-inf, (None, [])))
             if self._clock() - at > (LIFETIME_S if found[0] else UNKNOWN_LIFETIME_S):
                 found = self._look_up(model)

@@ -170,6 +170,10 @@ class FreeQuota:
         # A stream that nobody finished is ended by the garbage collector, also in a thread that
         # has the lock: what has ended is queued, and booked by who has the lock next.
         self._ended: deque[tuple[float, Reply, OrnbError | None]] = deque()
+        self._open_locks()
+
+    def _open_locks(self) -> None:
+        """Make the lock: in a fork another one, as a thread of its parent may have had it."""
         self._lock = threading.Lock()
 
     def serve(self, address: str) -> None:

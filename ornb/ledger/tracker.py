@@ -86,14 +86,20 @@ class UsageTracker:
         self._panel: UsagePanel | None = None  # while one is open
         self._next = 0  # number of the next row in a store; it grows on after `clear`
         self._name = secrets.token_hex(6)
-        # `_lock` guards the tail and is held for a moment only; `_freezing` guards what is frozen,
-        # and calls go on being recorded while it is held. A stream that nobody finished is ended
-        # by the garbage collector, also in a thread that has `_lock`: so it may be taken twice, and
-        # the tail is changed in place only, by steps that nothing can come between.
-        self._lock = threading.RLock()
-        self._freezing = threading.Lock()
         self._running = Running()
-        self._summing = threading.Lock()  # guards it; taken between the other two
+        self._open_locks()
+
+    def _open_locks(self) -> None:
+        """Make the locks: in a fork other ones, as a thread of its parent may have had them.
+
+        `_lock` guards the tail and is held for a moment only; `_freezing` guards what is frozen,
+        and calls go on being recorded while it is held. A stream that nobody finished is ended by
+        the garbage collector, also in a thread that has `_lock`: so it may be taken twice, and the
+        tail is changed in place only, by steps that nothing can come between. `_summing` guards
+        the sums, and is taken between the other two.
+        """
+        self._lock, self._freezing = threading.RLock(), threading.Lock()
+        self._summing = threading.Lock()
 
     def record(self, reply: Reply, *, estimate_usd: float | None = None) -> None:
         """Add a row for a call that ended, in whatever way.

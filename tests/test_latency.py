@@ -317,6 +317,12 @@ def test_a_figure_that_is_not_listed_says_why(listed, said):
     assert said in row["listed_note"]
 
 
+def test_of_an_answer_without_a_provider_it_is_said_that_nobody_told():
+    df = frame(a=[0.3, 0.4]).assign(provider=[None, None])
+    row = ornb.latency_beside_listed(df, listing("North")).iloc[0]
+    assert row["listed_note"] == "nobody told which provider served"
+
+
 def test_only_what_is_listed_can_stand_beside():
     with pytest.raises(ConfigError, match="OpenRouter lists"):
         beside(listing("North"), metric="duration_s")

@@ -229,9 +229,7 @@ def _most_often(group: pd.DataFrame) -> str:
     errors = group.loc[_failed(group), "error"].dropna().astype(str)
     if errors.empty:
         return ""
-    said = errors.value_counts(sort=True)
-    said = said[said == said.max()].sort_index()  # ties: whatever the order of the rows
-    text = str(said.index[0])
+    text = str(errors.mode().iloc[0])  # of as many the first in the alphabet: no order of rows
     return f" ({text[:120]}{'…' if len(text) > 120 else ''})"
 
 
@@ -413,12 +411,14 @@ def _listed(
 ) -> dict[str, Any]:
     if listing is None:
         return {"listed_note": f"no listing of {model} was given"}
+    if pd.isna(provider):
+        return {"listed_note": "nobody told which provider served"}
     mine = listing[listing["provider_name"] == provider]
     named = sorted(set(listing["provider_name"].dropna()))
-    if mine.empty and not named:
-        return {"listed_note": f"{model} is listed with no provider"}
     if mine.empty:
-        return {"listed_note": f"{model} is listed with {', '.join(named)}, not with {provider}"}
+        missing = f", not with {provider}" if named else ""
+        told = f"{model} is listed with {', '.join(named) or 'no provider'}{missing}"
+        return {"listed_note": told}
     figures = mine[[pattern.format(p) for p in _PERCENTILES]]
     medians = figures.iloc[:, 0].dropna()
     if medians.empty:

@@ -10,6 +10,7 @@ import socket
 import sys
 import threading
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPConnection
 from pathlib import Path
 
@@ -351,6 +352,23 @@ def test_an_interrupt_keeps_what_there_is(capsys):
     assert df["status"].tolist() == ["ok", "ok", "stopped"]
     assert df.attrs["interrupted"]
     assert "Interrupted: 3 of 20 calls" in capsys.readouterr().out
+
+
+def test_an_interrupt_between_the_starts_of_a_burst_ends_the_run(monkeypatch):
+    """Those that are started wait for the others, which never come."""
+
+    begun = iter("ab")
+
+    class Interrupted(ThreadPoolExecutor):
+        def submit(self, *args, **kwargs):
+            if next(begun, None) is None:
+                raise KeyboardInterrupt
+            return super().submit(*args, **kwargs)
+
+    monkeypatch.setattr("ornb.runs.measure.ThreadPoolExecutor", Interrupted)
+    df = timed(repeats=2, warmup=0, concurrency=3)
+    assert df.attrs["interrupted"]
+    assert set(df["status"]) <= {"stopped"}
 
 
 def test_the_interpreters_patience_is_given_back():

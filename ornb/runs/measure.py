@@ -22,7 +22,7 @@ import random
 import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from time import perf_counter
@@ -213,7 +213,7 @@ def measure(
         print(plan.describe(), price.describe(service, cap), sep="\n")
         offline = service.source == "offline"
         if cap is not None and not offline:
-            price.check(plan, cap)
+            price.check(cap)
     run = _Run(plan, service)
     holds = offline or cap is None or not price.unknown
     with contextlib.nullcontext() if holds else session.budget(cap, allow_unknown=True):
@@ -358,8 +358,9 @@ class _Run:
         clients = self._clients(burst)
         start = _Start(burst.concurrency)
         shots = [_Shot(self._call(burst, client), burst, start) for client in clients]
-        futures = [threads.submit(shot.fire) for shot in shots]
+        futures: list[Future[None]] = []
         try:
+            futures.extend(threads.submit(shot.fire) for shot in shots)
             # An interrupt that comes just before a wait begins is heard only once it ends.
             while wait(futures, timeout=0.5).not_done:
                 pass

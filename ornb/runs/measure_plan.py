@@ -130,12 +130,12 @@ def _marked(messages: list[dict[str, Any]], mark: str) -> list[dict[str, Any]]:
 class Price:
     """What a run is likely to cost, and can cost at most, in USD."""
 
+    plan: MeasurePlan
     likely_usd: Decimal = Decimal(0)
     worst_usd: Decimal = Decimal(0)
     unknown: dict[str, str] = field(default_factory=dict)
     """Models whose cost nothing bounds, and why; not in the two sums."""
     free_calls: int = 0
-    models: tuple[str | None, ...] = ()
 
     def describe(self, service: Client, cap: Decimal | None) -> str:
         """Return what the run costs, in a line or a few, for people."""
@@ -150,7 +150,7 @@ class Price:
             lines = [f"It is likely to cost {about}, {most}{limit and f'; the limit is {limit}'}."]
             if offline:
                 lines = [f"Offline nothing is billed; live it would cost {about}, {most}."]
-                lines += [f"These are {of}." for of in [session.price_days(self.models)] if of]
+                lines += [f"These are {of}." for of in [session.price_days(self.plan.models)] if of]
         lines += [f"{missing}: {reason}." for reason in dict.fromkeys(self.unknown.values())]
         if self.unknown and limit and not offline:
             lines.append(f"No further call is sent once {limit} was billed.")
@@ -161,11 +161,11 @@ class Price:
             )
         return "\n".join(lines)
 
-    def check(self, plan: MeasurePlan, cap: Decimal) -> None:
+    def check(self, cap: Decimal) -> None:
         """Refuse a run that could cost more than `cap`, in USD."""
         if self.worst_usd > cap:
             raise BudgetExceeded(
-                f"Nothing was sent: {counted(plan.calls, 'call')} could cost "
+                f"Nothing was sent: {counted(self.plan.calls, 'call')} could cost "
                 f"{format_usd(float(self.worst_usd))}, and max_usd is {format_usd(float(cap))}. "
                 "Lower max_tokens, repeats or concurrency, or raise max_usd.",
                 asked_usd=self.worst_usd,
@@ -176,7 +176,7 @@ class Price:
 
 def price_of(plan: MeasurePlan) -> Price:
     """Quote every model and prompt once, for all its calls; offline, at the real service."""
-    price, calls = Price(models=plan.models), plan.calls_each
+    price, calls = Price(plan), plan.calls_each
     asked = {name: value for name, value in plan.params.items() if name not in ("label", "ornb")}
     for model, label in product(plan.models, plan.prompts):
         try:

@@ -192,7 +192,7 @@ def _warn_of_slips(body: Mapping[str, Any]) -> None:
             warnings.warn(
                 f"{name!r} is no parameter that ornb knows; it is sent as it is. "
                 f"Did you mean {meant!r}?",
-                stacklevel=_out_of_ornb(),
+                stacklevel=out_of_ornb(),
             )
 
 
@@ -207,7 +207,7 @@ def _refuse_other_kinds(body: Mapping[str, Any]) -> None:
         )
 
 
-def _out_of_ornb() -> int:
+def out_of_ornb() -> int:
     """How many calls above the one that asks the first one that is not ours was made."""
     level, frame = 1, sys._getframe(1)
     while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("ornb."):
@@ -414,7 +414,7 @@ def models(*, refresh: bool = False, sort: str | None = None, **filters: Any) ->
     check_makers(frame, filters)
     kept = catalog.filter_models(frame, **filters) if filters else frame.copy()
     for note in kept.attrs["notes"][len(frame.attrs["notes"]) :]:
-        warnings.warn(note, stacklevel=_out_of_ornb())
+        warnings.warn(note, stacklevel=out_of_ornb())
     return kept if sort is None else sort_models(kept, sort)
 
 
@@ -472,7 +472,7 @@ def _journal(frame: pd.DataFrame) -> None:
         warnings.warn(
             f"Today's prices were not kept in your own journal: {error} "
             f"({own.VARIABLE}=off keeps none.)",
-            stacklevel=_out_of_ornb(),
+            stacklevel=out_of_ornb(),
         )
 
 

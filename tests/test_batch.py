@@ -620,8 +620,9 @@ def test_a_store_that_breaks_costs_no_answer(serve, tmp_path):
         return answered(prompt)
 
     serve(script)
-    with pytest.warns(RuntimeWarning, match="cannot be written to.*are in the frame"):
+    with pytest.warns(RuntimeWarning, match="cannot be written to.*are in the frame") as told:
         answers = batch(["a", "b"], store=path, concurrency=1)
+    assert told[0].filename == __file__, "whose line it is"
     assert answers["answer"].tolist() == ["a", "b"]
 
 

@@ -340,7 +340,7 @@ class Batch:
                 f"{self.kept.trouble} The answers are {where}. The same call finds them, as long "
                 "as this kernel runs, and writes them.",
                 RuntimeWarning,
-                stacklevel=3,
+                stacklevel=session.out_of_ornb(),
             )
         made = self._made(tally, asking.why_stopped)
         if isinstance(self.kept, Memory) and self.part.is_done:

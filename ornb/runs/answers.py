@@ -85,11 +85,6 @@ class Answer:
             **{name: call[name] for name in cls.__slots__ if name in call},
         )
 
-    def from_before(self) -> Answer:
-        """Return the same for a row that was answered in an earlier run."""
-        self.status, self.attempts = "cached", 0
-        return self
-
     def as_repeat(self) -> Answer:
         """Return the same for a further row that asks the same: that row used nothing more."""
         return replace(

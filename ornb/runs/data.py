@@ -63,7 +63,10 @@ def table_of(data: Any) -> pd.DataFrame:
 
 
 def parts_of(data: Any) -> Generator[pd.DataFrame, None, None]:
-    """Read a file, or go through an iterator, some rows at a time; the index counts on."""
+    """Give a file or an iterator some rows at a time, the index counting on; else all at once."""
+    if not comes_in_parts(data):
+        yield table_of(data)
+        return
     begun = 0
     for part in _read(Path(data)) if is_file(data) else _gathered(iter(data)):
         frame = table_of(part)

@@ -130,7 +130,8 @@ class Part:
         for digest, answer in known.items():
             read = answer if shape is None else shape.read(answer)
             if read.status == "ok":
-                self.answers[self.first[digest]] = read.from_before()
+                read.status, read.attempts = "cached", 0
+                self.answers[self.first[digest]] = read
                 self.cached += 1
                 self.cached_rows += self.counts.get(self.first[digest], 1)
 
@@ -187,8 +188,7 @@ class Batch:
     ) -> None:
         self.data, self.prefix, self.store = data, prefix, store
         self.is_streamed = store not in (None, False) and comes_in_parts(data)
-        whole = [] if self.is_streamed else [table_of(data)]
-        self.parts = parts_of(data) if self.is_streamed else (each for each in whole)
+        self.parts = parts_of(data if self.is_streamed else table_of(data))
         self.frame = next(self.parts, table_of([]))
         self.shape = schema if schema is None or isinstance(schema, Shape) else Shape(schema)
         check_names(self.frame, self.shape, prefix, self.columns)
@@ -399,7 +399,7 @@ class Batch:
         """Put what the store has beside data, part by part."""
         kept = self._open()
         with contextlib.closing(kept):
-            for frame in parts_of(data) if comes_in_parts(data) else [table_of(data)]:
+            for frame in parts_of(data):
                 part = Part(self.part.rows.on(frame))
                 part.know(kept.read(part.first), self.shape)
                 yield self._table(frame, part, "it has no answer yet")

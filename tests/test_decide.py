@@ -147,6 +147,17 @@ def test_answers_come_as_a_tidy_table_and_as_plain_values(service):
     assert "not calibrated" in repr(decision)
 
 
+def test_the_ends_of_a_score_are_the_first_and_the_last_level_that_were_asked_for(service):
+    stars = {"type": "score", "score": 0.8, "probabilities": {"4": 0.1, "0": 0.9}}
+    service.answer = whole(decided({"stars": stars, "angry": {"type": "score", "score": 1}}))
+    either = {"type": "noul", "criteria": {"true": "rage", "false": "none"}}
+    levels: Any = range(1, 6)
+    decision = ornb.decide("Cold soup", {"stars": levels, "angry": either}, "acme/decider")
+    assert "stars: 0.8 (0 is 1, 4 is 5); angry: 1)" in repr(decision)
+    assert "<strong>0.8 (0 is 1, 4 is 5)</strong>" in decision._repr_html_()
+    assert decision.answers["stars"] == 0.8
+
+
 def test_a_decision_is_one_row_with_its_bill_and_the_estimate(service):
     ornb.decide("Cold soup", QUESTIONS, "acme/decider", label="soup")
     row = ornb.usage.df.iloc[0]
@@ -460,10 +471,51 @@ def test_a_column_of_pictures_is_refused_by_a_model_that_reads_none(service, tmp
     assert service.sent == []
 
 
-def test_a_text_of_a_column_that_no_model_can_take_is_named_before_anything_is_sent(service):
-    states = pd.Series(["Cold soup", None, "word " * 60_000], list("abc"))
+def test_data_of_a_column_may_have_any_words_in_it(service):
+    states = [{"type": "review", "n": 3}, ["A typewriter", 3, {"type": "x"}], {"text": "type"}]
+    given: dict[str, Any] = {"progress": False, "concurrency": 1}
+    table = ornb.decide(pd.Series(states), QUESTIONS, "acme/decider", **given)
+    assert table["status"].tolist() == ["ok"] * 3
+    assert [body["state"] for body in service.sent] == states
+
+
+def test_a_picture_of_a_column_is_no_long_text(service):
+    large = PNG + bytes(90_000)
+    table = ornb.decide(pd.Series([large]), QUESTIONS, "acme/seer", progress=False)
+    assert table["status"].tolist() == ["ok"]
+
+
+@pytest.mark.parametrize(
+    ("states", "questions", "name", "words"),
+    [
+        ([{"a": 1}, ["See", LOCAL]], QUESTIONS, "acme/decider", "Row 1: acme/decider reads no"),
+        ([["See", LOCAL], None, {"a": 1}], BOX, "acme/seer", "Row 2: .* the state has none"),
+    ],
+)
+def test_pictures_and_places_in_them_go_together_in_every_row(
+    service, states, questions, name, words
+):
+    with pytest.raises(errors.ConfigError, match=words):
+        ornb.decide(pd.Series(states), questions, name, progress=False)
+    assert service.sent == []
+
+
+LONG = "word " * 60_000
+
+
+@pytest.mark.parametrize(
+    ("states", "given"),
+    [
+        pytest.param(["Cold soup", None, LONG], {}, id="text"),
+        pytest.param(["Cold soup", None, LONG], {"template": "Of it: {{review}}"}, id="template"),
+        pytest.param([{"n": 1}, None, {"of": LONG}], {}, id="data"),
+        pytest.param([["A", LOCAL], None, [LOCAL, LONG]], {"model": "acme/seer"}, id="picture"),
+    ],
+)
+def test_a_row_that_no_model_can_take_is_named_before_anything_is_sent(service, states, given):
+    column = pd.Series(states, list("abc"), name="review")
     with pytest.raises(errors.ConfigError, match=r"Row 'c': .* takes 32,000, so nothing was sent"):
-        ornb.decide(states, QUESTIONS, "acme/decider", progress=False)
+        ornb.decide(column, QUESTIONS, progress=False, **given)
     assert service.sent == []
 
 

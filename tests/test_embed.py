@@ -428,6 +428,18 @@ def test_where_the_first_has_no_vector_the_others_are_kept(service):
         embed(["none", "of them"])
 
 
+def test_texts_without_a_vector_are_counted_with_their_repeats_and_cost_nothing_more(
+    service, capsys
+):
+    service.change = data_of(lambda data: [{**data[0], "embedding": []}, *data[1:]])
+    table = ornb.embed(["a", "a", "bb"], "acme/vectors")
+    assert table["status"].tolist() == ["error", "error", "ok"]
+    shown = capsys.readouterr()
+    assert "2 rows failed; the last: the answer has no vector" in shown.out
+    assert "billed" in shown.err
+    assert "of unknown cost" not in shown.err
+
+
 def test_vectors_of_two_lengths_are_told_apart(service):
     service.change = data_of(lambda data: [*data[:1], {**data[1], "embedding": [1, 2]}])
     with pytest.warns(RuntimeWarning, match=r"2 and 3 numbers, so .*: acme/vectors-0301\."):

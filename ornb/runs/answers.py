@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from operator import attrgetter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -16,6 +16,9 @@ from ..errors import ConfigError, SchemaMismatch
 from ..ledger.table import USAGE_COLUMNS
 from ..messages.hints import has_pydantic_methods
 from ..messages.schema import parse, read, schema_of
+
+if TYPE_CHECKING:
+    from .rows import Requests
 
 BATCH_COLUMNS: dict[str, Column] = {
     "answer": Column("str", "the text, whole or as far as it came; missing if there is none"),
@@ -117,6 +120,9 @@ class Shape:
         if not self._properties:
             return {PARSED: "object"}
         return {name: _dtype(node) for name, node in self._properties.items()}
+
+    def check(self, rows: Requests, sizes: Sequence[tuple[Any, ...]]) -> None:
+        """Refuse rows that cannot be asked; by default they are skipped."""
 
     def read(self, answer: Answer) -> Answer:
         """Read the fields of an ``ok`` answer; an ``error`` where its text is not of this shape."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from html import escape
 from typing import TYPE_CHECKING, Any, overload
@@ -13,15 +13,13 @@ from .. import columns as c
 from .. import session
 from ..api.reply import amount
 from ..columns import Column
-from ..errors import ConfigError, did_you_mean
-from ..messages.placeholders import cells
-from ..messages.questions import TYPES, check_room, is_data, questions_of, state_of
+from ..errors import ConfigError
+from ..messages.questions import TYPES, check_room, questions_of, state_of
 from ..text.markdown import plain
 from ..text.rendering import reply_html
 from .answers import Shape
 from .batch import batch
-from .data import table_of
-from .kinds import Asked
+from .kinds import FIELDS, Asked, check_arguments
 from .kinds import asked as model_of
 
 if TYPE_CHECKING:
@@ -30,9 +28,8 @@ if TYPE_CHECKING:
     from ..api.reply import Reply
     from .answers import Answer
     from .plan import Plan
+    from .rows import Requests
 
-FIELDS = ("provider", "session_id", "trace", "user")
-"""Of a request, beside the state and the questions (2026-11-30)."""
 OF_A_COLUMN = (
     *("template", "store", "resume", "cap_usd", "dry_run", "executor", "concurrency"),
     *("prefix", "progress"),
@@ -43,7 +40,9 @@ DECISION_COLUMNS: dict[str, Column] = {
     "question": Column("str", "your name of it"),
     "type": Column("str", "noul (yes or no), choice, score or box, in the word of the API"),
     "answer": Column(
-        "str", "yes (from 0.5 on), no, the option, the score, the box; missing if not answered"
+        "str",
+        "yes (from 0.5 on), no, the option, the score (its levels count from 0), the box; missing "
+        "if not answered",
     ),
     "option": Column("str", "what could be answered, a row each; missing where none is told"),
     "probability": Column("float64", "of the option, as the model says: not calibrated"),
@@ -81,8 +80,9 @@ class Decision:
 
     @property
     def answers(self) -> dict[str, Any]:
-        """By question: the probability of yes, the option, the score (from 0 on), the box.
+        """By question: the probability of yes, the option, the score, the box.
 
+        A score counts the levels from 0, as the API does: of ``range(1, 6)``, 0 stands for 1.
         None where there is no answer; one of a type that is not known here is as it came.
         """
         told = self._told
@@ -111,7 +111,8 @@ class Decision:
         for name, answer in self._told.items():
             sure = dict(_options(answer)).get(_said(answer) or "")
             chance = "" if sure is None or _type(answer) == "score" else f" {sure:.2f}"
-            said.append(f"{plain(name)}: {plain(_in_words(answer))}{chance}")
+            words = _in_words(answer, self.questions.get(name, {}))
+            said.append(f"{plain(name)}: {plain(words)}{chance}")
         note = "" if self.reply.note is None else f" {plain(self.reply.note)}."
         facts = ", ".join(map(plain, self.reply.facts))
         return f"Decision({'; '.join(said)}) by {facts}. {WARNING}{note}"
@@ -125,8 +126,8 @@ class Decision:
 class _Answers(Shape):
     """The columns of a column's answers: read from the text of a row, which has all figures."""
 
-    def __init__(self, questions: Mapping[str, Mapping[str, Any]]) -> None:
-        self._questions, found = questions, dict[str, Any]()
+    def __init__(self, questions: Mapping[str, Mapping[str, Any]], meant: Asked) -> None:
+        self._questions, self._meant, found = questions, meant, dict[str, Any]()
         for name, asked in questions.items():
             kind = asked["type"]
             found[name] = {"type": "object" if kind == "box" else "number"}
@@ -139,6 +140,23 @@ class _Answers(Shape):
                         "question is named for, so nothing was sent. Rename one."
                     )
         super().__init__({"type": "object", "properties": found})
+
+    def check(self, rows: Requests, sizes: Sequence[tuple[Any, ...]]) -> None:
+        """Refuse what the model cannot take: a picture, a place in none, a row that is too long."""
+        most = self._meant.context or math.inf
+        seen: set[bool] = set()
+        for row, (length, _, *parts) in enumerate(sizes):
+            pictures = [each for kind, each in parts if kind == "image_url"]
+            # A token is a character at least, by the estimate.
+            is_fine = bool(pictures) in seen and length - sum(pictures) <= most
+            if is_fine or not length:
+                continue
+            seen.add(bool(pictures))
+            try:
+                state = rows.body(row)["state"]
+                check_room(state, self._questions, self._meant.model, self._meant.record)
+            except ConfigError as error:
+                raise rows.of_row(row, error) from None
 
     def read(self, answer: Answer) -> Answer:
         if answer.status != "ok":
@@ -188,7 +206,8 @@ def decide(
     questions : dict
         Your name of each question to the question: a text is answered with yes or no, a list or a
         ``Literal`` has the options, a ``range`` the levels of a score; a dict is the API's own
-        ``type`` ("noul", "choice", "score", "box"), ``instructions`` and ``criteria``.
+        ``type`` ("noul", "choice", "score", "box"), ``instructions`` and ``criteria``. A score
+        counts its levels from 0, as the API does: of ``range(1, 6)``, 0 stands for 1 and 4 for 5.
     model : str or ModelPicker, optional
         One of ``ornb.models(kind="decisions")``; by default typesafe/jev-1.14, else the first that
         is listed. Offline the small local model, or a canned one; both say so.
@@ -233,19 +252,16 @@ def decide(
     chosen = meant.model
     with session.refusals_noted(service, chosen, label):
         is_column = hasattr(state, "iloc") or _are_texts(state)  # pandas may not be loaded yet
-        for name in params:
-            if name in OF_A_COLUMN and not is_column:
+        for name in OF_A_COLUMN:
+            if name in params and not is_column:
                 columns = "a list of texts, a Series or a DataFrame"
                 raise ConfigError(f"{name} is for a column: {columns}.")
-            if name not in (known := (*FIELDS, *(OF_A_COLUMN if is_column else ()))):
-                raise ConfigError(did_you_mean(name, known, "argument of ornb.decide"))
+        check_arguments("ornb.decide", params, (*FIELDS, *(OF_A_COLUMN if is_column else ())))
         asked, state = questions_of(questions), state if is_column else state_of(state)
         meant.check()
-        if is_column:
-            _check_rows(state, params.get("template"), asked, meant)
-        else:
+        if not is_column:
             check_room(state, asked, chosen, meant.record)
-        shape = _Answers(asked)
+        shape = _Answers(asked, meant)
     if is_column:
         template, params = params.pop("template", None), {**params, "questions": asked}
         table: pd.DataFrame = batch(state, template, chosen, schema=shape, label=label, **params)
@@ -259,29 +275,6 @@ def _are_texts(state: Any) -> bool:
     """Whether a list is a column, as `ornb.batch` takes one: texts, and what is missing."""
     is_list = isinstance(state, list | tuple) and any(isinstance(each, str) for each in state)
     return is_list and all(each is None or isinstance(each, str) for each in state)
-
-
-def _check_rows(column: Any, template: str | None, asked: Any, meant: Asked) -> None:
-    """Refuse what a model cannot take: the first that is no text and can be read, and long texts.
-
-    Of a template, each text is made when it is sent.
-    """
-    frame = table_of(column)
-    values = [] if template or frame.empty else cells(frame.iloc[:, 0])
-    sample: Any = ""
-    for value in filter(is_data, values):
-        with contextlib.suppress(ConfigError):
-            sample = state_of(value)
-            break
-    check_room(sample, asked, meant.model, meant.record)
-    for row, value in enumerate(values):
-        # a token is a character at least, by the estimate
-        if isinstance(value, str) and len(value) > (meant.context or len(value)):
-            try:
-                check_room(value, asked, meant.model, meant.record)
-            except ConfigError as error:
-                label = frame.index[[row]].tolist()[0]
-                raise ConfigError(f"Row {label!r}: {error}") from None
 
 
 def _told(text: str | None) -> dict[str, Mapping[str, Any]]:
@@ -320,9 +313,9 @@ def _said(answer: Mapping[str, Any]) -> str | None:
     return str(value).removesuffix(".0") if isinstance(value, float) else str(value)
 
 
-def _in_words(answer: Mapping[str, Any]) -> str:
-    names = [name for name, _ in _options(answer)] if _type(answer) == "score" else []
-    ends = f" (0 is {names[0]}, {len(names) - 1} is {names[-1]})" if names else ""
+def _in_words(answer: Mapping[str, Any], asked: Mapping[str, Any]) -> str:
+    levels = asked.get("criteria") if _type(answer) == asked.get("type") == "score" else None
+    ends = f" (0 is {levels[0]}, {len(levels) - 1} is {levels[-1]})" if levels else ""
     return f"{_said(answer) or 'no answer'}{ends}"
 
 
@@ -342,11 +335,12 @@ _TOGETHER = 'style="text-align:left;white-space:nowrap"'
 
 def _group(name: str, answer: Mapping[str, Any], questions: Mapping[str, Any]) -> str:
     """One question: its words, its answer, a bar and a figure for each option."""
-    words = questions.get(name, {}).get("instructions", name)
+    asked = questions.get(name, {})
+    words = asked.get("instructions", name)
     shown = name if words == name or not isinstance(words, str) else f"{name}: {words}"
     confidence = _share(answer.get("confidence"))
     sure = "" if confidence is None else f" <small>(confidence {confidence:.2f})</small>"
-    head = f"{_escaped(shown)} <strong>{_escaped(_in_words(answer))}</strong>{sure}"
+    head = f"{_escaped(shown)} <strong>{_escaped(_in_words(answer, asked))}</strong>{sure}"
     rows = "".join(map(_bar, _options(answer)))
     first = f'<tr><th colspan="2" scope="rowgroup" {_LEFT}>{head}</th></tr>'
     return f"<tbody>{first}{rows}</tbody>"

@@ -21,16 +21,17 @@ import pandas as pd
 
 from .. import columns as c
 from .. import session
+from ..api.others import KINDS
 from ..api.reply import counted
 from ..columns import Column
-from ..errors import ConfigError, UnexpectedAnswer, did_you_mean
+from ..errors import ConfigError, UnexpectedAnswer
 from ..ledger.table import USAGE_COLUMNS
 from ..messages.context import estimate_tokens
 from ..messages.questions import DOUBT
 from .answers import Answer, Shape, with_answers
 from .batch import run
 from .data import is_file, table_of
-from .kinds import Asked
+from .kinds import FIELDS, Asked, check_arguments
 from .kinds import asked as model_of
 from .machine import Batch, Part, Store
 from .rows import Requests
@@ -42,11 +43,6 @@ if TYPE_CHECKING:
 
 MOST_TEXTS, MOST_BYTES = 2048, 250_000
 """Of one request: OpenAI takes 2,048 texts and 300,000 tokens, each of a byte or more (2026-11)."""
-OF_EMBEDDINGS = (
-    *("dimensions", "encoding_format", "input_type"),
-    *("provider", "session_id", "trace", "user"),
-)
-OF_RERANK = ("provider", "session_id", "trace", "user")
 _WHO = ("served_model", "provider", "source")
 _SUMS = ("prompt_tokens", "cost_usd", "estimate_usd")
 NOTES = {
@@ -60,7 +56,7 @@ EMBEDDING_COLUMNS: dict[str, Column] = {
         "str", "ok; cached (from an earlier run or the same text); stopped; error; skipped"
     ),
     "error": Column("str", "what went wrong, or why it was not sent; else missing"),
-    **{name: USAGE_COLUMNS[name] for name in ("source", "served_model", "provider")},
+    **c.alike(USAGE_COLUMNS, "source", "served_model", "provider"),
 }
 """Columns that `ornb.embed` adds."""
 RERANK_COLUMNS: dict[str, Column] = {
@@ -75,8 +71,16 @@ class _Vector(Shape):
 
     dtypes: ClassVar[dict[str, str]] = {}  # its column is made apart
 
-    def __init__(self) -> None:
+    def __init__(self, meant: Asked) -> None:
         super().__init__({"type": "object"})
+        self._meant = meant
+
+    def check(self, rows: Requests, sizes: Sequence[tuple[Any, ...]]) -> None:
+        """Refuse texts that are empty, or too long for the model."""
+        _refuse_empty(rows.frame, [n for n, size in enumerate(sizes) if not size[0]])
+        most = self._meant.context
+        long = [n for n, size in enumerate(sizes) if most and size[0] > most]
+        _refuse_long(rows.frame, {n: rows.body(n)["input"][0] for n in long}, self._meant)
 
     def read(self, answer: Answer) -> Answer:
         _read([answer])
@@ -112,6 +116,8 @@ class _Texts(Ask):
 
     places: dict[str, int] = field(default_factory=dict)
     """Content hash of each text to its row."""
+    counts: Mapping[int, int] = field(default_factory=dict)
+    """Of a row that others repeat, how many ask the same."""
     made: list[Answer] = field(default_factory=list)
 
     def read(self, answer: Answer, reply: Reply) -> Answer:
@@ -130,13 +136,14 @@ class _Texts(Ask):
 
     def note(self, answer: Answer, tally: Tally) -> None:
         """Put the answers where they go."""
-        self.answer = answer
-        for place, one in zip(self.places.values(), self.made or repeat(answer), strict=False):
-            self.answers[place] = one
-        lost = [one for one in self.made if one.status != "ok"]
-        tally.add(answer, self.rows - len(lost), len(self.places) - len(lost))
-        for one in lost:
-            tally.add(one)
+        self.answer, rows, asked = answer, self.rows, len(self.places)
+        for row, one in zip(self.places.values(), self.made or repeat(answer), strict=False):
+            self.answers[row] = one
+            if one.status != answer.status:  # it has no vector; the request is counted below
+                count = self.counts.get(row, 1)
+                rows, asked = rows - count, asked - 1
+                tally.add(one.as_repeat(), count)
+        tally.add(answer, rows, asked)
 
 
 class _Embeddings(Batch):
@@ -151,17 +158,9 @@ class _Embeddings(Batch):
         self.asks: list[_Texts] = []
         data, template, cap_usd, store, resume, prefix = given
         super().__init__(
-            *(data, template, meant.model, None, (), _Vector(), cap_usd),
+            *(data, template, meant.model, None, (), _Vector(meant), cap_usd),
             *(store, resume, prefix, None, {**params, "input": None}),
         )
-
-    def _check(self) -> None:
-        """Refuse texts that are empty, or too long for the model."""
-        empty = [n for n, each in enumerate(self.part.answers) if each is not None]
-        _refuse_empty(self.frame, empty)
-        rows, most = self.part.rows, self.meant.context
-        long = [n for n, size in enumerate(self.part.sizes) if most and size[0] > most]
-        _refuse_long(self.frame, {n: rows.body(n)["input"][0] for n in long}, self.meant)
 
     def _calls(self, part: Part) -> Iterator[tuple[str, tuple[int, ...]]]:
         group: dict[str, int] = {}
@@ -188,6 +187,7 @@ class _Embeddings(Batch):
             sum(part.counts.get(row, 1) for row in rows),
             self.shape,
             places=dict(zip(digest.split(","), rows, strict=True)),
+            counts=part.counts,
         )
         self.asks.append(ask)
         return ask
@@ -226,10 +226,10 @@ class _Embeddings(Batch):
 def _sum(amounts: Iterable[float | None]) -> float | int | None:
     """Add up, exactly; None where one is not known."""
     listed = list(amounts)
-    known = [each for each in listed if each is not None]
-    if len(known) < len(listed) or all(type(each) is int for each in known):
-        return None if len(known) < len(listed) else int(sum(known))
-    return float(sum(Decimal(repr(each)) for each in known))
+    if None in listed:
+        return None
+    total = sum(Decimal(repr(each)) for each in listed)
+    return int(total) if all(type(each) is int for each in listed) else float(total)
 
 
 def _refuse_empty(frame: pd.DataFrame, empty: list[int]) -> None:
@@ -258,12 +258,6 @@ def _refuse_long(
                 f"and {meant.model} takes {context:,}, so nothing was sent. Shorten it, or cut it "
                 "into several."
             )
-
-
-def _known(verb: str, params: Iterable[str], fields: tuple[str, ...]) -> None:
-    for name in params:
-        if name not in fields:
-            raise ConfigError(did_you_mean(name, fields, f"argument of {verb}"))
 
 
 def embed(
@@ -344,7 +338,7 @@ def embed(
     meant = model_of("embeddings", model)
 
     def made() -> Batch:
-        _known("ornb.embed", params, OF_EMBEDDINGS)
+        check_arguments("ornb.embed", params, (*KINDS["embeddings"].takes, *FIELDS))
         if type(batch_size) is not int or not 1 <= batch_size <= MOST_TEXTS:
             raise ConfigError(f"batch_size is {batch_size!r}; give 1 to {MOST_TEXTS:,} texts.")
         meant.check()
@@ -447,7 +441,7 @@ def rerank(
     """
     service, meant = session.client(), model_of("rerank", model)
     with session.refusals_noted(service, meant.model, label):
-        _known("ornb.rerank", params, OF_RERANK)
+        check_arguments("ornb.rerank", params, FIELDS)
         if not isinstance(query, str) or not query.strip():
             raise ConfigError("The query is empty, so nothing was sent. Write what is looked for.")
         frame = table_of(documents)
@@ -471,8 +465,7 @@ def rerank(
     table["rank"] = c.typed(range(1, len(order) + 1), "Int64")
     table["relevance_score"] = c.typed(order.values(), "float64")
     call = reply.row(session.estimate(reply))
-    names = ("served_model", "provider", "source", "prompt_tokens", "cost_usd", "estimate_usd")
-    told = {name: call[name] for name in names}
+    told = {name: call[name] for name in (*_WHO, *_SUMS)}
     table.attrs |= {"model": meant.model, **told, "note": reply.note}
     return table
 

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 from .. import offline, session
 from ..api.others import KINDS
 from ..api.parameters import listed_count
-from ..catalog.filters import CALLS, closest
-from ..errors import ConfigError, OrnbError
+from ..catalog.filters import CALLS
+from ..errors import ConfigError, OrnbError, did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
     import pandas as pd
 
@@ -58,10 +58,7 @@ class Asked:
         try:
             yield
         except OrnbError as error:
-            if self.listed is not None and session.refuses_model(error, self.model):
-                near = closest(self.model, self.listed[self.listed["kind"] == self.kind])
-                if near and self.model not in near:
-                    error.args = (f"{error} Did you mean {' or '.join(near)}?",)
+            session.with_near_models(error, self.model, kind=self.kind)
             raise
 
 
@@ -72,6 +69,15 @@ DEFAULTS = {
     "rerank": "cohere/rerank-v3.5",
 }
 """Asked where none is named (2026-11-30); else the first that is listed."""
+FIELDS = ("provider", "session_id", "trace", "user")
+"""Of a request of any of these kinds, beside what it is about (2026-11-30)."""
+
+
+def check_arguments(verb: str, given: Iterable[str], known: Collection[str]) -> None:
+    """Refuse by name what a verb does not take."""
+    for name in given:
+        if name not in known:
+            raise ConfigError(did_you_mean(name, known, f"argument of {verb}"))
 
 
 def asked(kind: str, model: Any) -> Asked:

@@ -219,7 +219,8 @@ class Batch:
         self.quotes: dict[Any, Quote] = {}
         self.under_way: dict[str, Ask] = {}
         self.part = Part(rows)
-        self._check()
+        if self.shape is not None:
+            self.shape.check(rows, self.part.sizes)
         self.unfinished = session.default.part(Memory)
         """Answers of batches that did not get to their end, where no store has them."""
         self.kept = self._open()
@@ -229,9 +230,6 @@ class Batch:
         except BaseException:
             self.kept.close()
             raise
-
-    def _check(self) -> None:
-        """Refuse rows that cannot be asked; by default they are skipped."""
 
     def _open(self) -> AnswerStore | Memory:
         if self.store in (None, False):

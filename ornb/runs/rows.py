@@ -58,7 +58,7 @@ class Requests:
         attach: Any = (),
         listed: pd.DataFrame | None = None,
     ) -> None:
-        self._frame = frame
+        self.frame = frame
         self._labels = _labels(frame)
         self._request = dict(request)
         self._used: dict[str, Any] = {}
@@ -97,19 +97,19 @@ class Requests:
     def on(self, frame: pd.DataFrame) -> Requests:
         """Return the same for a later part of the data; what is wrong with a row skips that row."""
         other = copy.copy(self)
-        other._frame, other._is_first = frame, False
+        other.frame, other._is_first = frame, False
         other._values = other._cells()
         return other
 
     def _cells(self) -> dict[str, list[Any]]:
         nothing = [None] * len(self)  # rows of a later part may have other columns
         return {
-            name: cells(self._frame[label]) if label in self._frame.columns else nothing
+            name: cells(self.frame[label]) if label in self.frame.columns else nothing
             for name, label in self._used.items()
         }
 
     def __len__(self) -> int:
-        return len(self._frame)
+        return len(self.frame)
 
     def __iter__(self) -> Iterator[Row]:
         asked, refused = False, None
@@ -184,7 +184,7 @@ class Requests:
             if not self._is_plain:
                 asked = self._messages(asked, position, missing)
         except _UnreadableError as unread:
-            return Row(None, str(unread), (0, 0)), self._of_row(position, unread)
+            return Row(None, str(unread), (0, 0)), self.of_row(position, unread)
         except ConfigError as refusal:
             if self._is_first:
                 raise
@@ -193,7 +193,7 @@ class Requests:
             named = ", ".join(str(self._used.get(path, path)) for path in missing)
             why_not = f"{named} {'is' if len(missing) == 1 else 'are'} missing"
             error = next(filter(None, missing.values()), None)
-            refused = None if error is None else self._of_row(position, error)
+            refused = None if error is None else self.of_row(position, error)
             return Row(None, why_not, (0, 0)), refused
         content = asked if self._is_plain else asked[-1]["content"]
         if isinstance(content, str) and not content.strip():
@@ -208,8 +208,9 @@ class Requests:
         if not isinstance(said, str) or not said.isascii() or "\x7f" in said:
             size = (length, self._length - self._shorter + len(_as_sent(asked)))
         if not isinstance(content, str):
-            parts = [part for part in content if "type" in part and "text" not in part]
-            size += tuple((str(part["type"]), len(json.dumps(part))) for part in parts)
+            parts = [part for part in content if isinstance(part, dict)]  # a state has any data
+            attached = [part for part in parts if "type" in part and "text" not in part]
+            size += tuple((str(part["type"]), len(json.dumps(part))) for part in attached)
         return Row(digest.hexdigest(), None, size), None
 
     def _filled(self, text: str, position: int, missing: dict[str, ConfigError | None]) -> str:
@@ -217,10 +218,11 @@ class Requests:
         try:
             return fill_in(text, values, whole=True, missing=missing).text
         except ConfigError as error:
-            raise self._of_row(position, error) from error
+            raise self.of_row(position, error) from error
 
-    def _of_row(self, position: int, error: ConfigError) -> ConfigError:
-        return ConfigError(f"Row {self._frame.index[[position]].tolist()[0]!r}: {error}")
+    def of_row(self, position: int, error: ConfigError) -> ConfigError:
+        """Say which row an error is of."""
+        return ConfigError(f"Row {self.frame.index[[position]].tolist()[0]!r}: {error}")
 
     def _only_column(self, template: str | None) -> str:
         if template is None and len(self._labels) == 1:

@@ -763,6 +763,15 @@ def test_a_folder_that_is_not_there_is_told_at_once(tmp_path) -> None:
     assert session.default.recordings.opened == ()
 
 
+@pytest.mark.parametrize("path", [5, None, ["lesson.jsonl"]])
+def test_what_is_no_path_is_refused_in_words(path, monkeypatch) -> None:
+    monkeypatch.delenv("OPENROUTER_API_KEY", raising=False)
+    with pytest.raises(errors.ConfigError, match="is no path of a recording"):
+        ornb.record(path)
+    with pytest.raises(errors.ConfigError, match="is no path of a recording"):
+        ornb.replay(path)
+
+
 @pytest.mark.parametrize("how", [{"pace": "slow"}, {"missing": "guess"}])
 def test_no_such_pace_and_no_such_way(path, how) -> None:
     with pytest.raises(errors.ConfigError, match="give one of"):

@@ -169,6 +169,13 @@ def _written(moment: datetime) -> str:
 # --- reading --------------------------------------------------------------------------------------
 
 
+def path_of(path: Any) -> Path:
+    """Read where a recording is."""
+    if not isinstance(path, str | os.PathLike):
+        raise ConfigError(f"{path!r} is no path of a recording; give one, such as 'lesson.jsonl'.")
+    return Path(path)
+
+
 def read(path: Path) -> Tape:
     """Read a recording's exchanges in order, and what is wrong with those that are damaged."""
     try:

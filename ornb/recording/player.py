@@ -6,7 +6,6 @@ import os
 import threading
 import warnings
 from datetime import datetime
-from pathlib import Path
 from time import perf_counter
 from typing import IO, Literal, cast, get_args
 
@@ -67,7 +66,8 @@ class Replay(Opened):
     ) -> None:
         _check("pace", pace, get_args(Pace))
         _check("missing", missing, get_args(Missing))
-        self.path, self.pace, self.missing, self.only = Path(path), pace, missing, only
+        self.path = lines.path_of(path)
+        self.pace, self.missing, self.only = pace, missing, only
         tape = lines.read(self.path)
         self.problems = tape.problems
         self.default_model = tape.default_model

@@ -53,7 +53,7 @@ class Recorder(Opened):
     listens = True
 
     def __init__(self, path: str | os.PathLike[str], *, catalogue: bool = False) -> None:
-        self.path = Path(path)
+        self.path = lines.path_of(path)
         self.catalogue = catalogue
         self.calls = 0
         self._default_model: str | None = None

@@ -488,6 +488,11 @@ def test_a_blind_comparison_needs_two() -> None:
         compare("Hi", MODELS[:1], blind=True)
 
 
+def test_a_seed_that_could_not_be_read_back_is_refused_before_anything_is_paid_for() -> None:
+    with pytest.raises(ConfigError, match=r"shuffle_seed is 1\.5"):
+        compare("Hi", MODELS, blind=True, shuffle_seed=1.5)  # type: ignore[arg-type]
+
+
 # ------------------------------------------------------------------ stopping
 
 

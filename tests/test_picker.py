@@ -177,6 +177,8 @@ def test_value_can_be_observed(picker):
         ),
         pytest.param({"filters": {"toolz": True}}, "no filter. Did you mean 'tools'", id="filter"),
         pytest.param({"filters": ["tools"]}, "give a dict", id="list of filters"),
+        pytest.param({"multiple": True, "value": 5}, "give ids", id="number for ids"),
+        pytest.param({"multiple": True, "value": MODELS}, "give ids", id="frame for ids"),
         pytest.param({"filters": {"tools": "yes"}}, "expected a boolean", id="filter's type"),
         pytest.param({"filters": {"accepts": "pictures"}}, "no input modality", id="modality"),
         pytest.param({"filters": {"parameters": "sed"}}, "did you mean 'seed'", id="parameter"),
@@ -215,6 +217,12 @@ def test_what_is_no_models_frame_is_refused(models, message):
 def test_multiple_cannot_change_later(picker):
     with pytest.raises(ConfigError, match="read-only"):
         picker.multiple = True
+
+
+def test_the_ids_of_a_frame_can_be_picked(models):
+    assert ModelPicker(models, multiple=True, value=models.index[:2]).value == tuple(
+        ids(models)[:2]
+    )
 
 
 # --- filters and matches --------------------------------------------------------------------------

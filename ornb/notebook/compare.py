@@ -658,6 +658,8 @@ def _answers(
     messages: list[dict[str, Any]], models: list[str], *, blind: bool, shuffle_seed: int | None
 ) -> Answers:
     """Assign each model its place."""
+    if not isinstance(shuffle_seed, int | None):
+        raise ConfigError(f"shuffle_seed is {shuffle_seed!r}; give a whole number.")
     if blind and len(models) < 2:
         raise ConfigError("A blind comparison needs two models or more; one was given.")
     question = _question(messages)

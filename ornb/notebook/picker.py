@@ -96,15 +96,19 @@ class Names(t.TraitType[Any, Any]):
 
     def validate(self, obj: Any, value: Any) -> tuple[str, ...] | None:
         """Bring `value` into the one form that is kept."""
-        names = (value,) if isinstance(value, str) else value
+        names = _names(value)
         if names is None:
-            return None
-        if not isinstance(names, Iterable) or isinstance(names, Mapping):
-            self.error(obj, value)
-        names = tuple(names)
-        if not all(isinstance(name, str) for name in names):
             self.error(obj, value)
         return names or None
+
+
+def _names(value: Any) -> tuple[str, ...] | None:
+    """Take one name or several, of which None is none; None for what is no names."""
+    names = (value,) if isinstance(value, str) else () if value is None else value
+    if not isinstance(names, Iterable) or isinstance(names, Mapping | pd.DataFrame):
+        return None
+    names = tuple(names)
+    return names if all(isinstance(name, str) for name in names) else None
 
 
 class ModelPicker(Widget):
@@ -461,9 +465,10 @@ class ModelPicker(Widget):
                 raise BadValue(f"value is {value!r}; give one id, or make it with multiple=True")
             self._refuse_unknown([] if value is None else [value])
             return value
-        ids = [value] if isinstance(value, str) else list(value or ())
-        self._refuse_unknown(ids)
-        ids = list(dict.fromkeys(ids))
+        names = _names(value)
+        if names is None:
+            raise BadValue(f"value is {value!r:.60}; give ids, such as a list of them")
+        self._refuse_unknown(ids := list(dict.fromkeys(names)))
         if self.max_choices is not None and len(ids) > self.max_choices:
             raise BadValue(f"{len(ids)} models given; this picker takes {self.max_choices} at most")
         return tuple(ids)

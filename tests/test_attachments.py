@@ -336,6 +336,9 @@ def test_a_pdf_passes_where_the_service_is_told_to_read_it():
     with pytest.raises(ConfigError, match="cloudflare-ai"):
         check([paper], row("text"))
     check([paper], row("text"), plugins=[{"id": "file-parser", "pdf": {"engine": "cloudflare-ai"}}])
+    for odd in (5, {"id": "file-parser"}, ["file-parser"], None):
+        with pytest.raises(ConfigError, match="so not"):
+            check([paper], row("text"), plugins=odd)
     with pytest.raises(ConfigError, match=r"not image\.png"):
         check([paper, Attachment.of(png())], row("text"), plugins=[{"id": "file-parser"}])
 

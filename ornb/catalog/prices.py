@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from datetime import UTC, datetime
+from itertools import groupby
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -183,19 +184,14 @@ def _created(looks: Sequence[Observation]) -> dict[str, Any]:
 
 def _timeline(was: Sequence[State], looks: Sequence[Observation]) -> Iterator[tuple[Any, ...]]:
     """One model's rows: each run of observations that showed the same, and the newest."""
-    starts = [n for n, state in enumerate(was) if n == 0 or state != was[n - 1]]
-    ends = [*(n - 1 for n in starts[1:]), len(was) - 1]
-    seen = False
-    for start, end in zip(starts, ends, strict=True):
-        if was[start] == GONE and not seen:
-            continue
-        event = _event(was, start, seen=seen)
-        seen = True
+    runs = [[*run] for _, run in groupby(range(len(was)), was.__getitem__)]
+    known = runs[1:] if was[0] == GONE else runs
+    for start, end in ((run[0], run[-1]) for run in known):
         before = looks[start - 1].at if start else None
-        look = looks[start]
-        yield (look.at, before, looks[end].at, event, *was[start], look.source)
+        event = "first seen" if start == known[0][0] else _event(was[start - 1], was[start])
+        yield (looks[start].at, before, looks[end].at, event, *was[start], looks[start].source)
     newest = looks[-1]
-    if was[-1] != GONE and starts[-1] != len(was) - 1:
+    if was[-1] != GONE and len(runs[-1]) > 1:
         yield (newest.at, None, newest.at, "still listed", *was[-1], newest.source)
 
 
@@ -208,12 +204,10 @@ def _noted_rows(prices: list[Noted], first: pd.Timestamp) -> Iterator[tuple[Any,
             yield (utc_of(each.day), None, None, "noted", *both, None, None, BY)
 
 
-def _event(was: Sequence[State], start: int, *, seen: bool) -> str:
-    if was[start] == GONE:
+def _event(before: State, now: State) -> str:
+    if now == GONE:
         return "gone"
-    if not seen:
-        return "first seen"
-    return "back" if was[start - 1] == GONE else "changed"
+    return "back" if before == GONE else "changed"
 
 
 def _overlaps(row: tuple[Any, ...], first: pd.Timestamp, last: pd.Timestamp) -> bool:

@@ -66,8 +66,7 @@ def messages_of(
         catalog = listed()
         for model, fields in asked.items():
             if model is not None:
-                plugins = fields.get("plugins") or ()
-                attachments.check(files, model, catalog, plugins=plugins)
+                attachments.check(files, model, catalog, plugins=fields.get("plugins"))
     return messages
 
 

@@ -15,7 +15,7 @@ import base64
 import binascii
 import ipaddress
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -238,7 +238,7 @@ def check(
     model: Any,
     models: pd.DataFrame | None = None,
     *,
-    plugins: Sequence[Mapping[str, Any]] = (),
+    plugins: Any = (),
 ) -> None:
     """Refuse attachments that a model cannot take, before anything is sent.
 
@@ -280,7 +280,8 @@ def check(
     listed = inputs_of(record)
     if not listed:
         return
-    parsed = any(mapping(plugin).get("id") == "file-parser" for plugin in plugins)
+    named = plugins if isinstance(plugins, list | tuple) else ()
+    parsed = any(mapping(plugin).get("id") == "file-parser" for plugin in named)
     taken = {*listed, *(["file"] if parsed else [])}
     refused = [each for each in attachments if each.kind not in taken]
     if not refused:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from .reply import Event, Reply, Usage, amount
@@ -23,6 +24,8 @@ _ABOUT = frozenset({"service_tier", "openrouter_metadata", "safeguard_results", 
 _LATE = _ABOUT | {"usage"}
 _OF_A_CALL = frozenset({"index", "id", "type", "function"})
 _GROWS = ("text", "summary", "data")
+_event = partial(tuple.__new__, Event)
+"""Makes one of all three fields in half the time: of text there is one a chunk."""
 
 
 class Assembly:
@@ -196,7 +199,7 @@ class Assembly:
         self.first_answer_at = self.first_answer_at or now
         if text := self._whole("text", text):
             self._text.append(text)
-            events.append(Event("text", text))
+            events.append(_event(("text", text, None)))
 
     def _whole(self, kind: str, text: str) -> str:
         """The text but for a half of a character at its end, which waits for the other."""

@@ -297,9 +297,11 @@ class Service:
 
         The text that it was parsed from is searched first, if given, which is much quicker.
         """
+        if not self._secrets:
+            return value
         # One sign is found in a long text in a fortieth of the time of two.
         is_escaped = "\\" in text and ("\\u00" in text or "\\/" in text)
-        if not self._secrets or not (is_escaped or self._is_in(text)):
+        if not (is_escaped or self._is_in(text)):
             return value
         if isinstance(value, str):
             return self.without_key(value)

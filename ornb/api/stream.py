@@ -433,7 +433,7 @@ class Stream(EventSource):
         if self._assembly.fault and self._refused is None:
             body = json.dumps({"error": self._assembly.fault}).encode()
             self._refused = self._service.refusal(response, body, self._model)
-        if self._has_failed:
+        if self._refused is not None or self._assembly.gave_up is not None:
             self._wire.patience(LATE_S, in_all=LATE_S)
         return [] if self._refused is not None else events
 
@@ -506,13 +506,13 @@ def _is_stream(start: bytes, *, labelled: bool) -> bool:
     return any(start and (start.startswith(name) or name.startswith(start)) for name in _FIELDS)
 
 
-_scan = json.JSONDecoder().raw_decode
+_scan = json.JSONDecoder().scan_once  # type: ignore[attr-defined]  # without a call between
 
 
 def _json(text: str) -> Any:
     """Parse, without the two searches for blanks that take `json.loads` as long as the parse."""
     try:
-        value, end = _scan(text)
-    except ValueError:
+        value, end = _scan(text, 0)
+    except (ValueError, StopIteration):
         end = -1
     return value if end == len(text) else json.loads(text)

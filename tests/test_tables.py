@@ -96,6 +96,17 @@ def test_a_price_of_0_is_not_shown_where_another_unit_is_billed(shell: Interacti
     assert table["prompt_usd_per_million"].tolist() == [0.0, 0.0]
 
 
+def test_a_price_of_0_is_shown_where_nobody_tells_whether_it_is_free(
+    shell: InteractiveShell,
+) -> None:
+    noted = ornb.price_history("mistralai/mistral-nemo")[:1].assign(
+        prompt_usd_per_million=0.0,
+        completion_usd_per_million=0.0,
+        is_free=pd.array([pd.NA], dtype="boolean"),
+    )
+    assert shown(shell, noted).partition("<details>")[0].count("0.0") == 2
+
+
 def test_what_a_maker_wrote_is_neither_markup_nor_formula(
     shell: InteractiveShell, models: pd.DataFrame
 ) -> None:

@@ -111,7 +111,8 @@ def _readable(frame: pd.DataFrame, shown: list[bool]) -> pd.DataFrame:
 
 def in_other_unit(models: pd.DataFrame) -> pd.Series[bool]:
     """Which models list 0 a token and are not free: an image, a song, a request is billed."""
-    return (models[PRICES] == 0).all(axis=1) & models["is_free"].ne(True)
+    is_billed = models["is_free"].eq(False).fillna(False)  # of some prices nobody tells it
+    return (models[PRICES] == 0).all(axis=1) & is_billed
 
 
 def _shown(frame: pd.DataFrame) -> list[bool] | None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import Any
 
 from .reply import Event, Reply, Usage, amount
@@ -24,8 +23,6 @@ _ABOUT = frozenset({"service_tier", "openrouter_metadata", "safeguard_results", 
 _LATE = _ABOUT | {"usage"}
 _OF_A_CALL = frozenset({"index", "id", "type", "function"})
 _GROWS = ("text", "summary", "data")
-_event = partial(tuple.__new__, Event)
-"""Makes one of all three fields in half the time: of text there is one a chunk."""
 
 
 class Assembly:
@@ -199,7 +196,8 @@ class Assembly:
         self.first_answer_at = self.first_answer_at or now
         if text := self._whole("text", text):
             self._text.append(text)
-            events.append(_event(("text", text, None)))
+            # There is one a chunk, and made by its class it takes twice as long.
+            events.append(tuple.__new__(Event, ("text", text, None)))
 
     def _whole(self, kind: str, text: str) -> str:
         """The text but for a half of a character at its end, which waits for the other."""

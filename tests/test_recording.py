@@ -577,6 +577,11 @@ def test_a_key_that_is_no_secret_leaves_texts_alone() -> None:
     assert without_keys("ollama runs here", ["ollama"]) == "ollama runs here"
 
 
+@pytest.mark.parametrize("keys", [["abcd1234", "abcd1234:efgh"], ["abcd1234:efgh", "abcd1234"]])
+def test_no_end_of_a_key_is_left_where_its_beginning_is_one_too(keys) -> None:
+    assert without_keys("It is abcd1234:efgh, yes.", keys) == "It is [key], yes."
+
+
 @given(st.integers(0, 70), st.integers(0, 70))
 def test_a_key_in_pieces_is_found_wherever_it_is_cut(first, second) -> None:
     whole_text = f"It is {KEY}, yes."

@@ -65,9 +65,9 @@ def without_keys(text: str, keys: Collection[str] = ()) -> str:
 
 
 def _secret(keys: Collection[str]) -> list[str]:
-    """Keys as they stand in a text, and as JSON writes them."""
+    """Keys as they stand in a text, and as JSON writes them; before each part of one the whole."""
     long = [key for key in keys if len(key) >= SHORTEST_KEY]
-    return [*long, *(json.dumps(key)[1:-1] for key in long)]
+    return sorted([*long, *(json.dumps(key)[1:-1] for key in long)], key=len, reverse=True)
 
 
 def without_split_keys(chunks: list[Any], keys: Collection[str] = ()) -> None:

@@ -6,13 +6,13 @@ import gzip
 import json
 import os
 import re
-import signal
 import threading
 from decimal import Decimal
 from importlib.metadata import version
 
 import pytest
 from cassettes import exchanges
+from forks import done_in_a_fork, forks
 from hypothesis import given
 from hypothesis import strategies as st
 from wire import DONE, END, STALL_S, STREAM, WireServer, delta, event, whole
@@ -478,8 +478,7 @@ def test_what_could_not_be_looked_up_is_looked_up_again_soon():
     assert quote(ASKED, prices).worst_usd == WORST
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
-@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+@forks
 def test_a_forked_process_does_not_wait_for_a_look_up_of_its_parent():
     parent, is_asking, is_forked = os.getpid(), threading.Event(), threading.Event()
 
@@ -493,17 +492,10 @@ def test_a_forked_process_does_not_wait_for_a_look_up_of_its_parent():
     asker = threading.Thread(target=quote, args=(ASKED, prices))
     asker.start()
     is_asking.wait()
-    child = os.fork()
-    if child == 0:
-        signal.alarm(10)
-        try:
-            quote(ASKED, prices)
-        finally:
-            os._exit(0)
-    _, status = os.waitpid(child, 0)
+    is_done = done_in_a_fork(lambda: quote(ASKED, prices))
     is_forked.set()
     asker.join()
-    assert status == 0, "ended by its alarm"
+    assert is_done
 
 
 def test_a_failing_look_up_falls_back_on_the_catalogue():

@@ -11,6 +11,7 @@ import time
 import warnings
 
 import pytest
+from forks import done_in_a_fork, forks
 from wire import FINISH, STALL_S, STREAM, WireServer, delta, whole
 
 import ornb
@@ -464,8 +465,7 @@ def test_tiers_of_what_is_no_table_says_so() -> None:
         ornb.tiers("x")
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
-@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+@forks
 def test_a_forked_process_does_not_wait_for_what_a_thread_of_its_parent_has_locked():
     usage, budgets, quota = ornb.usage, session.default.budgets, session.default.quota
     is_locked, is_forked = threading.Event(), threading.Event()
@@ -478,16 +478,13 @@ def test_a_forked_process_does_not_wait_for_what_a_thread_of_its_parent_has_lock
     holder = threading.Thread(target=hold)
     holder.start()
     is_locked.wait()
-    child = os.fork()
-    if child == 0:
-        signal.alarm(10)
-        try:
-            usage.record(Reply())
-            usage.totals()
-            repr((usage, quota.facts(), budgets.budget(1)))
-        finally:
-            os._exit(0)
-    _, status = os.waitpid(child, 0)
+
+    def look():
+        usage.record(Reply())
+        usage.totals()
+        repr((usage, quota.facts(), budgets.budget(1)))
+
+    is_done = done_in_a_fork(look)
     is_forked.set()
     holder.join()
-    assert status == 0, "ended by its alarm"
+    assert is_done

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from forks import done_in_a_fork, forks
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -542,8 +543,7 @@ def test_a_forked_process_writes_rows_of_its_own(tracker, path):
     assert tracker.history()["kernel"].nunique() == 2
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
-@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+@forks
 def test_a_forked_process_does_not_wait_for_a_thread_of_its_parent(tracker, path):
     store = tracker.persist(path)
     tracker.record(reply(1))
@@ -557,15 +557,10 @@ def test_a_forked_process_does_not_wait_for_a_thread_of_its_parent(tracker, path
     reader = threading.Thread(target=read)
     reader.start()
     is_reading.wait()
-    child = os.fork()
-    if child == 0:
-        signal.alarm(10)
-        tracker.record(reply(2))
-        os._exit(0)
-    _, status = os.waitpid(child, 0)
+    is_done = done_in_a_fork(lambda: tracker.record(reply(2)))
     is_forked.set()
     reader.join()
-    assert status == 0, "ended by its alarm"
+    assert is_done
     assert tracker.history()["prompt_tokens"].tolist() == [1, 2]
 
 

@@ -433,6 +433,7 @@ class Stream(EventSource):
         if self._assembly.fault and self._refused is None:
             body = json.dumps({"error": self._assembly.fault}).encode()
             self._refused = self._service.refusal(response, body, self._model)
+        # `_has_failed`, without a call for each chunk.
         if self._refused is not None or self._assembly.gave_up is not None:
             self._wire.patience(LATE_S, in_all=LATE_S)
         return [] if self._refused is not None else events

@@ -91,8 +91,13 @@ SWITCHED_OFF = {
     "workspaces": (),
 }
 """Extensions of JupyterLab; of those that a notebook needs, some parts only."""
-# JupyterLab's own words when a kernel is shut down under it, on its console as errors.
-JUPYTERLAB_NOISE = "Canceled future for "
+A_KERNEL_GONE = re.compile(
+    "Canceled future for |Kernel is dead|(?:Kernel (?:connection|future)|Session) is disposed"
+)
+"""JupyterLab's own words when a kernel ends under it, on its console or uncaught, as it happens.
+
+A kernel is shut down while the next test runs, so they may come at any time.
+"""
 A_NODE_GONE = "Failed to execute 'removeChild'"
 """Of JupyterLab 4.6.6 itself, now and then, around the closing of a notebook without any widget."""
 LONGEST_S = 180
@@ -227,13 +232,14 @@ class Traffic:
     def _uncaught(self, error: PlaywrightError) -> None:
         stack = error.stack or str(error)
         # What widgets bring runs from blob URLs: with none on its way, it is JupyterLab's own.
-        if A_NODE_GONE not in stack or "blob:" in stack:
+        own = A_NODE_GONE in stack and "blob:" not in stack
+        if not (own or A_KERNEL_GONE.search(stack)):
             self.console_errors.append(stack)
 
     def _console(self, message: Any) -> None:
         # Asked twice to end a session, once by the page before a reload: it has ended.
         has_ended = "/api/sessions/" in message.location["url"] and " 404 " in message.text
-        if message.type == "error" and not (has_ended or JUPYTERLAB_NOISE in message.text):
+        if message.type == "error" and not (has_ended or A_KERNEL_GONE.search(message.text)):
             self.console_errors.append(message.text)
 
     def _note(self, url: str) -> None:

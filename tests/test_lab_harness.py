@@ -152,6 +152,24 @@ def test_foreign_request_is_refused_and_recorded(lab: Lab) -> None:
     lab.console_errors.clear()
 
 
+def test_what_jupyterlab_says_of_a_kernel_that_ends_is_no_error(lab: Lab) -> None:
+    notebook = lab.open(["1"])
+    with lab.page.expect_event("pageerror") as uncaught:
+        lab.page.evaluate(
+            """path => {
+              const { kernel } = ornbTest.panel(path).sessionContext.session;
+              kernel.requestExecute({ code: '1' }).done.then(() => {});
+              kernel.dispose();
+            }""",
+            notebook.path,
+        )
+    assert "Canceled future for" in str(uncaught.value)
+    assert lab.console_errors == []
+    with lab.page.expect_event("pageerror"):
+        lab.page.evaluate("void Promise.reject(new Error('a fault'))")
+    assert "a fault" in lab.console_errors.pop()
+
+
 def test_bare_page_runs_modules(new_page: Callable[..., Page]) -> None:
     page = new_page(color_scheme="dark")
     page.set_content("<main></main>")

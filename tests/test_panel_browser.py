@@ -60,7 +60,7 @@ def test_the_figures_are_drawn(draw, page):
     region = page.get_by_role("region", name="Usage")
     for each in panel.tiles:
         expect(tile(page, each["name"]).locator(".value")).to_have_text(each["value"])
-        assert tile(page, each["name"]).locator(".note").all_inner_texts() == each["notes"]
+        expect(tile(page, each["name"]).locator(".note")).to_have_text(each["notes"])
     expect(region.locator("header .badge")).to_have_text(
         ["13 live", "1 recorded", "1 local", "1 canned"]
     )

@@ -28,6 +28,7 @@ from wire import (
 from ornb import errors
 from ornb.api.client import Client, Reply, Secret, Timeouts
 from ornb.api.reply import Usage
+from ornb.ledger.budget import billed
 from ornb.messages import Conversation
 from tests.page import as_soon_as
 
@@ -410,6 +411,33 @@ def test_a_refusal_before_generation_is_asked_again_and_counted(client, calls) -
     with WireServer([busy], [whole(ANSWER)]) as server:
         reply = client(server).chat("Hi")
     assert (reply.text, reply.attempts, len(calls)) == ("A cat.", 2, 1)
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize("status", [429, 503])
+def test_what_a_refusal_told_is_not_said_of_the_request_after_it(
+    client, calls, status, streamed
+) -> None:
+    told = {"X_Generation_Id": "gen-0", "X_Ornb_Note": "Busy", "x_litellm_version": "1"}
+    busy = whole({"error": {"code": status, "message": "Busy"}}, status, Retry_After="0", **told)
+    with WireServer([busy], ["close"], [busy], [whole(ANSWER)]) as server:
+        asked = client(server, retries=1)
+        ask = asked.chat if not streamed else lambda text: list(asked.stream(text))
+        with pytest.raises(errors.StreamBroken):
+            ask("Hi")
+        ask("Hi")
+    lost, given = calls
+    assert (lost.attempts, lost.status, lost.http_status) == (2, "error", None)
+    assert billed(lost) is None, "it may have been answered"
+    assert (given.attempts, given.http_status, given.generation_id) == (2, 200, "gen-1")
+    assert {(one.note, one.proxy_cost_usd) for one in calls} == {(None, None)}
+
+
+def test_a_refusal_to_stream_is_not_said_of_the_request_after_it(client, calls) -> None:
+    no = whole({"error": {"code": 501, "message": "Not streamed"}}, 501, X_Generation_Id="gen-0")
+    with WireServer([no], ["close"]) as server, pytest.raises(errors.StreamBroken):
+        list(client(server).stream("Hi", response_format={"type": "json_object"}))
+    assert (calls[0].http_status, calls[0].generation_id, billed(calls[0])) == (None, None, None)
 
 
 @pytest.mark.parametrize("status", [400, 401, 402, 403, 404, 413, 422, 500, 502, 504])

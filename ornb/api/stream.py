@@ -56,6 +56,10 @@ TEXT = frozenset({"text", "reasoning"})
 PROXYS = "x-litellm-"
 """Begins the headers of a LiteLLM proxy."""
 SOURCES = ("recorded", "local", "canned")
+TOLD_BY_HEADERS = (
+    *("http_status", "note", "response_cache", "generation_id"),
+    *("recorded_at", "recorded_from"),
+)
 Blocks = Iterator[tuple[float, bytes]]
 """What the reads of a body gave, each with its moment."""
 _FIELDS = (b":", b"data:", b"event:", b"id:", b"retry:")
@@ -259,6 +263,8 @@ class Stream(EventSource):
             self._wire = Wire()
             self._wire.stopping = self._stop
             self._wire.turn = self.turn
+            if self._attempts:
+                self._forget_attempt()
             self._attempts += 1
             try:
                 yield from self._attempt(body)
@@ -331,6 +337,14 @@ class Stream(EventSource):
         self._is_proxied = any(name.lower().startswith(PROXYS) for name in headers)
         if headers.get("X-Generation-Id"):
             outcome["generation_id"] = self._service.without_key(headers["X-Generation-Id"])
+
+    def _forget_attempt(self) -> None:
+        """Forget what a refusal told: what comes of the next attempt, it alone may tell."""
+        outcome = self._assembly.outcome
+        for name in TOLD_BY_HEADERS:
+            outcome.pop(name, None)
+        outcome["source"] = self._source
+        self._is_proxied = False
 
     def _note_proxys_cost(self, response: requests.Response) -> None:
         """Take the header that a LiteLLM proxy has on plain answers; others of it may say 0.0."""

@@ -246,6 +246,20 @@ def test_that_the_model_is_tiny_is_said_once(stage: Any, page: Page) -> None:
     expect(page.get_by_text("A tiny model.")).to_be_hidden()
 
 
+def test_an_answer_that_ends_and_is_taken_away_before_it_is_drawn_leaves_nothing(
+    stage: Any, page: Page
+) -> None:
+    one = stage()
+    one.begin("a")
+    page.evaluate("() => { globalThis.draws = []; requestAnimationFrame = (f) => draws.push(f); }")
+    one.end(reply("An answer."))
+    one.chat.clear()
+    one.to_page()
+    assert page.evaluate("draws.splice(0).map((draw) => draw()).length") > 0
+    expect(one.log.get_by_label("Answer")).to_have_count(0)
+    expect(page.get_by_role("status")).to_have_text("")
+
+
 @pytest.mark.parametrize("form", ["Markdown", "JSON", "Notebook"])
 def test_a_copy_is_saved_by_a_button(stage: Any, page: Page, tmp_path: Any, form: str) -> None:
     one = stage(EVIL)

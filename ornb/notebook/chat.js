@@ -129,7 +129,9 @@ function drawing(view, { log, composer, waiting, settings, chosen, plain }) {
     frameRequest = 0;
     el.classList.toggle("unheard", state.seq < 0);
     log.draw();
-    if (ended) view.aloud(endInWords(state.turns.at(-1)));   // after its last words
+    const last = state.turns.at(-1);
+    // After its last words; by now it may have been taken away.
+    if (ended && last && "status" in last) view.aloud(endInWords(last));
     ended = false;
     view.drawStatus();
     waiting.draw();

@@ -145,7 +145,7 @@ class Session:
     def open_locks(self) -> None:
         """Open, in a copy of the process, what another thread of the original may have locked."""
         self.lock = threading.RLock()
-        for part in (self.usage, self.budgets, self.quota):
+        for part in (self.usage, self.budgets, self.quota, self.recordings):
             part._open_locks()
         if (connected := self.connection) is not None:
             connected.looking, connected.fetching = threading.RLock(), threading.RLock()

@@ -488,3 +488,30 @@ def test_a_forked_process_does_not_wait_for_what_a_thread_of_its_parent_has_lock
     is_forked.set()
     holder.join()
     assert is_done
+
+
+@forks
+def test_a_forked_process_does_not_wait_for_a_recording_that_a_thread_of_its_parent_is_at(tmp_path):
+    tape, opened = tmp_path / "tape.jsonl", session.default.recordings
+    with ornb.record(tape):
+        ornb.ask("Hi", "ornb/canned")
+    is_locked, is_forked = threading.Event(), threading.Event()
+
+    def hold():
+        with opened._lock, recorder._lock, replay._lock:
+            is_locked.set()
+            is_forked.wait()
+
+    def look():
+        ornb.ask("Hi", "ornb/canned")
+        with ornb.record(tmp_path / "third.jsonl"):
+            pass
+
+    with ornb.record(tmp_path / "second.jsonl") as recorder, ornb.replay(tape) as replay:
+        holder = threading.Thread(target=hold)
+        holder.start()
+        is_locked.wait()
+        is_done = done_in_a_fork(look)
+        is_forked.set()
+        holder.join()
+    assert is_done

@@ -32,7 +32,13 @@ class Recordings:
     def __init__(self) -> None:
         self.opened: tuple[Opened, ...] = ()
         """The innermost last."""
+        self._open_locks()
+
+    def _open_locks(self) -> None:
+        """Make the locks: in a fork other ones, as a thread of its parent may have had them."""
         self._lock = threading.RLock()
+        for tape in self.opened:
+            tape._open_locks()
 
     def record(self, path: str | os.PathLike[str], *, catalogue: bool = False) -> Recorder:
         """Write down every call from now on, for `replay`.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, ClassVar, Self
 from urllib.parse import parse_qsl, urlsplit
@@ -35,6 +36,10 @@ class Opened:
     of_block = False
     set_aside: tuple[Opened, ...] = ()
     """Those that it replaced, as long as it is not known to be for a block."""
+
+    def _open_locks(self) -> None:
+        """Make the lock: in a fork another one."""
+        self._lock = threading.Lock()
 
     def takes(self, url: str, question: Request) -> bool:
         """Return whether a request is its business; others pass by."""

@@ -76,7 +76,7 @@ class Replay(Opened):
         for exchange in tape.exchanges:
             self._by_question.setdefault(same_as(exchange.question), []).append(exchange)
         self._played: dict[str, int] = {}
-        self._lock = threading.Lock()
+        self._open_locks()
         if self.problems:
             told = " ".join(self.problems[:3])
             more = len(self.problems) - 3

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import threading
 import warnings
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -58,7 +57,7 @@ class Recorder(Opened):
         self.calls = 0
         self._default_model: str | None = None
         self._headed = False
-        self._lock = threading.Lock()
+        self._open_locks()
         _refuse_other_files(self.path)
         lines.append(self.path)
 

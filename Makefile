@@ -44,6 +44,7 @@ test: $(VENV)/.test
 
 test-all: test
 	ORNB_REQUIRE_BROWSER=1 $(PY) -m pytest $(WORKERS) -m long
+	ORNB_REQUIRE_BROWSER=1 $(PY) -m pytest $(WORKERS) -m "browser and not long" -p tests.late
 	$(MAKE) test-matrix fuzz soak ARGS=
 
 check: $(VENV)/.test

@@ -81,7 +81,7 @@ def test_postbuild_installs_this_checkout_alone_and_fetches_the_model() -> None:
 def test_start_runs_its_command_with_sleeping_model_threads() -> None:
     command = [BINDER / "start", "sh", "-c", 'echo "$OMP_WAIT_POLICY|$1|$$"', "sh", "two words"]
     started = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    answer, _ = started.communicate(timeout=10)
+    answer, _ = started.communicate(timeout=60)
     # The same process number: the script has replaced itself, so signals reach the server.
     assert answer == f"PASSIVE|two words|{started.pid}\n"
 

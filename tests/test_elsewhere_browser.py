@@ -163,7 +163,7 @@ def test_notebook_7_runs_picker_chat_and_magic(service: str, tmp_path: Path, vis
         traffic.console_errors.clear()  # Notebook's own words while it starts
         page.get_by_role("menuitem", name="Run", exact=True).click()
         page.get_by_role("menuitem", name=re.compile("^Run All Cells")).click()
-        expect(page.locator(".ornb-chat")).to_be_visible(timeout=60_000)
+        expect(page.locator(".ornb-chat")).to_be_visible()
         pick_and_chat(page)
         expect(page.locator(".jp-CodeCell").nth(2)).to_contain_text("A piece of text.")
         expect(page.locator(".ornb-static").last).to_contain_text("billed")
@@ -184,7 +184,7 @@ def test_voila_serves_picker_and_chat_without_code(
     with serving(command, tmp_path, f"http://127.0.0.1:{port}/") as url:
         page, traffic = visit()
         page.goto(url)
-        expect(page.locator(".ornb-chat")).to_be_visible(timeout=60_000)
+        expect(page.locator(".ornb-chat")).to_be_visible()
         expect(page.locator("body")).not_to_contain_text("import ornb")
         pick_and_chat(page)
         page.screenshot(path=tmp_path / "voila.png")
@@ -231,7 +231,7 @@ def test_marimo_shows_picker_and_chat(service: str, tmp_path: Path, visit: Any) 
     with serving(command, tmp_path, f"http://127.0.0.1:{port}/") as url:
         page, traffic = visit()
         page.goto(url)
-        expect(page.locator(".ornb-chat")).to_be_visible(timeout=60_000)
+        expect(page.locator(".ornb-chat")).to_be_visible()
         pick_and_chat(page)
         page.screenshot(path=tmp_path / "marimo.png")
         assert traffic.foreign == []
@@ -271,7 +271,7 @@ def test_shiny_shows_picker_and_chat(service: str, tmp_path: Path, visit: Any) -
     with serving(command, tmp_path, f"http://127.0.0.1:{port}/") as url:
         page, traffic = visit()
         page.goto(url)
-        expect(page.locator(".ornb-chat")).to_be_visible(timeout=60_000)
+        expect(page.locator(".ornb-chat")).to_be_visible()
         pick_and_chat(page)
         page.screenshot(path=tmp_path / "shiny.png")
         assert traffic.foreign == []

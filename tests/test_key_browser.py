@@ -460,6 +460,6 @@ def allow(server, link) -> Any:
         f"{server.base_url}/auth/keys/code",
         json={"code_challenge": challenge, "code_challenge_method": "S256"},
         headers={"Authorization": f"Bearer {server.token}"},
-        timeout=10,
+        timeout=60,
     )
     return answer.json()["data"]["id"]

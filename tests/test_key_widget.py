@@ -67,7 +67,7 @@ def code_for(form: KeyForm, server: OfflineServer) -> str:
         f"{server.base_url}/auth/keys/code",
         json={"code_challenge": challenge, "code_challenge_method": "S256"},
         headers={"Authorization": f"Bearer {server.token}"},
-        timeout=10,
+        timeout=60,
     )
     return str(answer.json()["data"]["id"])
 

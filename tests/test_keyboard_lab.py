@@ -52,15 +52,15 @@ def test_from_the_picker_to_a_stopped_answer_to_the_file_without_a_mouse(lab: La
 
         # Cells: JupyterLab's own keys.
         keys.press("Escape")
-        press_until(page, "ArrowUp", cell_has_focus(page, 0), most=5)
+        press_until(page, "ArrowUp", cell_has_focus(page, 0))
         keys.press("Shift+Enter")
-        expect(picker.get_by_role("searchbox")).to_be_visible(timeout=30_000)
+        expect(picker.get_by_role("searchbox")).to_be_visible()
         keys.press("Shift+Enter")
-        expect(chat.get_by_role("textbox")).to_be_visible(timeout=30_000)
+        expect(chat.get_by_role("textbox")).to_be_visible()
         notebook.wait_idle()
 
         # The picker: search, go down into the list, pick.
-        press_until(page, "ArrowUp", cell_has_focus(page, 0), most=5)
+        press_until(page, "ArrowUp", cell_has_focus(page, 0))
         assert tab_to(page, "Search models") < 10
         keys.type("claude haiku 4.5")
         keys.press("ArrowDown")
@@ -85,12 +85,12 @@ def test_from_the_picker_to_a_stopped_answer_to_the_file_without_a_mouse(lab: La
         # What is left: saved from inside the chat, and written to a file by the next cell.
         keys.press("Control+s")
         page.wait_for_function(
-            "path => !ornbTest.panel(path).context.model.dirty", arg=notebook.path, timeout=10_000
+            "path => !ornbTest.panel(path).context.model.dirty", arg=notebook.path
         )
         saved = nbformat.read(notebook.file, as_version=4)
         assert "Half an answer" in str(saved.cells[1].outputs)
         press_until(page, "Shift+Tab", lambda: page.evaluate(CELL) >= 0, most=60)
-        press_until(page, "ArrowDown", cell_has_focus(page, 2), most=5)
+        press_until(page, "ArrowDown", cell_has_focus(page, 2))
         keys.press("Shift+Enter")
         expect(notebook.output(2)).to_contain_text("talk.md")
         written = (notebook.file.parent / "talk.md").read_text(encoding="utf-8")

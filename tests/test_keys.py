@@ -70,7 +70,7 @@ def new_code(server: OfflineServer, pkce: Pkce) -> str:
         f"{server.base_url}/auth/keys/code",
         json=form,
         headers={"Authorization": f"Bearer {server.token}"},
-        timeout=10,
+        timeout=60,
     )
     return str(answer.json()["data"]["id"])
 

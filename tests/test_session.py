@@ -159,7 +159,7 @@ def test_a_catalogue_that_cannot_be_had_costs_no_row_and_is_not_asked_for_again(
 
 
 def test_a_slow_catalogue_holds_an_answer_back_for_a_moment_only(monkeypatch) -> None:
-    monkeypatch.setitem(session.ESTIMATE_PATIENCE_S, "live", 2)
+    monkeypatch.setitem(session.ESTIMATE_PATIENCE_S, "live", 4)
     sent = threading.Event()
 
     def catalogue():
@@ -174,7 +174,7 @@ def test_a_slow_catalogue_holds_an_answer_back_for_a_moment_only(monkeypatch) ->
         began = time.perf_counter()
         for _ in range(5):
             ornb.ask("Hi", "acme/orbit")
-        assert time.perf_counter() - began < 5 * 2, "one wait, not one a call"
+        assert time.perf_counter() - began < 5 * 4, "one wait, not one a call"
         sent.set()
         assert len(ornb.models()) == 1, "waits for the look that is under way"
         ornb.ask("Hi", "acme/orbit")

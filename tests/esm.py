@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 ORIGIN = "http://localhost:9"
 """Never connected to: every request is answered or refused here. localhost is a secure context."""
 
-LONGEST_S = 60
+LONGEST_S = 180
 """How long a thread of the kernel may take on a busy machine."""
 
 MODEL = """async ([script, css, state, theme]) => {

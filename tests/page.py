@@ -17,7 +17,7 @@ from IPython.utils.capture import capture_output
 from ipywidgets import Widget
 from traitlets.config import Config
 
-PATIENCE_S = 60.0
+PATIENCE_S = 180.0
 """For what another thread does at once: only a test that fails waits this long."""
 
 

@@ -398,6 +398,33 @@ def test_json_that_is_no_chat_completion(client) -> None:
         client(server).chat("Hi")
 
 
+@pytest.mark.parametrize(
+    ("told", "kind", "words"),
+    [
+        ({"error": True, "message": "Out of luck"}, errors.ProviderUnavailable, "Out of luck"),
+        ({"error": "Slow down", "code": 429}, errors.RateLimited, r"Slow down \[429"),
+        (
+            {"success": False, "errors": [{"code": 7003, "message": "No route"}], "result": None},
+            errors.ProviderUnavailable,
+            "No route",
+        ),
+    ],
+)
+@pytest.mark.parametrize("streamed", [False, True])
+def test_an_error_within_an_answer_keeps_its_words(client, told, kind, words, streamed) -> None:
+    script = [STREAM, event(**told), DONE, END] if streamed else [whole(told)]
+    with WireServer(script) as server:
+        asked = client(server, retries=0)
+        ask = asked.chat if not streamed else lambda text: list(asked.stream(text))
+        with pytest.raises(kind, match=words):
+            ask("Hi")
+
+
+def test_an_encoding_may_be_left_empty(client) -> None:
+    with WireServer([whole(ANSWER, Content_Encoding="")]) as server:
+        assert client(server).chat("Hi").text == "A cat."
+
+
 def test_a_redirect_is_not_followed(client) -> None:
     with WireServer([whole(ANSWER)]) as other:
         away = head(307, Location=other.url, Content_Length="0") + b"\r\n"

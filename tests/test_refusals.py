@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import inspect
 import json
+from datetime import UTC, datetime
 from importlib.metadata import version
 
 import pytest
@@ -174,6 +175,12 @@ ELSEWHERE: dict[str, tuple[int, object, type, str]] = {
         {"error": True, "message": "Gone"},
         errors.NotFound,
         "Gone [404]",
+    ),
+    "Cloudflare": (
+        400,
+        {"success": False, "errors": [{"code": 7003, "message": "No route"}], "result": None},
+        errors.BadRequest,
+        "No route [400]",
     ),
     "no detail": (500, {"detail": None}, errors.ServerError, "no reason given"),
     "Portkey": (400, {"message": PORTKEY}, errors.BadRequest, "ornb.connect(..., headers={...})"),
@@ -486,6 +493,28 @@ def test_a_web_page_is_named_by_its_title() -> None:
 @pytest.mark.parametrize("value", ["soon", "", "-5", "1e400", "Wed, 21 Oct 2015 07:28:00 GMT"])
 def test_an_odd_retry_after_is_no_trouble(value: str) -> None:
     assert retry_after({"Retry-After": value}) in (None, 0.0)
+
+
+@pytest.mark.parametrize("told", ["1796083230000", "1796083230", "30"])
+def test_a_limits_reset_may_be_in_milliseconds_or_seconds_or_from_now_on(told: str) -> None:
+    now = datetime.fromtimestamp(1796083200, UTC)
+    assert retry_after({"X-RateLimit-Reset": told}, now=now) == 30
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "status"),
+    [
+        ({"type": "overloaded_error"}, errors.ProviderUnavailable, 529),
+        ({"type": "rate_limit_error"}, errors.RateLimited, 429),
+        ({"type": "invalid_request_error"}, errors.BadRequest, 400),
+        ({"type": "a word of its own"}, errors.ProviderUnavailable, 502),
+        ({"type": "rate_limit_error", "code": 503}, errors.ProviderUnavailable, 503),
+    ],
+)
+def test_an_error_in_a_stream_is_what_its_type_says(error: dict, kind: type, status: int) -> None:
+    found = at_home(200, {"error": {"message": "No", **error}})
+    assert type(found) is kind
+    assert f"[{status}]" in str(found)
 
 
 JSON = st.recursive(

@@ -383,6 +383,7 @@ def fault(chunk: Mapping[str, Any]) -> Any:
     if chunk.get("error") or chunk.get("choices"):
         return chunk.get("error")
     told = chunk.get("detail") or (chunk.get("message") and chunk.get("code"))  # 0 is a good one
+    told = told or (chunk.get("errors") and chunk.get("success") is False)  # Cloudflare
     return chunk if told or chunk.get("object") == "error" else None
 
 

@@ -78,6 +78,22 @@ NEXT_STEP: dict[str, str] = {
 }
 """What to do next, by class of error."""
 
+_STATUS_OF: dict[str, int] = {
+    "invalid_request_error": 400,
+    "authentication_error": 401,
+    "billing_error": 402,
+    "permission_error": 403,
+    "not_found_error": 404,
+    "request_too_large": 413,
+    "rate_limit_error": 429,
+    "rate_limit_exceeded": 429,
+    "api_error": 500,
+    "server_error": 500,
+    "timeout_error": 504,
+    "overloaded_error": 529,
+}
+"""By the word for an error, where it alone tells: inside a stream (Anthropic, OpenAI)."""
+
 _PICTURE = "Send the image as PNG, JPEG, WebP or GIF."
 _FETCH = "Check the image's address, or attach the file itself."
 _ANOTHER = "Pick another model."
@@ -155,8 +171,9 @@ def refusal(
     quoted = _quoted(error)
     error = error | quoted
     metadata = mapping(error.get("metadata"))
-    effective = _code_in(quoted) or (status if status >= 400 else _code_in(error)) or 502
     error_type = metadata.get("error_type") or error.get("error_type")
+    effective = _code_in(quoted) or (status if status >= 400 else _code_in(error))
+    effective = effective or _STATUS_OF.get(str(error.get("type"))) or 502
     kind = _kind(effective, error_type, error, metadata)
     facts: dict[str, Any] = {
         "status_code": status,
@@ -183,8 +200,9 @@ def retry_after(
 ) -> float | None:
     """Return the seconds until a request makes sense again, never negative; None if nobody said.
 
-    ``X-RateLimit-Reset`` is in epoch milliseconds, and may be in ``error.metadata`` only. ``Date``
-    is the service's own clock. LiteLLM puts ``llm_provider-`` before a provider's headers.
+    ``X-RateLimit-Reset`` is in epoch milliseconds, and may be in ``error.metadata`` only; other
+    servers tell it in seconds, of the epoch or from now on. ``Date`` is the service's own clock.
+    LiteLLM puts ``llm_provider-`` before a provider's headers.
     """
     # Dates are the service's: its own clock beside them makes a wrong one here harmless.
     now = now or _date(headers.get("Date")) or datetime.now(UTC)
@@ -195,12 +213,18 @@ def retry_after(
     for pause in (
         _number(told),
         None if until is None else (until - now).total_seconds(),
-        None if reset is None else reset / 1000 - now.timestamp(),
+        None if reset is None else _seconds_to(reset, now),
         _number(mapping(availability).get("retry_after")),
     ):
         if pause is not None:
             return max(0.0, pause)
     return None
+
+
+def _seconds_to(reset: float, now: datetime) -> float:
+    if reset < 1e8:
+        return reset
+    return (reset / 1000 if reset > 1e11 else reset) - now.timestamp()
 
 
 def _number(value: Any) -> float | None:
@@ -229,13 +253,12 @@ def _error_object(body: bytes) -> dict[str, Any] | None:
         value = value[0]
     if not isinstance(value, dict):
         return None
-    error = value.get("error")
-    if not isinstance(error, dict | str) and {"detail", "message"} & value.keys():
-        error = value  # Portkey, Mistral and older releases of vLLM have no envelope
+    error = _unwrapped(value)
     if isinstance(error, dict) and "detail" in error and "message" not in error:  # FastAPI
         error = _detail(error["detail"])
     if isinstance(error, str):  # other OpenAI-compatible servers send a bare sentence
-        return {"message": error}
+        beside = {key: value[key] for key in ("code", "type") if key in value}
+        return {"message": error, **beside}
     if isinstance(error, dict) and isinstance(error.get("error"), dict):  # seen nested twice
         error = error["error"] | {key: error[key] for key in error if key != "error"}
     if isinstance(error, dict) and isinstance(error.get("message"), dict | list):
@@ -244,6 +267,16 @@ def _error_object(body: bytes) -> dict[str, Any] | None:
     if isinstance(error, dict) and isinstance(value.get("openrouter_metadata"), dict):
         error = {**error, "openrouter_metadata": value["openrouter_metadata"]}
     return error if isinstance(error, dict) else None
+
+
+def _unwrapped(value: dict[str, Any]) -> Any:
+    error, listed = value.get("error"), value.get("errors")
+    if not isinstance(error, dict | str) and {"detail", "message"} & value.keys():
+        return value  # Portkey, Mistral and older releases of vLLM have no envelope
+    if not error and isinstance(listed, list):  # Cloudflare's
+        listed = [str(each.get("message")) for each in listed if isinstance(each, dict)]
+        return "; ".join(listed) or None
+    return error
 
 
 def _detail(detail: Any) -> Any:

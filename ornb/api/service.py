@@ -393,7 +393,7 @@ class Service:
     def _check_encoding(self, response: requests.Response) -> None:
         encoding = response.headers.get("Content-Encoding", "identity").lower()
         known = {"identity", *response.raw.CONTENT_DECODERS}
-        if not {word.strip() for word in encoding.split(",")} <= known:
+        if encoding.strip() and not {word.strip() for word in encoding.split(",")} <= known:
             raise UnexpectedAnswer(
                 f"{self.host} answered in the encoding {encoding!r}, which was not asked for. "
                 "A proxy may stand in between; `pip install urllib3[brotli]` reads 'br'."

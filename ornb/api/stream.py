@@ -445,8 +445,9 @@ class Stream(EventSource):
             chunk, text = known, json.dumps(known)
         events = self._assembly.take(chunk, text, now)
         if self._assembly.fault and self._refused is None:
-            body = json.dumps({"error": self._assembly.fault}).encode()
-            self._refused = self._service.refusal(response, body, self._model)
+            fault = self._assembly.fault
+            told = chunk if fault is chunk.get("error") or "errors" in chunk else {"error": fault}
+            self._refused = self._service.refusal(response, json.dumps(told).encode(), self._model)
         # `_has_failed`, without a call for each chunk.
         if self._refused is not None or self._assembly.gave_up is not None:
             self._wire.patience(LATE_S, in_all=LATE_S)

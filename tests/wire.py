@@ -15,7 +15,7 @@ from typing import Any
 STALL_S = 600.0
 """A silence that nobody can mistake for that of a busy machine."""
 
-SOON_S = 15.0
+SOON_S = 60.0
 """What happens at once does so within this on any machine, and what waits for a stall does not."""
 
 Step = bytes | float | str

@@ -488,12 +488,12 @@ def test_stop_wakes_a_replay_that_waits(path, nobody, script) -> None:
 
 
 def slowed(text: str) -> str:
-    """The same recording, half a minute later from the head or the second piece on."""
+    """The same recording, five minutes later from the head or the second piece on."""
     first, *lines = text.splitlines()
     exchange = json.loads(lines[-1])
     if "answer" in exchange:
         for item in exchange["answer"]["stream"][1:]:
-            item[0] += 30
+            item[0] += 300
     exchange["times"]["ended_s"] += 30
     return "\n".join([first, json.dumps(exchange)]) + "\n"
 

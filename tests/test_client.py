@@ -28,6 +28,7 @@ from wire import (
 from ornb import errors
 from ornb.api.client import Client, Reply, Secret, Timeouts
 from ornb.api.reply import Usage
+from ornb.api.transport import Wire
 from ornb.ledger.budget import billed
 from ornb.messages import Conversation
 from tests.page import as_soon_as
@@ -458,6 +459,26 @@ def test_what_a_refusal_told_is_not_said_of_the_request_after_it(
     assert billed(lost) is None, "it may have been answered"
     assert (given.attempts, given.http_status, given.generation_id) == (2, 200, "gen-1")
     assert {(one.note, one.proxy_cost_usd) for one in calls} == {(None, None)}
+
+
+@pytest.mark.parametrize("attempt", [1, 2])
+def test_a_stop_just_before_a_request_leaves_it_unsent(client, calls, monkeypatch, attempt) -> None:
+    """Between the look at whether it was stopped and what could be cut."""
+    made = []
+
+    def wire() -> Wire:
+        made.append(None)
+        if len(made) == attempt + 1:  # the first is made with the stream
+            stream.close()
+        return Wire()
+
+    monkeypatch.setattr("ornb.api.stream.Wire", wire)
+    busy = whole({"error": {"code": 429, "message": "Busy"}}, 429, Retry_After="0")
+    with WireServer([busy], ["stall"]) as server:
+        stream = client(server).stream("Hi")
+        assert list(stream) == []
+        assert len(server.requests) == attempt - 1
+    assert (calls[0].status, calls[0].attempts) == ("stopped", attempt - 1)
 
 
 def test_a_refusal_to_stream_is_not_said_of_the_request_after_it(client, calls) -> None:

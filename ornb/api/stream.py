@@ -259,10 +259,12 @@ class Stream(EventSource):
         body = encoded(request)
         if self._before_call is not None:
             self._settle = self._before_call(request, self._stop.wait)
-        while not self._stop.is_set():
+        while True:
             self._wire = Wire()
             self._wire.stopping = self._stop
             self._wire.turn = self.turn
+            if self._stop.is_set():  # a later stop cuts this wire
+                return
             if self._attempts:
                 self._forget_attempt()
             self._attempts += 1

@@ -922,6 +922,23 @@ def test_a_tool_runs_once_it_is_allowed(server: Any) -> None:
     assert again.to_json() == chat.conversation.to_json()
 
 
+def test_a_cell_that_waits_without_end_asks_whether_a_tool_may_run(
+    server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It keeps the page from being heard, where the question stands else."""
+    asked = []
+    monkeypatch.setattr("builtins.input", lambda words: asked.append(words) or "y")
+    wire = server(ASKS, answer("It is 3."))
+    chat = Heard("acme/orbit", client=Client(None, wire.url), tools=[add])
+    chat.start("1 + 2?")
+    until(lambda: any(m["call"]["state"] == "asking" for m in chat.said("tool")))
+    assert chat.wait(0.3) is None
+    assert asked == []
+    assert chat.wait().text == "It is 3."
+    assert asked == ['Run add({"a": 1, "b": 2})? [y/N] ']
+    assert [m["live"]["blocking"] for m in chat.said("state") if m["live"]][-1]
+
+
 def test_a_refused_tool_does_not_run_and_the_answer_goes_on(server: Any) -> None:
     ran = []
 

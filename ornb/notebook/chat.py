@@ -9,6 +9,7 @@ live widget, which hides the ordinary one for as long as it lives. `chat_page` h
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -279,10 +280,13 @@ class Chat(ChatCalls):
     def wait(self, timeout_s: float | None = None) -> Reply | None:
         """Wait until no answer is being written.
 
+        Whether a tool may run is asked in the cell meanwhile, since a cell that waits keeps the
+        kernel from hearing the page.
+
         Parameters
         ----------
         timeout_s : float, optional
-            Seconds to wait at most.
+            Seconds to wait at most; nothing is asked then.
 
         Returns
         -------
@@ -303,7 +307,14 @@ class Chat(ChatCalls):
         if call is None:
             head = self._conversation.head
             return head.reply if head else None
-        return self._outcome(call) if waited(call.ended, timeout_s) else None
+        if timeout_s is not None or threading.current_thread() is not threading.main_thread():
+            return self._outcome(call) if waited(call.ended, timeout_s) else None
+        if self._tools:
+            call.blocking = True
+            self._tell_state()
+        while not call.ended.wait(0.2):
+            call.ask_person()
+        return self._outcome(call)
 
     def clear(self) -> None:
         """Start a new conversation, with the same model, system message and parameters.

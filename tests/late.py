@@ -21,17 +21,18 @@ ResizeObserver = class extends ResizeObserver {
   constructor(told) { super((entries, self) => later(() => told(entries, self), late)); }
 };
 }"""
-_new_page = BrowserContext.new_page
 
 
-def new_page(context: BrowserContext, *args: Any, **options: Any) -> Page:
-    """Make a page as the context does, and have it late."""
-    if not context.pages:
-        context.add_init_script(f"({SCRIPT})({LATE_MS})")
-    page = _new_page(context, *args, **options)
-    devtools = context.new_cdp_session(page)
-    devtools.send("Emulation.setCPUThrottlingRate", {"rate": SLOWER})
-    return page
+def pytest_configure() -> None:
+    """Make all pages late, where this is given as a plugin: to import it changes nothing."""
+    make = BrowserContext.new_page
 
+    def new_page(context: BrowserContext, *args: Any, **options: Any) -> Page:
+        if not context.pages:
+            context.add_init_script(f"({SCRIPT})({LATE_MS})")
+        page = make(context, *args, **options)
+        devtools = context.new_cdp_session(page)
+        devtools.send("Emulation.setCPUThrottlingRate", {"rate": SLOWER})
+        return page
 
-BrowserContext.new_page = new_page  # type: ignore[method-assign]
+    BrowserContext.new_page = new_page  # type: ignore[method-assign]

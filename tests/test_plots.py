@@ -491,6 +491,32 @@ def test_price_by_length_steps_where_the_listing_says() -> None:
     assert np.allclose(after, dear)
 
 
+def _listed(context_length: int, **prices: Any) -> dict[str, Any]:
+    pricing = {"prompt": "0.000001", "completion": "0.000002", **prices}
+    return {"context_length": context_length, "pricing": pricing}
+
+
+def test_endpoints_of_a_price_need_their_model_and_those_asked_for_are_named_if_left_out() -> None:
+    names = {"provider_name": ["A&B", "Cee"], "raw": [_listed(8000), None]}
+    with pytest.raises(ConfigError, match="has no column 'model_id', as those"):
+        plots.price_by_length(pd.DataFrame(names), most=1)
+    figure = plots.price_by_length(pd.DataFrame({**names, "model_id": "lab/a"}), "lab/a")
+    assert "Asked for, but left out: lab/a · Cee, without a price by the token." in caption(figure)
+    assert set(marks(figure)["name"]) == {"lab/a · A&B"}
+
+
+@pytest.mark.parametrize("length", [512, 800, 1000])
+def test_a_short_context_is_drawn_as_far_as_it_goes(length: int) -> None:
+    step = {"min_prompt_tokens": 200, "prompt": "0.000005"}
+    raw = [_listed(length), _listed(length, overrides=[step])]
+    figure = plots.price_by_length(pd.DataFrame({"id": ["lab/a", "lab/b"], "raw": raw}), ["lab/b"])
+    line = figure.data[0]
+    assert (min(line.x), max(line.x)) == (1, length)
+    assert {197, 203} <= set(line.x)
+    low, high = figure.layout.xaxis.range
+    assert sum(low <= math.log10(tick) <= high for tick in figure.layout.xaxis.tickvals) >= 2
+
+
 def test_price_by_hour_has_the_hours_of_the_listing() -> None:
     frame = ornb.endpoints("deepseek/deepseek-v4-pro-0813")
     line = plots.price_by_hour(frame).data[0]
@@ -861,6 +887,8 @@ TWICE = pd.DataFrame({"angry": [0.9, 0.1], "rude": [0.3, 0.4]})
         (GUESSED, {0: True, 1: False}, {}, "truth is of type dict"),
         (GUESSED, "so", {}, "truth='so' is no column"),
         (GUESSED, [True, True], {}, "truth is True in all 2 rows"),
+        (GUESSED, [True, "yes"], {}, "truth is True in all 2 rows"),
+        (GUESSED, ["No", 0.0], {}, "truth is False in all 2 rows"),
         (GUESSED, ["food", "service"], {}, "truth has 'food', .*Give True and False"),
         (GUESSED, [[1], 0], {}, r"truth has \[1\]"),
         (GUESSED, [True, False], {"question": "angri"}, "has no column 'angri'"),

@@ -175,7 +175,8 @@ def _decided(df: Any, truth: Any, question: str | None) -> tuple[Rows, _Words]:
         so = _right(rows.frame[name], known, name)
         what = _Words("the chosen option", "right", "right")
     else:
-        so, what = _yes(known), _Words("yes", "yes", "yes")
+        known = so = _yes(known)  # True, "yes" and 1 are one kind
+        what = _Words("yes", "yes", "yes")
     rows.frame = pd.DataFrame({"said": said, "so": so, "known": known})
     rows.leave_out(rows.frame["said"].isna(), "without a probability")
     rows.leave_out(rows.frame["so"].isna(), "without a known answer")

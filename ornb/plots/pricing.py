@@ -62,7 +62,7 @@ def provider_spread(endpoints: pd.DataFrame, *, theme: str | None = None) -> go.
     frame[BLENDED] = blended_usd_per_million(frame[PROMPT], frame[COMPLETION])
     frame = rows.frame = frame.sort_values(BLENDED, kind="stable", ignore_index=True)
     model = _only(frame, "model_id")
-    names = _endpoint_names(frame)
+    names = [words.plain(name) for name in _endpoint_names(frame)]
     figure = canvas.sheet(
         f"What do the providers of {words.plain(model)} charge?",
         f"Cheapest first, {MIX}. Open mark: prompt; filled: completion.",
@@ -132,7 +132,7 @@ def _facts(frame: pd.DataFrame) -> dict[str, list[str]]:
 def _endpoint_names(frame: pd.DataFrame) -> list[str]:
     """One name a row: provider and quantization; the tag too where that is not enough."""
     parts = frame.reindex(columns=["provider_name", "quantization", "tag"])
-    bits = parts["quantization"].fillna("")
+    bits = [q if isinstance(q, str) else "" for q in parts["quantization"]]
     names = [f"{p} {q}".strip() for p, q in zip(parts["provider_name"], bits, strict=True)]
     seen: dict[str, int] = {}
     unique = []
@@ -142,7 +142,7 @@ def _endpoint_names(frame: pd.DataFrame) -> list[str]:
         full = f"{name} {word}" if names.count(name) > 1 and says_more else name
         seen[full] = seen.get(full, 0) + 1
         again = f" {seen[full]}" if seen[full] > 1 else ""
-        unique.append(words.plain(words.cut(full, 24) + again))
+        unique.append(words.cut(full, 24) + again)
     return unique
 
 
@@ -211,8 +211,8 @@ def price_by_length(
     )
     lengths = [x for line in lines.values() for x, _ in line]
     axis = canvas.log_axis(lengths, "prompt (tokens)")
-    ticks = [1000, 4000, 16_000, 64_000, 256_000, 1_000_000]
-    said = ["1k", "4k", "16k", "64k", "256k", "1M"]
+    ticks = [1, 10, 100, 1000, 4000, 16_000, 64_000, 256_000, 1_000_000]
+    said = ["1", "10", "100", "1k", "4k", "16k", "64k", "256k", "1M"]
     figure.update_xaxes(**{**axis, "tickvals": ticks, "ticktext": said, "minor": {}})
     return _price_lines(figure, lines, rows, "prompt_tokens", lambda x: f"{x:,.0f} prompt tokens")
 
@@ -287,7 +287,7 @@ def _conditional(
 ) -> Rows:
     """The rows asked for, or those whose price depends on something."""
     noun = "endpoints" if "provider_name" in getattr(prices, "columns", ()) else "models"
-    rows = Rows.of(prices, noun, ["raw"] if noun == "endpoints" else ["id", "raw"])
+    rows = Rows.of(prices, noun, ["model_id" if noun == "endpoints" else "id", "raw"])
     if most < 1:
         raise ConfigError(f"most={most!r}; give 1 or more")
     if noun == "endpoints":
@@ -300,7 +300,7 @@ def _conditional(
         wanted = [ids] if isinstance(ids, str) else list(dict.fromkeys(ids))
         known = rows.frame["model_id" if noun == "endpoints" else "id"]
         rows.note_unknown(wanted, known)
-        rows.watched = frozenset(wanted)
+        rows.watched = frozenset(rows.frame["id"][known.isin(wanted)])
         rows.leave_out(~known.isin(wanted), "not asked for")
         return rows
     for flag, why in (("is_alias", "aliases"), ("is_batch", "batch variants")):
@@ -343,12 +343,14 @@ def _price_at(raw: dict[str, Any], prompt_tokens: int, at: datetime) -> float | 
 
 def _by_length(raw: dict[str, Any], at: datetime) -> PriceLine:
     longest = raw.get("context_length")
-    last = longest if isinstance(longest, int) and longest > 1000 else 1_000_000
+    last = longest if isinstance(longest, int) and longest > 1 else 1_000_000
+    first = 1000 if last > 1000 else 1
     steps = [entry.get("min_prompt_tokens") for entry in _overrides(raw)]
-    lengths = {1000, last}
+    lengths = {first, last}
     for step in steps:
-        if isinstance(step, int) and 1000 < step < last - 6:
-            lengths |= {step - 3, step + 3}  # the price is that of a whole number of thirds
+        if isinstance(step, int) and first < step < last - 6:
+            # The price is that of a whole number of thirds.
+            lengths |= {max(first, step - 3), step + 3}
     points = [(float(n), _price_at(raw, n, at)) for n in sorted(lengths)]
     return [(x, y) for x, y in points if y is not None]
 

@@ -553,6 +553,31 @@ def test_price_history_does_without_the_dates_in_between() -> None:
     assert len(marks(plots.price_history(lean))) == 4
 
 
+def test_price_history_reads_dates_that_are_texts() -> None:
+    frame = history()
+    texts = frame.assign(**{name: frame[name].astype(str) for name in ("date", "seen_until")})
+    short = frame.assign(date=frame["date"].dt.strftime("%Y-%m-%d"))
+    for same in (texts, short):
+        assert plots.price_history(same).to_json() == plots.price_history(frame).to_json()
+    figure = plots.price_history(texts.assign(date=["one day", *texts["date"][1:]]))
+    assert "1 without a date" in caption(figure)
+
+
+def test_a_price_from_zero_has_no_factor_and_moves_no_bar() -> None:
+    changes = pd.DataFrame(
+        {
+            "id": ["lab/a", "lab/b", "lab/c"],
+            "change": ["no longer free", "dearer", "cheaper"],
+            "price_ratio": [math.inf, 2.0, 0.5],
+        }
+    )
+    kinds, bars = plots.catalog_changes(changes).data
+    assert sorted(kinds.x) == [1, 1, 1]
+    drawn = dict(zip(bars.y, zip(bars.base, bars.x, bars.marker.color, strict=True), strict=True))
+    assert {name: bar[:2] for name, bar in drawn.items()} == {"b": (1.0, 1.0), "c": (1.0, -0.5)}
+    assert len(plots.catalog_changes(changes[:1]).data) == 1
+
+
 def test_catalog_changes_counts_each_kind() -> None:
     changes = ornb.catalog_changes("2025-04-09", "2025-06-11")
     figure = plots.catalog_changes(changes)
@@ -749,6 +774,14 @@ def test_missing_and_infinite_times_are_left_out() -> None:
 def test_a_token_that_is_half_a_character_is_drawn() -> None:
     shown = plots.with_table(plots.token_probabilities([{"token": "\ud83d", "logprob": -0.1}]))
     assert "\ufffd" in shown.to_html()
+
+
+def test_half_a_character_is_in_no_text_of_a_figure() -> None:
+    half = "\ud83d"
+    told = [{"token": "a", "logprob": -0.1, "top_logprobs": [{"token": half, "logprob": -3.0}]}]
+    for figure in (plots.token_probabilities(told), plots.price_map(models(), highlight=[half])):
+        text = json.dumps(figure.to_dict(), ensure_ascii=False, default=str)
+        assert "\ufffd" in text.encode().decode(), "UTF-8 can hold it"
 
 
 def test_damaged_logprobs_are_counted() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -81,6 +82,8 @@ def price_history(
     if price not in _PRICES or most < 1:
         raise ConfigError(f"price={price!r}, most={most!r}: one of {', '.join(_PRICES)}; 1 or more")
     rows = Rows.of(history, "observed prices", ["id", "date", PROMPT, COMPLETION])
+    rows.frame["date"] = words.times(rows.frame["date"])
+    rows.leave_out(rows.frame["date"].isna(), "without a date")
     frame = rows.frame
     frame[BLENDED] = blended_usd_per_million(frame[PROMPT], frame[COMPLETION])
     column, which = _PRICES[price]
@@ -170,8 +173,8 @@ def _timeline(
     """Draw one model; give the label of its end."""
     color = style.color_of(model)
     states = states.sort_values("date", kind="stable")
-    first = pd.to_datetime(states["date"])
-    until = pd.to_datetime(states["seen_until"]) if "seen_until" in states else first
+    first = states["date"]
+    until = words.times(states["seen_until"]) if "seen_until" in states else first
     days = [[_day(a), _day(b)] for a, b in zip(first, until.fillna(first), strict=True)]
     prices = [value or free for value in words.numbers(states[column])]
     solid, dotted = _pieces(days, prices)
@@ -267,7 +270,8 @@ def catalog_changes(
     rows = Rows.of(changes, "changes", ["id", "change", "price_ratio"])
     counted = rows.frame["change"].value_counts()
     kinds = [k for k in _KINDS if k in counted] + [k for k in counted.index if k not in _KINDS]
-    moved = rows.frame[rows.frame["price_ratio"].fillna(0) > 0].drop_duplicates("id")
+    is_factor = rows.frame["price_ratio"].fillna(0).between(0, math.inf, inclusive="neither")
+    moved = rows.frame[is_factor].drop_duplicates("id")
     moved = moved[moved["price_ratio"] != 1]
     largest = _largest(moved, most)
     if len(moved) > len(largest):
@@ -349,7 +353,7 @@ def _factors(figure: go.Figure, largest: pd.DataFrame, theme: str | None) -> Non
     }
     figure.add_bar(
         **canvas.named(largest["id"], "price_ratio", "model", hover),
-        x=[r - 1 for r in ratios if r],
+        x=[r - 1 for r in ratios if r is not None],
         base=[1.0] * len(ratios),
         y=names,
         orientation="h",

@@ -12,6 +12,7 @@ import pandas as pd
 from ..catalog.observations import aged
 from ..errors import ConfigError
 from ..ledger.table import one_engine, origins
+from ..messages import well_formed
 
 _MAKERS = {
     "calls": "ornb.measure(...) and ornb.usage.df",
@@ -108,7 +109,7 @@ class Rows:
             said = f"All {shown} {self.noun} shown." if shown > 1 else f"1 of 1 {self.noun} shown."
         else:
             said = f"{shown} of {self.total} {self.noun} shown; left out: {', '.join(self.aside)}."
-        return " ".join([f"Source: {self.source}.", said, *self.notes])
+        return well_formed(" ".join([f"Source: {self.source}.", said, *self.notes]))
 
 
 def source_of(frame: pd.DataFrame) -> str:

@@ -54,6 +54,7 @@ def spend(usage: pd.DataFrame | HasFrame, *, theme: str | None = None) -> go.Fig
     """
     needs = ["started_at", "model", "cost_usd", "estimate_usd", "status"]
     rows = Rows.of(usage, "calls", needs)
+    rows.frame["started_at"] = words.times(rows.frame["started_at"])
     rows.leave_out(rows.frame["started_at"].isna(), "without a time")
     frame = rows.frame = rows.frame.sort_values("started_at", kind="stable", ignore_index=True)
     _say_unknown(rows)
@@ -152,4 +153,4 @@ def _how_they_ended(figure: go.Figure, frame: pd.DataFrame) -> None:
 
 
 def _times(frame: pd.DataFrame) -> list[Any]:
-    return list(pd.to_datetime(frame["started_at"], utc=True).dt.strftime("%Y-%m-%d %H:%M:%S.%f"))
+    return list(frame["started_at"].dt.strftime("%Y-%m-%d %H:%M:%S.%f"))

@@ -8,10 +8,12 @@ from typing import Any
 
 import pandas as pd
 
+from ..messages import well_formed
+
 
 def plain(value: Any) -> str:
     """Text that plotly shows as it is: no tags, no entities, no TeX, no lines of its own."""
-    text = " ".join(str(value).split()) or " "
+    text = " ".join(well_formed(str(value)).split()) or " "
     return html.escape(text, quote=False).replace("$", "&#36;").replace("%{", "%&#123;")
 
 
@@ -19,6 +21,11 @@ def numbers(values: Any) -> list[float | None]:
     """Plain floats for a figure: shorter in a saved notebook than packed arrays."""
     column = pd.to_numeric(pd.Series(values), errors="coerce").astype("float64")
     return [None if math.isnan(v) or math.isinf(v) else float(v) for v in column]
+
+
+def times(values: pd.Series[Any]) -> Any:
+    """UTC times, also of texts; what is none is missing."""
+    return pd.to_datetime(values, utc=True, errors="coerce", format="mixed")
 
 
 def usd(value: Any) -> str:

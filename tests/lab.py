@@ -237,7 +237,7 @@ class Traffic:
             self.console_errors.append(stack)
 
     def _console(self, message: Any) -> None:
-        # Asked twice to end a session, once by the page before a reload, or of its kernel: it ended.
+        # Asked twice to end a session, once before a reload, or of its kernel: it ended.
         url, is_gone = message.location["url"], " 404 " in message.text
         has_ended = is_gone and ("/api/sessions/" in url or "/api/kernels/" in url)
         if message.type == "error" and not (has_ended or A_KERNEL_GONE.search(message.text)):

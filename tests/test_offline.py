@@ -51,6 +51,13 @@ def web(server):
 
 
 @pytest.fixture
+def managing(server):
+    with requests.Session() as session:
+        session.headers["Authorization"] = f"Bearer {server.management_key}"
+        yield session
+
+
+@pytest.fixture
 def get(server, web):
     return lambda path: web.get(server.base_url + path, timeout=60)
 
@@ -239,6 +246,25 @@ def test_a_generation_is_404_first_and_there_later(get, chat):
     assert record["cancelled"] is False
 
 
+def activity(server, managing):
+    rows = managing.get(f"{server.base_url}/activity", timeout=60).json()["data"]
+    return {row["model"]: row for row in rows}
+
+
+def test_reasoning_is_in_the_activity(server, managing, chat):
+    chat(simulate=SIMULATED)
+    before = activity(server, managing)["ornb/canned"]
+    chat(simulate={**SIMULATED, "reasoning": 4})
+    after = activity(server, managing)["ornb/canned"]
+    grown = {name: after[name] - before[name] for name in after if name.endswith("_tokens")}
+    assert grown == {
+        "prompt_tokens": 5,
+        "completion_tokens": 10,
+        "reasoning_tokens": 4,
+        "cached_tokens": 0,
+    }
+
+
 def test_a_code_buys_a_key_that_works_once(server, web):
     verifier = "a-long-and-random-verifier"
     challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest())
@@ -252,9 +278,21 @@ def test_a_code_buys_a_key_that_works_once(server, web):
     assert again.status_code == 403
 
 
+def test_half_a_character_is_no_code_challenge(server, web):
+    wish = {"code_challenge": "\ud800", "code_challenge_method": "S256"}
+    code = web.post(f"{server.base_url}/auth/keys/code", json=wish, timeout=60).json()["data"]["id"]
+    exchange = {"code": code, "code_verifier": "y"}
+    answer = requests.post(f"{server.base_url}/auth/keys", json=exchange, timeout=60)
+    assert answer.status_code == 403
+
+
 @pytest.mark.parametrize(
     ("exchange", "status"),
-    [({"code": "x", "code_verifier": "y"}, 403), ({"code_challenge_method": "plain"}, 400)],
+    [
+        ({"code": "x", "code_verifier": "y"}, 403),
+        ({"code": "x", "code_verifier": "\ud800"}, 403),
+        ({"code_challenge_method": "plain"}, 400),
+    ],
 )
 def test_a_bad_exchange_is_refused(server, exchange, status):
     answer = requests.post(f"{server.base_url}/auth/keys", json=exchange, timeout=60)
@@ -585,6 +623,9 @@ def test_other_origins_are_invited_to_nothing(server, web):
         ("/models?limit=x", 400),
         ("/models?limit=0", 400),
         ("/models?max_price=cheap", 400),
+        ("/models?min_price=nan", 400),
+        ("/models?max_output_price=sNaN", 400),
+        *((f"/models?{name}={'9' * 5000}", 400) for name in ("limit", "offset", "context")),
         ("/chat/completions", 405),
     ],
 )
@@ -663,6 +704,16 @@ def test_an_error_after_generation_began_is_inside_a_plain_200(chat):
     assert answer.status_code == 200
     assert choice["finish_reason"] == "error"
     assert choice["error"]["code"] == 502
+
+
+@pytest.mark.parametrize("stream", [True, False], ids=["stream", "plain"])
+def test_the_record_of_an_answer_that_ended_in_an_error_says_so(chat, get, stream):
+    answer = chat(stream=stream, simulate={**SIMULATED, "error_after_chunks": 3})
+    path = f"/generation?id={answer.headers['X-Generation-Id']}"
+    until(lambda: get(path).ok)
+    record = get(path).json()["data"]
+    told = [record[name] for name in ("finish_reason", "native_finish_reason", "cancelled")]
+    assert told == ["error", "error", False]
 
 
 @pytest.mark.parametrize("status", [200, 502])

@@ -8,12 +8,13 @@ OpenRouter API, ``/keys``, ``/keys/{hash}``, ``GET /activity``; official SDK 1.3
 from __future__ import annotations
 
 import hashlib
-import math
 import secrets
+import sys
 from datetime import UTC, datetime
 
 from .handler import ApiHandler
 from .question import json_object
+from .store import whole_number
 from .wire import Fault, Json, dumps
 
 PAGE = 100
@@ -84,7 +85,7 @@ class KeyRing:
         }
         row = self.activity.setdefault((_hash(token), day, model), fresh)
         row["requests"] += 1
-        for kind in ("prompt", "completion"):
+        for kind in ("prompt", "completion", "reasoning", "cached"):
             row[f"{kind}_tokens"] += generation[f"native_tokens_{kind}"] or 0
 
 
@@ -104,10 +105,8 @@ class Keys(ApiHandler):
             if (self._includes("disabled") or not record["disabled"])
             and (self._includes("expired") or not _is_over(record))
         ]
-        offset = self.get_query_argument("offset", "0")
-        if not offset.isdecimal():
-            raise Fault(400, "offset: Invalid input: expected number")
-        self.finish(dumps({"data": shown[int(offset) : int(offset) + PAGE]}))
+        offset = whole_number({"offset": self.get_query_argument("offset", "")}, "offset", 0)
+        self.finish(dumps({"data": shown[offset : offset + PAGE]}))
 
     def post(self, _: None = None) -> None:
         """Make one."""
@@ -163,13 +162,18 @@ def _checked(wish: Json) -> Json:
     """Refuse what the service would refuse."""
     name, limit, until = wish.get("name", "-"), wish.get("limit", 0), wish.get("expires_at")
     is_number = isinstance(limit, int | float) and not isinstance(limit, bool)
+    most = sys.float_info.max  # of JSON's numbers in JavaScript
     if not isinstance(name, str) or not name:
         raise Fault(400, "name: Too small: expected string to have >=1 characters")
-    if limit is not None and not (is_number and math.isfinite(limit) and limit >= 0):
+    if limit is not None and not (is_number and 0 <= limit <= most):
         raise Fault(400, "limit: Invalid input: expected a number of at least 0")
-    if wish.get("limit_reset") not in {"daily", "weekly", "monthly", None}:
+    if wish.get("limit_reset") not in ("daily", "weekly", "monthly", None):
         raise Fault(400, 'limit_reset: Invalid option: expected "daily"|"weekly"|"monthly"')
-    if until is not None and not (str(until).count(":") >= 2 and _moment(until) > _now()):
+    for switch in ("disabled", "include_byok_in_limit"):
+        if not isinstance(wish.get(switch, False), bool):
+            raise Fault(400, f"{switch}: Invalid input: expected boolean")
+    has_seconds = isinstance(until, str) and until.count(":") >= 2
+    if until is not None and not (has_seconds and _moment(until) > _now()):
         raise Fault(400, "expires_at: Invalid ISO datetime, or not in the future")
     return wish
 
@@ -182,7 +186,7 @@ def _is_over(record: Json) -> bool:
 def _moment(text: str) -> datetime:
     try:
         return datetime.fromisoformat(text).astimezone(UTC)
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise Fault(400, f"expires_at: Invalid ISO datetime: {text}") from error
 
 

@@ -233,9 +233,10 @@ class NewKey(ApiHandler):
         if body.get("code_challenge_method", "S256") != "S256":
             raise Fault(400, "Invalid code_challenge_method")
         challenge, until = self.application.codes.pop(str(body.get("code")), ("", 0.0))
-        digest = hashlib.sha256(str(body.get("code_verifier")).encode()).digest()
+        digest = hashlib.sha256(str(body.get("code_verifier")).encode(errors="replace")).digest()
         proof = base64.urlsafe_b64encode(digest).rstrip(b"=")
-        if time.monotonic() > until or not hmac.compare_digest(proof, challenge.encode()):
+        asked = challenge.encode(errors="replace")
+        if time.monotonic() > until or not hmac.compare_digest(proof, asked):
             raise Fault(403, "Invalid code or code_verifier")
         key = "sk-or-v1-" + secrets.token_hex(32)
         self.application.tokens.add(key)

@@ -30,6 +30,7 @@ RERANKER_ID = "ornb/canned-rerank"
 CANNED_PROVIDER = "ornb offline (canned)"
 DEFAULT_PAGE = 500
 MAX_PAGE = 1000
+MOST_DIGITS = 1000
 _MILLION = Decimal(1_000_000)
 
 
@@ -83,8 +84,8 @@ class OfflineCatalog:
         total = len(rows)
         following = None
         if "limit" in given or "offset" in given:
-            start = _integer(given, "offset", 0)
-            limit = min(_integer(given, "limit", DEFAULT_PAGE), MAX_PAGE)
+            start = whole_number(given, "offset", 0)
+            limit = min(whole_number(given, "limit", DEFAULT_PAGE), MAX_PAGE)
             if limit < 1:
                 raise Fault(400, f"limit is {limit}; it takes 1 to {MAX_PAGE}.")
             rows = rows[start : start + limit]
@@ -100,7 +101,7 @@ def _filtered(models: Iterable[Json], given: dict[str, str]) -> list[Json]:
     if words:
         tests.append(lambda m: all(word in f"{m['id']} {m['name']}".casefold() for word in words))
     if "context" in given:
-        least = _integer(given, "context", 0)
+        least = whole_number(given, "context", 0)
         tests.append(lambda m: (m["context_length"] or 0) >= least)
     if wanted := _csv(given, "supported_parameters"):
         # An unknown name filtered nothing when the API was last watched (2025-04).
@@ -176,10 +177,11 @@ def _csv(given: dict[str, str], name: str) -> set[str]:
     return {part.strip() for part in given.get(name, "").split(",") if part.strip()}
 
 
-def _integer(given: dict[str, str], name: str, default: int) -> int:
+def whole_number(given: dict[str, str], name: str, default: int) -> int:
+    """Read one of a query; of a thousand digits is none that anybody means."""
     text = given.get(name) or str(default)
-    if not text.isdecimal():
-        raise Fault(400, f"{name} is {text!r}; it takes a whole number.")
+    if not text.isdecimal() or len(text) > MOST_DIGITS:
+        raise Fault(400, f"{name} is {text[:100]!r}; it takes a whole number.")
     return int(text)
 
 
@@ -187,9 +189,12 @@ def _decimal(given: dict[str, str], name: str) -> Decimal | None:
     if not given.get(name):
         return None
     try:
-        return Decimal(given[name])
-    except InvalidOperation as err:
-        raise Fault(400, f"{name} is {given[name]!r}; it takes a number.") from err
+        number = Decimal(given[name])
+    except InvalidOperation:
+        number = Decimal("nan")
+    if number.is_nan():
+        raise Fault(400, f"{name} is {given[name]!r}; it takes a number.")
+    return number
 
 
 def _local() -> Json:

@@ -184,7 +184,7 @@ class Completion:
         created = datetime.datetime.fromtimestamp(self.created, datetime.UTC)
         prompt = finish.prompt_tokens if finish else None
         completion = finish.completion_tokens if finish else self.pieces
-        reason = finish.reason if finish else "error" if self.failed else None
+        reason = "error" if self.failed else finish.reason if finish else None
         total_ms = round((time.perf_counter() - self.started) * 1000)
         return {
             **dict.fromkeys(_UNKNOWN),

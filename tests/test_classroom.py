@@ -482,6 +482,7 @@ def test_who_is_not_in_the_class_is_told_who_is(plan) -> None:
         ("GET", "/keys?offset=x", None, 400),
         ("GET", f"/keys?offset={'9' * 5000}", None, 400),
         ("GET", "/keys/none", None, 404),
+        ("POST", "/keys/none", {"name": "a"}, 405),
         ("PATCH", "/keys/none", {"limit": 1}, 404),
         ("DELETE", "/keys/none", None, 404),
         ("POST", "/chat/completions", {"messages": []}, 403),

@@ -265,6 +265,55 @@ def test_reasoning_is_in_the_activity(server, managing, chat):
     }
 
 
+OTHERS = {
+    "embeddings": ("/v1/embeddings", "ornb/canned-embeddings", {"input": "Cold soup"}),
+    "rerank": ("/v1/rerank", "ornb/canned-rerank", {"query": "soup", "documents": ["Cold soup"]}),
+    "decisions": (
+        "/alpha/decisions",
+        "ornb/canned-decisions",
+        {"state": "Cold soup", "questions": {"cold": {"type": "noul", "instructions": "Is it?"}}},
+    ),
+}
+
+
+@pytest.mark.parametrize(("path", "model", "body"), OTHERS.values(), ids=OTHERS)
+def test_what_is_no_chat_is_for_ordinary_keys_and_recorded_too(
+    server, web, managing, get, request, path, model, body
+):
+    url, body = server.base_url.removesuffix("/v1") + path, {"model": model, **body}
+    refused = managing.post(url, json=body, timeout=60)
+    assert refused.status_code == 403
+    assert "No management keys" in refused.json()["error"]["message"]
+    requests_before = activity(server, managing).get(model, {"requests": 0})["requests"]
+    answer = web.post(url, json=body, timeout=60)
+    assert activity(server, managing)[model]["requests"] == requests_before + 1
+    path = f"/generation?id={answer.headers['X-Generation-Id']}"
+    until(lambda: get(path).ok)
+    record, usage = get(path).json()["data"], answer.json()["usage"]
+    assert record["id"] == answer.json()["id"]
+    assert (record["model"], record["api_type"]) == (model, request.node.callspec.id)
+    spent = usage.get("input_tokens") or usage["total_tokens"]
+    assert (record["native_tokens_prompt"], record["native_tokens_completion"]) == (spent, 0)
+    assert (record["finish_reason"], record["cancelled"]) == (None, False)
+
+
+def test_no_dimensions_are_the_usual_ones(server, web):
+    path, model, body = OTHERS["embeddings"]
+    url = server.base_url.removesuffix("/v1") + path
+    answer = web.post(url, json={"model": model, **body, "dimensions": None}, timeout=60)
+    assert len(answer.json()["data"][0]["embedding"]) == 256
+
+
+@pytest.mark.parametrize("question", [{"type": "noul"}, {"type": "noul", "instructions": None}])
+def test_a_question_without_instructions_is_none(server, web, question):
+    path, model, body = OTHERS["decisions"]
+    url = server.base_url.removesuffix("/v1") + path
+    body = {"model": model, **body, "questions": {"cold": question}}
+    answer = web.post(url, json=body, timeout=60)
+    assert answer.status_code == 400
+    assert "questions.cold: give instructions" in answer.json()["error"]["message"]
+
+
 def test_a_code_buys_a_key_that_works_once(server, web):
     verifier = "a-long-and-random-verifier"
     challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest())
@@ -463,6 +512,15 @@ def test_without_a_model_the_default_router_serves(chat):
             {"messages": [{"role": "user", "content": "  "}]}, 400, "empty", id="empty-prompt"
         ),
         pytest.param({"messages": ["hi"]}, 400, "messages[0]", id="not-a-message"),
+        *(
+            pytest.param(
+                {"messages": [{"role": "user", "content": [{"type": "text", "text": text}]}]},
+                400,
+                "a part of type text",
+                id=f"text-is-{text}",
+            )
+            for text in (None, 5, ["Hi"])
+        ),
         pytest.param({"temperature": 3}, 400, "temperature is 3", id="temperature"),
         pytest.param({"temperature": "hot"}, 400, "'hot'", id="not-a-number"),
         pytest.param({"response_format": "json"}, 400, "'json'", id="response-format"),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import secrets
+import time
 import zlib
 from string import ascii_uppercase
 from typing import Any
@@ -17,7 +18,7 @@ from .answers import LOCAL_NOTE, Unavailable
 from .handler import ApiHandler
 from .question import json_object
 from .store import CANNED_PROVIDER, DECIDER_ID, LOCAL_ID, LOCAL_PROVIDER
-from .wire import AnsweredBy, Fault, Json, dumps
+from .wire import AnsweredBy, Completion, Fault, Finish, Json, dumps
 
 _CANNED = AnsweredBy(
     *("canned", DECIDER_ID, CANNED_PROVIDER),
@@ -27,11 +28,15 @@ _LOCAL = AnsweredBy(
     *("local", LOCAL_ID, LOCAL_PROVIDER),
     f"{LOCAL_NOTE}. The figures are probabilities of its first token, a letter for each option",
 )
+_SHORT = {"decisions": "dec", "embeddings": "emb"}
+"""In ids."""
 _BLIND = "No endpoints found that support image input. Offline, none is read."
 
 
 class NoChat(ApiHandler):
     """What the paths share that do not chat."""
+
+    managing = False
 
     def refuse_other_models(self, model: Any, kind: str, *but: str) -> None:
         """The snapshot lists models that chat alone: any other id may be of one of this kind."""
@@ -40,9 +45,15 @@ class NoChat(ApiHandler):
         if model not in but and self.application.store.find(model) is not None:
             raise Fault(404, f"{model} does not support {kind}.", error_type="not_found")
 
-    def send_by(self, origin: AnsweredBy, begins: str, answer: Json) -> None:
-        """Answer, and say who made it."""
-        made = begins + secrets.token_hex(8)
+    def send_by(self, origin: AnsweredBy, api_type: str, tokens: int, answer: Json) -> None:
+        """Answer, say who made it, and keep what it took."""
+        made = f"gen-{_SHORT.get(api_type, api_type)}-{secrets.token_hex(8)}"
+        began = time.perf_counter() - self.request.request_time()
+        finish = Finish(None, prompt_tokens=tokens, completion_tokens=0)
+        record = Completion(origin, made, started=began).generation(
+            finish, streamed=False, api_type=api_type
+        )
+        self.application.remember(record, self.token)
         self.set_header("X-Ornb-Source", origin.source)
         self.set_header("X-Ornb-Note", origin.note)
         self.set_header("X-Generation-Id", made)
@@ -82,7 +93,7 @@ class Decisions(NoChat):
             tokens = -(-len(whole) // 4)
         answers = {name: _answer(questions[name], shares[name]) for name in questions}
         used = {"input_tokens": tokens, "output_tokens": 0, "cost": 0}
-        self.send_by(origin, "gen-dec-", {"answers": answers, "usage": used})
+        self.send_by(origin, "decisions", tokens, {"answers": answers, "usage": used})
 
     async def _by_model(
         self, text: str, question: Json, options: list[str]
@@ -113,6 +124,8 @@ def _options(name: str, question: Any) -> list[str]:
     """What can be answered: yes and no, the options, the places of the levels."""
     kind = question.get("type") if isinstance(question, dict) else None
     criteria = question.get("criteria") if isinstance(question, dict) else None
+    if isinstance(question, dict) and question.get("instructions") is None:
+        raise Fault(400, f"questions.{name}: give instructions, such as a question.")
     if kind == "noul":
         return ["yes", "no"]
     if kind == "choice" and isinstance(criteria, dict) and len(criteria) > 1:

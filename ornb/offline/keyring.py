@@ -108,8 +108,10 @@ class Keys(ApiHandler):
         offset = whole_number({"offset": self.get_query_argument("offset", "")}, "offset", 0)
         self.finish(dumps({"data": shown[offset : offset + PAGE]}))
 
-    def post(self, _: None = None) -> None:
+    def post(self, found: str | None = None) -> None:
         """Make one."""
+        if found:
+            raise Fault(405, "Method Not Allowed")
         wish = _checked(json_object(self.request.body))
         if "name" not in wish:
             raise Fault(400, "name: Invalid input: expected string, received undefined")

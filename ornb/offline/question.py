@@ -138,7 +138,9 @@ def _text(message: Json, number: int) -> str:
     if not isinstance(content, list):
         raise Fault(400, f"messages[{number}].content is neither text nor a list of parts.")
     parts = [part for part in content if isinstance(part, dict) and part.get("type") == "text"]
-    return "\n".join(str(part.get("text", "")) for part in parts)
+    if not all(isinstance(part.get("text"), str) for part in parts):
+        raise Fault(400, f"messages[{number}].content has a part of type text without a text.")
+    return "\n".join(part["text"] for part in parts)
 
 
 def _parts(body: Json) -> set[str]:

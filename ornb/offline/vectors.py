@@ -51,8 +51,9 @@ class Embeddings(NoChat):
         body = json_object(self.request.body)
         model = body.get("model")
         self.refuse_other_models(model, "embeddings", LOCAL_ID)
-        texts, size = body.get("input"), body.get("dimensions", DIMENSIONS)
+        texts, wanted = body.get("input"), body.get("dimensions")
         texts = [texts] if isinstance(texts, str) else texts
+        size = DIMENSIONS if wanted is None else wanted
         if not isinstance(texts, list) or not texts or not all(map(_is_text, texts)):
             raise Fault(400, "input: give a text, or a list of texts, none of them empty.")
         if type(size) is not int or not 1 <= size <= MOST_DIMENSIONS:
@@ -60,7 +61,7 @@ class Embeddings(NoChat):
         local, origin = self.application.local, _EMBEDDER
         found: list[Any] = []
         if model != EMBEDDER_ID and not local.why_not:
-            if body.get("dimensions") in (None, LOCAL_DIMENSIONS):
+            if wanted in (None, LOCAL_DIMENSIONS):
                 with contextlib.suppress(Unavailable):
                     found, tokens = await local.embed(texts)
                     origin, size = _LOCAL, LOCAL_DIMENSIONS
@@ -77,7 +78,8 @@ class Embeddings(NoChat):
             {"object": "embedding", "index": n, "embedding": one} for n, one in enumerate(found)
         ]
         used = {"prompt_tokens": tokens, "total_tokens": tokens, "cost": 0}
-        self.send_by(origin, "gen-emb-", {"object": "list", "data": data, "usage": used})
+        answer = {"object": "list", "data": data, "usage": used}
+        self.send_by(origin, "embeddings", tokens, answer)
 
 
 class Rerank(NoChat):
@@ -107,8 +109,9 @@ class Rerank(NoChat):
             {"index": n, "relevance_score": round(scores[n], 6), "document": {"text": texts[n]}}
             for n in order
         ]
-        used = {"total_tokens": _tokens([query, *texts]), "cost": 0}
-        self.send_by(_RERANKER, "gen-rerank-", {"results": results, "usage": used})
+        tokens = _tokens([query, *texts])
+        answer = {"results": results, "usage": {"total_tokens": tokens, "cost": 0}}
+        self.send_by(_RERANKER, "rerank", tokens, answer)
 
 
 def vector(text: str, size: int) -> list[float]:

@@ -83,7 +83,7 @@ class Delta:
 class Finish:
     """The end of an answer, with what it took (tokens)."""
 
-    reason: str
+    reason: str | None
     prompt_tokens: int
     completion_tokens: int
     reasoning_tokens: int = 0
@@ -179,7 +179,9 @@ class Completion:
         choice = {**self._plain_choice("error"), "error": fault.error()}
         return self._head("chat.completion", choice)
 
-    def generation(self, finish: Finish | None, *, streamed: bool) -> Json:
+    def generation(
+        self, finish: Finish | None, *, streamed: bool, api_type: str = "completions"
+    ) -> Json:
         """Return the record that ``GET /generation`` serves; `finish` is None when cut short."""
         created = datetime.datetime.fromtimestamp(self.created, datetime.UTC)
         prompt = finish.prompt_tokens if finish else None
@@ -209,7 +211,7 @@ class Completion:
             "native_tokens_reasoning": finish.reasoning_tokens if finish else None,
             "native_tokens_cached": finish.cached_tokens if finish else None,
             "origin": "",
-            "api_type": "completions",
+            "api_type": api_type,
             "data_region": "global",
             "provider_responses": [
                 {
@@ -233,7 +235,7 @@ class Completion:
             "choices": [choice],
         }
 
-    def _plain_choice(self, reason: str) -> Json:
+    def _plain_choice(self, reason: str | None) -> Json:
         message: Json = {"role": "assistant", "content": "".join(self.content), "refusal": None}
         reasoning = "".join(self.reasoning)
         message["reasoning"] = reasoning or None

@@ -630,6 +630,24 @@ def test_spend_keeps_bills_and_estimates_apart_and_marks_failures() -> None:
     assert "without a bill, so not in that line" in caption(figure)
 
 
+def test_spend_says_that_no_call_was_billed_and_draws_those_of_another_status() -> None:
+    calls = CALLS.head(3).assign(cost_usd=float("nan"), status=["ok", "lost", None])
+    figure = plots.spend(calls)
+    assert figure.data[0].name == "billed: none of 3 calls"
+    assert "2 of a status that is not known." in caption(figure)
+    assert [len(t.x) for t in figure.data if t.name in ("ok", "not known")] == [1, 2]
+
+
+def test_a_list_is_no_column_and_a_number_no_day() -> None:
+    frame = pd.DataFrame({"embedding": [[1.0, 0], [0, 1.0]]})
+    for options in ({"color": [["x"]]}, {"text": ["embedding"]}, {"embedding": ["embedding"]}):
+        with pytest.raises(ConfigError, match="the frame of texts has no column"):
+            plots.text_map(frame, **options)
+    for day in (1, None, ["monday"]):
+        with pytest.raises(ConfigError, match="a weekday"):
+            plots.price_by_hour(models(), day=day)  # type: ignore[arg-type]
+
+
 def test_token_probabilities_are_exponentials_and_show_what_was_likelier() -> None:
     figure = plots.token_probabilities(TOLD)
     taken, surprise, others = figure.data

@@ -258,7 +258,7 @@ def price_by_hour(
     >>> price_by_hour(ornb.endpoints("deepseek/deepseek-v4-pro-0813")).layout.xaxis.title.text
     'hour of the day (UTC)'
     """
-    if day.lower() not in _DAYS or prompt_tokens < 1:
+    if str(day).lower() not in _DAYS or prompt_tokens < 1:
         raise ConfigError(f"day={day!r}, prompt_tokens={prompt_tokens!r}: a weekday, and 1 or more")
     rows = _conditional(prices, ids, most, ("utc_start", "utc_end", "utc_days"), "the hour")
     lines = _priced(rows, lambda raw: _by_hour(raw, day.lower(), prompt_tokens))

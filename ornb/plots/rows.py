@@ -65,8 +65,9 @@ class Rows:
             raise ConfigError(f"a DataFrame of {noun} is needed, not {type(frame).__name__}")
         flat = frame.reset_index() if frame.index.name not in (None, *frame.columns) else frame
         needs = list(needs)
-        missing = [name for name in needs if name not in flat.columns]
-        if twice := set(needs) & {*flat.columns[flat.columns.duplicated()]}:
+        known = [name for name in needs if pd.api.types.is_hashable(name) and name in flat.columns]
+        missing = [name for name in needs if not any(name is each for each in known)]
+        if twice := {*known} & {*flat.columns[flat.columns.duplicated()]}:
             raise ConfigError(f"the frame of {noun} has two columns {min(twice)!r}; give one.")
         if missing:
             raise ConfigError(

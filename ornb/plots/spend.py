@@ -18,6 +18,7 @@ _ENDS = {
     "ok": ("circle-open", style.OTHER),
     "stopped": ("square-open", style.PALETTE[4]),
     "error": ("x", style.PALETTE[5]),
+    "not known": ("diamond-open", style.OTHER),
 }
 
 
@@ -57,6 +58,9 @@ def spend(usage: pd.DataFrame | HasFrame, *, theme: str | None = None) -> go.Fig
     rows.frame["started_at"] = words.times(rows.frame["started_at"])
     rows.leave_out(rows.frame["started_at"].isna(), "without a time")
     frame = rows.frame = rows.frame.sort_values("started_at", kind="stable", ignore_index=True)
+    frame["status"] = (
+        frame["status"].astype(object).where(frame["status"].isin(list(_ENDS)), "not known")
+    )
     _say_unknown(rows)
     figure = canvas.sheet(
         "What did the calls cost?",
@@ -82,6 +86,7 @@ def _say_unknown(rows: Rows) -> None:
     unknown = {
         "failed": frame["status"] == "error",
         "stopped": frame["status"] == "stopped",
+        "of a status that is not known": frame["status"] == "not known",
         "without a bill, so not in that line": frame["cost_usd"].isna(),
         "paid by own keys, an amount not reported": _told(frame, "cost_source") == "fee",
         "without an estimate": frame["estimate_usd"].isna(),
@@ -117,6 +122,8 @@ def _running_sum(figure: go.Figure, frame: pd.DataFrame, name: str, color: str, 
         "source": known["source"] if "source" in known else ["not stated"] * len(known),
     }
     said = f"{name}: {usd(total) if total else '0 USD'} ({len(known)} calls)"
+    if known.empty:
+        said = f"{name}: none of {len(frame)} calls"
     figure.add_scatter(
         **canvas.named(
             [name] * len(known), "started_at", f"{name.replace(' ', '_')}_usd_so_far", hover

@@ -39,6 +39,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -68,6 +69,16 @@ def did_you_mean(name: str, known: Iterable[str], what: str) -> str:
     names = sorted(known)
     hint = near(name, names).strip().replace("Did", "did") or f"known: {', '.join(names)}"
     return f"{name!r} is no {what}; {hint}"
+
+
+def out_of_ornb() -> int:
+    """Return the `stacklevel` of a warning that is told at the line which called ornb."""
+    level, frame = 1, sys._getframe(1)
+    # They hand on what is read, or end what is open, for us.
+    ours = ("ornb.", "requests.", "urllib3.", "contextlib")
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(ours):
+        level, frame = level + 1, frame.f_back
+    return level
 
 
 def whole(name: str, value: Any, least: int, most: int | None = None) -> int:

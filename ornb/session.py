@@ -5,13 +5,11 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-import sys
 import threading
 import time
 import warnings
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -34,6 +32,7 @@ from .errors import (
     NotFound,
     OrnbError,
     did_you_mean,
+    out_of_ornb,
 )
 from .ledger.bills import activity_to_frame, estimate_reply
 from .ledger.bound import Quote
@@ -42,6 +41,7 @@ from .ledger.quota import FreeQuota, Quota
 from .ledger.tracker import UsageTracker
 from .messages.asked import answered, fields_of, messages_of
 from .recording import Pace, Recorder, Recordings, Replay
+from .recording.lines import path_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -205,14 +205,6 @@ def _refuse_other_kinds(body: Mapping[str, Any]) -> None:
             f"{model} does not chat, so nothing was sent: it makes {kind}, by {CALLS[kind]}. "
             "ornb.models() lists the models that chat."
         )
-
-
-def out_of_ornb() -> int:
-    """How many calls above the one that asks the first one that is not ours was made."""
-    level, frame = 1, sys._getframe(1)
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("ornb."):
-        level, frame = level + 1, frame.f_back
-    return level
 
 
 default = Session()
@@ -1034,13 +1026,14 @@ def _answers(server: OfflineServer) -> str:
 
 def _with_recording(client: Client, path: str | os.PathLike[str], pace: Pace) -> Any:
     """Play a recording beside a client, or make it; and say what answers from now on."""
+    path = path_of(path)
     if os.environ.get(RECORD_VARIABLE, "").strip():
         print(f"ornb records the calls of this notebook to {path}.")
         return default.recordings.record(path)
     if client.source != "offline":
         print(
             f"ornb asks {urlsplit(client.base_url).netloc}: answers are live. The recording "
-            f"{Path(path).name} answers where there is no key."
+            f"{path.name} answers where there is no key."
         )
         return None
     default.announced = True

@@ -685,6 +685,7 @@ def test_a_damaged_line_is_named_and_the_rest_is_used(path, nobody, line, words)
     with pytest.warns(UserWarning, match="lesson.jsonl") as told, ornb.replay(path) as replay:
         assert nobody.chat("Hi").text == "A cat."
     assert words in str(told[0].message)
+    assert told[0].filename == __file__
     assert len(replay.problems) == 1
 
 
@@ -754,7 +755,14 @@ def test_a_file_that_is_not_there_says_how_one_is_made(path) -> None:
         ornb.replay(path)
 
 
-@pytest.mark.parametrize("text", ["my notes\n", '{"ornb_recording": 7}\n', "[1]\n"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("my notes\n", "\nmy notes\n", " \n\nmy notes", "[1]\n"),
+        *('{"ornb_recording": 7}\n', '\n{"ornb_recording": 7}\n'),
+        pytest.param("[" * 100_000 + "\n", id="nesting"),
+    ],
+)
 def test_nothing_is_added_to_another_file(path, text) -> None:
     path.write_text(text)
     with pytest.raises(errors.ConfigError, match="is no recording of format 1"):
@@ -768,13 +776,54 @@ def test_a_folder_that_is_not_there_is_told_at_once(tmp_path) -> None:
     assert session.default.recordings.opened == ()
 
 
-@pytest.mark.parametrize("path", [5, None, ["lesson.jsonl"]])
+def test_a_file_of_blank_lines_is_added_to(path, nobody) -> None:
+    path.write_text("\n \n")
+    recorded(path, [whole(ANSWER)])
+    with ornb.replay(path):
+        assert nobody.chat("Hi").text == "A cat."
+
+
+def test_a_recording_may_be_in_the_home_folder(tmp_path, monkeypatch) -> None:
+    for name in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(name, str(tmp_path))
+    recorder = ornb.record("~/lesson.jsonl")
+    assert recorder.path == tmp_path / "lesson.jsonl"
+    recorder.close()
+    recorded(recorder.path, [whole(ANSWER)])
+    assert ornb.replay("~/lesson.jsonl").path == recorder.path
+
+
+def test_a_call_that_could_not_be_written_is_told_at_the_line_that_asked(tmp_path) -> None:
+    folder = tmp_path / "lessons"
+    folder.mkdir()
+    script = [STREAM, delta("A cat."), FINISH, END]
+    with WireServer([whole(ANSWER)], script) as server, ornb.record(folder / "a.jsonl") as recorder:
+        (folder / "a.jsonl").unlink()
+        folder.rmdir()
+        client = asked_of(server)
+        with pytest.warns(UserWarning, match="A call was not recorded") as told:
+            assert client.chat("Hi").text == "A cat."
+        with pytest.warns(UserWarning, match="A call was not recorded") as told_later:
+            assert drained(client.stream("Hi")).text == "A cat."
+    assert [warned.filename for warned in (*told, *told_later)] == [__file__] * 2
+    assert recorder.calls == 0
+
+
+@pytest.mark.parametrize("path", [5, None, ["lesson.jsonl"], "a\0.jsonl", "\ud800.jsonl"])
 def test_what_is_no_path_is_refused_in_words(path, monkeypatch) -> None:
     monkeypatch.delenv("OPENROUTER_API_KEY", raising=False)
     with pytest.raises(errors.ConfigError, match="is no path of a recording"):
         ornb.record(path)
     with pytest.raises(errors.ConfigError, match="is no path of a recording"):
         ornb.replay(path)
+
+
+@pytest.mark.parametrize("has_key", [True, False])
+def test_connecting_to_what_is_no_path_is_refused_in_words(session_of, has_key, capsys) -> None:
+    where = (KEY, NOBODY) if has_key else ()
+    with pytest.raises(errors.ConfigError, match="is no path of a recording"):
+        session_of(*where, recording=5)
+    assert capsys.readouterr().out == ""
 
 
 @pytest.mark.parametrize("how", [{"pace": "slow"}, {"missing": "guess"}])
@@ -996,6 +1045,13 @@ def test_other_clients_are_not_answered_by_it(canned, session_of) -> None:
     with WireServer([STREAM, delta("A"), FINISH]) as server:
         reply = drained(asked_of(server).stream("Hi", "ornb/canned"))
     assert reply.source == "live"
+
+
+def test_what_is_damaged_is_told_at_the_line_that_connects(canned, session_of) -> None:
+    canned.write_text(canned.read_text() + "{]\n")
+    with pytest.warns(UserWarning, match="is damaged") as told:
+        session_of(recording=canned)
+    assert told[0].filename == __file__
 
 
 def test_a_notebook_without_its_recording_goes_on(path, session_of, capsys) -> None:

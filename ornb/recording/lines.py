@@ -11,6 +11,7 @@ import os
 import re
 import sys
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -170,10 +171,12 @@ def _written(moment: datetime) -> str:
 
 
 def path_of(path: Any) -> Path:
-    """Read where a recording is."""
-    if not isinstance(path, str | os.PathLike):
-        raise ConfigError(f"{path!r} is no path of a recording; give one, such as 'lesson.jsonl'.")
-    return Path(path)
+    """Read where a recording is; ``~`` is a person's home."""
+    with suppress(TypeError, ValueError, RuntimeError):  # the last: nobody's home
+        found = Path(path).expanduser()
+        if b"\0" not in os.fsencode(found):
+            return found
+    raise ConfigError(f"{path!r} is no path of a recording; give one, such as 'lesson.jsonl'.")
 
 
 def read(path: Path) -> Tape:

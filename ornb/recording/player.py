@@ -15,7 +15,7 @@ from urllib3 import HTTPResponse
 
 from ..api.reply import counted
 from ..api.transport import Recorded, Wire
-from ..errors import ConfigError, NotRecorded
+from ..errors import ConfigError, NotRecorded, out_of_ornb
 from . import lines
 from .lines import Exchange, Request
 from .matching import nearest, same_as
@@ -81,7 +81,7 @@ class Replay(Opened):
             told = " ".join(self.problems[:3])
             more = len(self.problems) - 3
             others = f" And {more} more, see .problems." if more > 0 else ""
-            warnings.warn(f"{self.path.name}: {told}{others}", stacklevel=4)
+            warnings.warn(f"{self.path.name}: {told}{others}", stacklevel=out_of_ornb())
 
     @property
     def recorded_at(self) -> datetime:

@@ -17,7 +17,7 @@ from urllib3.exceptions import ReadTimeoutError
 from ..api.reply import counted
 from ..api.service import PUBLIC, innermost, secret_words
 from ..api.transport import Wire
-from ..errors import ConfigError
+from ..errors import ConfigError, out_of_ornb
 from . import lines
 from .lines import Exchange, Request, Times
 from .matching import normal
@@ -113,15 +113,16 @@ def _refuse_other_files(path: Path) -> None:
     """Add to nothing but a recording of our format."""
     try:
         with path.open("rb") as file:
-            begin = file.readline(100_000)
+            rest = iter(lambda: file.readline(100_000), b"")
+            begin = next(filter(bytes.strip, rest), b"")  # as they are read: blank ones not
     except FileNotFoundError:
         return
     except OSError as error:
         raise ConfigError(f"The recording {path} cannot be read ({error.strerror}).") from error
     try:
-        head = json.loads(begin) if begin.strip() else {"ornb_recording": lines.FORMAT}
+        head = json.loads(begin) if begin else {"ornb_recording": lines.FORMAT}
         known = head["ornb_recording"] == lines.FORMAT
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, RecursionError):
         known = False
     if not known:
         raise ConfigError(
@@ -233,7 +234,7 @@ class _Taking:
         try:
             self._recorder.write(exchange, self._keys)
         except ConfigError as error:  # the answer is worth more than its recording
-            warnings.warn(f"A call was not recorded. {error}", stacklevel=2)
+            warnings.warn(f"A call was not recorded. {error}", stacklevel=out_of_ornb())
 
 
 class _Heard:

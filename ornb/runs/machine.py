@@ -18,7 +18,7 @@ import pandas as pd
 from .. import session
 from ..api.body import text_of
 from ..api.reply import counted
-from ..errors import ConfigError, OrnbError
+from ..errors import ConfigError, OrnbError, out_of_ornb
 from ..ledger.budget import Budget, Gate, exact_usd
 from ..ledger.quota import FreeQuota, is_counted
 from ..messages.asked import fields_of, one_or_many
@@ -338,7 +338,7 @@ class Batch:
                 f"{self.kept.trouble} The answers are {where}. The same call finds them, as long "
                 "as this kernel runs, and writes them.",
                 RuntimeWarning,
-                stacklevel=session.out_of_ornb(),
+                stacklevel=out_of_ornb(),
             )
         made = self._made(tally, asking.why_stopped)
         if isinstance(self.kept, Memory) and self.part.is_done:

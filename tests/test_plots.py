@@ -744,12 +744,29 @@ def test_unknown_ids_and_choices_are_refused() -> None:
         plots.price_history(history(), price="cheap")
     with pytest.raises(ConfigError, match="weekday"):
         plots.price_by_hour(models(), day="someday")
-    with pytest.raises(ConfigError, match="0 to 23"):
+    with pytest.raises(ConfigError, match="at least 0 and at most 23"):
         plots.price_by_length(models(), hour=24)
     with pytest.raises(ConfigError, match='"author" or "family"'):
         plots.families(models(), by="color")
-    with pytest.raises(ConfigError, match="1 or more"):
+    with pytest.raises(ConfigError, match="at least 1"):
         plots.token_probabilities(TOLD, most=0)
+
+
+@pytest.mark.parametrize("wrong", ["6", None, 2.5, [1], True])
+def test_what_is_no_whole_number_is_refused(wrong: Any) -> None:
+    for draw in (
+        lambda: plots.price_by_length(models(), most=wrong),
+        lambda: plots.price_by_length(models(), hour=wrong),
+        lambda: plots.price_by_hour(models(), prompt_tokens=wrong),
+        lambda: plots.price_history(history(), most=wrong),
+        lambda: plots.catalog_changes(history(), most=wrong),
+        lambda: plots.families(models(), most=wrong),
+        lambda: plots.token_probabilities(TOLD, most=wrong),
+        lambda: plots.with_table(plots.token_probabilities(TOLD), rows=wrong),
+    ):
+        with pytest.raises(ConfigError, match="give a whole number, at least"):
+            draw()
+    assert plots.token_probabilities(TOLD, most=np.int64(1)).data  # type: ignore[arg-type]
 
 
 def test_an_id_that_is_not_there_is_named_and_the_rest_is_shown() -> None:
@@ -1093,7 +1110,7 @@ def test_tables_of_hostile_text_are_harmless_html() -> None:
 def test_figures_of_others_have_no_table() -> None:
     with pytest.raises(ConfigError, match=r"no figure of ornb\.plots"):
         plots.table(go.Figure())
-    with pytest.raises(ConfigError, match="1 or more"):
+    with pytest.raises(ConfigError, match="at least 1"):
         plots.with_table(plots.price_map(models()), rows=0)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from ..api.reply import Reply
-from ..errors import ConfigError
+from ..errors import ConfigError, whole
 from ..messages import well_formed
 from ..text.rendering import source_words
 from . import canvas, style, words
@@ -58,8 +58,7 @@ def token_probabilities(answer: Any, *, most: int = 40, theme: str | None = None
     ----------
     OpenAI API, chat completions, ``logprobs.content``; natural logarithms, -9999 for "very small".
     """
-    if most < 1:
-        raise ConfigError(f"most={most!r}; give 1 or more")
+    most = whole("most", most, 1)
     rows = _tokens(answer)
     rows.leave_out(rows.frame["percent"].isna(), "without a probability")
     rows.leave_out(rows.frame.index >= most, "further on")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from ..errors import ConfigError
+from ..errors import ConfigError, whole
 from ..pricing import blended_usd_per_million, tiers
 from . import canvas, style, words
 from .models import (
@@ -428,8 +428,9 @@ def families(
     >>> families(ornb.models(), by="family", most=5).layout.xaxis.title.text
     'added to the catalogue (UTC)'
     """
-    if by not in ("author", "family") or most < 1:
-        raise ConfigError(f'by={by!r}, most={most!r}: by is "author" or "family", most 1 or more')
+    most = whole("most", most, 1)
+    if by not in ("author", "family"):
+        raise ConfigError(f'by={by!r}; give "author" or "family"')
     rows, _ = model_rows(models, ["created", "author", by])
     word = {"author": "maker", "family": "family"}[by]
     rows.leave_out(rows.frame["created"].isna(), "without a date")

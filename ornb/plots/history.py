@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from ..catalog.noted import BY
-from ..errors import ConfigError
+from ..errors import ConfigError, whole
 from ..pricing import blended_usd_per_million
 from . import canvas, labels, style, words
 from .models import BLENDED, COMPLETION, MIX, PROMPT
@@ -79,8 +79,9 @@ def price_history(
     >>> price_history(ornb.price_history("deepseek/deepseek-r1")).layout.xaxis.title.text
     'day of the observation (UTC)'
     """
-    if price not in _PRICES or most < 1:
-        raise ConfigError(f"price={price!r}, most={most!r}: one of {', '.join(_PRICES)}; 1 or more")
+    most = whole("most", most, 1)
+    if price not in list(_PRICES):
+        raise ConfigError(f"price={price!r}; give one of {', '.join(_PRICES)}")
     rows = Rows.of(history, "observed prices", ["id", "date", PROMPT, COMPLETION])
     rows.frame["date"] = words.times(rows.frame["date"])
     rows.leave_out(rows.frame["date"].isna(), "without a date")
@@ -265,8 +266,7 @@ def catalog_changes(
     >>> dict(zip(figure.data[0].y, figure.data[0].x))["added"]
     77
     """
-    if most < 1:
-        raise ConfigError(f"most={most!r}; give 1 or more")
+    most = whole("most", most, 1)
     rows = Rows.of(changes, "changes", ["id", "change", "price_ratio"])
     counted = rows.frame["change"].value_counts()
     kinds = [k for k in _KINDS if k in counted] + [k for k in counted.index if k not in _KINDS]

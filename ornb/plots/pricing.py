@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from ..errors import ConfigError
+from ..errors import ConfigError, whole
 from ..pricing import blended_usd_per_million, estimate
 from . import canvas, labels, style, words
 from .models import BLENDED, COMPLETION, MIX, PROMPT
@@ -197,7 +197,7 @@ def price_by_length(
     >>> [round(usd, 2) for usd in figure.data[0].y][:2], round(figure.data[0].y[-1], 2)
     ([5.62, 5.62], 9.38)
     """
-    at = _moment("monday", hour)
+    at = _moment("monday", whole("hour", hour, 0, 23))
     rows = _conditional(prices, ids, most, ("min_prompt_tokens",), "its length")
     lines = _priced(rows, lambda raw: _by_length(raw, at))
     figure = canvas.sheet(
@@ -258,8 +258,9 @@ def price_by_hour(
     >>> price_by_hour(ornb.endpoints("deepseek/deepseek-v4-pro-0813")).layout.xaxis.title.text
     'hour of the day (UTC)'
     """
-    if str(day).lower() not in _DAYS or prompt_tokens < 1:
-        raise ConfigError(f"day={day!r}, prompt_tokens={prompt_tokens!r}: a weekday, and 1 or more")
+    prompt_tokens = whole("prompt_tokens", prompt_tokens, 1)
+    if str(day).lower() not in _DAYS:
+        raise ConfigError(f"day={day!r}; give a weekday, such as 'monday'")
     rows = _conditional(prices, ids, most, ("utc_start", "utc_end", "utc_days"), "the hour")
     lines = _priced(rows, lambda raw: _by_hour(raw, day.lower(), prompt_tokens))
     figure = canvas.sheet(
@@ -288,8 +289,7 @@ def _conditional(
     """The rows asked for, or those whose price depends on something."""
     noun = "endpoints" if "provider_name" in getattr(prices, "columns", ()) else "models"
     rows = Rows.of(prices, noun, ["model_id" if noun == "endpoints" else "id", "raw"])
-    if most < 1:
-        raise ConfigError(f"most={most!r}; give 1 or more")
+    most = whole("most", most, 1)
     if noun == "endpoints":
         rows.frame["id"] = [
             f"{model} · {name}"
@@ -369,8 +369,6 @@ def _turns(points: PriceLine, n: int) -> bool:
 
 
 def _moment(day: str, hour: int, minute: int = 0) -> datetime:
-    if hour not in range(24):
-        raise ConfigError(f"hour={hour!r}; give 0 to 23")
     return datetime(2026, 1, 5 + _DAYS.index(day), hour, minute, tzinfo=UTC)  # the 5th: a Monday
 
 

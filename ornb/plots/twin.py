@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from ..api.reply import NO_TEX
-from ..errors import ConfigError
+from ..errors import ConfigError, whole
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go  # type: ignore[import-untyped, unused-ignore]
@@ -147,6 +147,4 @@ def with_table(figure: go.Figure, rows: int = 10) -> WithTable:
     4
     """
     _caption(figure)
-    if rows < 1:
-        raise ConfigError(f"rows={rows!r}; give 1 or more")
-    return WithTable(figure, rows)
+    return WithTable(figure, whole("rows", rows, 1))

@@ -36,7 +36,7 @@ class Firefox:
     """One page of it."""
 
     def __init__(self, address: str) -> None:
-        self._line = websocket.create_connection(address, timeout=90, suppress_origin=True)
+        self._line = websocket.create_connection(address, timeout=180, suppress_origin=True)
         self._numbers = itertools.count(1)
         self.version: str = self("session.new", capabilities={})["capabilities"]["browserVersion"]
         self._page = self("browsingContext.getTree")["contexts"][0]["context"]

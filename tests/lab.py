@@ -215,11 +215,15 @@ window.ornbTest = {
 
 
 class Traffic:
-    """What the pages of one context asked of other hosts, and wrote on their consoles as errors."""
+    """What the pages of one context asked of other hosts, and wrote on their consoles as errors.
+
+    Its pages are waited for as long as all that is waited for here.
+    """
 
     def __init__(self, context: BrowserContext) -> None:
         self.foreign: list[str] = []
         self.console_errors: list[str] = []
+        context.set_default_timeout(LONGEST_S * 1000)
         context.add_init_script(PATIENCE)
         context.on("request", lambda request: self._note(request.url))
         context.on("page", self._watch)
@@ -407,7 +411,6 @@ class Lab:
         """The folder that JupyterLab shows."""
         # A notebook has the room that it has beside the files in a window of 1280 by 900.
         context = browser.new_context(viewport={"width": 995, "height": 876})
-        context.set_default_timeout(LONGEST_S * 1000)
         context.add_init_script(PAGE_SCRIPT)
         self.traffic = Traffic(context)
         self.page = context.new_page()
@@ -717,7 +720,6 @@ class Pages:
     def make(self, **options: Any) -> Page:
         """A page with cookies of its own; takes Playwright's context options."""
         context = self._browser.new_context(**options)
-        context.set_default_timeout(LONGEST_S * 1000)
         self._contexts.append(context)
         self._traffic.append(Traffic(context))
         return context.new_page()

@@ -28,7 +28,7 @@ from ornb.text.export import to_notebook
 from ornb.text.rendering import reply_html
 from tests.axe import violations
 from tests.kept import transcript
-from tests.lab import notebook_of, run_headless
+from tests.lab import LONGEST_S, notebook_of, run_headless
 from tests.stages import MODELS, ChatStage, reply, timed
 from tests.test_key_browser import state
 from tests.test_picker import MODELS as LISTED
@@ -572,6 +572,7 @@ def exported(notebook: Any, browser: Browser, folder: Path, theme: str) -> Page:
     file.write_text(html, encoding="utf-8")
     size: Any = {"width": 1280, "height": 900}
     context = browser.new_context(offline=True, reduced_motion="reduce", viewport=size)
+    context.set_default_timeout(LONGEST_S * 1000)
     page = context.new_page()
     page.goto(file.as_uri())
     page.evaluate("document.querySelectorAll('details').forEach(one => { one.open = true })")

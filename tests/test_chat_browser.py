@@ -251,6 +251,7 @@ def test_an_answer_that_ends_and_is_taken_away_before_it_is_drawn_leaves_nothing
 ) -> None:
     one = stage()
     one.begin("a")
+    page.evaluate("new Promise(requestAnimationFrame)")  # what is to be drawn by now is drawn
     page.evaluate("() => { globalThis.draws = []; requestAnimationFrame = (f) => draws.push(f); }")
     one.end(reply("An answer."))
     one.chat.clear()

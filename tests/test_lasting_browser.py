@@ -13,7 +13,7 @@ import pytest
 from nbconvert import HTMLExporter
 from playwright.sync_api import Browser, Locator, expect
 
-from tests.lab import Lab, LabNotebook, notebook_of, run_headless
+from tests.lab import LONGEST_S, Lab, LabNotebook, notebook_of, run_headless
 from tests.wire import FINISH, STREAM, ChatServer, delta
 
 pytestmark = pytest.mark.browser
@@ -184,6 +184,7 @@ def test_an_exported_page_shows_the_conversation(
     if not state:
         del executed.metadata["widgets"]
     context = browser.new_context(java_script_enabled=script, offline=True)
+    context.set_default_timeout(LONGEST_S * 1000)
     page = context.new_page()
     html, _ = HTMLExporter().from_notebook_node(executed)
     file = tmp_path / "exported.html"

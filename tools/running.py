@@ -13,6 +13,7 @@ from typing import Any
 
 import nbclient
 import nbformat
+import traitlets
 from jupyter_client.client import KernelClient
 
 from ornb.offline import model
@@ -30,6 +31,10 @@ class Executor(nbclient.NotebookClient):
     waits for the end of the cell. That may take the notice of what has arrived with it, and then
     the cell would last until its timeout: findings/jupyter-client-send-eats-notice.sh.
     """
+
+    # After a silence of 4 s, as a busy machine has, nbclient leaves out what a cell put out.
+    iopub_timeout = traitlets.Integer(600)
+    startup_timeout = traitlets.Integer(600)
 
     async def async_start_new_kernel_client(self) -> KernelClient:
         """Start as nbclient does, and wait in steps.

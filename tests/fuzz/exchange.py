@@ -27,10 +27,10 @@ from ornb.api.stream import Stream
 from ornb.errors import OrnbError
 from tests.fuzz.pieces import cut
 
-LONGEST_S = 5.0
+LONGEST_S = 60.0
 """Of both calls, on a busy machine."""
 SHORT = Timeouts(5, 0.05, 0.05, 0.1)
-LONG = Timeouts(5, 5, 5, 5)
+LONG = Timeouts(LONGEST_S, LONGEST_S, LONGEST_S, LONGEST_S)
 """Where the server closes: nothing is waited for then, and a slow machine is no fault."""
 
 

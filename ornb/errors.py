@@ -38,9 +38,9 @@ KeyboardInterrupt with ``reply``.
 from __future__ import annotations
 
 import difflib
+import numbers
 import re
 import sys
-from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def out_of_ornb() -> int:
 
 def whole(name: str, value: Any, least: int, most: int | None = None) -> int:
     """Return a whole number of a range, or refuse what is none."""
-    is_whole = isinstance(value, Integral) and not isinstance(value, bool)
+    is_whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
     if not is_whole or value < least or (most is not None and value > most):
         limit = "" if most is None else f" and at most {most}"
         raise ConfigError(f"{name} is {value!r}; give a whole number, at least {least}{limit}.")

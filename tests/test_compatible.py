@@ -471,7 +471,7 @@ def test_whatever_shows_a_proxys_reckoning_says_whose_it_is(
     assert "reckoned by the proxy" in ornb.text.export.to_markdown(chat.conversation)
     assert f"{said} the proxy" in reply.facts
     assert [trace.name for trace in figure.data[:3]] == [
-        "billed: 0 USD (0 calls)",
+        "billed: none of 2 calls",
         *[f"{name}: 0.0000174 USD (2 calls)" for name in ("estimated", "reckoned by a proxy")],
     ]
     (total,) = ornb.usage.summary().to_dict("records")

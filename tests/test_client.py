@@ -405,6 +405,11 @@ def test_json_that_is_no_chat_completion(client) -> None:
         ({"error": True, "message": "Out of luck"}, errors.ProviderUnavailable, "Out of luck"),
         ({"error": "Slow down", "code": 429}, errors.RateLimited, r"Slow down \[429"),
         (
+            {"choices": [{"error": {"message": "Slow down", "code": 429}}], "errors": []},
+            errors.RateLimited,
+            "Slow down",
+        ),
+        (
             {"success": False, "errors": [{"code": 7003, "message": "No route"}], "result": None},
             errors.ProviderUnavailable,
             "No route",

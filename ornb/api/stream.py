@@ -448,7 +448,8 @@ class Stream(EventSource):
         events = self._assembly.take(chunk, text, now)
         if self._assembly.fault and self._refused is None:
             fault = self._assembly.fault
-            told = chunk if fault is chunk.get("error") or "errors" in chunk else {"error": fault}
+            is_listed = fault is chunk and "errors" in chunk
+            told = chunk if is_listed or fault is chunk.get("error") else {"error": fault}
             self._refused = self._service.refusal(response, json.dumps(told).encode(), self._model)
         # `_has_failed`, without a call for each chunk.
         if self._refused is not None or self._assembly.gave_up is not None:
